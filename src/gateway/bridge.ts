@@ -1,0 +1,142 @@
+import type { Readable } from 'node:stream';
+import type {
+  Address,
+  Assurance,
+  Attachment,
+  BinaryData,
+  JsonValue,
+  Message,
+  MessageId,
+  Priority,
+  RemoteId,
+} from './message.ts';
+
+/** 32 hex digits; the idempotency key of a delivery towards its far side. */
+export type DeliveryId = string;
+
+/**
+ * The contract between the switch and a far side. A bridge translates and nothing else: it keeps no
+ * queue, retries nothing and knows no other bridge. It does not reconnect either: when its far side is
+ * gone `run` rejects with `bridge/unavailable` and the supervisor runs it again.
+ */
+export interface Bridge {
+  /** Unique, and the scheme of the addresses it reaches: `lxmf`, `mqtt`, `matrix`. */
+  readonly name: string;
+  readonly carries: Capabilities;
+  /** Lives until the signal; calls `port.ready()` once it can deliver. */
+  run(port: BridgePort, signal: AbortSignal): Promise<void>;
+  /**
+   * Takes one delivery to the far side. `bridge/unavailable` (with a reason for people) is tried again,
+   * at once after `port.reachable(to)` or else by the outbox's clock; `bridge/rejected` and
+   * `mesh/too-large` are final. The signal ends the attempt (cancelled, expired, stopping).
+   */
+  deliver(delivery: Delivery, signal: AbortSignal): Promise<Progress>;
+}
+
+/** What a far side can take: asked by the router, never the bridge's type. */
+export interface Capabilities {
+  readonly textBytes: number;
+  readonly attachmentBytes: number;
+  readonly replies: boolean;
+  readonly receipts: boolean;
+  /** Whether the far side drops a repeat by itself, so that an attempt of unknown outcome may be repeated. */
+  readonly deduplicates: boolean;
+  /** Deliveries to different destinations at the same time. */
+  readonly concurrency: number;
+}
+
+export interface Delivery {
+  readonly id: DeliveryId;
+  readonly to: Address;
+  /** 1 for the first. */
+  readonly attempt: number;
+  readonly message: Message;
+  /** What `remember` was given at an earlier attempt. */
+  readonly remembered?: Uint8Array;
+}
+
+/** How far an attempt got by itself; what comes later is reported through the port. */
+export interface Progress {
+  readonly state: 'sent' | 'delivered';
+  readonly remoteId?: RemoteId;
+}
+
+/** What the far side says later about a delivery that was `sent`. */
+export type LaterProgress =
+  | { readonly state: 'sent' | 'delivered' | 'read' }
+  | { readonly state: 'failed'; readonly code: string; readonly reason: string };
+
+/** A far message as a bridge understood it; the switch adds id, times and route. */
+export interface Incoming {
+  readonly remoteId: RemoteId;
+  readonly from: Address;
+  readonly to: Address;
+  readonly type: string;
+  readonly text: string;
+  readonly title?: string;
+  readonly data?: JsonValue | BinaryData;
+  /** Already in the blob store: see `BridgePort.blobs`. */
+  readonly attachments?: readonly Attachment[];
+  readonly inReplyTo?: MessageId;
+  readonly thread?: string;
+  readonly correlation?: string;
+  /** ms epoch; the hub's clock stands in where the far side has none. */
+  readonly sentAt?: number;
+  readonly expiresAt?: number;
+  readonly priority?: Priority;
+  readonly assurance: Assurance;
+  readonly via?: readonly string[];
+  readonly native?: Readonly<Record<string, string>>;
+  /** Somebody's timer runs while this is accepted: it is committed at once instead of with others. */
+  readonly urgent?: boolean;
+}
+
+export interface Accepted {
+  readonly id: MessageId;
+  /** The far message was known already; nothing was stored or sent again. */
+  readonly repeated: boolean;
+}
+
+export interface BridgePort {
+  ready(): void;
+  /**
+   * Resolves when the message and its deliveries are on disk: acknowledge the far side after this and not
+   * before. A `remoteId` that is known gives its first id. Throws `request/invalid`, `request/not-found`
+   * (nobody has that address), `store/full`, `store/unavailable`.
+   */
+  accept(incoming: Incoming): Promise<Accepted>;
+  /**
+   * Durable before the first attempt leaves: what must be the same at every attempt, and the id by which
+   * the far side will speak of it, so that a reply finds its message even after a crash.
+   */
+  remember(delivery: DeliveryId, bytes: Uint8Array, remoteId?: RemoteId): Promise<void>;
+  report(delivery: DeliveryId, progress: LaterProgress): Promise<void>;
+  /** Why a delivery still waits, in words for people; shown as its `reason`. */
+  explain(delivery: DeliveryId, reason: string): void;
+  /** The far side at this address can be tried now: deliveries waiting for it are taken up at once. */
+  reachable(to: Address): void;
+  /** Relations, from there to here. */
+  resolve(remoteId: RemoteId): MessageId | undefined;
+  /** And from here to there: every id by which this bridge's far sides know the message. */
+  remoteIds(message: MessageId): readonly RemoteId[];
+  /** Somebody was heard; the Directory keeps it and says so in an event. */
+  seen(
+    address: Address,
+    facts: { readonly at: number; readonly name?: string; readonly hops?: number },
+  ): void;
+  readonly blobs: BlobStore;
+}
+
+/** Bytes of attachments, once each, by SHA-256. */
+export interface BlobStore {
+  /** Resolves when the bytes and their folder are synced. Throws `request/too-large`, `store/full`. */
+  put(
+    bytes: Uint8Array | Readable,
+    limit?: number,
+  ): Promise<{ readonly sha256: string; readonly size: number }>;
+  size(sha256: string): Promise<number | undefined>;
+  /** `request/not-found` if it is not there. */
+  read(sha256: string): Promise<Uint8Array>;
+  /** A stream of `start`..`end` (inclusive). */
+  open(sha256: string, range?: { start: number; end: number }): Promise<Readable>;
+}

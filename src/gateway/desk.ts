@@ -1,0 +1,254 @@
+import type { ServiceHealth } from '../lib/service.ts';
+import type { BlobStore, DeliveryId } from './bridge.ts';
+import type { Address, BinaryData, JsonValue, Message, MessageId, Priority } from './message.ts';
+
+/**
+ * What the switch offers the windows local programs look through: http, ws, mqtt and the control socket.
+ * `app:` addresses belong to the switch: an app's inbox is a table with a cursor, and every window
+ * shows the same truth. All calls take the Client they are made for and answer only what it may see;
+ * a forbidden call throws `request/forbidden`, a thing it may not see is `request/not-found`.
+ */
+export interface Desk {
+  readonly hub: HubFacts;
+  readonly clients: Clients;
+  readonly messages: Messages;
+  readonly inbox: Inbox;
+  readonly events: Events;
+  readonly directory: Directory;
+  readonly blobs: BlobStore;
+  /** Whether the client may read this blob: it put it there, or may see a message that carries it. */
+  mayReadBlob(client: Client, sha256: string): boolean;
+  /** Marks that the client put the blob there. */
+  ownBlob(client: Client, sha256: string): Promise<void>;
+  health(): Health;
+}
+
+export interface HubFacts {
+  /** 32 hex digits: the hub's identity hash. */
+  readonly id: string;
+  readonly name: string;
+  /** 32 hex digits: the hub's LXMF delivery destination. */
+  readonly lxmf: string;
+  readonly version: string;
+  /** How many times this data directory has been started. */
+  readonly boot: number;
+}
+
+export const scopes = [
+  'messages:read',
+  'messages:send',
+  'peers:read',
+  'rooms:write',
+  'mesh:read',
+  'mqtt',
+  'metrics',
+  'admin',
+] as const;
+export type Scope = (typeof scopes)[number];
+
+/** Who is calling: a token's holder, `app:<name>`. The owner is a client named `owner` with `admin`. */
+export interface Client {
+  /** The token's id, 32 hex. */
+  readonly id: string;
+  readonly name: string;
+  readonly scopes: readonly Scope[];
+  readonly rooms: readonly string[];
+  readonly expiresAt?: number;
+}
+
+export interface ClientDraft {
+  /** `[a-z0-9-]{1,32}`, never used before. */
+  readonly name: string;
+  readonly scopes: readonly Scope[];
+  /** Default `['hub']`. */
+  readonly rooms?: readonly string[];
+  readonly expiresAt?: number;
+}
+
+export interface Clients {
+  /** The client of a token, or undefined for a wrong, revoked or expired one; `expired` tells the last apart. */
+  authenticate(token: string): { readonly client?: Client; readonly expired?: boolean };
+  /** `request/conflict` if the name was ever used. The token is shown here and never again. */
+  create(draft: ClientDraft): Promise<{ readonly client: Client; readonly token: string }>;
+  list(): readonly (Client & { readonly createdAt: number; readonly revokedAt?: number })[];
+  /** By name or id; `request/not-found`. Sessions of the client end: see `onRevoked`. */
+  revoke(nameOrId: string): Promise<void>;
+  onRevoked(listener: (client: Client) => void): () => void;
+}
+
+/** `POST /v1/messages`, `{op:"send"}` and `mesh/{destination}/tx`, after their schema. */
+export interface MessageDraft {
+  readonly to: Address;
+  readonly type?: string;
+  readonly text?: string;
+  readonly title?: string;
+  readonly data?: JsonValue | BinaryData;
+  readonly attachments?: readonly DraftAttachment[];
+  readonly inReplyTo?: MessageId;
+  readonly thread?: string;
+  readonly correlation?: string;
+  readonly priority?: Priority;
+  readonly expiresAt?: number;
+  readonly native?: Readonly<Record<string, string>>;
+}
+
+/** A blob that is there already, or the bytes themselves (up to 256 KiB). */
+export type DraftAttachment =
+  | { readonly name: string; readonly mediaType?: string; readonly sha256: string }
+  | { readonly name: string; readonly mediaType?: string; readonly base64: string };
+
+export const deliveryStates = [
+  'queued',
+  'sending',
+  'sent',
+  'delivered',
+  'read',
+  'failed',
+  'expired',
+  'cancelled',
+  'ambiguous',
+] as const;
+export type DeliveryState = (typeof deliveryStates)[number];
+
+/** A delivery as interfaces show it. */
+export interface DeliveryView {
+  readonly id: DeliveryId;
+  readonly to: Address;
+  readonly bridge: string;
+  readonly state: DeliveryState;
+  readonly reason?: string;
+  readonly code?: string;
+  readonly attempts: number;
+  /** ms epoch of the next attempt, where one is planned. */
+  readonly nextAt?: number;
+  readonly history: readonly {
+    readonly state: DeliveryState;
+    readonly at: number;
+    readonly reason?: string;
+  }[];
+}
+
+export type MessageView = Message & { readonly deliveries: readonly DeliveryView[] };
+
+/** A page of a list; the cursor is opaque and null at the end. */
+export interface Page<T> {
+  readonly items: readonly T[];
+  readonly cursor: string | null;
+}
+
+export interface Messages {
+  /**
+   * Accepts a message from `app:<client>`; resolves once durable. The message's id is made from (hub, client,
+   * key), so a repeat under the same key gives the first answer with `repeated`; another body under the
+   * key is `request/idempotency-mismatch`. Needs `messages:send`. Throws as `BridgePort.accept` does.
+   */
+  post(
+    client: Client,
+    draft: MessageDraft,
+    key?: string,
+  ): Promise<{ readonly message: MessageView; readonly repeated: boolean }>;
+  get(client: Client, id: MessageId): MessageView;
+  list(client: Client, query: MessageQuery): Page<MessageView>;
+  /** Cancels what is still queued; gives the message as it is then. Only its sender or an admin. */
+  cancel(client: Client, id: MessageId): Promise<MessageView>;
+}
+
+export interface MessageQuery {
+  readonly room?: string;
+  readonly peer?: Address;
+  readonly type?: string;
+  readonly after?: string;
+  /** 1..200, default 50. */
+  readonly limit?: number;
+}
+
+export interface InboxItem {
+  readonly cursor: string;
+  readonly message: Message;
+}
+
+export interface InboxPage {
+  readonly items: readonly InboxItem[];
+  /** Never null: where to go on. */
+  readonly cursor: string;
+}
+
+export interface Inbox {
+  /**
+   * What lies after `after` for this client, oldest first; `after` also acknowledges all it covers. Without it
+   * reading goes on from the last acknowledged. With `wait` ms > 0 and nothing there, waits for the first.
+   * What is returned becomes `sent`. Needs `messages:read`. Throws `request/cursor-expired`, `request/invalid`.
+   */
+  read(
+    client: Client,
+    query: { readonly after?: string; readonly limit?: number; readonly wait?: number },
+    signal?: AbortSignal,
+  ): Promise<InboxPage>;
+  /** Everything up to `cursor` is `delivered`. */
+  acknowledge(client: Client, cursor: string): Promise<void>;
+  /** One message was acknowledged by itself, out of order (a PUBACK). */
+  acknowledgeMessage(client: Client, id: MessageId): Promise<void>;
+  /** The cursor everything up to which is acknowledged. */
+  acknowledged(client: Client): string;
+}
+
+export const eventKinds = [
+  'message.accepted',
+  'message.changed',
+  'delivery.changed',
+  'peer.seen',
+  'path.changed',
+  'link.changed',
+  'interface.changed',
+  'health.changed',
+] as const;
+export type EventKind = (typeof eventKinds)[number];
+
+/** One thing that happened; the order of cursors is the order of commits. */
+export interface GatewayEvent {
+  readonly cursor: string;
+  readonly at: number;
+  readonly kind: EventKind;
+  readonly message?: Message;
+  readonly delivery?: DeliveryView & { readonly message: MessageId; readonly correlation?: string };
+  readonly peer?: Peer;
+  readonly interface?: ServiceHealth;
+  readonly health?: Health;
+}
+
+export interface Events {
+  /** The newest cursor. */
+  readonly cursor: string;
+  /** Events the client may see after the cursor, oldest first. `request/cursor-expired` beyond retention. */
+  read(
+    client: Client,
+    after: string,
+    limit?: number,
+  ): { readonly items: readonly GatewayEvent[]; readonly cursor: string };
+  /** Called after every commit that brought events: read again from your cursor. Returns the way to stop. */
+  onCommit(listener: () => void): () => void;
+}
+
+export interface Peer {
+  readonly address: Address;
+  readonly name?: string;
+  readonly lastSeen: number;
+  readonly hops?: number;
+}
+
+export interface Directory {
+  list(
+    client: Client,
+    query: { readonly after?: string; readonly limit?: number; readonly search?: string },
+  ): Page<Peer>;
+  /** `request/not-found` */
+  get(client: Client, address: Address): Peer;
+}
+
+/** `/readyz` and `kosctl status`: what is wrong has a name. */
+export interface Health {
+  readonly ready: boolean;
+  readonly services: readonly ServiceHealth[];
+  readonly queued: number;
+  readonly failures: readonly { readonly name: string; readonly reason: string; readonly since: number }[];
+}

@@ -1,0 +1,40 @@
+import { pino } from 'pino';
+
+export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
+
+/** Facts with stable keys: `code`, `interface`, `destination`, `hops`, `ms`. Hashes as 8 hex digits; never payloads or keys. */
+export type LogFacts = Readonly<Record<string, unknown>>;
+
+/** What a part may say about itself: one JSON line each. */
+export interface Log {
+  trace(facts: LogFacts, message: string): void;
+  debug(facts: LogFacts, message: string): void;
+  info(facts: LogFacts, message: string): void;
+  warn(facts: LogFacts, message: string): void;
+  error(facts: LogFacts, message: string): void;
+  child(facts: Record<string, unknown>): Log;
+}
+
+/** The program's logger: JSON lines on stderr, so that stdout is free for what a script reads. */
+export function createLog(level: LogLevel): Log {
+  return pino(
+    {
+      level,
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: label => ({ level: label }) },
+      serializers: { error: pino.stdSerializers.err },
+    },
+    pino.destination({ dest: 2, sync: true }),
+  );
+}
+
+/** Says nothing; for tests and tools. */
+export const silentLog: Log = {
+  trace() {},
+  debug() {},
+  info() {},
+  warn() {},
+  error() {},
+  child: () => silentLog,
+};

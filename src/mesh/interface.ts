@@ -1,0 +1,43 @@
+/**
+ * The contract between a medium and the mesh. A radio, a socket or a LAN implements Interface and
+ * knows nothing of what it carries; the mesh gives it an InterfacePort and knows nothing of sockets.
+ * An Interface does not reconnect: when its medium is lost, `run` rejects and the supervisor runs it
+ * again. How the mesh uses it (mode, access code, caps) is not its business but the attacher's.
+ */
+export interface Interface {
+  /** Unique in this node and stable over restarts: paths are remembered under it. */
+  readonly name: string;
+  /** Largest packet it can carry, in bytes. */
+  readonly mtu: number;
+  /** Estimated bit/s: announces are paced by it. */
+  readonly bitrate: number;
+  /**
+   * Opens the medium, calls `port.ready()`, receives until the signal. Resolves after a stop;
+   * rejects with `radio/offline` or `radio/device` when the medium is lost. Leaves nothing open.
+   */
+  run(port: InterfacePort, signal: AbortSignal): Promise<void>;
+  /**
+   * Resolves when the medium has taken the packet (not when it arrived), which is how it slows its
+   * sender down. Rejects with `radio/offline` if it is not ready. The bytes are not changed or kept.
+   */
+  send(packet: Uint8Array): Promise<void>;
+}
+
+export interface InterfacePort {
+  /** The medium is open: packets can be sent. */
+  ready(): void;
+  /**
+   * One whole unframed packet; the bytes change owner. A promise is back-pressure: the medium reads
+   * no further until it resolves.
+   */
+  receive(packet: Uint8Array, quality?: Quality): void | Promise<void>;
+  /** A listener or a LAN found a peer: it is run, supervised once, and detached when its run ends. */
+  attach(peer: Interface): void;
+}
+
+export interface Quality {
+  /** dBm */
+  readonly rssi?: number;
+  /** dB */
+  readonly snr?: number;
+}

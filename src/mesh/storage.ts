@@ -1,0 +1,25 @@
+/**
+ * What the mesh asks to be remembered: small values by kind and key. The mesh encodes them; whoever
+ * implements this knows no meaning. Everything loaded is treated like bytes from outside: an entry
+ * that no longer decodes is dropped and counted, never fatal.
+ */
+export interface MeshStorage {
+  /** Every entry of a kind, in no order. Read at start only. */
+  load(kind: StorageKind): Iterable<StoredEntry>;
+  /** Resolves when durable. Saving again under a key replaces. */
+  save(kind: StorageKind, key: string, value: Uint8Array): Promise<void>;
+  /** Resolves when durable; a key that is not there is no error. */
+  remove(kind: StorageKind, key: string): Promise<void>;
+}
+
+/**
+ * `identity-heard`: destination hash → announced public key, app data and ratchet. `path`: destination
+ * hash → path. `ratchet`: own destination hash → its ratchet private keys. `ticket`: for LXMF.
+ */
+export type StorageKind = 'identity-heard' | 'path' | 'ratchet' | 'ticket';
+
+export interface StoredEntry {
+  /** Lower-case hex. */
+  readonly key: string;
+  readonly value: Uint8Array;
+}
