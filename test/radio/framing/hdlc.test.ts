@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { frame, HdlcDeframer } from '../../../src/radio/framing/hdlc.ts';
+
+interface Vector {
+  readonly name: string;
+  readonly bytes: string;
+  readonly value: { readonly payloads: readonly string[] };
+}
+
+const vectors: { readonly cases: readonly Vector[] } = JSON.parse(
+  readFileSync(new URL('../../vectors/hdlc.json', import.meta.url), 'utf8'),
+);
+
+const hex = (text: string) => Uint8Array.fromHex(text);
+const packet = (length: number, byte = 1) => new Uint8Array(length).fill(byte);
+
+for (const { name, bytes, value } of vectors.cases) {
+  test(`${name}: framed and found like the reference's`, () => {
+    assert.deepEqual(
+      new HdlcDeframer().feed(hex(bytes)).map(found => found.toHex()),
+      value.payloads,
+    );
+    if (value.payloads.length === 1 && !bytes.startsWith('7e7e')) {
+      assert.equal(frame(hex(value.payloads[0]!)).toHex(), bytes);
+    }
+  });
+}
+
+test('packets come out whole however the stream is cut', () => {
+  const payload = fc.uint8Array({ minLength: 20, maxLength: 80 }).chain(bytes =>
+    fc.constantFrom(
+      bytes,
+      bytes.map(byte => (byte & 1 ? 0x7d : 0x7e)),
+    ),
+  );
+  fc.assert(
+    fc.property(fc.array(payload), fc.infiniteStream(fc.integer({ min: 1, max: 50 })), (packets, cuts) => {
+      const stream = Buffer.concat(packets.map(frame));
+      const deframer = new HdlcDeframer();
+      const found: Uint8Array[] = [];
+      for (let at = 0; at < stream.length; ) {
+        const next = at + cuts.next().value;
+        found.push(...deframer.feed(stream.subarray(at, next)));
+        at = next;
+      }
+      assert.deepEqual(
+        found,
+        packets.map(bytes => new Uint8Array(bytes)),
+      );
+      assert.deepEqual(deframer.discarded, { runts: 0, oversize: 0, malformed: 0, noise: 0 });
+    }),
+  );
+});
+
+test('a frame of 19 bytes is a runt, one of 20 is a packet, nothing between flags is neither', () => {
+  const deframer = new HdlcDeframer();
+  assert.deepEqual(deframer.feed(hex('7e7e7e')), []);
+  assert.deepEqual(deframer.feed(frame(packet(19))), []);
+  assert.deepEqual(deframer.feed(frame(packet(20))), [packet(20)]);
+  assert.equal(deframer.discarded.runts, 1);
+});
+
+test('a frame too long is dropped once, before it is held whole, and the next one is found', () => {
+  const deframer = new HdlcDeframer({ maxFrame: 100 });
+  assert.deepEqual(deframer.feed(frame(packet(101))), []);
+  deframer.feed(hex('7e'));
+  for (let i = 0; i < 1000; i++) {
+    assert.deepEqual(deframer.feed(packet(64)), []);
+  }
+  assert.deepEqual(deframer.feed(frame(packet(100))), [packet(100)]);
+  assert.equal(deframer.discarded.oversize, 2);
+});
+
+test('noise before the first flag and escapes that make no sense are counted and dropped', () => {
+  const deframer = new HdlcDeframer();
+  assert.deepEqual(deframer.feed(packet(30)), []);
+  assert.deepEqual(deframer.feed(hex(`7e${'01'.repeat(30)}7d017e`)), []);
+  assert.deepEqual(deframer.feed(hex(`7e${'01'.repeat(30)}7d7e`)), []);
+  assert.deepEqual(deframer.feed(frame(packet(30))), [packet(30)]);
+  assert.deepEqual(deframer.discarded, { runts: 0, oversize: 0, malformed: 2, noise: 30 });
+});
+
+test('any bytes are survived', () => {
+  fc.assert(
+    fc.property(fc.array(fc.uint8Array({ maxLength: 60 })), chunks => {
+      const deframer = new HdlcDeframer({ maxFrame: 30 });
+      for (const found of chunks.flatMap(chunk => deframer.feed(chunk))) {
+        assert.ok(found.length > 19 && found.length <= 30);
+      }
+    }),
+  );
+});
