@@ -11,6 +11,8 @@ export interface Interface {
   readonly mtu: number;
   /** Estimated bit/s: announces are paced by it. */
   readonly bitrate: number;
+  /** It only finds peers: what is sent goes to those it attaches, never to itself. */
+  readonly listens?: boolean;
   /**
    * Opens the medium, calls `port.ready()`, receives until the signal. Resolves after a stop;
    * rejects with `radio/offline` or `radio/device` when the medium is lost. Leaves nothing open.

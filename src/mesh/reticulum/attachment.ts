@@ -1,0 +1,184 @@
+import type { Counters } from '../../lib/counters.ts';
+import { codeOf, isGatewayError } from '../../lib/errors.ts';
+import type { Log } from '../../lib/log.ts';
+import type { Service } from '../../lib/service.ts';
+import type { Interface, Quality } from '../interface.ts';
+import { type InterfaceHandle, linkMtuOf } from './dispatch.ts';
+
+/** What an interface is used for, by the words of the reference; it decides what travels over it and for how long paths hold. */
+export type InterfaceMode =
+  | 'full'
+  | 'point-to-point'
+  | 'access-point'
+  | 'roaming'
+  | 'boundary'
+  | 'gateway'
+  | 'internal';
+
+/** How the mesh uses an interface: given where it is attached, inherited by the peers it finds. */
+export interface InterfacePolicy {
+  /** Default `full`. */
+  readonly mode?: InterfaceMode;
+  /** Whether anything is sent over it. Default true. */
+  readonly outgoing?: boolean;
+}
+
+/** What went over an interface since it was attached. */
+export interface Traffic {
+  readonly rxPackets: number;
+  readonly rxBytes: number;
+  readonly txPackets: number;
+  readonly txBytes: number;
+  /** Packets the medium did not take. */
+  readonly txFailed: number;
+}
+
+export interface AttachmentParts {
+  readonly log: Log;
+  readonly counters: Counters;
+  readonly receive: (
+    from: Attachment,
+    packet: Uint8Array,
+    quality: Quality | undefined,
+  ) => void | Promise<void>;
+  /** It went up or down. */
+  readonly changed: (attachment: Attachment) => void;
+  /** Attaches a peer that this interface found; undefined where its name is taken. */
+  readonly attachPeer: (peer: Interface) => Attachment | undefined;
+  readonly detached: (attachment: Attachment) => void;
+}
+
+/** An interface in use: whether it is up, what it carried, and the peers it found. */
+export class Attachment implements InterfaceHandle {
+  readonly iface: Interface;
+  readonly policy: InterfacePolicy;
+  /** To be supervised by whoever attached it. */
+  readonly service: Service;
+  readonly #parts: AttachmentParts;
+  readonly #detach = new AbortController();
+  readonly #peers = new Set<Promise<void>>();
+  readonly #traffic = { rxPackets: 0, rxBytes: 0, txPackets: 0, txBytes: 0, txFailed: 0 };
+  #online = false;
+
+  constructor(iface: Interface, policy: InterfacePolicy, parts: AttachmentParts) {
+    this.iface = iface;
+    this.policy = policy;
+    this.#parts = parts;
+    this.service = { name: iface.name, run: (ready, signal) => this.#run(ready, signal) };
+  }
+
+  get name(): string {
+    return this.iface.name;
+  }
+
+  get mtu(): number {
+    return this.iface.mtu;
+  }
+
+  get bitrate(): number {
+    return this.iface.bitrate;
+  }
+
+  get linkMtu(): number {
+    return linkMtuOf(this.iface.bitrate, this.iface.mtu);
+  }
+
+  get online(): boolean {
+    return this.#online;
+  }
+
+  /** Whether packets are sent over it now. */
+  get sends(): boolean {
+    return this.#online && this.policy.outgoing !== false && this.iface.listens !== true;
+  }
+
+  get traffic(): Traffic {
+    return { ...this.#traffic };
+  }
+
+  /** Stops it and its peers, and forgets it and the paths over it. Its supervision is to be ended first. */
+  detach(): void {
+    this.#detach.abort();
+    this.#parts.detached(this);
+  }
+
+  /** Whether the medium took the packet. Never rejects: why not is counted by code. */
+  async send(packet: Uint8Array): Promise<boolean> {
+    if (!this.sends) {
+      this.#parts.counters.add('radio/offline');
+      return false;
+    }
+    try {
+      await this.iface.send(packet);
+    } catch (error) {
+      this.#traffic.txFailed += 1;
+      this.#parts.counters.add(codeOf(error));
+      if (!isGatewayError(error)) {
+        this.#parts.log.error({ interface: this.name, error }, 'an interface failed to send');
+      }
+      return false;
+    }
+    this.#traffic.txPackets += 1;
+    this.#traffic.txBytes += packet.length;
+    return true;
+  }
+
+  async #run(ready: () => void, outer: AbortSignal): Promise<void> {
+    const stopped = new AbortController();
+    const signal = AbortSignal.any([outer, this.#detach.signal]);
+    try {
+      await this.iface.run(
+        {
+          ready: () => {
+            this.#setOnline(true);
+            ready();
+          },
+          receive: (packet, quality) => {
+            this.#traffic.rxPackets += 1;
+            this.#traffic.rxBytes += packet.length;
+            return this.#parts.receive(this, packet, quality);
+          },
+          attach: peer => this.#attachPeer(peer, stopped.signal),
+        },
+        signal,
+      );
+    } finally {
+      this.#setOnline(false);
+      stopped.abort();
+      await Promise.all(this.#peers);
+    }
+  }
+
+  #attachPeer(peer: Interface, signal: AbortSignal): void {
+    const { log } = this.#parts;
+    const attachment = this.#parts.attachPeer(peer);
+    if (attachment === undefined) {
+      log.warn({ interface: peer.name }, 'a peer by the name of another interface was turned away');
+      return;
+    }
+    const life = attachment.service
+      .run(() => {}, signal)
+      .catch((error: unknown) => {
+        if (signal.aborted) {
+          return;
+        }
+        if (isGatewayError(error)) {
+          log.info({ interface: peer.name, code: error.code, reason: error.message }, 'peer gone');
+        } else {
+          log.error({ interface: peer.name, error }, 'a bug ended a peer');
+        }
+      })
+      .finally(() => {
+        attachment.detach();
+        this.#peers.delete(life);
+      });
+    this.#peers.add(life);
+  }
+
+  #setOnline(online: boolean): void {
+    if (this.#online !== online) {
+      this.#online = online;
+      this.#parts.changed(this);
+    }
+  }
+}

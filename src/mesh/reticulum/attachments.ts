@@ -1,0 +1,82 @@
+import type { Counters } from '../../lib/counters.ts';
+import { GatewayError } from '../../lib/errors.ts';
+import type { Log } from '../../lib/log.ts';
+import type { Interface, Quality } from '../interface.ts';
+import { Attachment, type InterfacePolicy } from './attachment.ts';
+import type { InterfaceHandle } from './dispatch.ts';
+
+export interface AttachmentsParts {
+  readonly log: Log;
+  readonly counters: Counters;
+  readonly receive: (
+    from: InterfaceHandle,
+    packet: Uint8Array,
+    quality: Quality | undefined,
+  ) => void | Promise<void>;
+  readonly changed: (attachment: Attachment) => void;
+  /** It is gone for good, or until it is attached again. */
+  readonly detached: (attachment: Attachment) => void;
+}
+
+/** All interfaces in use, the peers they found included. */
+export class Attachments {
+  readonly #parts: AttachmentsParts;
+  readonly #attachments = new Map<string, Attachment>();
+
+  constructor(parts: AttachmentsParts) {
+    this.#parts = parts;
+  }
+
+  /** Throws `config/invalid` where the name is taken. */
+  attach(iface: Interface, policy: InterfacePolicy): Attachment {
+    const { log, counters, receive, changed, detached } = this.#parts;
+    if (this.#attachments.has(iface.name)) {
+      throw new GatewayError('config/invalid', `two interfaces are called ${iface.name}`);
+    }
+    const attachment = new Attachment(iface, policy, {
+      log,
+      counters,
+      receive,
+      changed,
+      attachPeer: peer => (this.#attachments.has(peer.name) ? undefined : this.attach(peer, policy)),
+      detached: gone => {
+        if (this.#attachments.get(gone.name) === gone) {
+          this.#attachments.delete(gone.name);
+          detached(gone);
+        }
+      },
+    });
+    this.#attachments.set(iface.name, attachment);
+    return attachment;
+  }
+
+  values(): Iterable<Attachment> {
+    return this.#attachments.values();
+  }
+
+  /** The interface of a name, if packets can leave by it now. */
+  sending(name: string): Attachment | undefined {
+    const attachment = this.#attachments.get(name);
+    return attachment?.sends ? attachment : undefined;
+  }
+
+  /** All that packets can leave by now. */
+  allSending(): Attachment[] {
+    return [...this.#attachments.values()].filter(attachment => attachment.sends);
+  }
+
+  /** Whether a medium took the packet; never rejects. A handle that was detached takes nothing. */
+  async transmit(packet: Uint8Array, target: InterfaceHandle | 'all'): Promise<boolean> {
+    if (target === 'all') {
+      return sendOver(this.allSending(), packet);
+    }
+    const attachment = this.#attachments.get(target.name);
+    return attachment !== undefined && attachment === target && attachment.send(packet);
+  }
+}
+
+/** Whether any of them took the packet; never rejects. */
+export async function sendOver(attachments: readonly Attachment[], packet: Uint8Array): Promise<boolean> {
+  const taken = await Promise.all(attachments.map(attachment => attachment.send(packet)));
+  return taken.includes(true);
+}

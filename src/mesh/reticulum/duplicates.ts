@@ -1,0 +1,110 @@
+/**
+ * Which packet hashes were heard, in two generations: when the younger is full, the elder is dropped
+ * and a new one begun. Keeps 64 bits of each hash in flat arrays that grow with use, 8 MB a
+ * generation at the most; to hide a packet behind a false repeat takes 2^64 tries.
+ */
+export class Duplicates {
+  readonly #capacity: number;
+  #young: HashSet;
+  #old: HashSet;
+
+  /** Remembers at least the last `capacity` hashes and at most twice as many. */
+  constructor(capacity: number) {
+    this.#capacity = capacity;
+    this.#young = new HashSet();
+    this.#old = new HashSet();
+  }
+
+  /** `hash` has at least 8 bytes that nobody can choose. */
+  has(hash: Uint8Array): boolean {
+    return this.#young.has(hash) || this.#old.has(hash);
+  }
+
+  add(hash: Uint8Array): void {
+    if (this.#young.size >= this.#capacity) {
+      this.#old = this.#young;
+      this.#young = new HashSet();
+    }
+    this.#young.add(hash);
+  }
+
+  /** As if it had never been heard. */
+  delete(hash: Uint8Array): void {
+    this.#young.delete(hash);
+    this.#old.delete(hash);
+  }
+}
+
+/** In both words: a slot never used, and one whose hash was deleted. Hashes that look so are moved. */
+const empty = 0;
+const deleted = 1;
+const smallestTable = 1024;
+
+/** Open addressing over the first 64 bits of a hash; at most half full. */
+class HashSet {
+  #low = new Uint32Array(smallestTable);
+  #high = new Uint32Array(smallestTable);
+  #used = 0;
+
+  get size(): number {
+    return this.#used;
+  }
+
+  has(hash: Uint8Array): boolean {
+    return this.#high[this.#find(lowOf(hash), highOf(hash))] !== empty;
+  }
+
+  add(hash: Uint8Array): void {
+    if (this.#used * 2 >= this.#low.length) {
+      this.#grow();
+    }
+    this.#put(lowOf(hash), highOf(hash));
+  }
+
+  delete(hash: Uint8Array): void {
+    const at = this.#find(lowOf(hash), highOf(hash));
+    if (this.#high[at] !== empty) {
+      this.#high[at] = deleted;
+    }
+  }
+
+  #put(low: number, high: number): void {
+    const at = this.#find(low, high);
+    if (this.#high[at] === empty) {
+      this.#low[at] = low;
+      this.#high[at] = high;
+      this.#used += 1;
+    }
+  }
+
+  #find(low: number, high: number): number {
+    const mask = this.#low.length - 1;
+    let at = low & mask;
+    while (this.#high[at] !== empty && (this.#high[at] !== high || this.#low[at] !== low)) {
+      at = (at + 1) & mask;
+    }
+    return at;
+  }
+
+  #grow(): void {
+    const low = this.#low;
+    const high = this.#high;
+    this.#low = new Uint32Array(low.length * 2);
+    this.#high = new Uint32Array(low.length * 2);
+    this.#used = 0;
+    for (let at = 0; at < low.length; at++) {
+      if (high[at]! > deleted) {
+        this.#put(low[at]!, high[at]!);
+      }
+    }
+  }
+}
+
+function lowOf(hash: Uint8Array): number {
+  return (hash[0]! | (hash[1]! << 8) | (hash[2]! << 16) | (hash[3]! << 24)) >>> 0;
+}
+
+function highOf(hash: Uint8Array): number {
+  const high = (hash[4]! | (hash[5]! << 8) | (hash[6]! << 16) | (hash[7]! << 24)) >>> 0;
+  return high > deleted ? high : high + 2;
+}

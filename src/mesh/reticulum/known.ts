@@ -1,0 +1,218 @@
+import { Reader, toHex, Writer } from '../../lib/bytes.ts';
+import type { Clock } from '../../lib/clock.ts';
+import type { Counters } from '../../lib/counters.ts';
+import { codeOf, GatewayError } from '../../lib/errors.ts';
+import type { Log } from '../../lib/log.ts';
+import type { MeshStorage } from '../storage.ts';
+import { nameHashLength } from './destination.ts';
+import { PublicIdentity, publicKeyLength } from './identity.ts';
+import { keyLength } from './keys.ts';
+import { hashLength } from './packet.ts';
+import { WriteBehind } from './write-behind.ts';
+
+/**
+ * What is known of other destinations from their announces. Stored under the destination hash:
+ *
+ *     version 1 | flags 1 (ratchet 1, app data 2, used 4) | heard, ms epoch 8 | public key 64 | name hash 10 |
+ *     packet hash 32 | [ratchet 32 | ratchet heard, ms epoch 8] | [app data …]
+ */
+export interface Known {
+  /** 16 B. */
+  readonly destinationHash: Uint8Array;
+  readonly identity: PublicIdentity;
+  /** 10 B: which kind of destination it is. */
+  readonly nameHash: Uint8Array;
+  readonly appData: Uint8Array | undefined;
+  /** The newest ratchet (32 B) it announced, unless that is too long ago. */
+  readonly ratchet: Uint8Array | undefined;
+  /** ms epoch, 0 without a ratchet. */
+  readonly ratchetHeard: number;
+  /** ms epoch of the last announce that was taken. */
+  readonly heard: number;
+  /** Hash (32 B) of that announce's packet. */
+  readonly packetHash: Uint8Array;
+  /** Something was sent to it: it is kept longer than what was only heard. */
+  readonly used: boolean;
+}
+
+/** How long a peer's ratchet is used after it was heard, ms. */
+export const ratchetLifetime = 30 * 24 * 3_600_000;
+/** Destinations remembered. */
+const defaultCapacity = 50_000;
+const version = 1;
+
+export interface KnownParts {
+  readonly clock: Clock;
+  readonly storage: MeshStorage;
+  readonly log: Log;
+  readonly counters: Counters;
+  readonly capacity?: number;
+}
+
+/** What an announce says, in bytes that are the table's to keep. */
+export interface Heard {
+  readonly destinationHash: Uint8Array;
+  readonly identity: PublicIdentity;
+  readonly nameHash: Uint8Array;
+  readonly appData: Uint8Array | undefined;
+  readonly ratchet: Uint8Array | undefined;
+  readonly packetHash: Uint8Array;
+}
+
+/**
+ * The known destinations, bounded. When full, the one heard longest ago goes: first of those that
+ * nothing was ever sent to, so that a flood of announces cannot displace correspondents.
+ */
+export class KnownDestinations {
+  readonly #clock: Clock;
+  readonly #capacity: number;
+  readonly #heardOnly = new Map<string, Known>();
+  readonly #used = new Map<string, Known>();
+  readonly #journal: WriteBehind;
+
+  /** Loads what is stored; entries that do not decode are counted and dropped. */
+  constructor(parts: KnownParts) {
+    const { clock, storage, log, counters } = parts;
+    this.#clock = clock;
+    this.#capacity = parts.capacity ?? defaultCapacity;
+    this.#journal = new WriteBehind({
+      clock,
+      storage,
+      log,
+      kind: 'identity-heard',
+      encode: key => {
+        const known = this.#find(key);
+        return known && encodeKnown(known);
+      },
+    });
+    const stored: Known[] = [];
+    for (const { key, value } of storage.load('identity-heard')) {
+      try {
+        stored.push(decodeKnown(key, value));
+      } catch (error) {
+        counters.add(codeOf(error));
+        this.#journal.mark(key);
+      }
+    }
+    for (const known of stored.sort((a, b) => a.heard - b.heard)) {
+      this.#put(toHex(known.destinationHash), known);
+    }
+  }
+
+  get size(): number {
+    return this.#heardOnly.size + this.#used.size;
+  }
+
+  /** By destination hash as hex. */
+  get(key: string): Known | undefined {
+    const known = this.#find(key);
+    if (known?.ratchet && this.#clock.now() > known.ratchetHeard + ratchetLifetime) {
+      return { ...known, ratchet: undefined, ratchetHeard: 0 };
+    }
+    return known;
+  }
+
+  /** In no order. */
+  *values(): Iterable<Known> {
+    yield* this.#used.values();
+    yield* this.#heardOnly.values();
+  }
+
+  /** An announce was taken. A ratchet heard earlier stays where this one brings none. */
+  remember(key: string, heard: Heard): Known {
+    const before = this.#find(key);
+    const now = this.#clock.now();
+    const known: Known = {
+      ...heard,
+      ratchet: heard.ratchet ?? before?.ratchet,
+      ratchetHeard: heard.ratchet ? now : (before?.ratchetHeard ?? 0),
+      heard: now,
+      used: before?.used ?? false,
+    };
+    this.#put(key, known);
+    this.#journal.mark(key);
+    return known;
+  }
+
+  /** Something is sent to it. */
+  use(key: string): void {
+    const known = this.#heardOnly.get(key);
+    if (known) {
+      this.#heardOnly.delete(key);
+      this.#used.set(key, { ...known, used: true });
+      this.#journal.mark(key);
+    }
+  }
+
+  /** Resolves when everything is written. */
+  flush(): Promise<void> {
+    return this.#journal.flush();
+  }
+
+  #find(key: string): Known | undefined {
+    return this.#used.get(key) ?? this.#heardOnly.get(key);
+  }
+
+  #put(key: string, known: Known): void {
+    const map = known.used ? this.#used : this.#heardOnly;
+    map.delete(key);
+    map.set(key, known);
+    if (this.size > this.#capacity) {
+      const victims = this.#heardOnly.size > 0 ? this.#heardOnly : this.#used;
+      const oldest = victims.keys().next().value as string;
+      victims.delete(oldest);
+      this.#journal.mark(oldest);
+    }
+  }
+}
+
+const hasRatchet = 1;
+const hasAppData = 2;
+const wasUsed = 4;
+
+/** Fresh bytes of an entry as it is stored. */
+export function encodeKnown(known: Known): Uint8Array {
+  const { ratchet, appData } = known;
+  const writer = new Writer(160 + (appData?.length ?? 0))
+    .u8(version)
+    .u8((ratchet ? hasRatchet : 0) | (appData ? hasAppData : 0) | (known.used ? wasUsed : 0))
+    .u64(BigInt(Math.round(known.heard)))
+    .raw(known.identity.publicKey)
+    .raw(known.nameHash)
+    .raw(known.packetHash);
+  if (ratchet) {
+    writer.raw(ratchet).u64(BigInt(Math.round(known.ratchetHeard)));
+  }
+  return writer.raw(appData ?? new Uint8Array(0)).finish();
+}
+
+/** The entry stored under a key, which is the destination hash as hex. Throws `wire/*`. */
+export function decodeKnown(key: string, bytes: Uint8Array): Known {
+  const reader = new Reader(bytes);
+  const found = reader.u8('version');
+  if (found !== version) {
+    throw new GatewayError('wire/unsupported', `stored destination of version ${found}`);
+  }
+  const flags = reader.u8('flags');
+  const heard = Number(reader.u64('heard'));
+  const identity = new PublicIdentity(reader.take(publicKeyLength, 'public key'));
+  const nameHash = new Uint8Array(reader.take(nameHashLength, 'name hash'));
+  const packetHash = new Uint8Array(reader.take(32, 'packet hash'));
+  const ratchet = flags & hasRatchet ? new Uint8Array(reader.take(keyLength, 'ratchet')) : undefined;
+  const ratchetHeard = ratchet ? Number(reader.u64('ratchet heard')) : 0;
+  const rest = reader.rest();
+  if (!/^[0-9a-f]{32}$/.test(key)) {
+    throw new GatewayError('wire/malformed', `a destination is stored under ${hashLength} bytes of hex`);
+  }
+  return {
+    destinationHash: Uint8Array.fromHex(key),
+    identity,
+    nameHash,
+    appData: flags & hasAppData ? new Uint8Array(rest) : undefined,
+    ratchet,
+    ratchetHeard,
+    heard,
+    packetHash,
+    used: (flags & wasUsed) !== 0,
+  };
+}

@@ -1,0 +1,112 @@
+import { GatewayError } from '../../lib/errors.ts';
+import type { Random } from '../../lib/random.ts';
+import type { InterfaceHandle } from './dispatch.ts';
+import { linkMdu } from './link-wire.ts';
+import { encodePacket, packetHash } from './packet.ts';
+import type { Sealer } from './resource-segment.ts';
+import { openToken, sealToken, tokenIvLength } from './token.ts';
+import type { Transport } from './transport.ts';
+
+/** What both ends of a link have agreed on, and what it runs over. */
+export interface LinkAgreement {
+  /** 64 B; empty until an initiator knows it. The line wipes it at its end. */
+  readonly key: Uint8Array;
+  readonly mtu: number;
+  readonly iface: InterfaceHandle;
+  /** Bytes that agreeing on it has cost. */
+  readonly cost: number;
+}
+
+/** What a sender wants to know of a packet by its hash, 32 B. */
+export interface Told {
+  /** It is about to leave: the answer may be faster than the call that sends it. */
+  readonly before: (hash: Uint8Array) => void;
+  /** The medium did not take it. */
+  readonly refused?: (hash: Uint8Array) => void;
+}
+
+/** The line of a Link: its key, what fits a packet of it, and how packets leave over its interface. */
+export class LinkLine implements Sealer {
+  /** 16 B. */
+  readonly id: Uint8Array;
+  readonly #transport: Pick<Transport, 'transmit'>;
+  readonly #random: Random;
+  #agreed: LinkAgreement;
+  #mdu: number;
+
+  constructor(
+    id: Uint8Array,
+    agreed: LinkAgreement,
+    parts: { readonly transport: Pick<Transport, 'transmit'>; readonly random: Random },
+  ) {
+    this.id = id;
+    this.#agreed = agreed;
+    this.#mdu = linkMdu(agreed.mtu);
+    this.#transport = parts.transport;
+    this.#random = parts.random;
+  }
+
+  get mtu(): number {
+    return this.#agreed.mtu;
+  }
+
+  /** Plaintext that fits one packet. */
+  get mdu(): number {
+    return this.#mdu;
+  }
+
+  get iface(): InterfaceHandle {
+    return this.#agreed.iface;
+  }
+
+  get cost(): number {
+    return this.#agreed.cost;
+  }
+
+  /** The other end has answered: its cost comes on top. */
+  agree(agreed: LinkAgreement): void {
+    this.#agreed = { ...agreed, cost: this.#agreed.cost + agreed.cost };
+    this.#mdu = linkMdu(agreed.mtu);
+  }
+
+  /** Wipes the key: nothing is sealed or opened any more. */
+  end(): void {
+    this.#agreed.key.fill(0);
+  }
+
+  seal(plaintext: Uint8Array): Uint8Array {
+    return sealToken(this.#agreed.key, plaintext, this.#random.bytes(tokenIvLength));
+  }
+
+  open(token: Uint8Array): Uint8Array {
+    return openToken(this.#agreed.key, token);
+  }
+
+  /** Sends data as it is. Throws `mesh/too-large` where it does not fit the link's MTU. */
+  send(packetType: 'data' | 'proof', context: number, data: Uint8Array, told?: Told): void {
+    const raw = encodePacket({
+      hops: 0,
+      contextFlag: false,
+      propagation: 'broadcast',
+      destinationType: 'link',
+      packetType,
+      destinationHash: this.id,
+      context,
+      data,
+    });
+    if (raw.length > this.mtu) {
+      throw new GatewayError('mesh/too-large', `packet of ${raw.length} bytes on a link of ${this.mtu}`);
+    }
+    if (told === undefined) {
+      void this.#transport.transmit(raw, this.iface);
+      return;
+    }
+    const hash = packetHash(raw);
+    told.before(hash);
+    void this.#transport.transmit(raw, this.iface).then(taken => {
+      if (!taken) {
+        told.refused?.(hash);
+      }
+    });
+  }
+}

@@ -1,0 +1,377 @@
+import { toHex } from '../../lib/bytes.ts';
+import type { Clock } from '../../lib/clock.ts';
+import type { Counters } from '../../lib/counters.ts';
+import { GatewayError } from '../../lib/errors.ts';
+import type { Log } from '../../lib/log.ts';
+import type { Random } from '../../lib/random.ts';
+import type { LocalDestination } from './destination.ts';
+import type { Inbound, LinkDispatch } from './dispatch.ts';
+import { hkdf } from './hkdf.ts';
+import type { PublicIdentity } from './identity.ts';
+import { exchange, importPrivate, importPublic, keyLength, publicOf, sign, verify } from './keys.ts';
+import { accepted, type LinkCloseReason, requested } from './link.ts';
+import type { Compressor } from './link-port.ts';
+import { Link, type LinkEvents } from './link-session.ts';
+import {
+  decodeLinkRequest,
+  decodeLinkRequestProof,
+  encodeLinkRequest,
+  encodeLinkRequestProof,
+  linkIdOf,
+  linkRequestProofSigned,
+} from './link-wire.ts';
+import { contexts, encodePacket } from './packet.ts';
+import type { RequestHandlers } from './request.ts';
+import type { IncomingBudget } from './resource-incoming.ts';
+import { tokenKeyLength } from './token.ts';
+import type { Transport } from './transport.ts';
+
+export interface LinkParts {
+  readonly transport: Pick<
+    Transport,
+    'transmit' | 'path' | 'interfaceOf' | 'firstHopTimeout' | 'remember' | 'forget' | 'onInterface'
+  >;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly counters: Counters;
+  /** Room for Resources on their way in, over all links. */
+  readonly budget: IncomingBudget;
+  /** Without it nothing is sent compressed, and compressed Resources are refused. */
+  readonly compressor?: Compressor;
+  readonly limits?: LinkLimits;
+}
+
+export interface LinkLimits {
+  /** Links that others have made to us. */
+  readonly inbound: number;
+  /** Of those that are not established yet: the oldest gives way to the next. */
+  readonly handshakes: number;
+}
+
+export const linkLimits: LinkLimits = { inbound: 1024, handshakes: 128 };
+
+/** How a destination takes links. */
+export interface LinkAcceptor {
+  /** A link is established; what it returns hears of it. Must not throw. */
+  onLink(link: Link): LinkEvents;
+  /** What is served to requests. */
+  readonly handlers?: RequestHandlers;
+  /** Bytes of the largest request taken; by default 1 MiB. */
+  readonly maxRequestSize?: number;
+}
+
+/** How a link is opened. */
+export interface OpenOptions {
+  /** Whose destination it is: its announce has been heard. */
+  readonly identity: PublicIdentity;
+  readonly signal?: AbortSignal;
+  readonly events?: LinkEvents;
+  /** What is served to the other end's requests. */
+  readonly handlers?: RequestHandlers;
+}
+
+interface Opening {
+  readonly link: Link;
+  readonly identity: PublicIdentity;
+  readonly mtu: number;
+  readonly agree: (peer: Uint8Array) => Uint8Array;
+}
+
+/**
+ * All Links of this node, by link id: opens them, accepts them for local destinations, and hands each
+ * packet to its link.
+ */
+export class Links implements LinkDispatch {
+  readonly #parts: LinkParts;
+  readonly #limits: LinkLimits;
+  readonly #links = new Map<string, Link>();
+  readonly #opening = new Map<string, Opening>();
+  readonly #settled = new Map<string, (error?: GatewayError) => void>();
+  readonly #handshakes = new Set<Link>();
+  readonly #acceptors = new Map<string, LinkAcceptor>();
+  #inbound = 0;
+
+  constructor(parts: LinkParts) {
+    this.#parts = parts;
+    this.#limits = parts.limits ?? linkLimits;
+    parts.transport.onInterface(({ iface, online }) => {
+      if (!online) {
+        this.#interfaceLost(iface.name);
+      }
+    });
+  }
+
+  /** Takes links for a registered destination from now on. Throws `config/invalid` for one without an Identity. */
+  accept(destination: LocalDestination, acceptor: LinkAcceptor): void {
+    if (destination.identity === undefined) {
+      throw new GatewayError('config/invalid', 'a plain destination has no links');
+    }
+    this.#acceptors.set(destination.key, acceptor);
+    destination.acceptsLinks = true;
+  }
+
+  /** Takes no more links for it; those there are stay. */
+  refuse(destination: LocalDestination): void {
+    this.#acceptors.delete(destination.key);
+    destination.acceptsLinks = false;
+  }
+
+  /** All that are open or opening. */
+  all(): Iterable<Link> {
+    return this.#links.values();
+  }
+
+  /** By link id. */
+  get(id: Uint8Array): Link | undefined {
+    return this.#links.get(toHex(id));
+  }
+
+  get size(): number {
+    return this.#links.size;
+  }
+
+  /** Closes all, telling the other ends. */
+  close(): void {
+    for (const link of [...this.#links.values()]) {
+      link.close();
+    }
+  }
+
+  /**
+   * Opens a link to a destination whose path is known. Rejects with `mesh/no-path`, `mesh/timeout` when
+   * no proof came within 6 s per hop and what the first hop takes, `mesh/link-closed`, or the signal's
+   * reason.
+   */
+  async open(destinationHash: Uint8Array, options: OpenOptions): Promise<Link> {
+    const { signal, identity } = options;
+    signal?.throwIfAborted();
+    const { transport, random, clock } = this.#parts;
+    const path = transport.path(destinationHash);
+    const iface = path && transport.interfaceOf(path);
+    if (path === undefined || iface === undefined) {
+      throw new GatewayError('mesh/no-path', 'no path to the destination of a link', { retryable: true });
+    }
+    const encryption = importPrivate('x25519', random.bytes(keyLength));
+    const signing = importPrivate('ed25519', random.bytes(keyLength));
+    const mtu = iface.linkMtu;
+    const data = encodeLinkRequest({
+      encryptionKey: publicOf(encryption),
+      signingKey: publicOf(signing),
+      mtu,
+      signalled: true,
+    });
+    const far = path.hops > 1;
+    const raw = encodePacket({
+      hops: 0,
+      transportId: far ? path.nextHop : undefined,
+      contextFlag: false,
+      propagation: far ? 'transport' : 'broadcast',
+      destinationType: 'single',
+      packetType: 'link-request',
+      destinationHash,
+      context: contexts.none,
+      data,
+    });
+    const id = linkIdOf(raw, data.length);
+    const link = new Link(
+      {
+        id,
+        destinationHash: Uint8Array.from(destinationHash),
+        state: requested(clock.monotonic(), path.hops, transport.firstHopTimeout(destinationHash)),
+        role: 'initiator',
+        hops: path.hops,
+        iface,
+        mtu,
+        key: new Uint8Array(0),
+        cost: raw.length,
+        sign: message => sign(signing, message),
+        verify: (signature, message) => identity.verify(signature, message),
+        remote: identity,
+        proofStrategy: 'app',
+        events: options.events ?? {},
+        handlers: options.handlers,
+        maxRequestSize: undefined,
+      },
+      this.#parts,
+      opened => this.#settle(opened),
+      (closed, reason) => this.#forget(closed, reason),
+    );
+    this.#links.set(link.key, link);
+    this.#opening.set(link.key, {
+      link,
+      identity,
+      mtu,
+      agree: peer => hkdf(exchange(encryption, importPublic('x25519', peer)), tokenKeyLength, id),
+    });
+    return this.#established(link, raw, signal);
+  }
+
+  linkRequest(inbound: Inbound, destination: LocalDestination): void {
+    const { packet, raw, iface } = inbound;
+    const acceptor = this.#acceptors.get(destination.key);
+    const { identity } = destination;
+    if (acceptor === undefined || identity === undefined) {
+      throw new GatewayError('mesh/rejected', 'no links are accepted here');
+    }
+    const request = decodeLinkRequest(packet.data);
+    const id = linkIdOf(raw, packet.data.length);
+    if (this.#links.has(toHex(id))) {
+      throw new GatewayError('mesh/rejected', 'a link request heard before');
+    }
+    this.#makeRoom();
+    const { clock, random, counters } = this.#parts;
+    const encryption = importPrivate('x25519', random.bytes(keyLength));
+    const peerSigning = importPublic('ed25519', request.signingKey);
+    const key = hkdf(exchange(encryption, importPublic('x25519', request.encryptionKey)), tokenKeyLength, id);
+    const proof = {
+      encryptionKey: publicOf(encryption),
+      mtu: Math.min(request.mtu, iface.linkMtu),
+      signalled: true,
+    };
+    const signature = identity.sign(
+      linkRequestProofSigned(id, identity.publicKey.subarray(keyLength), proof),
+    );
+    const answer = encodePacket({
+      hops: 0,
+      contextFlag: false,
+      propagation: 'broadcast',
+      destinationType: 'link',
+      packetType: 'proof',
+      destinationHash: id,
+      context: contexts.linkRequestProof,
+      data: encodeLinkRequestProof({ ...proof, signature }),
+    });
+    const link = new Link(
+      {
+        id,
+        destinationHash: destination.hash,
+        state: accepted(clock.monotonic(), packet.hops),
+        role: 'responder',
+        hops: packet.hops,
+        iface,
+        mtu: proof.mtu,
+        key,
+        cost: raw.length + answer.length,
+        sign: message => identity.sign(message),
+        verify: (by, message) => verify(peerSigning, message, by),
+        remote: undefined,
+        proofStrategy: destination.proofStrategy,
+        events: {},
+        handlers: acceptor.handlers,
+        maxRequestSize: acceptor.maxRequestSize,
+      },
+      this.#parts,
+      opened => {
+        this.#handshakes.delete(opened);
+        opened.events = acceptor.onLink(opened);
+      },
+      (closed, reason) => this.#forget(closed, reason),
+    );
+    this.#links.set(link.key, link);
+    this.#handshakes.add(link);
+    this.#inbound += 1;
+    counters.add('link/accepted');
+    void this.#parts.transport.transmit(answer, iface);
+  }
+
+  linkProof(inbound: Inbound): void {
+    const { packet, iface } = inbound;
+    const opening = this.#opening.get(toHex(packet.destinationHash));
+    if (opening === undefined) {
+      throw new GatewayError('mesh/link-closed', 'proof of a link that is not being opened');
+    }
+    const { link, identity, mtu } = opening;
+    const proof = decodeLinkRequestProof(packet.data);
+    const signed = linkRequestProofSigned(link.id, identity.publicKey.subarray(keyLength), proof);
+    if (!identity.verify(proof.signature, signed)) {
+      throw new GatewayError('crypto/bad-signature', 'link request proof not signed by the destination');
+    }
+    if (proof.mtu > mtu) {
+      throw new GatewayError('wire/malformed', `link MTU ${proof.mtu} confirmed where ${mtu} was asked`);
+    }
+    const key = opening.agree(proof.encryptionKey);
+    this.#parts.transport.remember(inbound.hash);
+    this.#opening.delete(link.key);
+    link.proven({ key, mtu: proof.mtu, iface, hops: packet.hops, cost: inbound.raw.length });
+  }
+
+  linkPacket(inbound: Inbound): void {
+    const link = this.#links.get(toHex(inbound.packet.destinationHash));
+    if (link === undefined) {
+      throw new GatewayError('mesh/link-closed', 'a packet for a link that is not here');
+    }
+    if (link.interfaceName !== inbound.interfaceName) {
+      this.#parts.transport.forget(inbound.hash);
+      throw new GatewayError('mesh/rejected', 'a link packet over another interface than its link’s');
+    }
+    link.take(inbound);
+  }
+
+  linkRepeat(inbound: Inbound): void {
+    const link = this.#links.get(toHex(inbound.packet.destinationHash));
+    if (link?.interfaceName === inbound.interfaceName) {
+      link.repeated(inbound.hash);
+    }
+  }
+
+  #established(link: Link, raw: Uint8Array, signal: AbortSignal | undefined): Promise<Link> {
+    return new Promise<Link>((resolve, reject) => {
+      const abort = () => link.close();
+      const settle = (error?: GatewayError) => {
+        signal?.removeEventListener('abort', abort);
+        this.#settled.delete(link.key);
+        if (error === undefined) {
+          resolve(link);
+        } else {
+          reject(signal?.aborted ? signal.reason : error);
+        }
+      };
+      this.#settled.set(link.key, settle);
+      signal?.addEventListener('abort', abort, { once: true });
+      this.#parts.counters.add('link/requested');
+      void this.#parts.transport.transmit(raw, link.iface).then(taken => {
+        if (!taken && link.state.at === 'pending') {
+          link.lost();
+        }
+      });
+    });
+  }
+
+  #settle(link: Link): void {
+    this.#parts.counters.add('link/opened');
+    this.#settled.get(link.key)?.();
+  }
+
+  #forget(link: Link, reason: LinkCloseReason): void {
+    this.#links.delete(link.key);
+    this.#opening.delete(link.key);
+    this.#handshakes.delete(link);
+    if (link.role === 'responder') {
+      this.#inbound -= 1;
+    }
+    this.#parts.counters.add(`link/closed-${reason}`);
+    const code = reason === 'timeout' ? 'mesh/timeout' : 'mesh/link-closed';
+    this.#settled.get(link.key)?.(
+      new GatewayError(code, `the link was not established: ${reason}`, { retryable: true }),
+    );
+  }
+
+  #makeRoom(): void {
+    if (this.#handshakes.size >= this.#limits.handshakes) {
+      const oldest = this.#handshakes.values().next().value;
+      oldest?.lost();
+    }
+    if (this.#inbound >= this.#limits.inbound) {
+      throw new GatewayError('store/full', `${this.#limits.inbound} links are open to us already`);
+    }
+  }
+
+  #interfaceLost(name: string): void {
+    for (const link of [...this.#links.values()]) {
+      if (link.interfaceName === name) {
+        link.lost();
+      }
+    }
+  }
+}

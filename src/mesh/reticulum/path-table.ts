@@ -1,0 +1,266 @@
+import { fromHex, fromUtf8, Reader, toHex, utf8, Writer } from '../../lib/bytes.ts';
+import type { Clock } from '../../lib/clock.ts';
+import type { Counters } from '../../lib/counters.ts';
+import { codeOf, GatewayError } from '../../lib/errors.ts';
+import type { Log } from '../../lib/log.ts';
+import type { MeshStorage } from '../storage.ts';
+import { emittedAt, randomBlobLength } from './announce.ts';
+import { hashLength } from './packet.ts';
+import { WriteBehind } from './write-behind.ts';
+
+/**
+ * The way to a destination, learnt from its announce. Stored under the destination hash:
+ *
+ *     version 1 | hops 1 | next hop 16 | packet hash 32 | heard 8 | expires 8, both ms epoch |
+ *     interface name: length 1, UTF-8 … | random blobs: count 1, 10 B each, newest last
+ */
+export interface Path {
+  /** 16 B. */
+  readonly destinationHash: Uint8Array;
+  /** 1 to a neighbour. */
+  readonly hops: number;
+  /** Identity hash (16 B) of the transport node next on the way; the destination hash itself where it is a neighbour. */
+  readonly nextHop: Uint8Array;
+  /** The interface it was heard on. */
+  readonly interfaceName: string;
+  /** ms epoch */
+  readonly heard: number;
+  /** ms epoch */
+  readonly expires: number;
+  /** Hash (32 B) of the announce. */
+  readonly packetHash: Uint8Array;
+}
+
+interface Entry extends Path {
+  /** Newest emission of any announce taken for it, s epoch by its sender's clock. */
+  readonly emitted: number;
+  /** Random blobs taken lately, hex, newest last: an announce going round is not taken twice. */
+  readonly blobs: readonly string[];
+  readonly unresponsive: boolean;
+}
+
+/** A way that an announce offers. The bytes are the table's to keep. */
+export interface Candidate {
+  readonly destinationHash: Uint8Array;
+  readonly hops: number;
+  readonly nextHop: Uint8Array;
+  readonly interfaceName: string;
+  readonly packetHash: Uint8Array;
+  readonly randomBlob: Uint8Array;
+  /** How long it holds, ms. */
+  readonly lifetime: number;
+}
+
+const version = 1;
+const blobsKept = 32;
+/** Paths remembered; the one heard longest ago goes first. */
+const defaultCapacity = 50_000;
+
+export interface PathTableParts {
+  readonly clock: Clock;
+  readonly storage: MeshStorage;
+  readonly log: Log;
+  readonly counters: Counters;
+  /** Whether packets can leave by an interface now: a path over one that is gone yields to any other. */
+  readonly reachable: (interfaceName: string) => boolean;
+  readonly capacity?: number;
+}
+
+/** The paths of this node, bounded and stored. */
+export class PathTable {
+  readonly #clock: Clock;
+  readonly #reachable: (interfaceName: string) => boolean;
+  readonly #capacity: number;
+  readonly #entries = new Map<string, Entry>();
+  readonly #journal: WriteBehind;
+
+  /** Loads what is stored; entries that are over or do not decode are dropped. */
+  constructor(parts: PathTableParts) {
+    const { clock, storage, log, counters } = parts;
+    this.#clock = clock;
+    this.#reachable = parts.reachable;
+    this.#capacity = parts.capacity ?? defaultCapacity;
+    this.#journal = new WriteBehind({
+      clock,
+      storage,
+      log,
+      kind: 'path',
+      encode: key => {
+        const entry = this.#entries.get(key);
+        return entry && encodePath(entry);
+      },
+    });
+    const stored: Entry[] = [];
+    for (const { key, value } of storage.load('path')) {
+      try {
+        const entry = decodePath(key, value);
+        if (entry.expires <= clock.now()) {
+          this.#journal.mark(key);
+        } else {
+          stored.push(entry);
+        }
+      } catch (error) {
+        counters.add(codeOf(error));
+        this.#journal.mark(key);
+      }
+    }
+    for (const entry of stored.sort((a, b) => a.heard - b.heard)) {
+      this.#put(toHex(entry.destinationHash), entry);
+    }
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** By destination hash as hex, if it still holds. Its interface may be down. */
+  get(key: string): Path | undefined {
+    const entry = this.#entries.get(key);
+    if (entry && entry.expires <= this.#clock.now()) {
+      this.drop(key);
+      return undefined;
+    }
+    return entry;
+  }
+
+  /** In no order. */
+  values(): Iterable<Path> {
+    return this.#entries.values();
+  }
+
+  /**
+   * Whether an announce offers a better way than the one known. Of one going the same or a shorter way,
+   * or made later, the newest wins; what was taken before is not taken again, unless the known way is
+   * dead. The signature need not be verified to ask.
+   *
+   * Source: SPEC.md §12.4; the rules of RNS 1.5.7.
+   */
+  accepts(key: string, offer: { readonly hops: number; readonly randomBlob: Uint8Array }): boolean {
+    const entry = this.#entries.get(key);
+    if (entry === undefined) {
+      return true;
+    }
+    const emitted = emittedAt(offer.randomBlob);
+    const dead = entry.unresponsive || !this.#reachable(entry.interfaceName);
+    if (dead && emitted === entry.emitted) {
+      return true;
+    }
+    if (entry.blobs.includes(toHex(offer.randomBlob))) {
+      return false;
+    }
+    const expired = entry.expires <= this.#clock.now();
+    return expired || emitted > entry.emitted;
+  }
+
+  /** Takes an offered way, which `accepts` was asked about and whose announce was verified. */
+  take(key: string, candidate: Candidate): Path {
+    const { randomBlob, lifetime, ...way } = candidate;
+    const before = this.#entries.get(key);
+    const blob = toHex(randomBlob);
+    const now = this.#clock.now();
+    const entry: Entry = {
+      ...way,
+      heard: now,
+      expires: now + lifetime,
+      emitted: Math.max(emittedAt(randomBlob), before?.emitted ?? 0),
+      blobs: [...(before?.blobs ?? []).filter(known => known !== blob), blob].slice(-blobsKept),
+      unresponsive: false,
+    };
+    this.#put(key, entry);
+    this.#journal.mark(key);
+    return entry;
+  }
+
+  /** What was sent that way got no answer: another way may replace it even if its announce is not newer. */
+  markUnresponsive(key: string): void {
+    const entry = this.#entries.get(key);
+    if (entry) {
+      this.#entries.set(key, { ...entry, unresponsive: true });
+    }
+  }
+
+  /** Forgets a way; false where there was none. */
+  drop(key: string): boolean {
+    const had = this.#entries.delete(key);
+    if (had) {
+      this.#journal.mark(key);
+    }
+    return had;
+  }
+
+  /** Forgets every way over an interface that is gone for good; what they led to. */
+  dropOver(interfaceName: string): Path[] {
+    const lost = [...this.#entries].filter(([, entry]) => entry.interfaceName === interfaceName);
+    for (const [key] of lost) {
+      this.drop(key);
+    }
+    return lost.map(([, entry]) => entry);
+  }
+
+  /** Resolves when everything is written. */
+  flush(): Promise<void> {
+    return this.#journal.flush();
+  }
+
+  #put(key: string, entry: Entry): void {
+    this.#entries.delete(key);
+    this.#entries.set(key, entry);
+    if (this.#entries.size > this.#capacity) {
+      this.drop(this.#entries.keys().next().value as string);
+    }
+  }
+}
+
+/** Fresh bytes of a path as it is stored. */
+export function encodePath(path: Path & { readonly blobs: readonly string[] }): Uint8Array {
+  const name = utf8(path.interfaceName).subarray(0, 255);
+  const writer = new Writer(68 + name.length + path.blobs.length * randomBlobLength)
+    .u8(version)
+    .u8(path.hops)
+    .raw(path.nextHop)
+    .raw(path.packetHash)
+    .u64(BigInt(Math.round(path.heard)))
+    .u64(BigInt(Math.round(path.expires)))
+    .u8(name.length)
+    .raw(name)
+    .u8(path.blobs.length);
+  for (const blob of path.blobs) {
+    writer.raw(fromHex(blob, randomBlobLength));
+  }
+  return writer.finish();
+}
+
+/** The path stored under a key, which is the destination hash as hex. Throws `wire/*`. */
+export function decodePath(key: string, bytes: Uint8Array): Entry {
+  const reader = new Reader(bytes);
+  const found = reader.u8('version');
+  if (found !== version) {
+    throw new GatewayError('wire/unsupported', `stored path of version ${found}`);
+  }
+  const hops = reader.u8('hops');
+  const nextHop = new Uint8Array(reader.take(hashLength, 'next hop'));
+  const packetHash = new Uint8Array(reader.take(32, 'packet hash'));
+  const heard = Number(reader.u64('heard'));
+  const expires = Number(reader.u64('expires'));
+  const interfaceName = fromUtf8(reader.take(reader.u8('name length'), 'interface name'), 'interface name');
+  const blobs: string[] = [];
+  let emitted = 0;
+  for (let left = reader.u8('blob count'); left > 0; left--) {
+    const blob = reader.take(randomBlobLength, 'random blob');
+    emitted = Math.max(emitted, emittedAt(blob));
+    blobs.push(toHex(blob));
+  }
+  reader.end('stored path');
+  return {
+    destinationHash: fromHex(key, hashLength),
+    hops,
+    nextHop,
+    interfaceName,
+    heard,
+    expires,
+    packetHash,
+    emitted,
+    blobs,
+    unresponsive: false,
+  };
+}

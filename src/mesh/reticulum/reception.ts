@@ -1,0 +1,367 @@
+import { concat, equal, toHex } from '../../lib/bytes.ts';
+import type { Clock } from '../../lib/clock.ts';
+import type { Counters } from '../../lib/counters.ts';
+import { codeOf, GatewayError, isGatewayError } from '../../lib/errors.ts';
+import type { Log } from '../../lib/log.ts';
+import type { Quality } from '../interface.ts';
+import { decodeAnnounce, verifyAnnounce } from './announce.ts';
+import type { Announcer } from './announcer.ts';
+import type { LocalDestination } from './destination.ts';
+import type { Inbound, InterfaceHandle, LinkDispatch } from './dispatch.ts';
+import { Duplicates } from './duplicates.ts';
+import { type Opened, PublicIdentity } from './identity.ts';
+import type { KnownDestinations } from './known.ts';
+import type { Local, Locals } from './locals.ts';
+import {
+  contexts,
+  decodePacket,
+  encodePacket,
+  type Packet,
+  packetHash,
+  sha256,
+  truncatedHash,
+} from './packet.ts';
+import { decodePathRequest, type PathRequests, pathRequestDestination } from './path-request.ts';
+import type { PathTable } from './path-table.ts';
+import type { Receipts } from './receipts.ts';
+import { Turns } from './turns.ts';
+
+/** What an announce taught. The bytes are no longer the medium's. */
+export interface Lesson {
+  readonly destinationHash: Uint8Array;
+  readonly identity: PublicIdentity;
+  readonly nameHash: Uint8Array;
+  readonly appData: Uint8Array | undefined;
+  readonly ratchet: Uint8Array | undefined;
+  readonly packetHash: Uint8Array;
+  readonly randomBlob: Uint8Array;
+  readonly nextHop: Uint8Array;
+  readonly hops: number;
+  readonly pathResponse: boolean;
+  readonly interfaceName: string;
+  readonly quality: Quality | undefined;
+}
+
+export interface ReceptionParts {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly counters: Counters;
+  /** 16 B: what packets in transport that are meant for us are addressed to. */
+  readonly transportId: Uint8Array;
+  readonly heard: Duplicates;
+  readonly locals: Locals;
+  readonly known: KnownDestinations;
+  readonly paths: PathTable;
+  readonly pathRequests: PathRequests;
+  readonly receipts: Receipts;
+  readonly announcer: Announcer;
+  readonly links: () => LinkDispatch | undefined;
+  /** A verified announce offers a better path than the one known. */
+  readonly learn: (key: string, lesson: Lesson) => void;
+  readonly transmit: (packet: Uint8Array, iface: InterfaceHandle) => Promise<boolean>;
+}
+
+/** Tags of path requests remembered, in each of two generations. */
+const tagsKept = 16_000;
+
+/**
+ * Takes the packets that interfaces receive: decodes, drops what was heard before or is for others,
+ * and hands the rest to announces, links, receipts and local destinations. What cannot be read is
+ * counted by its code and dropped here, in one place.
+ */
+export class Reception {
+  readonly #parts: ReceptionParts;
+  readonly #turns: Turns;
+  readonly #tags = new Duplicates(tagsKept);
+
+  constructor(parts: ReceptionParts) {
+    this.#parts = parts;
+    this.#turns = new Turns(parts.clock);
+  }
+
+  /** Never throws. A promise asks the medium to wait: the others have a turn first. */
+  receive(from: InterfaceHandle, raw: Uint8Array, quality: Quality | undefined): void | Promise<void> {
+    const { counters, log } = this.#parts;
+    let work = 1;
+    try {
+      work = this.#take(from, raw, quality);
+    } catch (error) {
+      counters.add(codeOf(error));
+      if (!isGatewayError(error)) {
+        log.error({ interface: from.name, error }, 'a bug in taking a packet');
+      }
+    }
+    return work === 0 ? undefined : this.#turns.charge(from, work);
+  }
+
+  /** What the packet cost, in signatures and key exchanges. */
+  #take(from: InterfaceHandle, raw: Uint8Array, quality: Quality | undefined): number {
+    if (raw.length > from.mtu) {
+      throw new GatewayError('wire/malformed', `packet of ${raw.length} bytes on a medium of ${from.mtu}`);
+    }
+    const sent = decodePacket(raw);
+    const { packetType, destinationType, transportId } = sent;
+    if (transportId && packetType !== 'announce' && !equal(transportId, this.#parts.transportId)) {
+      return this.#drop('mesh/not-for-us');
+    }
+    if (packetType === 'announce' && destinationType !== 'single') {
+      throw new GatewayError('wire/malformed', `announce of a ${destinationType} destination`);
+    }
+    const packet: Packet = { ...sent, hops: sent.hops + 1 };
+    const hash = packetHash(raw);
+    const inbound: Inbound = { packet, raw, hash, interfaceName: from.name, iface: from, quality };
+    if (destinationType === 'plain' || destinationType === 'group') {
+      if (packet.hops > 1) {
+        throw new GatewayError('wire/malformed', `${destinationType} packet that was passed on`);
+      }
+    } else if (!repeats(packet) && !this.#isNew(packet, hash)) {
+      if (packetType === 'data' && destinationType === 'link') {
+        this.#parts.links()?.linkRepeat?.(inbound);
+      }
+      return this.#drop('mesh/duplicate');
+    }
+    switch (packetType) {
+      case 'announce':
+        return this.#takeAnnounce(inbound);
+      case 'link-request':
+        return this.#takeLinkRequest(inbound);
+      case 'proof':
+        return this.#takeProof(inbound);
+      case 'data':
+        return this.#takeData(inbound);
+    }
+  }
+
+  /**
+   * Repeats of announces are left to the path table. A link request proof is remembered by who takes
+   * it: it may be on its way elsewhere when it is first overheard.
+   */
+  #isNew(packet: Packet, hash: Uint8Array): boolean {
+    const { heard } = this.#parts;
+    const known = heard.has(hash);
+    if (!known && !(packet.packetType === 'proof' && packet.context === contexts.linkRequestProof)) {
+      heard.add(hash);
+    }
+    return !known || packet.packetType === 'announce';
+  }
+
+  #takeAnnounce(inbound: Inbound): number {
+    const { locals, known, paths, pathRequests, learn } = this.#parts;
+    const { packet, hash, interfaceName, quality } = inbound;
+    const announce = decodeAnnounce(packet);
+    const key = toHex(packet.destinationHash);
+    if (locals.get(key)) {
+      return 0;
+    }
+    const better = paths.accepts(key, { hops: packet.hops, randomBlob: announce.randomBlob });
+    if (!better && !pathRequests.has(key)) {
+      return this.#drop('mesh/duplicate');
+    }
+    const before = known.get(key);
+    if (before && !equal(before.identity.publicKey, announce.publicKey)) {
+      throw new GatewayError('crypto/bad-signature', 'another key than the one known for this destination');
+    }
+    const identity = before?.identity ?? new PublicIdentity(announce.publicKey);
+    const verified = before !== undefined && equal(before.packetHash, hash);
+    if (!verified && !verifyAnnounce(packet, announce, identity)) {
+      throw new GatewayError('crypto/bad-signature', 'announce not signed by its destination');
+    }
+    if (!better) {
+      const path = paths.get(key);
+      if (path) {
+        pathRequests.answer(key, path);
+      }
+      return 1;
+    }
+    const destinationHash = copy(packet.destinationHash);
+    learn(key, {
+      destinationHash,
+      identity,
+      nameHash: copy(announce.nameHash),
+      appData: announce.appData && copy(announce.appData),
+      ratchet: announce.ratchet && copy(announce.ratchet),
+      packetHash: copy(hash),
+      randomBlob: copy(announce.randomBlob),
+      nextHop: packet.transportId ? copy(packet.transportId) : destinationHash,
+      hops: packet.hops,
+      pathResponse: packet.context === contexts.pathResponse,
+      interfaceName,
+      quality,
+    });
+    return 1;
+  }
+
+  #takeLinkRequest(inbound: Inbound): number {
+    const destination = this.#localFor(inbound.packet)?.destination;
+    if (destination === undefined) {
+      return this.#drop('mesh/not-for-us');
+    }
+    const links = this.#parts.links();
+    if (!destination.acceptsLinks || links === undefined) {
+      return this.#drop('mesh/rejected');
+    }
+    links.linkRequest(inbound, destination);
+    return 3;
+  }
+
+  #takeProof(inbound: Inbound): number {
+    const { packet } = inbound;
+    if (packet.context === contexts.linkRequestProof) {
+      this.#parts.links()?.linkProof(inbound);
+      return 1;
+    }
+    if (packet.destinationType === 'link') {
+      this.#parts.links()?.linkPacket(inbound);
+      return 0;
+    }
+    switch (this.#parts.receipts.prove(packet.destinationHash, packet.data)) {
+      case 'unknown':
+        return this.#drop('mesh/not-for-us');
+      case 'invalid':
+        throw new GatewayError('crypto/bad-signature', 'proof not signed by the receiver');
+      case 'proven':
+        return 1;
+    }
+  }
+
+  #takeData(inbound: Inbound): number {
+    const { packet } = inbound;
+    if (packet.destinationType === 'link') {
+      this.#parts.links()?.linkPacket(inbound);
+      return 0;
+    }
+    if (packet.destinationType === 'plain' && equal(packet.destinationHash, pathRequestDestination)) {
+      return this.#takePathRequest(inbound);
+    }
+    const local = this.#localFor(packet);
+    if (local === undefined) {
+      return this.#drop('mesh/not-for-us');
+    }
+    const opened = open(local, packet.data);
+    if (opened === undefined) {
+      this.#drop('crypto/undecryptable');
+      // Every ratchet was tried, which is what a flood of these would be sent for.
+      return 1 + (local.ring?.kept.length ?? 0);
+    }
+    this.#deliver(local.destination, opened, inbound);
+    return 2;
+  }
+
+  #deliver(destination: LocalDestination, { plaintext, ratchetId }: Opened, inbound: Inbound): void {
+    const { packet, hash, iface, interfaceName, quality } = inbound;
+    const prove = () => this.#prove(destination, hash, iface);
+    try {
+      destination.onPacket({
+        data: plaintext,
+        packetHash: hash,
+        ratchetId,
+        quality,
+        interfaceName,
+        hops: packet.hops,
+        prove: destination.proofStrategy === 'app' ? prove : () => {},
+      });
+    } catch (error) {
+      this.#parts.counters.add(codeOf(error));
+      this.#parts.log.error(
+        { destination: destination.key.slice(0, 8), error },
+        'a destination failed to take a packet',
+      );
+      return;
+    }
+    if (destination.proofStrategy === 'all') {
+      prove();
+    }
+  }
+
+  #prove(destination: LocalDestination, hash: Uint8Array, iface: InterfaceHandle): void {
+    if (destination.identity === undefined) {
+      return;
+    }
+    const bytes = encodePacket({
+      hops: 0,
+      contextFlag: false,
+      propagation: 'broadcast',
+      destinationType: 'single',
+      packetType: 'proof',
+      destinationHash: truncatedHash(hash),
+      context: contexts.none,
+      data: destination.identity.sign(hash),
+    });
+    this.#parts.heard.add(packetHash(bytes));
+    void this.#parts.transmit(bytes, iface);
+  }
+
+  #takePathRequest(inbound: Inbound): number {
+    const { packet, iface } = inbound;
+    const { destinationHash, tag } = decodePathRequest(packet.data);
+    const local = this.#parts.locals.get(toHex(destinationHash));
+    if (local === undefined) {
+      return 0;
+    }
+    const question = sha256(concat(destinationHash, tag));
+    if (this.#tags.has(question)) {
+      return this.#drop('mesh/duplicate');
+    }
+    this.#tags.add(question);
+    if (
+      local.destination.kind === 'single' &&
+      this.#parts.announcer.mayAnswer(local.destination, iface.name)
+    ) {
+      void this.#answerPathRequest(local, iface);
+    }
+    return 1;
+  }
+
+  async #answerPathRequest({ destination, ring }: Local, iface: InterfaceHandle): Promise<void> {
+    const { announcer, heard, transmit, counters, log } = this.#parts;
+    try {
+      const bytes = await announcer.make(destination, ring, { pathResponse: true });
+      heard.add(packetHash(bytes));
+      await transmit(bytes, iface);
+    } catch (error) {
+      counters.add(codeOf(error));
+      log.warn({ destination: destination.key.slice(0, 8), error }, 'a path request could not be answered');
+    }
+  }
+
+  #localFor(packet: Packet): Local | undefined {
+    const local = this.#parts.locals.get(toHex(packet.destinationHash));
+    return local?.destination.kind === packet.destinationType ? local : undefined;
+  }
+
+  #drop(why: string): 0 {
+    this.#parts.counters.add(why);
+    return 0;
+  }
+}
+
+/** Contexts of link packets that may be the same twice: what is sent again is meant to be read again. */
+const repeating: ReadonlySet<number> = new Set([
+  contexts.keepalive,
+  contexts.resourceRequest,
+  contexts.resourceProof,
+  contexts.resource,
+  contexts.cacheRequest,
+  contexts.channel,
+]);
+
+function repeats(packet: Packet): boolean {
+  return packet.destinationType === 'link' && repeating.has(packet.context);
+}
+
+/** Undefined where neither a ratchet nor the Identity's own key opens it. */
+function open({ destination, ring }: Local, sealed: Uint8Array): Opened | undefined {
+  try {
+    return destination.open(sealed, ring);
+  } catch (error) {
+    if (isGatewayError(error, 'crypto/undecryptable')) {
+      return undefined;
+    }
+    throw error;
+  }
+}
+
+/** Bytes of our own: what was received lies in the medium's buffer. */
+function copy(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes);
+}

@@ -1,0 +1,127 @@
+import { toHex } from '../../lib/bytes.ts';
+import type { Counters } from '../../lib/counters.ts';
+import { codeOf, GatewayError } from '../../lib/errors.ts';
+import type { Log } from '../../lib/log.ts';
+import type { Random } from '../../lib/random.ts';
+import type { InterfaceHandle } from './dispatch.ts';
+import type { Duplicates } from './duplicates.ts';
+import type { PublicIdentity } from './identity.ts';
+import type { KnownDestinations } from './known.ts';
+import { contexts, encodePacket, encryptedMdu, type Packet, packetHash, packetMdu } from './packet.ts';
+import type { Path } from './path-table.ts';
+import type { ReceiptOutcome, Receipts } from './receipts.ts';
+
+/** A single packet to a destination of somebody else's. */
+export interface Outgoing {
+  readonly destination: {
+    readonly identity: PublicIdentity;
+    /** 16 B. */
+    readonly hash: Uint8Array;
+  };
+  /** At most 383 B, at least 1. */
+  readonly data: Uint8Array;
+  /** Default none. */
+  readonly context?: number;
+  /** ms to wait for the proof; default by hops and bitrate. */
+  readonly timeout?: number;
+  /** What became of it, told exactly once if the packet was sent. Without it no proof is waited for. */
+  readonly onReceipt?: (outcome: ReceiptOutcome) => void;
+}
+
+/** Which way a packet goes, and how long its proof may take that way, ms. */
+export interface Way {
+  readonly path: Path | undefined;
+  readonly target: InterfaceHandle | 'all';
+  readonly timeout: number;
+}
+
+export interface SenderParts {
+  readonly random: Random;
+  readonly log: Log;
+  readonly counters: Counters;
+  readonly heard: Duplicates;
+  readonly known: KnownDestinations;
+  readonly receipts: Receipts;
+  readonly wayTo: (destination: Uint8Array) => Way;
+  readonly transmit: (packet: Uint8Array, target: InterfaceHandle | 'all') => Promise<boolean>;
+}
+
+/** Sends packets that stand for themselves: sealed for one destination, or plain for whoever hears them. */
+export class Sender {
+  readonly #parts: SenderParts;
+
+  constructor(parts: SenderParts) {
+    this.#parts = parts;
+  }
+
+  /** See `Transport.send`. */
+  async send(outgoing: Outgoing): Promise<Uint8Array> {
+    const { random, heard, known, receipts, transmit } = this.#parts;
+    const { destination, data, context = contexts.none, onReceipt } = outgoing;
+    if (data.length === 0 || data.length > encryptedMdu) {
+      throw new GatewayError('mesh/too-large', `${data.length} bytes, a packet carries 1 to ${encryptedMdu}`);
+    }
+    const key = toHex(destination.hash);
+    const sealed = destination.identity.encrypt(data, random, known.get(key)?.ratchet);
+    const { path, target, timeout } = this.#parts.wayTo(destination.hash);
+    const bytes = encodePacket({ ...header('single', destination.hash, path), context, data: sealed });
+    const hash = packetHash(bytes);
+    known.use(key);
+    heard.add(hash);
+    if (onReceipt) {
+      receipts.add({
+        hash,
+        timeout: outgoing.timeout ?? timeout,
+        verify: signature => destination.identity.verify(signature, hash),
+        conclude: outcome => this.#conclude(onReceipt, outcome),
+      });
+    }
+    const taken = await transmit(bytes, target);
+    if (!taken && (onReceipt === undefined || receipts.withdraw(hash))) {
+      throw new GatewayError('radio/offline', 'no interface took the packet', { retryable: true });
+    }
+    return hash;
+  }
+
+  /** See `Transport.sendPlain`. */
+  async sendPlain(
+    destination: Uint8Array,
+    data: Uint8Array,
+    target: InterfaceHandle | 'all',
+  ): Promise<boolean> {
+    if (data.length > packetMdu) {
+      throw new GatewayError('mesh/too-large', `${data.length} bytes, a plain packet carries ${packetMdu}`);
+    }
+    const bytes = encodePacket({ ...header('plain', destination, undefined), data });
+    this.#parts.heard.add(packetHash(bytes));
+    return this.#parts.transmit(bytes, target);
+  }
+
+  #conclude(onReceipt: (outcome: ReceiptOutcome) => void, outcome: ReceiptOutcome): void {
+    try {
+      onReceipt(outcome);
+    } catch (error) {
+      this.#parts.counters.add(codeOf(error));
+      this.#parts.log.error({ error }, 'the callback of a receipt failed');
+    }
+  }
+}
+
+/** A data packet as it leaves: in transport where the path leads over another node. */
+function header(
+  destinationType: 'single' | 'plain',
+  destinationHash: Uint8Array,
+  path: Path | undefined,
+): Omit<Packet, 'data'> {
+  const far = path !== undefined && path.hops > 1;
+  return {
+    hops: 0,
+    transportId: far ? path.nextHop : undefined,
+    contextFlag: false,
+    propagation: far ? 'transport' : 'broadcast',
+    destinationType,
+    packetType: 'data',
+    destinationHash,
+    context: contexts.none,
+  };
+}

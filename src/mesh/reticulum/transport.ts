@@ -1,0 +1,399 @@
+import { equal, toHex } from '../../lib/bytes.ts';
+import type { Cancel, Clock } from '../../lib/clock.ts';
+import type { Counters } from '../../lib/counters.ts';
+import type { Log } from '../../lib/log.ts';
+import type { Random } from '../../lib/random.ts';
+import type { Interface, Quality } from '../interface.ts';
+import type { MeshStorage } from '../storage.ts';
+import { Announcer } from './announcer.ts';
+import type { Attachment, InterfacePolicy } from './attachment.ts';
+import { Attachments, sendOver } from './attachments.ts';
+import type { LocalDestination } from './destination.ts';
+import type { InterfaceHandle, LinkDispatch } from './dispatch.ts';
+import { Duplicates } from './duplicates.ts';
+import type { Identity } from './identity.ts';
+import { type Known, KnownDestinations } from './known.ts';
+import { Listeners } from './listeners.ts';
+import { Locals } from './locals.ts';
+import { hashLength, packetHash, packetMtu } from './packet.ts';
+import {
+  encodePathRequest,
+  PathRequests,
+  pathRequestDestination,
+  pathRequestTimeout,
+} from './path-request.ts';
+import { type Path, PathTable } from './path-table.ts';
+import { Receipts } from './receipts.ts';
+import { type Lesson, Reception } from './reception.ts';
+import { type Outgoing, Sender, type Way } from './sender.ts';
+
+export interface TransportParts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly counters: Counters;
+  readonly storage: MeshStorage;
+  /** This node's own: packets in transport are addressed to its hash. */
+  readonly identity: Identity;
+}
+
+export interface AnnounceOptions {
+  /** Instead of the destination's own. At most 317 B, with a ratchet 285. */
+  readonly appData?: Uint8Array;
+  /** Only over this interface. */
+  readonly interface?: InterfaceHandle;
+}
+
+/** An announce that was verified and taught us a path. The bytes are the listener's to read, not to change. */
+export interface Announced extends Known {
+  readonly hops: number;
+  readonly interfaceName: string;
+  /** It answers a path request, ours or somebody else's. */
+  readonly pathResponse: boolean;
+  readonly quality: Quality | undefined;
+}
+
+export interface AnnounceFilter {
+  /** Only destinations of this name hash (10 B). */
+  readonly nameHash?: Uint8Array;
+  /** Also announces that answer path requests. Default true. */
+  readonly pathResponses?: boolean;
+}
+
+export interface PathChange {
+  /** 16 B. */
+  readonly destinationHash: Uint8Array;
+  /** Undefined where it was forgotten. */
+  readonly path: Path | undefined;
+}
+
+export interface InterfaceChange {
+  readonly iface: InterfaceHandle;
+  readonly online: boolean;
+}
+
+/** Packet hashes remembered, in each of two generations. */
+const duplicatesKept = 500_000;
+/** ms that one hop may take to answer, besides the time on the medium. */
+const perHopTimeout = 6000;
+const day = 24 * 3_600_000;
+
+/**
+ * A Reticulum node as an endpoint: it speaks for its local destinations, remembers who announced what
+ * and which way they are, and forwards nothing. What comes in is taken by its Reception; all that
+ * leaves goes through `transmit`.
+ */
+export class Transport {
+  readonly #parts: TransportParts;
+  readonly #heard = new Duplicates(duplicatesKept);
+  readonly #attachments: Attachments;
+  readonly #locals: Locals;
+  readonly #known: KnownDestinations;
+  readonly #paths: PathTable;
+  readonly #pathRequests: PathRequests;
+  readonly #receipts: Receipts;
+  readonly #announcer: Announcer;
+  readonly #sender: Sender;
+  readonly #onAnnounce: Listeners<Announced>;
+  readonly #onPath: Listeners<PathChange>;
+  readonly #onInterface: Listeners<InterfaceChange>;
+  #links: LinkDispatch | undefined;
+
+  /** Loads what was remembered; entries that do not decode are counted and dropped. */
+  constructor(parts: TransportParts) {
+    const { clock, log, counters } = parts;
+    this.#parts = parts;
+    this.#onAnnounce = new Listeners(log);
+    this.#onPath = new Listeners(log);
+    this.#onInterface = new Listeners(log);
+    this.#locals = new Locals(parts);
+    this.#known = new KnownDestinations(parts);
+    this.#paths = new PathTable({
+      ...parts,
+      reachable: name => this.#attachments.sending(name) !== undefined,
+    });
+    this.#receipts = new Receipts(clock);
+    this.#announcer = new Announcer(parts);
+    this.#pathRequests = new PathRequests({
+      clock,
+      send: destination => this.#sendPathRequest(destination),
+      timeout: () => Math.max(pathRequestTimeout, this.#mediumTimeout()),
+    });
+    this.#sender = new Sender({
+      ...parts,
+      heard: this.#heard,
+      known: this.#known,
+      receipts: this.#receipts,
+      wayTo: destination => this.#wayTo(destination),
+      transmit: (packet, target) => this.transmit(packet, target),
+    });
+    const reception = new Reception({
+      clock,
+      log,
+      counters,
+      transportId: parts.identity.hash,
+      heard: this.#heard,
+      locals: this.#locals,
+      known: this.#known,
+      paths: this.#paths,
+      pathRequests: this.#pathRequests,
+      receipts: this.#receipts,
+      announcer: this.#announcer,
+      links: () => this.#links,
+      learn: (key, lesson) => this.#learn(key, lesson),
+      transmit: (packet, iface) => this.transmit(packet, iface),
+    });
+    this.#attachments = new Attachments({
+      log,
+      counters,
+      receive: (from, packet, quality) => reception.receive(from, packet, quality),
+      changed: iface => this.#onInterface.tell({ iface, online: iface.online }),
+      detached: iface => this.#forgetPathsOver(iface.name),
+    });
+  }
+
+  get identity(): Identity {
+    return this.#parts.identity;
+  }
+
+  /**
+   * Begins to use an interface. Its `service` is to be supervised by the caller; peers that it finds
+   * are run here. Throws `config/invalid` where the name is taken.
+   */
+  attach(iface: Interface, policy: InterfacePolicy = {}): Attachment {
+    return this.#attachments.attach(iface, policy);
+  }
+
+  /** All that are attached, peers included. */
+  interfaces(): Iterable<Attachment> {
+    return this.#attachments.values();
+  }
+
+  /** An interface came up or went down. Announcing then is the listener's business. */
+  onInterface(listener: (change: InterfaceChange) => void): Cancel {
+    return this.#onInterface.add(listener);
+  }
+
+  /**
+   * Sends a whole packet over one interface or over all that are up. Resolves with whether a medium
+   * took it; never rejects: failures are counted by code.
+   */
+  transmit(packet: Uint8Array, target: InterfaceHandle | 'all'): Promise<boolean> {
+    return this.#attachments.transmit(packet, target);
+  }
+
+  /** Takes packets for a destination from now on. Throws `config/invalid` where it is registered already. */
+  register(destination: LocalDestination): void {
+    this.#locals.add(destination);
+    this.dropPath(destination.hash);
+  }
+
+  /** Takes nothing more for it; false where it was not registered. */
+  deregister(destination: LocalDestination): boolean {
+    this.#announcer.forget(destination);
+    return this.#locals.remove(destination);
+  }
+
+  /** The registered destination of a hash (16 B). */
+  local(destination: Uint8Array): LocalDestination | undefined {
+    return this.#locals.get(toHex(destination))?.destination;
+  }
+
+  /**
+   * Announces a registered destination over every interface that is up, but those in access point
+   * mode, or over one. Resolves with whether a medium took it. Rejects with `mesh/too-large` for app
+   * data that would be lost on the way, `config/invalid` for a destination that cannot be announced,
+   * and what the storage rejects with where its first ratchet cannot be stored.
+   */
+  async announce(destination: LocalDestination, options: AnnounceOptions = {}): Promise<boolean> {
+    const { ring } = this.#locals.of(destination);
+    const bytes = await this.#announcer.make(destination, ring, options);
+    this.#heard.add(packetHash(bytes));
+    if (options.interface !== undefined) {
+      return this.transmit(bytes, options.interface);
+    }
+    const open = this.#attachments.allSending().filter(({ policy }) => policy.mode !== 'access-point');
+    return sendOver(open, bytes);
+  }
+
+  /** Calls back for every announce that taught a path, after the tables know it. */
+  onAnnounce(listener: (announced: Announced) => void, filter: AnnounceFilter = {}): Cancel {
+    return this.#onAnnounce.add(announced => {
+      const wanted = filter.nameHash === undefined || equal(filter.nameHash, announced.nameHash);
+      if (wanted && (filter.pathResponses !== false || !announced.pathResponse)) {
+        listener(announced);
+      }
+    });
+  }
+
+  /** What a destination (16 B) of somebody else's announced last. */
+  recall(destination: Uint8Array): Known | undefined {
+    return this.#known.get(toHex(destination));
+  }
+
+  /** All destinations known from announces. */
+  known(): Iterable<Known> {
+    return this.#known.values();
+  }
+
+  /** The way to a destination (16 B), if one is known and its interface is up. */
+  path(destination: Uint8Array): Path | undefined {
+    const path = this.#paths.get(toHex(destination));
+    return path && this.interfaceOf(path) ? path : undefined;
+  }
+
+  /** All paths, also those whose interface is down. */
+  paths(): Iterable<Path> {
+    return this.#paths.values();
+  }
+
+  /** The interface that a path goes over, if it is up. */
+  interfaceOf(path: Path): InterfaceHandle | undefined {
+    return this.#attachments.sending(path.interfaceName);
+  }
+
+  /**
+   * The way to a destination (16 B), asking the mesh where none is known. Without `insist` a known one
+   * is good enough, and nobody is asked twice within 20 s. Rejects with `mesh/no-path`, retryable, when
+   * no announce came within 15 s, or longer over slow media.
+   */
+  async requestPath(destination: Uint8Array, options: { readonly insist?: boolean } = {}): Promise<Path> {
+    const insist = options.insist === true;
+    const path = this.path(destination);
+    return path && !insist ? path : this.#pathRequests.request(toHex(destination), destination, insist);
+  }
+
+  /** What was sent that way got no answer: another path may now replace it without being newer. */
+  markUnresponsive(destination: Uint8Array): void {
+    this.#paths.markUnresponsive(toHex(destination));
+  }
+
+  /** Forgets the way to a destination (16 B); false where none was known. */
+  dropPath(destination: Uint8Array): boolean {
+    const had = this.#paths.drop(toHex(destination));
+    if (had) {
+      this.#onPath.tell({ destinationHash: destination, path: undefined });
+    }
+    return had;
+  }
+
+  /** A path was learnt, replaced or forgotten. */
+  onPath(listener: (change: PathChange) => void): Cancel {
+    return this.#onPath.add(listener);
+  }
+
+  /** ms to wait for what the first hop to a destination answers: its time on the medium and 6 s. */
+  firstHopTimeout(destination: Uint8Array): number {
+    const path = this.path(destination);
+    const bitrate = path && this.interfaceOf(path)?.bitrate;
+    return perHopTimeout + (bitrate ? timeOf(packetMtu, bitrate) : 0);
+  }
+
+  /**
+   * Seals data for a destination, with its newest ratchet if one is known, and sends it the known way;
+   * without one, over every interface, which reaches neighbours only. Resolves with the packet hash
+   * (32 B) when a medium took it. Rejects with `mesh/too-large`, `crypto/undecryptable` for keys that
+   * nothing can be sealed for, and `radio/offline`, retryable, when no medium took it: then `onReceipt`
+   * is not called.
+   */
+  send(outgoing: Outgoing): Promise<Uint8Array> {
+    return this.#sender.send(outgoing);
+  }
+
+  /**
+   * Sends data as it is to a plain destination (16 B), over one interface or all: to neighbours, who do
+   * not pass it on. Resolves as `transmit` does; rejects with `mesh/too-large` above 464 B.
+   */
+  sendPlain(
+    destination: Uint8Array,
+    data: Uint8Array,
+    target: InterfaceHandle | 'all' = 'all',
+  ): Promise<boolean> {
+    return this.#sender.sendPlain(destination, data, target);
+  }
+
+  /** Hands over all that belongs to links. */
+  useLinks(links: LinkDispatch): void {
+    this.#links = links;
+  }
+
+  /** Drops a packet of this hash (32 B) from now on, as one that was heard or sent. */
+  remember(hash: Uint8Array): void {
+    this.#heard.add(hash);
+  }
+
+  /** Takes a packet of this hash (32 B) again, as if it had not been heard. */
+  forget(hash: Uint8Array): void {
+    this.#heard.delete(hash);
+  }
+
+  /** Ends what is waited for and writes what is not written yet. Interfaces are stopped by who supervises them. */
+  async close(): Promise<void> {
+    this.#receipts.close();
+    this.#pathRequests.close();
+    await Promise.all([this.#known.flush(), this.#paths.flush()]);
+  }
+
+  #learn(key: string, lesson: Lesson): void {
+    const { destinationHash, identity, nameHash, appData, ratchet, packetHash, randomBlob } = lesson;
+    const { hops, nextHop, interfaceName, pathResponse, quality } = lesson;
+    const lifetime = this.#pathLifetime(interfaceName);
+    const path = this.#paths.take(key, {
+      destinationHash,
+      hops,
+      nextHop,
+      interfaceName,
+      packetHash,
+      randomBlob,
+      lifetime,
+    });
+    const heard = { destinationHash, identity, nameHash, appData, ratchet, packetHash };
+    const known = this.#known.remember(key, heard);
+    this.#pathRequests.answer(key, path);
+    this.#onPath.tell({ destinationHash, path });
+    this.#onAnnounce.tell({ ...known, hops, interfaceName, pathResponse, quality });
+  }
+
+  #wayTo(destination: Uint8Array): Way {
+    const path = this.path(destination);
+    return {
+      path,
+      target: (path && this.interfaceOf(path)) ?? 'all',
+      timeout: this.firstHopTimeout(destination) + perHopTimeout * (path?.hops ?? 1),
+    };
+  }
+
+  #sendPathRequest(destinationHash: Uint8Array): void {
+    const tag = this.#parts.random.bytes(hashLength);
+    const data = encodePathRequest({ destinationHash, transportId: undefined, tag });
+    void this.sendPlain(pathRequestDestination, data);
+  }
+
+  /** ms of a round trip of whole packets on the slowest medium that is up, and 6 s. */
+  #mediumTimeout(): number {
+    const bitrates = this.#attachments.allSending().map(attachment => attachment.bitrate);
+    return 2 * timeOf(packetMtu, Math.min(...bitrates)) + perHopTimeout;
+  }
+
+  #pathLifetime(interfaceName: string): number {
+    switch (this.#attachments.sending(interfaceName)?.policy.mode) {
+      case 'access-point':
+        return day;
+      case 'roaming':
+        return day / 4;
+      default:
+        return 7 * day;
+    }
+  }
+
+  #forgetPathsOver(interfaceName: string): void {
+    for (const { destinationHash } of this.#paths.dropOver(interfaceName)) {
+      this.#onPath.tell({ destinationHash, path: undefined });
+    }
+  }
+}
+
+/** ms that bytes take at a bitrate; slower than 5 bit/s is taken for that. */
+function timeOf(bytes: number, bitrate: number): number {
+  return (bytes * 8 * 1000) / Math.max(bitrate, 5);
+}

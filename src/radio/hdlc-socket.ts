@@ -1,0 +1,214 @@
+import type { Socket } from 'node:net';
+import type { Cancel, Clock } from '../lib/clock.ts';
+import type { Counters } from '../lib/counters.ts';
+import { GatewayError } from '../lib/errors.ts';
+import type { InterfacePort } from '../mesh/interface.ts';
+import { frame, HdlcDeframer } from './framing/hdlc.ts';
+
+/** Bytes that may wait to be sent to one peer before more is refused. */
+const sendLimit = 4 * 1024 * 1024;
+/** ms after which a peer that takes nothing is given up. */
+const stallLimit = 12_000;
+/** ms of silence before the connection is probed. */
+const keepAliveDelay = 5000;
+
+export interface HdlcSocketParts {
+  readonly clock: Clock;
+  /** Frames that hold no packet are counted as `wire/malformed`. */
+  readonly counters?: Counters;
+}
+
+interface Waiting {
+  readonly framed: Uint8Array;
+  readonly taken: () => void;
+  readonly lost: (error: GatewayError) => void;
+}
+
+/**
+ * Packets in HDLC frames over a connected socket. The socket is handed little at a time, so that a
+ * peer that is slow can be told from one that takes nothing.
+ */
+export class HdlcSocket {
+  readonly #socket: Socket;
+  readonly #clock: Clock;
+  readonly #counters: Counters | undefined;
+  readonly #deframer = new HdlcDeframer();
+  #discarded = 0;
+  #waiting: Waiting[] = [];
+  #waitingBytes = 0;
+  #ended: GatewayError | undefined;
+  #corked = false;
+  #cancelStall: Cancel | undefined;
+
+  constructor(socket: Socket, { clock, counters }: HdlcSocketParts) {
+    this.#socket = socket;
+    this.#clock = clock;
+    this.#counters = counters;
+  }
+
+  /**
+   * Receives until the signal, which closes the connection; resolves when it is closed. Rejects with
+   * `radio/offline`, in words, when the connection is lost.
+   */
+  async run(port: InterfacePort, signal: AbortSignal): Promise<void> {
+    const socket = this.#socket;
+    const closed = Promise.withResolvers<void>();
+    let failure: Error | undefined;
+    const stop = () => socket.destroy();
+    socket.on('error', error => {
+      failure = error;
+    });
+    socket.once('close', () => closed.resolve());
+    if (socket.closed) {
+      closed.resolve();
+    }
+    socket.on('data', (chunk: Buffer) => this.#receive(this.#unframe(chunk), 0, port));
+    socket.once('end', () => socket.destroy());
+    socket.on('drain', () => this.#drained());
+    signal.addEventListener('abort', stop, { once: true });
+    try {
+      if (signal.aborted) {
+        socket.destroy();
+      } else if (!socket.destroyed) {
+        socket.setNoDelay(true);
+        socket.setKeepAlive(true, keepAliveDelay);
+        port.ready();
+      }
+      await closed.promise;
+    } finally {
+      signal.removeEventListener('abort', stop);
+      this.#end(failure);
+    }
+    if (!signal.aborted) {
+      throw this.#ended;
+    }
+  }
+
+  /** See `Interface.send`; rejects with `store/full` where too much waits for this peer already. */
+  async send(packet: Uint8Array): Promise<void> {
+    if (this.#ended || this.#socket.destroyed) {
+      throw this.#ended ?? new GatewayError('radio/offline', 'connection closed', { retryable: true });
+    }
+    if (this.#waiting.length === 0 && !this.#socket.writableNeedDrain) {
+      this.#write(frame(packet));
+      return;
+    }
+    if (this.#waitingBytes + packet.length > sendLimit) {
+      throw new GatewayError('store/full', 'the peer takes packets more slowly than they come', {
+        retryable: true,
+      });
+    }
+    const framed = frame(packet);
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#waiting.push({ framed, taken: resolve, lost: reject });
+    this.#waitingBytes += framed.length;
+    await promise;
+  }
+
+  #unframe(chunk: Uint8Array): Uint8Array[] {
+    const packets = this.#deframer.feed(chunk);
+    const { runts, oversize, malformed } = this.#deframer.discarded;
+    const discarded = runts + oversize + malformed;
+    if (discarded > this.#discarded) {
+      this.#counters?.add('wire/malformed', discarded - this.#discarded);
+      this.#discarded = discarded;
+    }
+    return packets;
+  }
+
+  /** One frame after the other; where a packet asks to wait, the rest and the socket wait. */
+  #receive(packets: readonly Uint8Array[], from: number, port: InterfacePort): void {
+    for (let at = from; at < packets.length; at++) {
+      if (this.#socket.destroyed) {
+        return;
+      }
+      const pause = port.receive(packets[at]!);
+      if (pause !== undefined) {
+        this.#socket.pause();
+        const resume = () => {
+          this.#socket.resume();
+          this.#receive(packets, at + 1, port);
+        };
+        void pause.then(resume, resume);
+        return;
+      }
+    }
+  }
+
+  /** What is written within one turn of the event loop leaves in one piece. */
+  #write(framed: Uint8Array): void {
+    if (!this.#corked) {
+      this.#corked = true;
+      this.#socket.cork();
+      process.nextTick(() => {
+        this.#corked = false;
+        this.#socket.uncork();
+      });
+    }
+    if (!this.#socket.write(framed)) {
+      this.#cancelStall ??= this.#clock.after(stallLimit, () => {
+        this.#socket.destroy(
+          new GatewayError('radio/offline', 'the peer takes nothing', { retryable: true }),
+        );
+      });
+    }
+  }
+
+  #drained(): void {
+    this.#cancelStall?.();
+    this.#cancelStall = undefined;
+    let at = 0;
+    for (; at < this.#waiting.length && !this.#socket.writableNeedDrain; at++) {
+      const { framed, taken } = this.#waiting[at]!;
+      this.#waitingBytes -= framed.length;
+      this.#write(framed);
+      taken();
+    }
+    this.#waiting = this.#waiting.slice(at);
+  }
+
+  #end(failure: Error | undefined): void {
+    this.#cancelStall?.();
+    this.#cancelStall = undefined;
+    this.#ended = lost(failure);
+    for (const { lost: reject } of this.#waiting) {
+      reject(this.#ended);
+    }
+    this.#waiting = [];
+    this.#waitingBytes = 0;
+  }
+}
+
+function lost(failure: Error | undefined): GatewayError {
+  if (failure instanceof GatewayError) {
+    return failure;
+  }
+  return new GatewayError(
+    'radio/offline',
+    failure ? inWords(failure) : 'the other end closed the connection',
+    {
+      retryable: true,
+      cause: failure,
+    },
+  );
+}
+
+/** Why a socket failed, for people. */
+export function inWords(failure: Error & { readonly code?: string }): string {
+  const code = failure.code ?? '';
+  return socketFailures[code] ?? `${failure.message || 'connection failed'}${code && ` (${code})`}`;
+}
+
+const socketFailures: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'connection refused: nothing listens there',
+  ECONNRESET: 'the other end broke the connection off',
+  EPIPE: 'the other end closed the connection',
+  ETIMEDOUT: 'the other end does not answer',
+  EHOSTUNREACH: 'host unreachable',
+  ENETUNREACH: 'network unreachable',
+  ENOTFOUND: 'no such host name',
+  EAI_AGAIN: 'host name cannot be looked up now',
+  EADDRINUSE: 'the port is in use by another program',
+  EADDRNOTAVAIL: 'this machine does not have that address',
+  EACCES: 'not allowed to use that port',
+};

@@ -1,0 +1,140 @@
+import { createServer, type Server, type Socket } from 'node:net';
+import type { Clock } from '../lib/clock.ts';
+import type { Counters } from '../lib/counters.ts';
+import { GatewayError } from '../lib/errors.ts';
+import type { Interface, InterfacePort } from '../mesh/interface.ts';
+import { HdlcSocket, inWords } from './hdlc-socket.ts';
+import { tcpBitrate, tcpMtu } from './tcp-client.ts';
+
+export interface TcpServerOptions {
+  readonly name: string;
+  /** Address to listen on. */
+  readonly host: string;
+  /** 0 picks a free one: see `TcpServer.address`. */
+  readonly port: number;
+  /** Connections at once; more are closed and counted. Default 500. */
+  readonly maxClients?: number;
+  /** bit/s, where the way is known to be slower or faster than guessed. */
+  readonly bitrate?: number;
+}
+
+export interface TcpAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface TcpServerParts {
+  readonly clock: Clock;
+  readonly counters: Counters;
+}
+
+const defaultMaxClients = 500;
+
+/** Lets other nodes connect: each connection is an interface of its own, HDLC framed. */
+export class TcpServer implements Interface {
+  readonly name: string;
+  readonly mtu = tcpMtu;
+  readonly bitrate: number;
+  readonly listens = true;
+  readonly #options: TcpServerOptions;
+  readonly #parts: TcpServerParts;
+  readonly #sockets = new Set<Socket>();
+  #address: TcpAddress | undefined;
+
+  constructor(options: TcpServerOptions, parts: TcpServerParts) {
+    this.name = options.name;
+    this.bitrate = options.bitrate ?? tcpBitrate;
+    this.#options = options;
+    this.#parts = parts;
+  }
+
+  /** Where it listens, while it does. */
+  get address(): TcpAddress | undefined {
+    return this.#address;
+  }
+
+  /** Connections now. */
+  get clients(): number {
+    return this.#sockets.size;
+  }
+
+  async run(port: InterfacePort, signal: AbortSignal): Promise<void> {
+    if (signal.aborted) {
+      return;
+    }
+    const server = createServer({ noDelay: true }, socket => this.#accept(socket, port));
+    const ended = Promise.withResolvers<void>();
+    const stop = () => ended.resolve();
+    server.once('error', error => {
+      const { host, port: number } = this.#options;
+      ended.reject(
+        new GatewayError('radio/offline', `${host}:${number}: ${inWords(error)}`, {
+          retryable: true,
+          cause: error,
+        }),
+      );
+    });
+    server.once('listening', () => {
+      this.#address = boundAddress(server);
+      port.ready();
+    });
+    signal.addEventListener('abort', stop, { once: true });
+    server.listen(this.#options.port, this.#options.host);
+    try {
+      await ended.promise;
+    } finally {
+      signal.removeEventListener('abort', stop);
+      this.#address = undefined;
+      await this.#close(server);
+    }
+  }
+
+  /** Nothing is sent to a listener: what it found is attached and sends for itself. */
+  async send(): Promise<void> {
+    throw new GatewayError('radio/offline', `${this.name} only listens`);
+  }
+
+  #accept(socket: Socket, port: InterfacePort): void {
+    const { remoteAddress, remotePort } = socket;
+    if (
+      remoteAddress === undefined ||
+      this.#sockets.size >= (this.#options.maxClients ?? defaultMaxClients)
+    ) {
+      this.#parts.counters.add('radio/too-many-clients');
+      socket.destroy();
+      return;
+    }
+    this.#sockets.add(socket);
+    socket.on('error', () => {});
+    socket.once('close', () => this.#sockets.delete(socket));
+    const address = remoteAddress.replace(/^::ffff:/, '');
+    const name = `${this.name}/${address.includes(':') ? `[${address}]` : address}:${remotePort}`;
+    port.attach(tcpPeer(name, this.bitrate, new HdlcSocket(socket, this.#parts)));
+  }
+
+  async #close(server: Server): Promise<void> {
+    const closed = Promise.withResolvers<void>();
+    server.close(() => closed.resolve());
+    for (const socket of this.#sockets) {
+      socket.destroy();
+    }
+    await closed.promise;
+  }
+}
+
+function tcpPeer(name: string, bitrate: number, connection: HdlcSocket): Interface {
+  return {
+    name,
+    mtu: tcpMtu,
+    bitrate,
+    run: (port, signal) => connection.run(port, signal),
+    send: packet => connection.send(packet),
+  };
+}
+
+function boundAddress(server: Server): TcpAddress | undefined {
+  const address = server.address();
+  return address === null || typeof address === 'string'
+    ? undefined
+    : { host: address.address, port: address.port };
+}

@@ -1,0 +1,161 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { Counters } from '../../../src/lib/counters.ts';
+import { silentLog } from '../../../src/lib/log.ts';
+import { encodeRandomBlob } from '../../../src/mesh/reticulum/announce.ts';
+import { decodePath, encodePath, PathTable } from '../../../src/mesh/reticulum/path-table.ts';
+import { ManualClock } from '../../sim/clock.ts';
+import { MemoryStorage } from './memory-storage.ts';
+
+const key = '11'.repeat(16);
+const week = 7 * 24 * 3_600_000;
+
+interface Offer {
+  readonly hops: number;
+  readonly emitted: number;
+  readonly salt?: number;
+  readonly over?: string;
+}
+
+function table({ capacity = 100, storage = new MemoryStorage() } = {}) {
+  const clock = new ManualClock();
+  const down = new Set<string>();
+  const counters = new Counters();
+  const paths = new PathTable({
+    clock,
+    storage,
+    log: silentLog,
+    counters,
+    capacity,
+    reachable: name => !down.has(name),
+  });
+  const blob = ({ emitted, salt = 0 }: Offer) => encodeRandomBlob(new Uint8Array(5).fill(salt), emitted);
+  const offer = (what: Offer, destination = key) => {
+    const accepted = paths.accepts(destination, { hops: what.hops, randomBlob: blob(what) });
+    if (accepted) {
+      paths.take(destination, {
+        destinationHash: Uint8Array.fromHex(destination),
+        hops: what.hops,
+        nextHop: new Uint8Array(16).fill(what.hops),
+        interfaceName: what.over ?? 'one',
+        packetHash: new Uint8Array(32),
+        randomBlob: blob(what),
+        lifetime: week,
+      });
+    }
+    return accepted;
+  };
+  return { clock, down, counters, paths, storage, offer };
+}
+
+describe('a path', () => {
+  test('to an unknown destination is taken', () => {
+    const { paths, offer } = table();
+    assert.equal(offer({ hops: 3, emitted: 100 }), true);
+    assert.equal(paths.get(key)?.hops, 3);
+  });
+
+  test('heard twice keeps the first, even if the second is shorter', () => {
+    const { paths, offer } = table();
+    offer({ hops: 3, emitted: 100 });
+    assert.equal(offer({ hops: 3, emitted: 100 }), false);
+    assert.equal(offer({ hops: 2, emitted: 100 }), false);
+    assert.equal(offer({ hops: 2, emitted: 100, salt: 1 }), false);
+    assert.equal(paths.get(key)?.hops, 3);
+  });
+
+  test('announced later is taken, shorter or longer', () => {
+    const { paths, offer } = table();
+    offer({ hops: 3, emitted: 100 });
+    assert.equal(offer({ hops: 2, emitted: 101 }), true);
+    assert.equal(offer({ hops: 5, emitted: 102 }), true);
+    assert.equal(paths.get(key)?.hops, 5);
+  });
+
+  test('announced earlier is not taken, shorter or longer', () => {
+    const { offer } = table();
+    offer({ hops: 3, emitted: 100 });
+    assert.equal(offer({ hops: 1, emitted: 99 }), false);
+    assert.equal(offer({ hops: 5, emitted: 99 }), false);
+  });
+
+  test('that got no answer yields to one announced at the same time', () => {
+    const { paths, offer } = table();
+    offer({ hops: 1, emitted: 100 });
+    paths.markUnresponsive(key);
+    assert.equal(offer({ hops: 4, emitted: 99 }), false);
+    assert.equal(offer({ hops: 4, emitted: 100 }), true);
+    assert.equal(offer({ hops: 5, emitted: 100 }), false);
+  });
+
+  test('over an interface that is gone yields to one announced at the same time', () => {
+    const { down, offer } = table();
+    offer({ hops: 1, emitted: 100 });
+    assert.equal(offer({ hops: 4, emitted: 100, over: 'two' }), false);
+    down.add('one');
+    assert.equal(offer({ hops: 4, emitted: 100, over: 'two' }), true);
+  });
+
+  test('is over after its lifetime, and then any other is taken', async () => {
+    const { clock, paths, offer } = table();
+    offer({ hops: 1, emitted: 100 });
+    await clock.advance(week - 1);
+    assert.ok(paths.get(key));
+    await clock.advance(1);
+    assert.equal(offer({ hops: 4, emitted: 90 }), true);
+    assert.equal(paths.get(key)?.hops, 4);
+    await clock.advance(week);
+    assert.equal(paths.get(key), undefined);
+    assert.equal(paths.size, 0);
+  });
+
+  test('makes room for the next where there are too many, the one heard longest ago first', () => {
+    const { paths, offer } = table({ capacity: 3 });
+    const keys = ['aa', 'bb', 'cc', 'dd'].map(part => part.repeat(16));
+    for (const one of keys.slice(0, 3)) {
+      offer({ hops: 1, emitted: 100 }, one);
+    }
+    offer({ hops: 1, emitted: 101 }, keys[0]);
+    offer({ hops: 1, emitted: 100 }, keys[3]);
+    assert.deepEqual(
+      keys.map(one => paths.get(one) !== undefined),
+      [true, false, true, true],
+    );
+  });
+
+  test('is there again after a restart with what it knows of announces, until it is over', async () => {
+    const storage = new MemoryStorage();
+    const before = table({ storage });
+    before.offer({ hops: 2, emitted: 100 });
+    before.offer({ hops: 3, emitted: 101 }, '22'.repeat(16));
+    before.paths.drop('22'.repeat(16));
+    await before.paths.flush();
+    const after = table({ storage });
+    assert.deepEqual(after.paths.get(key), before.paths.get(key));
+    assert.equal(after.paths.size, 1);
+    assert.equal(after.offer({ hops: 1, emitted: 100 }), false);
+    assert.equal(after.offer({ hops: 1, emitted: 101 }), true);
+  });
+
+  test('that is stored is truncated wherever it ends early', () => {
+    const stored = encodePath({
+      destinationHash: Uint8Array.fromHex(key),
+      hops: 7,
+      nextHop: new Uint8Array(16).fill(1),
+      interfaceName: 'lora',
+      heard: 1_760_000_000_000,
+      expires: 1_760_000_000_000 + week,
+      packetHash: new Uint8Array(32).fill(2),
+      blobs: ['01'.repeat(10), '02'.repeat(10)],
+    });
+    const { emitted, unresponsive, ...path } = decodePath(key, stored);
+    assert.deepEqual(encodePath(path), stored);
+    assert.equal(emitted, 0x02_02_02_02_02);
+    assert.equal(unresponsive, false);
+    for (let length = 0; length < stored.length; length++) {
+      assert.throws(() => decodePath(key, stored.subarray(0, length)), { code: 'wire/truncated' });
+    }
+    assert.throws(() => decodePath('zz', stored), { code: 'wire/malformed' });
+    assert.throws(() => decodePath(key, Uint8Array.of(9, ...stored)), { code: 'wire/unsupported' });
+  });
+});

@@ -1,0 +1,122 @@
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+const root = join(import.meta.dirname, '..');
+const cache = join(root, '.cache', 'py');
+
+/** The reference versions that tests run against: rns, and the lxmf of its time. */
+export const references = { '1.5.7': '1.2.1', '1.4.2': '1.0.1' } as const;
+
+export type ReferenceVersion = keyof typeof references;
+
+/**
+ * The Python of a venv that has this reference, made on the first call and kept under `.cache/py/`.
+ * Says loudly what to install, and gives undefined, where Python 3.9 or later with venv and pip is missing;
+ * throws instead when `CI` is set, so that an interop run is never silently empty.
+ */
+export async function ensureVenv(version: ReferenceVersion): Promise<string | undefined> {
+  const directory = join(cache, `${version}-${references[version]}`);
+  const python = join(directory, 'bin', 'python');
+  const wanted = await readFile(join(root, 'test', 'interop', `requirements-${version}.txt`), 'utf8');
+  if (await isMade(directory, wanted)) return python;
+  try {
+    const base = await findPython();
+    await mkdir(cache, { recursive: true });
+    await locked(`${directory}.lock`, async () => {
+      if (await isMade(directory, wanted)) return;
+      console.log(`making a venv with rns ${version} and lxmf ${references[version]} under .cache/py/ …`);
+      await make(base, directory, version);
+      await writeFile(stampOf(directory), wanted);
+    });
+    return python;
+  } catch (error) {
+    const notice = `The Python reference rns ${version} is not available: ${reasonOf(error)}`;
+    if (process.env.CI) throw new Error(notice, { cause: error });
+    console.error(`\n${'!'.repeat(100)}\n${notice}\nInterop tests are skipped.\n${'!'.repeat(100)}\n`);
+    return undefined;
+  }
+}
+
+// A venv holds its own path, so it cannot be made elsewhere and moved: the stamp, written last, says it is whole.
+const stampOf = (directory: string): string => join(directory, 'made-from.txt');
+
+async function isMade(directory: string, wanted: string): Promise<boolean> {
+  if (!existsSync(join(directory, 'bin', 'python'))) return false;
+  return (await readFile(stampOf(directory), 'utf8').catch(() => '')) === wanted;
+}
+
+async function make(base: string, directory: string, version: ReferenceVersion): Promise<void> {
+  await rm(directory, { recursive: true, force: true });
+  await run(base, ['-m', 'venv', directory]).catch(error => {
+    throw new Error('python3 -m venv failed; on Debian: apt-get install python3-venv python3-pip', {
+      cause: error,
+    });
+  });
+  const requirements = join(root, 'test', 'interop', `requirements-${version}.txt`);
+  const pip = [
+    '-m',
+    'pip',
+    'install',
+    '--quiet',
+    '--no-input',
+    '--disable-pip-version-check',
+    '-r',
+    requirements,
+  ];
+  await run(join(directory, 'bin', 'python'), pip, { timeout: 300_000 });
+}
+
+async function findPython(): Promise<string> {
+  for (const name of ['python3', 'python3.13', 'python3.12', 'python3.11', 'python3.10', 'python3.9']) {
+    const found = await run(name, ['-c', 'import sys; print(sys.version_info >= (3, 9))']).catch(
+      () => undefined,
+    );
+    if (found?.stdout.trim() === 'True') return name;
+  }
+  throw new Error(
+    'no Python 3.9 or later on PATH; on Debian: apt-get install python3 python3-venv python3-pip',
+  );
+}
+
+/** Runs `body` while no other process of this machine runs it for the same lock; a dead holder's lock is taken over. */
+async function locked(lock: string, body: () => Promise<void>): Promise<void> {
+  const until = Date.now() + 400_000;
+  while (!(await tryLock(lock))) {
+    const holder = Number(await readFile(lock, 'utf8').catch(() => ''));
+    if (holder > 0 && !isAlive(holder)) await rm(lock, { force: true });
+    if (Date.now() > until) throw new Error(`${lock} is still held; remove it if nothing is running`);
+    await sleep(200);
+  }
+  try {
+    await body();
+  } finally {
+    await rm(lock, { force: true });
+  }
+}
+
+async function tryLock(lock: string): Promise<boolean> {
+  return writeFile(lock, String(process.pid), { flag: 'wx' }).then(
+    () => true,
+    () => false,
+  );
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function reasonOf(error: unknown): string {
+  const stderr = error instanceof Error && 'stderr' in error ? String(error.stderr).trim() : '';
+  const message = error instanceof Error ? error.message : String(error);
+  return stderr ? `${message}\n${stderr.split('\n').slice(-5).join('\n')}` : message;
+}
