@@ -1,0 +1,307 @@
+import type { Bridge, BridgePort, Capabilities, Delivery, Incoming, Progress } from '../../gateway/bridge.ts';
+import { type Address, type Attachment, type Message, nameOf, schemeOf } from '../../gateway/message.ts';
+import { fromHex, toHex } from '../../lib/bytes.ts';
+import type { Clock } from '../../lib/clock.ts';
+import type { Counters } from '../../lib/counters.ts';
+import { codeOf, GatewayError, isGatewayError } from '../../lib/errors.ts';
+import type { Log } from '../../lib/log.ts';
+import type { Random } from '../../lib/random.ts';
+import { decodeDeliveryAnnounce, deliveryName, encodeDeliveryAnnounce } from '../../mesh/lxmf/announce.ts';
+import { decodeMessage, encodeMessage, type PackedMessage } from '../../mesh/lxmf/message.ts';
+import type { ReceivedMessage } from '../../mesh/lxmf/receiver.ts';
+import type { LxmfRouter } from '../../mesh/lxmf/router.ts';
+import type { SendProgress } from '../../mesh/lxmf/sender.ts';
+import { type LocalDestination, nameHash } from '../../mesh/reticulum/destination.ts';
+import type { Identity } from '../../mesh/reticulum/identity.ts';
+import { hashLength } from '../../mesh/reticulum/packet.ts';
+import type { Announced, Transport } from '../../mesh/reticulum/transport.ts';
+import { AnnounceSchedule, settlingTime } from './announce-schedule.ts';
+import { readMessage } from './incoming.ts';
+import { KnownBy } from './known-by.ts';
+import { nativeEntry } from './native.ts';
+import { composeMessage, type OutgoingFile } from './outgoing.ts';
+
+export interface LxmfBridgeParts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly counters: Counters;
+  readonly transport: Transport;
+  readonly router: LxmfRouter;
+  /** The hub's own: its delivery destination is where this bridge receives and sends from. */
+  readonly identity: Identity;
+  /** Announced with the destination. */
+  readonly displayName: string | undefined;
+}
+
+/** Peers that a delivery failed for lately, to be tried again when an interface comes up. */
+const waitingMost = 1000;
+const mebibyte = 1024 * 1024;
+
+/**
+ * The LXMF mesh as a Bridge: `lxmf:<32 hex>` is a peer's delivery destination. Receives under the
+ * hub's destination, proves what the switch has on disk, and sends each delivery in the same bytes at
+ * every attempt, so that a peer knows a repeat by its id.
+ */
+export class LxmfBridge implements Bridge {
+  readonly name = 'lxmf';
+  readonly carries: Capabilities = {
+    textBytes: mebibyte,
+    attachmentBytes: 8 * mebibyte,
+    replies: true,
+    receipts: false,
+    deduplicates: true,
+    concurrency: 32,
+  };
+  /** 32 hex: the hub's delivery destination. */
+  readonly address: string;
+  readonly #parts: LxmfBridgeParts;
+  readonly #destination: LocalDestination;
+  readonly #announces: AnnounceSchedule;
+  readonly #knownBy = new KnownBy();
+  readonly #waiting = new Set<Address>();
+  #port: BridgePort | undefined;
+
+  constructor(parts: LxmfBridgeParts) {
+    this.#parts = parts;
+    this.#destination = parts.router.destination({
+      identity: parts.identity,
+      appData: () => encodeDeliveryAnnounce(parts.displayName),
+      onMessage: received => this.#receive(received),
+    });
+    this.address = this.#destination.key;
+    this.#announces = new AnnounceSchedule({ ...parts, destination: this.#destination });
+  }
+
+  async run(port: BridgePort, signal: AbortSignal): Promise<void> {
+    const { transport, router } = this.#parts;
+    this.#port = port;
+    router.serve(this.#destination);
+    const stop = [
+      transport.onAnnounce(announced => this.#heard(port, announced), { nameHash: nameHash(deliveryName) }),
+      transport.onInterface(({ online }) => {
+        if (online) {
+          this.#parts.clock.after(settlingTime, () => this.#tryWaiting(port));
+        }
+      }),
+    ];
+    try {
+      port.ready();
+      await this.#announces.run(signal);
+    } finally {
+      for (const cancel of stop) {
+        cancel();
+      }
+      router.withdraw(this.#destination);
+      this.#port = undefined;
+    }
+  }
+
+  /** Announces the hub now; whether a medium took it. */
+  announceNow(): Promise<boolean> {
+    return this.#announces.now();
+  }
+
+  async deliver(delivery: Delivery, signal: AbortSignal): Promise<Progress> {
+    const port = this.#port;
+    if (port === undefined) {
+      throw new GatewayError('bridge/unavailable', 'the LXMF bridge is starting', { retryable: true });
+    }
+    const peer = peerOf(delivery.to);
+    const { packed, id } = await this.#packed(port, delivery, peer);
+    const remoteId = toHex(id);
+    const reports: Promise<void>[] = [];
+    try {
+      await this.#parts.router.send(packed, {
+        signal,
+        method: delivery.attempt > 1 ? 'direct' : 'any',
+        onProgress: progress => {
+          if (progress.at === 'sent') {
+            reports.push(port.report(delivery.id, { state: 'sent' }));
+          } else {
+            port.explain(delivery.id, reasons[progress.at]);
+          }
+        },
+      });
+      await settle(reports, this.#parts.log);
+    } catch (error) {
+      await settle(reports, this.#parts.log);
+      throw this.#failure(error, delivery.to);
+    }
+    this.#waiting.delete(delivery.to);
+    return { state: 'delivered', remoteId };
+  }
+
+  /** The bytes of a delivery: those of the first attempt, or now, for this and all that follow. */
+  async #packed(port: BridgePort, delivery: Delivery, peer: Uint8Array): Promise<PackedMessage> {
+    const { remembered, message } = delivery;
+    if (remembered !== undefined) {
+      return { packed: remembered, id: decodeMessage(remembered).id };
+    }
+    const files = await Promise.all(message.attachments.map(attachment => fileOf(port, attachment)));
+    const peerKey = toHex(peer);
+    const related = message.inReplyTo === undefined ? [] : port.remoteIds(message.inReplyTo);
+    const made = encodeMessage(
+      {
+        destination: peer,
+        source: this.#destination.hash,
+        timestamp: timestampOf(message, delivery.id),
+        ...composeMessage(message, files, this.#knownBy.choose(related, peerKey)),
+      },
+      this.#parts.identity,
+    );
+    const remoteId = toHex(made.id);
+    this.#knownBy.note(remoteId, peerKey);
+    await port.remember(delivery.id, made.packed, remoteId);
+    return made;
+  }
+
+  async #receive(received: ReceivedMessage): Promise<void> {
+    const port = this.#port;
+    if (port === undefined) {
+      throw new GatewayError('bridge/unavailable', 'the LXMF bridge is stopping', { retryable: true });
+    }
+    const { message, id, assurance, hops } = received;
+    const source = toHex(message.source);
+    const { files, relation, native, ...reading } = readMessage(message);
+    const attachments: Attachment[] = [];
+    for (const { name, mediaType, bytes } of files) {
+      attachments.push({ name, mediaType, ...(await port.blobs.put(bytes)) });
+    }
+    const inReplyTo = relation && port.resolve(relation.id);
+    const unresolved =
+      relation !== undefined && inReplyTo === undefined ? message.fields.get(relation.field) : undefined;
+    const kept =
+      unresolved === undefined ? native : { ...native, ...nativeEntry(relation!.field, unresolved) };
+    const incoming: Incoming = {
+      ...reading,
+      remoteId: id,
+      from: `lxmf:${source}`,
+      to: `lxmf:${toHex(message.destination)}`,
+      attachments,
+      ...(inReplyTo === undefined ? {} : { inReplyTo }),
+      ...(kept === undefined ? {} : { native: kept }),
+      assurance,
+      urgent: true,
+    };
+    await port.accept(incoming);
+    this.#knownBy.note(id, source);
+    port.seen(incoming.from, { at: this.#parts.clock.now(), hops });
+  }
+
+  #heard(port: BridgePort, announced: Announced): void {
+    const address = `lxmf:${toHex(announced.destinationHash)}`;
+    const { clock, counters } = this.#parts;
+    let name: string | undefined;
+    try {
+      name = decodeDeliveryAnnounce(announced.appData).displayName;
+    } catch (error) {
+      counters.add(codeOf(error));
+    }
+    port.seen(address, { at: clock.now(), hops: announced.hops, ...(name ? { name } : {}) });
+    port.reachable(address);
+  }
+
+  /** What was waiting for any way out may have one now; who has none is searched for by its next attempt. */
+  #tryWaiting(port: BridgePort): void {
+    for (const address of this.#waiting) {
+      port.reachable(address);
+    }
+  }
+
+  #failure(error: unknown, to: Address): unknown {
+    if (!isGatewayError(error)) {
+      return error;
+    }
+    switch (error.code) {
+      case 'mesh/no-path':
+      case 'mesh/timeout':
+      case 'mesh/link-closed':
+      case 'radio/offline':
+      case 'store/full':
+        this.#waits(to);
+        return new GatewayError('bridge/unavailable', unavailable[error.code], {
+          retryable: true,
+          cause: error,
+        });
+      case 'mesh/rejected':
+        return new GatewayError(
+          'bridge/rejected',
+          'the peer refused the message, it may be too large for it',
+          {
+            cause: error,
+          },
+        );
+      default:
+        return error;
+    }
+  }
+
+  #waits(address: Address): void {
+    this.#waiting.delete(address);
+    this.#waiting.add(address);
+    if (this.#waiting.size > waitingMost) {
+      this.#waiting.delete(this.#waiting.values().next().value!);
+    }
+  }
+}
+
+const reasons: Readonly<Record<Exclude<SendProgress['at'], 'sent'>, string>> = {
+  'searching-path': 'no path yet, asking the mesh',
+  'opening-link': 'opening a link to the peer',
+};
+
+const unavailable = {
+  'mesh/no-path': 'no path yet',
+  'mesh/timeout': 'peer did not answer',
+  'mesh/link-closed': 'the link to the peer closed',
+  'radio/offline': 'no interface is up',
+  'store/full': 'too much is on its way to this peer',
+} as const;
+
+/** 16 B of an `lxmf:` address; `bridge/rejected` where it is none. */
+function peerOf(to: Address): Uint8Array {
+  try {
+    if (schemeOf(to) === 'lxmf') {
+      return fromHex(nameOf(to), hashLength);
+    }
+  } catch (error) {
+    if (!isGatewayError(error)) {
+      throw error;
+    }
+  }
+  throw new GatewayError('bridge/rejected', `${to} is no LXMF address: lxmf: and 32 hex digits`);
+}
+
+/**
+ * When the message was sent, in s, moved by a part of a millisecond that its delivery decides: two
+ * equal texts of the same millisecond would otherwise be one message to their receiver. Rounding gives
+ * the millisecond back.
+ */
+function timestampOf(message: Message, deliveryId: string): number {
+  const fraction = Number.parseInt(deliveryId.slice(0, 8), 16) / 2 ** 32;
+  return (message.sentAt + (Number.isFinite(fraction) ? fraction : 0) * 0.45) / 1000;
+}
+
+/** An attachment with its bytes; `bridge/rejected` where they are gone. */
+async function fileOf(port: BridgePort, attachment: Attachment): Promise<OutgoingFile> {
+  try {
+    return { attachment, bytes: await port.blobs.read(attachment.sha256) };
+  } catch (error) {
+    if (isGatewayError(error, 'request/not-found')) {
+      throw new GatewayError('bridge/rejected', `the attachment ${attachment.name} is gone`, {
+        cause: error,
+      });
+    }
+    throw error;
+  }
+}
+
+/** Waits for reports; what the store cannot note now is told by the delivery's end. */
+async function settle(reports: readonly Promise<void>[], log: Log): Promise<void> {
+  for (const result of await Promise.allSettled(reports)) {
+    if (result.status === 'rejected') {
+      log.warn({ code: codeOf(result.reason) }, 'progress of a delivery was not noted');
+    }
+  }
+}

@@ -1,0 +1,195 @@
+import type { Incoming } from '../../gateway/bridge.ts';
+import type { BinaryData, JsonValue } from '../../gateway/message.ts';
+import { isGatewayError } from '../../lib/errors.ts';
+import { decode, type MsgpackValue } from '../../lib/msgpack.ts';
+import { fields, relationKeys } from '../../mesh/lxmf/fields.ts';
+import type { LxmfFields, LxmfMessage } from '../../mesh/lxmf/message.ts';
+import { decodeKlp, type KlpPart } from './klp.ts';
+import { audioOf, fileName, imageOf, mediaTypeOf } from './media.ts';
+import { type Native, toNative } from './native.ts';
+
+/** A file that came in a message, before its bytes are in the blob store. */
+export interface IncomingFile {
+  readonly name: string;
+  readonly mediaType: string;
+  readonly bytes: Uint8Array;
+}
+
+/** The message another one answers or reacts to, by its LXMF id (64 hex), and the field that says so. */
+export interface Relation {
+  readonly id: string;
+  readonly field: number;
+}
+
+/** What a Message can take of an LXMF message; the bridge adds addresses, blobs and resolved relations. */
+export interface Reading
+  extends Pick<Incoming, 'type' | 'text' | 'title' | 'data' | 'thread' | 'correlation' | 'priority'> {
+  readonly files: readonly IncomingFile[];
+  readonly relation?: Relation;
+  /** ms epoch; undefined where the sender's clock says nothing sensible. */
+  readonly sentAt?: number;
+  readonly expiresAt?: number;
+  readonly via?: readonly string[];
+  readonly native?: Native;
+}
+
+const mostFiles = 64;
+const maxDepth = 8;
+const messageIdLength = 32;
+const longestThread = 64;
+/** ms epoch up to which a clock is believed: the year 9999. */
+const latest = 253_402_300_799_000;
+
+/** Reads every field that has a place in a Message; the rest, and what does not have its field's shape, stays native. */
+export function readMessage(message: LxmfMessage): Reading {
+  const read = new Set<number | string>();
+  const take = <T>(field: number, shape: (value: MsgpackValue) => T | undefined): T | undefined => {
+    const taken = readField(message.fields, field, shape);
+    if (taken !== undefined) {
+      read.add(field);
+    }
+    return taken;
+  };
+  const klp = decodeKlp(message.fields);
+  if (klp !== undefined) {
+    for (const field of [fields.customType, fields.customData, fields.customMeta]) {
+      read.add(field);
+    }
+  }
+  const image = take(fields.image, imageFile);
+  const audio = take(fields.audio, audioFile);
+  const files = [...(take(fields.attachments, fileList) ?? []), ...(image ?? []), ...(audio ?? [])];
+  const reaction = take(fields.reaction, reactionOf);
+  const replyTo = take(fields.replyTo, idOf);
+  const quote =
+    klp?.data === undefined && reaction === undefined ? take(fields.replyQuote, textOf) : undefined;
+  const thread = take(fields.thread, threadOf) ?? klp?.thread;
+  const content = klp?.madeText ? '' : lossyText(message.content);
+  const title = lossyText(message.title);
+  return {
+    ...body(content, klp, reaction?.content, quote),
+    ...(title === '' ? {} : { title }),
+    files,
+    ...relation(reaction?.id, replyTo),
+    ...(thread === undefined ? {} : { thread }),
+    ...(klp?.correlation === undefined ? {} : { correlation: klp.correlation }),
+    ...(klp?.priority === undefined ? {} : { priority: klp.priority }),
+    ...(klp?.expiresAt === undefined ? {} : { expiresAt: klp.expiresAt }),
+    ...(klp?.via === undefined ? {} : { via: klp.via }),
+    ...sentAt(message.timestamp),
+    ...native(message.fields, read),
+  };
+}
+
+/** A reaction reads as its own text where the sender wrote none; `data` always has it. */
+function body(
+  content: string,
+  klp: KlpPart | undefined,
+  reaction: string | undefined,
+  quote: string | undefined,
+): { type: string; text: string; data?: JsonValue | BinaryData } {
+  if (reaction !== undefined) {
+    return {
+      type: 'chat.reaction',
+      text: content === '' ? reaction : content,
+      data: klp?.data === undefined ? { reaction } : klp.data,
+    };
+  }
+  const quoted = quote === undefined ? undefined : { quote };
+  const data = klp?.data === undefined ? quoted : klp.data;
+  return { type: klp?.type ?? 'chat.message', text: content, ...(data === undefined ? {} : { data }) };
+}
+
+function relation(reaction: string | undefined, replyTo: string | undefined): { relation?: Relation } {
+  if (reaction !== undefined) {
+    return { relation: { id: reaction, field: fields.reaction } };
+  }
+  return replyTo === undefined ? {} : { relation: { id: replyTo, field: fields.replyTo } };
+}
+
+function sentAt(timestamp: number): { sentAt?: number } {
+  const at = Math.round(timestamp * 1000);
+  return at > 0 && at <= latest ? { sentAt: at } : {};
+}
+
+function native(of: LxmfFields, read: ReadonlySet<number | string>): { native?: Native } {
+  const kept = toNative(of, read);
+  return kept === undefined ? {} : { native: kept };
+}
+
+function readField<T>(
+  of: LxmfFields,
+  field: number,
+  shape: (value: MsgpackValue) => T | undefined,
+): T | undefined {
+  const raw = of.get(field);
+  if (raw === undefined) {
+    return undefined;
+  }
+  try {
+    return shape(decode(raw, { maxDepth }));
+  } catch (error) {
+    if (isGatewayError(error)) {
+      return undefined;
+    }
+    throw error;
+  }
+}
+
+function fileList(value: MsgpackValue): IncomingFile[] | undefined {
+  if (!Array.isArray(value) || value.length > mostFiles) {
+    return undefined;
+  }
+  const files: IncomingFile[] = [];
+  for (const item of value) {
+    const [name, bytes] = Array.isArray(item) ? item : [];
+    const text = name === undefined ? undefined : textOf(name);
+    if (text === undefined || !(bytes instanceof Uint8Array)) {
+      return undefined;
+    }
+    const shown = fileName(text);
+    files.push({ name: shown, mediaType: mediaTypeOf(shown), bytes });
+  }
+  return files;
+}
+
+function imageFile(value: MsgpackValue): [IncomingFile] | undefined {
+  const [type, bytes] = Array.isArray(value) ? value : [];
+  const text = type === undefined ? undefined : textOf(type);
+  return text !== undefined && bytes instanceof Uint8Array ? [{ ...imageOf(text), bytes }] : undefined;
+}
+
+function audioFile(value: MsgpackValue): [IncomingFile] | undefined {
+  const [mode, bytes] = Array.isArray(value) ? value : [];
+  const known = typeof mode === 'number' && mode >= 0 && mode <= 0xff;
+  return known && bytes instanceof Uint8Array ? [{ ...audioOf(mode), bytes }] : undefined;
+}
+
+function reactionOf(value: MsgpackValue): { id: string; content: string } | undefined {
+  if (!(value instanceof Map)) {
+    return undefined;
+  }
+  const id = idOf(value.get(relationKeys.message) ?? null);
+  const content = textOf(value.get(relationKeys.content) ?? null);
+  return id === undefined || content === undefined ? undefined : { id, content };
+}
+
+function idOf(value: MsgpackValue): string | undefined {
+  return value instanceof Uint8Array && value.length === messageIdLength ? value.toHex() : undefined;
+}
+
+function threadOf(value: MsgpackValue): string | undefined {
+  const fits = value instanceof Uint8Array && value.length > 0 && value.length <= longestThread;
+  return fits ? value.toHex() : undefined;
+}
+
+function textOf(value: MsgpackValue): string | undefined {
+  return value instanceof Uint8Array ? lossyText(value) : typeof value === 'string' ? value : undefined;
+}
+
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+
+/** Text of bytes that ought to be UTF-8; what is not becomes U+FFFD. */
+function lossyText(bytes: Uint8Array): string {
+  return decoder.decode(bytes);
+}

@@ -1,0 +1,120 @@
+import { toHex } from '../../lib/bytes.ts';
+import type { Cancel, Clock } from '../../lib/clock.ts';
+import type { SignedMessage } from './message.ts';
+import type { Arrival } from './receiver.ts';
+
+/**
+ * Messages whose sender nobody here has heard of. They wait, unproven, for its announce; when none
+ * comes they are taken unverified, while their sender still cares:
+ *
+ *     held ──announce──► checked and taken, or dropped
+ *       │──60 s, or what the sender's patience allows──► taken unverified
+ *       └──sent again after the search is over (15 s)──► taken unverified
+ *
+ * The reference sends a message five times within a minute and then calls it failed, so waiting out
+ * the minute in silence would take messages that their senders have given up. What is lost from here,
+ * by a crash or for want of room, was not proven and comes again.
+ */
+export interface Held {
+  readonly message: SignedMessage;
+  /** Each time it came; all are proven. */
+  readonly arrivals: readonly Arrival[];
+}
+
+interface Entry {
+  readonly message: SignedMessage;
+  readonly arrivals: Arrival[];
+  readonly since: number;
+  readonly size: number;
+  readonly cancel: Cancel;
+}
+
+/** ms a message is held at most. */
+export const holdLongest = 60_000;
+/** ms after which a search for an announce is over and a repeat is not held again. */
+export const searchOver = 15_000;
+const countMost = 256;
+const bytesMost = 16 * 1024 * 1024;
+const arrivalsMost = 8;
+/** Of its sender's patience, what is left for taking the message. */
+const takingTime = 5000;
+
+/** The messages held, bounded in number and bytes; what finds no room is dropped, unproven. */
+export class HeldMessages {
+  readonly #clock: Clock;
+  readonly #giveUp: (arrivals: readonly Arrival[], message: SignedMessage) => void;
+  readonly #entries = new Map<string, Entry>();
+  #bytes = 0;
+
+  /** `giveUp` takes what was held in vain. */
+  constructor(clock: Clock, giveUp: (arrivals: readonly Arrival[], message: SignedMessage) => void) {
+    this.#clock = clock;
+    this.#giveUp = giveUp;
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** Holds a message; `first` where it was not held before, `full` where there is no room. */
+  hold(arrival: Arrival, message: SignedMessage): 'first' | 'again' | 'full' {
+    // The id does not cover the signature: a forgery must not stand in for the message it copies.
+    const key = `${toHex(message.id)}${toHex(message.signature)}`;
+    const entry = this.#entries.get(key);
+    if (entry !== undefined) {
+      entry.arrivals.push(arrival);
+      if (entry.arrivals.length > arrivalsMost) {
+        entry.arrivals.shift();
+      }
+      if (this.#clock.monotonic() - entry.since >= searchOver) {
+        this.#end(key);
+      }
+      return 'again';
+    }
+    const size = arrival.packed.length;
+    if (this.#entries.size >= countMost || this.#bytes + size > bytesMost) {
+      return 'full';
+    }
+    this.#bytes += size;
+    const wait = Math.max(0, Math.min(holdLongest, arrival.patience - takingTime));
+    const cancel = this.#clock.after(wait, () => this.#end(key));
+    this.#entries.set(key, { message, arrivals: [arrival], since: this.#clock.monotonic(), size, cancel });
+    return 'first';
+  }
+
+  /** Everything held from this source (16 B), which is held no more. */
+  release(source: Uint8Array): Held[] {
+    const wanted = toHex(source);
+    const released: Held[] = [];
+    for (const [key, entry] of this.#entries) {
+      if (toHex(entry.message.source) === wanted) {
+        this.#remove(key);
+        released.push(entry);
+      }
+    }
+    return released;
+  }
+
+  close(): void {
+    for (const key of [...this.#entries.keys()]) {
+      this.#remove(key);
+    }
+  }
+
+  #end(key: string): void {
+    const entry = this.#remove(key);
+    if (entry !== undefined) {
+      this.#giveUp(entry.arrivals, entry.message);
+    }
+  }
+
+  #remove(key: string): Entry | undefined {
+    const entry = this.#entries.get(key);
+    if (entry !== undefined) {
+      entry.cancel();
+      this.#entries.delete(key);
+      this.#bytes -= entry.size;
+    }
+    return entry;
+  }
+}

@@ -1,0 +1,192 @@
+import { equal, toHex } from '../../lib/bytes.ts';
+import type { Clock } from '../../lib/clock.ts';
+import type { Counters } from '../../lib/counters.ts';
+import { codeOf, isGatewayError } from '../../lib/errors.ts';
+import type { Log } from '../../lib/log.ts';
+import type { Quality } from '../interface.ts';
+import type { PublicIdentity } from '../reticulum/identity.ts';
+import { HeldMessages } from './held.ts';
+import { decodeMessage, type SignedMessage, verifyMessage } from './message.ts';
+
+/** How a message travelled: in a single packet, or over a link. */
+export type Method = 'opportunistic' | 'direct';
+
+/** A message as the router hands it on. */
+export interface ReceivedMessage {
+  readonly message: SignedMessage;
+  /** 64 hex. */
+  readonly id: string;
+  /** `unverified` where the sender's announce could not be found: anybody may have written it. */
+  readonly assurance: 'signed' | 'unverified';
+  readonly method: Method;
+  readonly hops: number;
+  readonly quality: Quality | undefined;
+}
+
+/**
+ * Takes a message. The sender is told that it arrived when the promise resolves, and not before; when
+ * it rejects, the sender is told nothing and tries again.
+ */
+export type OnMessage = (received: ReceivedMessage) => Promise<void>;
+
+/** A message as it came to one of our destinations, not looked at yet. */
+export interface Arrival {
+  /** 16 B: our destination it came to. */
+  readonly to: Uint8Array;
+  /** With the destination hash in front. */
+  readonly packed: Uint8Array;
+  readonly method: Method;
+  readonly hops: number;
+  readonly quality: Quality | undefined;
+  /** Who identified on the link it came over, and the hash of that Identity's delivery destination. */
+  readonly remote?: { readonly identity: PublicIdentity; readonly destination: Uint8Array } | undefined;
+  /** ms for which its sender waits for the proof. */
+  readonly patience: number;
+  /** Tells the sender that it is safe; again does no harm. */
+  prove(): void;
+  /** Tells the sender that it is not wanted, where there is a way to say so. */
+  refuse?(): void;
+}
+
+export interface ReceiverParts {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly counters: Counters;
+  /** Who announced this destination (16 B), or is served here under it. */
+  recall(source: Uint8Array): PublicIdentity | undefined;
+  /** Asks the mesh for an announce of it; what comes is told to `learnt`. Must not throw. */
+  search(source: Uint8Array): void;
+}
+
+/** Messages being taken at once: more wait at their senders, who get no proof. */
+const takingMost = 512;
+
+/**
+ * The receiving half of a router: decodes, checks who signed, and proves what was taken. Nothing is
+ * remembered here once it is taken or dropped: a repeat is taken and proven again by whoever takes it.
+ */
+export class Receiver {
+  readonly #parts: ReceiverParts;
+  readonly #held: HeldMessages;
+  readonly #onMessage = new Map<string, OnMessage>();
+  #taking = 0;
+
+  constructor(parts: ReceiverParts) {
+    this.#parts = parts;
+    this.#held = new HeldMessages(parts.clock, (arrivals, message) =>
+      this.#take(arrivals, message, 'unverified'),
+    );
+  }
+
+  /** Messages waiting for their sender's announce. */
+  get held(): number {
+    return this.#held.size;
+  }
+
+  serve(destination: Uint8Array, onMessage: OnMessage): void {
+    this.#onMessage.set(toHex(destination), onMessage);
+  }
+
+  /** Takes, holds or drops what came. Never throws: what is dropped is counted by its code. */
+  receive(arrival: Arrival): void {
+    const { counters, log } = this.#parts;
+    let message: SignedMessage;
+    try {
+      message = decodeMessage(arrival.packed);
+    } catch (error) {
+      if (!isGatewayError(error)) {
+        log.error({ error }, 'a bug in decoding a message');
+      }
+      counters.add(codeOf(error));
+      arrival.refuse?.();
+      return;
+    }
+    if (!equal(message.destination, arrival.to)) {
+      counters.add('lxmf/for-another');
+      arrival.refuse?.();
+      return;
+    }
+    const { remote } = arrival;
+    const identity =
+      remote && equal(remote.destination, message.source)
+        ? remote.identity
+        : this.#parts.recall(message.source);
+    if (identity !== undefined) {
+      this.#check([arrival], message, identity);
+      return;
+    }
+    switch (this.#held.hold(arrival, message)) {
+      case 'first':
+        this.#parts.search(message.source);
+        break;
+      case 'again':
+        break;
+      case 'full':
+        counters.add('store/full');
+        break;
+    }
+  }
+
+  /** A destination's Identity became known: what was held from it is checked now. */
+  learnt(source: Uint8Array, identity: PublicIdentity): void {
+    for (const { arrivals, message } of this.#held.release(source)) {
+      this.#check(arrivals, message, identity);
+    }
+  }
+
+  /** Forgets what is held: its senders were told nothing and send it again. */
+  close(): void {
+    this.#held.close();
+  }
+
+  #check(arrivals: readonly Arrival[], message: SignedMessage, identity: PublicIdentity): void {
+    if (verifyMessage(message, identity)) {
+      this.#take(arrivals, message, 'signed');
+      return;
+    }
+    this.#parts.counters.add('crypto/bad-signature');
+    this.#parts.log.warn(
+      { code: 'crypto/bad-signature', source: toHex(message.source).slice(0, 8) },
+      'dropped a message that its sender did not sign',
+    );
+  }
+
+  #take(arrivals: readonly Arrival[], message: SignedMessage, assurance: 'signed' | 'unverified'): void {
+    const { counters, log } = this.#parts;
+    const arrival = arrivals[0];
+    const onMessage = this.#onMessage.get(toHex(message.destination));
+    if (arrival === undefined || onMessage === undefined) {
+      return;
+    }
+    if (this.#taking >= takingMost) {
+      counters.add('store/full');
+      return;
+    }
+    this.#taking += 1;
+    const { method, hops, quality } = arrival;
+    Promise.try(onMessage, { message, id: toHex(message.id), assurance, method, hops, quality })
+      .then(
+        () => {
+          for (const one of arrivals) {
+            one.prove();
+          }
+        },
+        error => {
+          counters.add(codeOf(error));
+          log.warn(
+            { code: codeOf(error), error: String(error) },
+            'a message was not taken, its sender will try again',
+          );
+          if (isGatewayError(error) && !error.retryable) {
+            for (const one of arrivals) {
+              one.refuse?.();
+            }
+          }
+        },
+      )
+      .catch(error => log.error({ error }, 'a bug in proving a message'))
+      .finally(() => {
+        this.#taking -= 1;
+      });
+  }
+}

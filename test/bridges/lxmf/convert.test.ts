@@ -1,0 +1,300 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { readMessage } from '../../../src/bridges/lxmf/incoming.ts';
+import { encodeKlp } from '../../../src/bridges/lxmf/klp.ts';
+import {
+  audioMode,
+  audioOf,
+  fileName,
+  imageOf,
+  imageType,
+  mediaTypeOf,
+} from '../../../src/bridges/lxmf/media.ts';
+import { composeMessage, type OutgoingFile } from '../../../src/bridges/lxmf/outgoing.ts';
+import { defaultLifetime, type JsonValue, type Message } from '../../../src/gateway/message.ts';
+import { fromHex, utf8 } from '../../../src/lib/bytes.ts';
+import { encode, type MsgpackValue } from '../../../src/lib/msgpack.ts';
+import { audioModes, fields } from '../../../src/mesh/lxmf/fields.ts';
+import { decodeMessage, type LxmfMessage } from '../../../src/mesh/lxmf/message.ts';
+import { vectors } from '../../mesh/lxmf/vectors.ts';
+
+const sixteen = new Uint8Array(16);
+const target = 'ab'.repeat(32);
+
+function lxmf(
+  content: string,
+  values: readonly (readonly [number | string, MsgpackValue])[] = [],
+): LxmfMessage {
+  return {
+    destination: sixteen,
+    source: sixteen,
+    timestamp: 1_760_000_000.25,
+    title: new Uint8Array(),
+    content: utf8(content),
+    fields: new Map(values.map(([key, value]) => [key, encode(value)])),
+  };
+}
+
+function message(parts: Partial<Message> = {}): Message {
+  return {
+    id: '0'.repeat(32),
+    type: 'chat.message',
+    from: 'app:test',
+    to: `lxmf:${'0'.repeat(32)}`,
+    sentAt: 1_760_000_000_000,
+    acceptedAt: 1_760_000_000_000,
+    expiresAt: 1_760_000_000_000 + defaultLifetime,
+    priority: 'normal',
+    text: '',
+    attachments: [],
+    via: [],
+    assurance: 'hub',
+    ...parts,
+  };
+}
+
+function file(name: string, mediaType: string, bytes = Uint8Array.of(1, 2)): OutgoingFile {
+  return { attachment: { name, mediaType, size: bytes.length, sha256: 'ff'.repeat(32) }, bytes };
+}
+
+/** What a peer of ours reads of a message of ours. */
+function carried(parts: Partial<Message>, files: readonly OutgoingFile[] = [], relatedTo?: string) {
+  const content = composeMessage(message(parts), files, relatedTo);
+  return readMessage({ ...lxmf(''), ...content });
+}
+
+describe('reading a message', () => {
+  test('takes text, title and time', () => {
+    const reading = readMessage({ ...lxmf('hello ☀'), title: utf8('title') });
+    assert.deepEqual(reading, {
+      type: 'chat.message',
+      text: 'hello ☀',
+      title: 'title',
+      files: [],
+      sentAt: 1_760_000_000_250,
+    });
+  });
+
+  test('takes no time from a clock that knows none', () => {
+    for (const timestamp of [0, -5, Number.NaN, Number.POSITIVE_INFINITY, 1e300]) {
+      assert.equal(readMessage({ ...lxmf(''), timestamp }).sentAt, undefined);
+    }
+  });
+
+  test('takes files, a picture and a recording, with names fit to be shown', () => {
+    const reading = readMessage(
+      lxmf('', [
+        [
+          fields.attachments,
+          [
+            ['../a.txt', Uint8Array.of(1)],
+            [utf8('b.bin'), Uint8Array.of(2)],
+          ],
+        ],
+        [fields.image, ['jpg', Uint8Array.of(3)]],
+        [fields.audio, [audioModes.codec2_1200, Uint8Array.of(4)]],
+      ]),
+    );
+    assert.deepEqual(
+      reading.files.map(({ name, mediaType }) => [name, mediaType]),
+      [
+        ['.._a.txt', 'text/plain'],
+        ['b.bin', 'application/octet-stream'],
+        ['image.jpg', 'image/jpeg'],
+        ['audio.c2', 'audio/vnd.lxmf; mode=4'],
+      ],
+    );
+    assert.equal(reading.native, undefined);
+  });
+
+  test('takes relations, and a reaction as its own type', () => {
+    const reply = readMessage(
+      lxmf('yes', [
+        [fields.replyTo, fromHex(target)],
+        [fields.replyQuote, utf8('noon?')],
+        [fields.thread, fromHex('cd'.repeat(32))],
+      ]),
+    );
+    assert.deepEqual(reply.relation, { id: target, field: fields.replyTo });
+    assert.deepEqual(reply.data, { quote: 'noon?' });
+    assert.equal(reply.thread, 'cd'.repeat(32));
+
+    const reaction = readMessage(
+      lxmf('', [
+        [
+          fields.reaction,
+          new Map<MsgpackValue, MsgpackValue>([
+            [0, fromHex(target)],
+            [1, utf8('👍')],
+          ]),
+        ],
+      ]),
+    );
+    assert.equal(reaction.type, 'chat.reaction');
+    assert.equal(reaction.text, '👍');
+    assert.deepEqual(reaction.relation, { id: target, field: fields.reaction });
+  });
+
+  test('keeps fields that have another shape than theirs, or no member, byte for byte', () => {
+    const strange: (readonly [number | string, MsgpackValue])[] = [
+      [fields.attachments, 'no list'],
+      [fields.image, [1, 2]],
+      [fields.replyTo, Uint8Array.of(1)],
+      [fields.customType, 'somebody else’s'],
+      [fields.telemetry, Uint8Array.of(9)],
+      [300, null],
+      ['named', -1],
+    ];
+    const original = lxmf('', strange);
+    const reading = readMessage(original);
+    assert.deepEqual(reading.files, []);
+    assert.deepEqual(
+      Object.entries(reading.native!),
+      [...original.fields].map(([key, raw]) => [`lxmf:${JSON.stringify(key)}`, raw.toBase64()]),
+    );
+    const again = composeMessage(message({ native: reading.native! }), [], undefined);
+    assert.deepEqual([...again.fields], [...original.fields]);
+  });
+
+  test('of the reference never fails and loses no field but the ticket', () => {
+    for (const { name, bytes } of vectors('lxmf')) {
+      const original = decodeMessage(fromHex(bytes));
+      const reading = readMessage(original);
+      const native = Object.keys(reading.native ?? {}).length;
+      const read = original.fields.size - native;
+      assert.ok(native === 0 || read >= 0, name);
+      assert.equal(reading.native?.['lxmf:12'], undefined, name);
+    }
+  });
+});
+
+describe('a message of ours', () => {
+  test('that LXMF has fields for uses no custom ones', () => {
+    const { fields: made } = composeMessage(
+      message({ text: 'hi', title: 'T', thread: 'cd'.repeat(16), data: { quote: 'before' } }),
+      [file('a.bin', 'application/octet-stream'), file('b.png', 'image/png'), file('c.ogg', 'audio/ogg')],
+      target,
+    );
+    assert.deepEqual(
+      [...made.keys()].sort((a, b) => Number(a) - Number(b)),
+      [fields.attachments, fields.image, fields.audio, fields.thread, fields.replyTo, fields.replyQuote],
+    );
+  });
+
+  test('with two pictures lists them as files', () => {
+    const { files } = carried({}, [file('a.png', 'image/png'), file('b.jpg', 'image/jpeg')]);
+    assert.deepEqual(
+      files.map(({ name, mediaType }) => [name, mediaType]),
+      [
+        ['a.png', 'image/png'],
+        ['b.jpg', 'image/jpeg'],
+      ],
+    );
+  });
+
+  test('carries what LXMF has no field for, and plain clients can read it', () => {
+    const data = { device: 'pump', values: { temperature: 21.5, runs: true }, at: 1 };
+    const parts = {
+      type: 'sensor.reading',
+      data,
+      priority: 'critical' as const,
+      expiresAt: 1_760_000_060_000,
+      correlation: 'c-1',
+      thread: 'not a hash',
+      via: ['aa'.repeat(16)],
+    };
+    const made = composeMessage(message(parts), [], undefined);
+    assert.equal(
+      new TextDecoder().decode(made.content),
+      'sensor.reading: device pump, values (temperature 21.5, runs true), at 1',
+    );
+    const { text, files, sentAt, ...read } = carried({ ...parts, to: 'room:plaza' });
+    assert.deepEqual(read, parts);
+    assert.equal(text, '');
+    // Hubs are named only where a message could come round: in a room.
+    assert.equal(carried(parts).via, undefined);
+  });
+
+  test('keeps bytes with a media type as bytes', () => {
+    const data = { mediaType: 'application/cbor', base64: 'AAEC' };
+    assert.deepEqual(carried({ type: 'event.raw', data }).data, data);
+  });
+
+  test('that reacts is a reaction where the peer knows the message, and text where not', () => {
+    const known = carried({ type: 'chat.reaction', text: '👍' }, [], target);
+    assert.deepEqual(
+      { type: known.type, text: known.text, relation: known.relation },
+      { type: 'chat.reaction', text: '👍', relation: { id: target, field: fields.reaction } },
+    );
+    assert.equal(known.native, undefined);
+    const unknown = carried({ type: 'chat.reaction', text: '👍' });
+    assert.equal(unknown.type, 'chat.reaction');
+    assert.equal(unknown.text, '👍');
+    assert.equal(unknown.relation, undefined);
+  });
+
+  test('that removes another says so', () => {
+    const made = composeMessage(message({ type: 'chat.redaction' }), [], target);
+    assert.equal(new TextDecoder().decode(made.content), '(message removed)');
+    const read = readMessage({ ...lxmf(''), ...made });
+    assert.deepEqual(
+      { type: read.type, text: read.text, relation: read.relation?.id },
+      { type: 'chat.redaction', text: '', relation: target },
+    );
+  });
+
+  test('takes from a client no field that is broken, not ours, or a ticket', () => {
+    const native = {
+      'lxmf:12': encode([1, sixteen]).toBase64(),
+      'lxmf:7': '!!!',
+      'lxmf:8': Uint8Array.of(0x01, 0x02).toBase64(),
+      'lxmf:9': Uint8Array.of(0xc4, 0x09).toBase64(),
+      'matrix:1': 'AA==',
+      'lxmf:10': 'AQ==',
+    };
+    const { fields: made } = composeMessage(message({ native }), [], undefined);
+    assert.deepEqual([...made], [[10, Uint8Array.of(1)]]);
+  });
+
+  test('comes back as it was, whatever JSON its data is', () => {
+    fc.assert(
+      fc.property(fc.jsonValue(), data => {
+        const json = JSON.parse(JSON.stringify(data)) as JsonValue;
+        assert.deepEqual(carried({ type: 'event.any', data: json }).data, json);
+      }),
+    );
+  });
+});
+
+test('custom fields of any bytes are read or left alone', () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 60 }), fc.uint8Array({ maxLength: 60 }), (data, meta) => {
+      readMessage({
+        ...lxmf(''),
+        fields: new Map([
+          [fields.customType, encode('klp/1')],
+          [fields.customData, data],
+          [fields.customMeta, meta],
+        ]),
+      });
+    }),
+  );
+});
+
+test('a part that says nothing takes no field', () => {
+  assert.equal(encodeKlp({}).size, 0);
+});
+
+test('names and media types find each other', () => {
+  assert.equal(mediaTypeOf('A.JPEG'), 'image/jpeg');
+  assert.equal(mediaTypeOf('constructor'), 'application/octet-stream');
+  assert.deepEqual(imageOf('image/webp'), { name: 'image.webp', mediaType: 'image/webp' });
+  assert.equal(imageType('image/jpeg'), 'jpg');
+  assert.equal(imageType('image/svg+xml'), undefined);
+  for (const mode of Object.values(audioModes)) {
+    assert.equal(audioMode(audioOf(mode).mediaType), mode);
+  }
+  assert.equal(fileName('a/b\\c\u0000'), 'a_b_c');
+  assert.equal(fileName('..'), 'file');
+});
