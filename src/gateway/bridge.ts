@@ -23,6 +23,8 @@ export interface Bridge {
   /** Unique, and the scheme of the addresses it reaches: `lxmf`, `mqtt`, `matrix`. */
   readonly name: string;
   readonly carries: Capabilities;
+  /** Whether an address of its scheme can exist; without it every one can. */
+  readonly reaches?: (address: Address) => boolean;
   /** Lives until the signal; calls `port.ready()` once it can deliver. */
   run(port: BridgePort, signal: AbortSignal): Promise<void>;
   /**
@@ -71,6 +73,8 @@ export interface Incoming {
   readonly remoteId: RemoteId;
   readonly from: Address;
   readonly to: Address;
+  /** Where it was said, if that is not `from`: a room of the far side, which must not get it back. */
+  readonly origin?: Address;
   readonly type: string;
   readonly text: string;
   readonly title?: string;

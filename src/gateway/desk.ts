@@ -177,11 +177,17 @@ export interface Inbox {
   /**
    * What lies after `after` for this client, oldest first; `after` also acknowledges all it covers. Without it
    * reading goes on from the last acknowledged. With `wait` ms > 0 and nothing there, waits for the first.
-   * What is returned becomes `sent`. Needs `messages:read`. Throws `request/cursor-expired`, `request/invalid`.
+   * What is returned becomes `sent`. With `hold` nothing is acknowledged by `after` and only what is not
+   * acknowledged is given: for a window that acknowledges message by message. Needs `messages:read`. Throws `request/cursor-expired`, `request/invalid`.
    */
   read(
     client: Client,
-    query: { readonly after?: string; readonly limit?: number; readonly wait?: number },
+    query: {
+      readonly after?: string;
+      readonly limit?: number;
+      readonly wait?: number;
+      readonly hold?: boolean;
+    },
     signal?: AbortSignal,
   ): Promise<InboxPage>;
   /** Everything up to `cursor` is `delivered`. */
@@ -190,6 +196,15 @@ export interface Inbox {
   acknowledgeMessage(client: Client, id: MessageId): Promise<void>;
   /** The cursor everything up to which is acknowledged. */
   acknowledged(client: Client): string;
+  /** Messages were pushed to the client on a stream: its own deliveries of them that were `queued` become `sent`; others are left alone. */
+  pushed(client: Client, ids: readonly MessageId[]): Promise<void>;
+  /** `acknowledge` in cursors of events: every inbox message whose `message.accepted` lies at or before it is `delivered`. */
+  seen(client: Client, eventCursor: string): Promise<void>;
+  /**
+   * The event cursor from which a stream shows all that is not acknowledged: just before the `message.accepted` of
+   * the oldest such message (or the oldest event still kept); the newest cursor where there is none.
+   */
+  unseenSince(client: Client): string;
 }
 
 export const eventKinds = [
@@ -213,6 +228,8 @@ export interface GatewayEvent {
   readonly delivery?: DeliveryView & { readonly message: MessageId; readonly correlation?: string };
   readonly peer?: Peer;
   readonly interface?: ServiceHealth;
+  readonly path?: JsonValue;
+  readonly link?: JsonValue;
   readonly health?: Health;
 }
 

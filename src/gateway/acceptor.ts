@@ -1,0 +1,218 @@
+import type { Clock } from '../lib/clock.ts';
+import type { Counters } from '../lib/counters.ts';
+import { GatewayError } from '../lib/errors.ts';
+import type { Random } from '../lib/random.ts';
+import type { Accepted, Bridge, Incoming } from './bridge.ts';
+import { newDelivery } from './delivery.ts';
+import type { HubFacts } from './desk.ts';
+import type { Limits } from './limits.ts';
+import { defaultLifetime, type Message, messageId, priorities, schemeOf } from './message.ts';
+import type { Outbox } from './outbox.ts';
+import { type Recipient, type RoutingFacts, route, sensorRoom } from './router.ts';
+import type { AcceptArgs, NewDeliveryRow } from './store/message-table.ts';
+import type { Store } from './store/store.ts';
+
+export interface AcceptorOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly counters: Counters;
+  readonly limits: Limits;
+  readonly hub: HubFacts;
+  readonly bridges: ReadonlyMap<string, Bridge>;
+  readonly outbox: Outbox;
+  readonly routing: () => RoutingFacts;
+  /** Apps that have something in their inbox now. */
+  readonly onInbox: (addresses: readonly string[]) => void;
+}
+
+/** The way into the switch: what comes from a bridge or an app is bounded, routed and committed in one step. */
+export interface Acceptor {
+  /**
+   * Resolves when the message, its deliveries and its events are on disk; a known (scheme, remoteId) gives its
+   * first id. Throws `request/invalid`, `request/not-found`, `request/too-large`, `store/full`,
+   * `store/unavailable`, and `request/idempotency-mismatch` where the fingerprint is another than the first.
+   */
+  accept(scheme: string, incoming: Incoming, fingerprint?: Uint8Array): Promise<Accepted>;
+}
+
+/** Schemes whose ids mean something on this hub only. */
+const localSchemes: ReadonlySet<string> = new Set(['app', 'mqtt']);
+/** Characters of a name, a type, a title, an id: what nobody needs longer. */
+const longestWord = 1024;
+
+export function createAcceptor(options: AcceptorOptions): Acceptor {
+  const { store, clock, random, counters, limits, hub, bridges, outbox } = options;
+
+  function deliveryRow(message: Message, recipient: Recipient, direct: boolean): NewDeliveryRow {
+    const tooLarge = excess(message, bridges.get(recipient.bridge));
+    if (tooLarge !== undefined && direct) {
+      throw invalid('request/too-large', tooLarge.pointer, tooLarge.reason);
+    }
+    const status = newDelivery(
+      message.acceptedAt,
+      tooLarge === undefined ? undefined : { code: 'mesh/too-large', reason: tooLarge.reason },
+    );
+    return {
+      id: random.bytes(16).toHex(),
+      message: message.id,
+      bridge: recipient.bridge,
+      recipient: recipient.address,
+      priority: priorities.indexOf(message.priority),
+      expires_at: message.expiresAt,
+      state: status.state,
+      reason: status.reason ?? null,
+      code: status.code ?? null,
+      attempts: 0,
+      underway: 0,
+      next_at: null,
+      history: JSON.stringify(status.history),
+    };
+  }
+
+  return {
+    async accept(scheme, incoming, fingerprint) {
+      const known = store.read.knownAs(scheme, incoming.remoteId);
+      if (known !== undefined && fingerprint === undefined) {
+        counters.add('accept/repeated');
+        return { id: known.message, repeated: true };
+      }
+      checkBounds(incoming, limits);
+      for (const [index, attachment] of (incoming.attachments ?? []).entries()) {
+        if ((await store.blobs.size(attachment.sha256)) === undefined) {
+          throw invalid('request/not-found', `/attachments/${index}/sha256`, 'no such blob');
+        }
+      }
+      const now = clock.now();
+      const routing = route(incoming, options.routing(), incoming.origin);
+      const message = messageOf(scheme, incoming, routing.to, now, hub.id);
+      const direct = schemeOf(routing.to) !== 'room';
+      const rows = routing.recipients.map(recipient => deliveryRow(message, recipient, direct));
+      const apps = routing.recipients.filter(({ bridge }) => bridge === 'app').map(({ address }) => address);
+      const release = outbox.reserve(routing.recipients);
+      try {
+        const args: AcceptArgs = {
+          scheme,
+          remoteId: incoming.remoteId,
+          message,
+          body: JSON.stringify(message),
+          deliveries: rows,
+          audience: [...new Set(schemeOf(message.from) === 'app' ? [message.from, ...apps] : apps)],
+          blobs: message.attachments.map(({ sha256 }) => sha256),
+          ...(fingerprint === undefined ? {} : { fingerprint }),
+          ...(isReading(message) ? { device: message.from } : {}),
+        };
+        const result = await store.committer.commit('accept', args, { urgent: incoming.urgent === true });
+        if (result.repeated) {
+          if (fingerprint !== undefined && !result.same) {
+            throw new GatewayError('request/idempotency-mismatch', 'the key was used for another message');
+          }
+          counters.add('accept/repeated');
+          return { id: result.id, repeated: true };
+        }
+        counters.add('accept/stored');
+        const open = rows.flatMap((row, index) =>
+          row.bridge === 'app' || row.state !== 'queued' ? [] : [{ ...row, seq: result.seqs[index] ?? 0 }],
+        );
+        release();
+        outbox.add(open);
+        if (apps.length > 0) {
+          options.onInbox(apps);
+        }
+        return { id: result.id, repeated: false };
+      } finally {
+        release();
+      }
+    },
+  };
+}
+
+function isReading(message: Message): boolean {
+  return message.type === 'sensor.reading' && message.to === `room:${sensorRoom}`;
+}
+
+function messageOf(scheme: string, incoming: Incoming, to: string, now: number, hubId: string): Message {
+  const remoteId = localSchemes.has(scheme) ? `${hubId}/${incoming.remoteId}` : incoming.remoteId;
+  const { title, data, inReplyTo, thread, correlation, native } = incoming;
+  return {
+    id: messageId(scheme, remoteId),
+    type: incoming.type,
+    from: incoming.from,
+    to,
+    sentAt: incoming.sentAt ?? now,
+    acceptedAt: now,
+    expiresAt: incoming.expiresAt ?? now + defaultLifetime,
+    priority: incoming.priority ?? 'normal',
+    text: incoming.text,
+    attachments: incoming.attachments ?? [],
+    via: incoming.via ?? [],
+    assurance: incoming.assurance,
+    ...(title === undefined ? {} : { title }),
+    ...(data === undefined ? {} : { data }),
+    ...(inReplyTo === undefined ? {} : { inReplyTo }),
+    ...(thread === undefined ? {} : { thread }),
+    ...(correlation === undefined ? {} : { correlation }),
+    ...(native === undefined ? {} : { native }),
+  };
+}
+
+/** Why a bridge cannot carry the message, if it cannot. */
+function excess(
+  message: Message,
+  bridge: Bridge | undefined,
+): { pointer: string; reason: string } | undefined {
+  if (bridge === undefined) {
+    return undefined;
+  }
+  const { textBytes, attachmentBytes } = bridge.carries;
+  if (Buffer.byteLength(message.text) > textBytes) {
+    return { pointer: '/text', reason: `${bridge.name} carries ${textBytes} bytes of text at most` };
+  }
+  const bytes = message.attachments.reduce((sum, { size }) => sum + size, 0);
+  return bytes > attachmentBytes
+    ? {
+        pointer: '/attachments',
+        reason: `${bridge.name} carries ${attachmentBytes} bytes of attachments at most`,
+      }
+    : undefined;
+}
+
+function checkBounds(incoming: Incoming, limits: Limits): void {
+  if (Buffer.byteLength(incoming.text) > limits.textBytes) {
+    throw invalid('request/too-large', '/text', `${limits.textBytes} bytes at most`);
+  }
+  for (const part of ['data', 'native'] as const) {
+    const value = incoming[part];
+    if (value !== undefined && Buffer.byteLength(JSON.stringify(value)) > limits.dataBytes) {
+      throw invalid('request/too-large', `/${part}`, `${limits.dataBytes} bytes at most`);
+    }
+  }
+  if ((incoming.attachments?.length ?? 0) > limits.attachments) {
+    throw invalid('request/too-large', '/attachments', `${limits.attachments} at most`);
+  }
+  for (const word of [
+    'remoteId',
+    'from',
+    'to',
+    'type',
+    'title',
+    'thread',
+    'correlation',
+    'inReplyTo',
+  ] as const) {
+    if ((incoming[word]?.length ?? 0) > longestWord) {
+      throw invalid('request/too-large', `/${word}`, `${longestWord} characters at most`);
+    }
+  }
+  if (!/^[a-z0-9_-]+(?:\.[a-z0-9_-]+)*$/.test(incoming.type)) {
+    throw invalid('request/invalid', '/type', 'lower-case words with dots between them');
+  }
+}
+
+function invalid(
+  code: 'request/invalid' | 'request/too-large' | 'request/not-found',
+  pointer: string,
+  detail: string,
+): GatewayError {
+  return new GatewayError(code, `${pointer.slice(1)}: ${detail}`, { errors: [{ pointer, detail }] });
+}

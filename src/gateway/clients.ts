@@ -1,0 +1,191 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { Clock } from '../lib/clock.ts';
+import { GatewayError } from '../lib/errors.ts';
+import type { Random } from '../lib/random.ts';
+import { type Client, type ClientDraft, type Clients, type Scope, scopes } from './desk.ts';
+import { hubRoom } from './router.ts';
+import type { ClientRow } from './store/client-table.ts';
+import type { Store } from './store/store.ts';
+
+export interface ClientBook extends Clients {
+  /**
+   * Makes sure that there is an owner. At the first start a token is minted, or `given` is taken; `keep` is
+   * called with a minted one before its hash is stored, and it is returned. A `given` token replaces an
+   * older one.
+   */
+  ensureOwner(options?: {
+    readonly given?: string | undefined;
+    readonly keep?: (token: string) => void | Promise<void>;
+  }): Promise<string | undefined>;
+  /** Who can be written to: neither revoked nor expired. */
+  active(): readonly Client[];
+}
+
+export const ownerName = 'owner';
+
+interface Entry {
+  readonly client: Client;
+  readonly hash: Uint8Array;
+  readonly createdAt: number;
+  readonly revokedAt?: number;
+}
+
+/** Who may call, by token. Tokens are 256 random bits, so one plain SHA-256 of them is all that is kept. */
+export function createClients(options: {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly limit: number;
+}): ClientBook {
+  const { store, clock, random } = options;
+  const byHash = new Map<string, Entry>();
+  const byId = new Map<string, Entry>();
+  const listeners = new Set<(client: Client) => void>();
+  for (const row of store.read.clients()) {
+    put(entryOf(row));
+  }
+
+  function put(entry: Entry): void {
+    const before = byId.get(entry.client.id);
+    if (before !== undefined) {
+      byHash.delete(hex(before.hash));
+    }
+    byId.set(entry.client.id, entry);
+    byHash.set(hex(entry.hash), entry);
+  }
+
+  function find(nameOrId: string): Entry | undefined {
+    return byId.get(nameOrId) ?? [...byId.values()].find(entry => entry.client.name === nameOrId);
+  }
+
+  const isExpired = (client: Client) => client.expiresAt !== undefined && client.expiresAt <= clock.now();
+
+  async function add(draft: ClientDraft, token: string): Promise<Client> {
+    const row: ClientRow = {
+      id: hex(random.bytes(16)),
+      name: draft.name,
+      hash: hashOf(token),
+      scopes: JSON.stringify(draft.scopes),
+      rooms: JSON.stringify(draft.rooms ?? [hubRoom]),
+      created_at: clock.now(),
+      expires_at: draft.expiresAt ?? null,
+      revoked_at: null,
+    };
+    await store.committer.commit('client.create', row);
+    const entry = entryOf(row);
+    put(entry);
+    return entry.client;
+  }
+
+  const mint = () => `kos_${Buffer.from(random.bytes(32)).toString('base64url')}`;
+
+  return {
+    authenticate(token) {
+      const hash = hashOf(token);
+      const entry = byHash.get(hex(hash));
+      if (entry === undefined || !timingSafeEqual(entry.hash, hash) || entry.revokedAt !== undefined) {
+        return {};
+      }
+      return isExpired(entry.client) ? { expired: true } : { client: entry.client };
+    },
+    async create(draft) {
+      check(draft, clock.now());
+      if (find(draft.name) !== undefined) {
+        throw new GatewayError('request/conflict', `the name ${draft.name} was used before`, {
+          errors: [{ pointer: '/name', detail: 'was used before' }],
+        });
+      }
+      if (byId.size >= options.limit) {
+        throw new GatewayError('store/full', `${options.limit} clients at most`);
+      }
+      const token = mint();
+      return { client: await add(draft, token), token };
+    },
+    list: () =>
+      [...byId.values()].map(({ client, createdAt, revokedAt }) => ({
+        ...client,
+        createdAt,
+        ...(revokedAt === undefined ? {} : { revokedAt }),
+      })),
+    async revoke(nameOrId) {
+      const entry = find(nameOrId);
+      if (entry === undefined || entry.revokedAt !== undefined) {
+        throw new GatewayError('request/not-found', 'no such client');
+      }
+      if (entry.client.name === ownerName) {
+        throw new GatewayError('request/conflict', 'the owner cannot be revoked');
+      }
+      const revokedAt = clock.now();
+      await store.committer.commit('client.revoke', { id: entry.client.id, at: revokedAt });
+      put({ ...entry, revokedAt });
+      for (const listener of listeners) {
+        listener(entry.client);
+      }
+    },
+    onRevoked(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    async ensureOwner({ given, keep } = {}) {
+      const owner = find(ownerName);
+      if (owner === undefined) {
+        const token = given ?? mint();
+        if (given === undefined) {
+          await keep?.(token);
+        }
+        await add({ name: ownerName, scopes }, token);
+        return given === undefined ? token : undefined;
+      }
+      if (given !== undefined) {
+        const hash = hashOf(given);
+        await store.committer.commit('client.rekey', { id: owner.client.id, hash });
+        put({ ...owner, hash });
+      }
+      return undefined;
+    },
+    active: () =>
+      [...byId.values()]
+        .filter(entry => entry.revokedAt === undefined && !isExpired(entry.client))
+        .map(entry => entry.client),
+  };
+}
+
+function check(draft: ClientDraft, now: number): void {
+  const errors = [
+    ...(/^[a-z0-9-]{1,32}$/.test(draft.name)
+      ? []
+      : [{ pointer: '/name', detail: '1 to 32 lower-case letters, digits and hyphens' }]),
+    ...draft.scopes.flatMap((scope, index) =>
+      scopes.includes(scope) ? [] : [{ pointer: `/scopes/${index}`, detail: `one of ${scopes.join(', ')}` }],
+    ),
+    ...(draft.expiresAt !== undefined && draft.expiresAt <= now
+      ? [{ pointer: '/expiresAt', detail: 'lies in the past' }]
+      : []),
+  ];
+  if (errors.length > 0) {
+    throw new GatewayError('request/invalid', 'this client cannot be made', { errors });
+  }
+}
+
+function entryOf(row: ClientRow): Entry {
+  return {
+    client: {
+      id: row.id,
+      name: row.name,
+      scopes: JSON.parse(row.scopes) as Scope[],
+      rooms: JSON.parse(row.rooms) as string[],
+      ...(row.expires_at === null ? {} : { expiresAt: row.expires_at }),
+    },
+    hash: row.hash,
+    createdAt: row.created_at,
+    ...(row.revoked_at === null ? {} : { revokedAt: row.revoked_at }),
+  };
+}
+
+function hashOf(token: string): Uint8Array {
+  return createHash('sha256').update(token).digest();
+}
+
+function hex(bytes: Uint8Array): string {
+  return bytes.toHex();
+}

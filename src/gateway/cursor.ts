@@ -1,0 +1,32 @@
+import { GatewayError } from '../lib/errors.ts';
+
+/** The lists that are read with a cursor. */
+export type CursorKind = 'inbox' | 'event' | 'message';
+
+/**
+ * A row number as something nobody should look into: a letter for its list, the data directory's own
+ * mark, and the number. The mark tells a cursor of another data directory apart.
+ */
+export interface Cursors {
+  encode(kind: CursorKind, row: number): string;
+  /** Throws `request/invalid` for what was never a cursor of this list, `request/cursor-expired` for one of another data directory. */
+  decode(kind: CursorKind, cursor: string): number;
+}
+
+export function createCursors(epoch: string): Cursors {
+  return {
+    encode: (kind, row) => `${kind[0]}${epoch}-${row.toString(36)}`,
+    decode(kind, cursor) {
+      const match = /^([a-z])([0-9a-f]{4})-([0-9a-z]{1,10})$/.exec(cursor);
+      if (match === null || match[1] !== kind[0]) {
+        throw new GatewayError('request/invalid', 'not a cursor of this list', {
+          errors: [{ pointer: '/after', detail: 'not a cursor of this list' }],
+        });
+      }
+      if (match[2] !== epoch) {
+        throw new GatewayError('request/cursor-expired', 'the cursor belongs to another data directory');
+      }
+      return Number.parseInt(match[3] ?? '', 36);
+    },
+  };
+}

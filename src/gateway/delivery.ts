@@ -1,0 +1,165 @@
+import type { DeliveryState } from './desk.ts';
+
+/**
+ * What happens to one delivery, as a pure function of what it was and what was heard of it.
+ *
+ *     queued ⇄ sending → sent → delivered → read
+ *        ├───────┼─────────┼→ failed
+ *        ├───────┴→ expired, cancelled
+ *        └ underway → ambiguous     the process died during an attempt and the far side cannot tell repeats apart
+ *
+ * An attempt that ends without success leads back to `queued` with its reason, and so does the word of an
+ * attempt under way that it waits for something: `underway` tells the two apart.
+ * `read`, `failed`, `expired`, `cancelled` and `ambiguous` are ends, and so is `delivered` but for `read`.
+ */
+export interface DeliveryStatus {
+  readonly state: DeliveryState;
+  readonly reason?: string;
+  readonly code?: string;
+  /** Attempts begun so far. */
+  readonly attempts: number;
+  /** An attempt has begun and is not known to have ended. */
+  readonly underway: boolean;
+  /** ms epoch of the next attempt, where one is planned. */
+  readonly nextAt?: number;
+  readonly history: readonly DeliveryStep[];
+}
+
+export interface DeliveryStep {
+  readonly state: DeliveryState;
+  readonly at: number;
+  readonly reason?: string;
+}
+
+export type DeliveryInput =
+  /** An attempt begins. */
+  | { readonly on: 'attempt' }
+  /** The attempt ended without success; another follows at `nextAt`. */
+  | { readonly on: 'wait'; readonly reason: string; readonly code?: string; readonly nextAt?: number }
+  /** Why it waits, whether or not an attempt is under way. */
+  | { readonly on: 'explain'; readonly reason: string }
+  /** How far it got; `underway` where the attempt goes on. */
+  | { readonly on: 'progress'; readonly state: 'sent' | 'delivered' | 'read'; readonly underway?: boolean }
+  | { readonly on: 'fail'; readonly code: string; readonly reason: string }
+  | { readonly on: 'expire' }
+  | { readonly on: 'cancel' }
+  /** The process has started again: an attempt that was under way is of unknown outcome. */
+  | { readonly on: 'restart'; readonly deduplicates: boolean };
+
+/** Entries kept of a history: its beginning and its latest part. */
+const historyHead = 10;
+const historyTail = 40;
+
+/** A delivery as it begins its life, or as it ends at once where it cannot be carried. */
+export function newDelivery(at: number, failure?: { code: string; reason: string }): DeliveryStatus {
+  const queued: DeliveryStatus = {
+    state: 'queued',
+    attempts: 0,
+    underway: false,
+    history: [{ state: 'queued', at }],
+  };
+  return failure === undefined ? queued : to(queued, 'failed', at, failure);
+}
+
+/** Whether the outbox still has to do with it. */
+export function isOpen(delivery: Pick<DeliveryStatus, 'state' | 'underway'>): boolean {
+  return delivery.state === 'queued' || delivery.state === 'sending' || delivery.underway;
+}
+
+/** The delivery after `input`, or undefined where the input changes nothing: it came too late or twice. */
+export function step(delivery: DeliveryStatus, input: DeliveryInput, at: number): DeliveryStatus | undefined {
+  const { state, underway } = delivery;
+  const open = isOpen(delivery);
+  switch (input.on) {
+    case 'attempt':
+      return state === 'queued' && !underway
+        ? { ...to(delivery, 'sending', at), attempts: delivery.attempts + 1, underway: true }
+        : undefined;
+    case 'wait':
+      return open ? wait(delivery, input, at) : undefined;
+    case 'explain':
+      return open && state !== 'sent' && !(state === 'queued' && delivery.reason === input.reason)
+        ? { ...to(delivery, 'queued', at, input), underway }
+        : undefined;
+    case 'progress':
+      return progress(delivery, input, at);
+    case 'fail':
+      return open || state === 'sent' ? to(delivery, 'failed', at, input) : undefined;
+    case 'expire':
+      return open ? to(delivery, 'expired', at) : undefined;
+    case 'cancel':
+      return open ? to(delivery, 'cancelled', at) : undefined;
+    case 'restart':
+      if (!underway) {
+        return undefined;
+      }
+      return input.deduplicates
+        ? to(delivery, 'queued', at, { reason: 'the gateway was restarted' })
+        : to(delivery, 'ambiguous', at, {
+            reason: 'the gateway stopped during the attempt: it may or may not have arrived',
+          });
+  }
+}
+
+/** How far along a state is; ends that are no progress outrank everything. */
+function rank(state: DeliveryState): number {
+  switch (state) {
+    case 'queued':
+    case 'sending':
+      return 0;
+    case 'sent':
+      return 1;
+    case 'delivered':
+      return 2;
+    case 'read':
+    case 'failed':
+    case 'expired':
+    case 'cancelled':
+    case 'ambiguous':
+      return 3;
+  }
+}
+
+function progress(
+  delivery: DeliveryStatus,
+  input: { readonly state: 'sent' | 'delivered' | 'read'; readonly underway?: boolean },
+  at: number,
+): DeliveryStatus | undefined {
+  const underway = input.state === 'sent' && delivery.underway && input.underway === true;
+  if (rank(input.state) > rank(delivery.state)) {
+    return { ...to(delivery, input.state, at), underway };
+  }
+  return input.state === delivery.state && underway !== delivery.underway
+    ? { ...delivery, underway }
+    : undefined;
+}
+
+function wait(
+  delivery: DeliveryStatus,
+  input: { readonly reason: string; readonly code?: string; readonly nextAt?: number },
+  at: number,
+): DeliveryStatus {
+  const { nextAt, reason, code } = input;
+  const said = delivery.state === 'queued' && delivery.reason === reason && delivery.code === code;
+  const { nextAt: _, ...waiting } = said
+    ? { ...delivery, underway: false }
+    : to(delivery, 'queued', at, { reason, ...(code === undefined ? {} : { code }) });
+  return nextAt === undefined ? waiting : { ...waiting, nextAt };
+}
+
+/** In another state, with nothing under way. */
+function to(
+  delivery: DeliveryStatus,
+  state: DeliveryState,
+  at: number,
+  why: { readonly reason?: string; readonly code?: string } = {},
+): DeliveryStatus {
+  const reason = why.reason === undefined ? {} : { reason: why.reason };
+  const code = why.code === undefined ? {} : { code: why.code };
+  const whole = [...delivery.history, { state, at, ...reason }];
+  const history =
+    whole.length > historyHead + historyTail
+      ? [...whole.slice(0, historyHead), ...whole.slice(-historyTail)]
+      : whole;
+  return { state, attempts: delivery.attempts, underway: false, history, ...reason, ...code };
+}

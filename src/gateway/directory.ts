@@ -1,0 +1,142 @@
+import type { Cancel, Clock } from '../lib/clock.ts';
+import { codeOf, GatewayError } from '../lib/errors.ts';
+import type { Log } from '../lib/log.ts';
+import { pageLimit, requireScope } from './access.ts';
+import type { Directory, Peer } from './desk.ts';
+import type { Limits } from './limits.ts';
+import type { Address } from './message.ts';
+import type { EventDraft } from './store/event-table.ts';
+import type { Store } from './store/store.ts';
+
+export interface DirectoryBook extends Directory {
+  /** Somebody was heard. */
+  seen(
+    address: Address,
+    facts: { readonly at: number; readonly name?: string; readonly hops?: number },
+  ): void;
+  /** Writes what was heard since the last time. */
+  flush(): Promise<void>;
+}
+
+/** ms that what was heard waits for company on its way to disk: losing it costs one announce. */
+const flushDelay = 500;
+const longestName = 128;
+
+/** Who was heard: one entry per address, the least recently heard forgotten first. */
+export function createDirectory(options: {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly limits: Limits;
+}): DirectoryBook {
+  const { store, clock, log, limits } = options;
+  /** In the order they were heard, oldest first. */
+  const peers = new Map<Address, Peer>();
+  const told = new Map<Address, number>();
+  const changed = new Set<Address>();
+  let forgotten: Address[] = [];
+  let events: EventDraft[] = [];
+  let timer: Cancel | undefined;
+  for (const row of store.read.peers().sort((a, b) => a.last_seen - b.last_seen)) {
+    peers.set(row.address, {
+      address: row.address,
+      lastSeen: row.last_seen,
+      ...(row.name === null ? {} : { name: row.name }),
+      ...(row.hops === null ? {} : { hops: row.hops }),
+    });
+  }
+
+  async function flush(): Promise<void> {
+    timer?.();
+    timer = undefined;
+    if (changed.size === 0) {
+      return;
+    }
+    const rows = [...changed].flatMap(address => peers.get(address) ?? []);
+    const args = {
+      peers: rows.map(peer => ({
+        address: peer.address,
+        name: peer.name ?? null,
+        last_seen: peer.lastSeen,
+        hops: peer.hops ?? null,
+      })),
+      forgotten,
+      events,
+    };
+    changed.clear();
+    forgotten = [];
+    events = [];
+    await store.committer.commit('peers.seen', args);
+  }
+
+  return {
+    seen(address, facts) {
+      const before = peers.get(address);
+      const name = facts.name?.slice(0, longestName) ?? before?.name;
+      const hops = facts.hops ?? before?.hops;
+      const peer: Peer = {
+        address,
+        lastSeen: Math.max(facts.at, before?.lastSeen ?? 0),
+        ...(name === undefined ? {} : { name }),
+        ...(hops === undefined ? {} : { hops }),
+      };
+      peers.delete(address);
+      peers.set(address, peer);
+      changed.add(address);
+      if (peers.size > limits.peers) {
+        for (const [oldest] of peers) {
+          peers.delete(oldest);
+          told.delete(oldest);
+          changed.delete(oldest);
+          forgotten.push(oldest);
+          break;
+        }
+      }
+      const news = before === undefined || before.name !== name;
+      if (news || facts.at - (told.get(address) ?? 0) >= limits.peerEventEvery) {
+        told.set(address, facts.at);
+        events.push({
+          at: facts.at,
+          kind: 'peer.seen',
+          body: JSON.stringify({ peer }),
+          audience: ['scope:peers:read'],
+        });
+      }
+      timer ??= clock.after(flushDelay, () => {
+        timer = undefined;
+        flush().catch(error => log.warn({ code: codeOf(error) }, 'the directory could not be written'));
+      });
+    },
+    flush,
+    list(client, query) {
+      requireScope(client, 'peers:read');
+      const limit = pageLimit(query.limit);
+      const after = query.after === undefined ? '' : Buffer.from(query.after, 'base64url').toString();
+      const search = query.search?.toLowerCase();
+      const found = [...peers.values()]
+        .filter(
+          ({ address, name }) =>
+            address > after &&
+            (search === undefined ||
+              address.includes(search) ||
+              name?.toLowerCase().includes(search) === true),
+        )
+        .sort((a, b) => (a.address < b.address ? -1 : 1));
+      const items = found.slice(0, limit);
+      const last = items.at(-1);
+      return {
+        items,
+        cursor:
+          found.length > limit && last !== undefined ? Buffer.from(last.address).toString('base64url') : null,
+      };
+    },
+    get(client, address) {
+      requireScope(client, 'peers:read');
+      const peer = peers.get(address);
+      if (peer === undefined) {
+        throw new GatewayError('request/not-found', 'nobody of that address was heard');
+      }
+      return peer;
+    },
+  };
+}

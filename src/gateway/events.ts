@@ -1,0 +1,92 @@
+import { GatewayError } from '../lib/errors.ts';
+import { holds } from './access.ts';
+import type { Cursors } from './cursor.ts';
+import type { Client, Events, GatewayEvent } from './desk.ts';
+import type { EventRow } from './store/event-table.ts';
+import type { Store } from './store/store.ts';
+
+/** Rows looked at in one read, so that a client that may see little does not hold everybody up. */
+const scanned = 4000;
+const chunk = 200;
+
+export interface EventDesk extends Events {
+  close(): void;
+}
+
+/** Everything that happened, in the order of commits; each client sees its part. */
+export function createEvents(options: { readonly store: Store; readonly cursors: Cursors }): EventDesk {
+  const { store, cursors } = options;
+  const listeners = new Set<() => void>();
+  let newest = store.committer.ready.newestEvent;
+  const stop = store.committer.onEvents(row => {
+    newest = row;
+    for (const listener of [...listeners]) {
+      listener();
+    }
+  });
+
+  function shown(row: EventRow): GatewayEvent | undefined {
+    const event = { cursor: cursors.encode('event', row.seq), at: row.at, kind: row.kind };
+    const members = row.body === null ? {} : (JSON.parse(row.body) as Partial<GatewayEvent>);
+    if (row.message === null) {
+      return { ...event, ...members };
+    }
+    if (members.delivery !== undefined) {
+      const correlation = store.read.correlationOf(row.message);
+      return {
+        ...event,
+        delivery: { ...members.delivery, ...(correlation === undefined ? {} : { correlation }) },
+      };
+    }
+    const message = store.read.message(row.message);
+    return message === undefined ? undefined : { ...event, ...members, message };
+  }
+
+  return {
+    get cursor() {
+      return cursors.encode('event', newest);
+    },
+    read(client, after, limit = 100) {
+      let at = cursors.decode('event', after);
+      const oldest = store.read.oldestEvent() ?? newest + 1;
+      if (at < oldest - 1 || at > Math.max(newest, store.read.newestEvent())) {
+        throw new GatewayError('request/cursor-expired', 'what follows this cursor is not kept any more');
+      }
+      const items: GatewayEvent[] = [];
+      for (let looked = 0; looked < scanned && items.length < limit; ) {
+        const rows = store.read.eventsAfter(at, chunk);
+        for (const row of rows) {
+          at = row.seq;
+          looked += 1;
+          const event = isVisible(client, row) ? shown(row) : undefined;
+          if (event !== undefined) {
+            items.push(event);
+            if (items.length >= limit) {
+              break;
+            }
+          }
+        }
+        if (rows.length < chunk) {
+          break;
+        }
+      }
+      return { items, cursor: cursors.encode('event', at) };
+    },
+    onCommit(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    close() {
+      stop();
+      listeners.clear();
+    },
+  };
+}
+
+function isVisible(client: Client, row: EventRow): boolean {
+  return (
+    holds(client, 'admin') ||
+    row.audience.includes(` app:${client.name} `) ||
+    client.scopes.some(scope => row.audience.includes(` scope:${scope} `))
+  );
+}

@@ -1,0 +1,57 @@
+/** Every bound of the switch; docs/limits.md has the reasons. */
+export interface Limits {
+  /** UTF-8 bytes of a message's text. */
+  readonly textBytes: number;
+  /** Bytes of a message's `data` and `native` as JSON, each. */
+  readonly dataBytes: number;
+  readonly attachments: number;
+  /** Bytes of one blob, and of all together. */
+  readonly blobBytes: number;
+  readonly blobsTotal: number;
+  /** Bytes of an attachment that comes as base64 inside a request. */
+  readonly inlineAttachment: number;
+  /** Deliveries not over, per destination and in all. */
+  readonly queuedPerDestination: number;
+  readonly queuedTotal: number;
+  /** ms until the first repeat of an attempt, at most, and the longest wait between two. */
+  readonly firstRetry: number;
+  readonly longestRetry: number;
+  /** Attempts after which a failure that nobody foresaw ends a delivery. */
+  readonly bugAttempts: number;
+  readonly peers: number;
+  /** ms between two `peer.seen` events of one peer. */
+  readonly peerEventEvery: number;
+  readonly eventAge: number;
+  readonly eventCount: number;
+  readonly inboxAge: number;
+  readonly inboxCount: number;
+  readonly messageAge: number;
+  readonly messageCount: number;
+  readonly clients: number;
+}
+
+const day = 24 * 60 * 60 * 1000;
+const mebibyte = 1024 * 1024;
+
+export const defaultLimits: Limits = {
+  textBytes: 256 * 1024,
+  dataBytes: 256 * 1024,
+  attachments: 32,
+  blobBytes: 32 * mebibyte,
+  blobsTotal: 1024 * mebibyte,
+  inlineAttachment: 256 * 1024,
+  queuedPerDestination: 10_000,
+  queuedTotal: 100_000,
+  firstRetry: 2000,
+  longestRetry: 10 * 60 * 1000,
+  bugAttempts: 5,
+  peers: 10_000,
+  peerEventEvery: 60_000,
+  eventAge: 7 * day,
+  eventCount: 200_000,
+  inboxAge: 7 * day,
+  inboxCount: 100_000,
+  messageAge: 30 * day,
+  messageCount: 1_000_000,
+  clients: 1000,
+};

@@ -1,0 +1,203 @@
+import { createHash } from 'node:crypto';
+import type { Clock } from '../lib/clock.ts';
+import { GatewayError } from '../lib/errors.ts';
+import type { Random } from '../lib/random.ts';
+import type { Acceptor } from './acceptor.ts';
+import { holds, pageLimit, requireScope } from './access.ts';
+import type { BlobStore } from './bridge.ts';
+import type { Cursors } from './cursor.ts';
+import type { Client, MessageDraft, Messages, MessageView } from './desk.ts';
+import type { Limits } from './limits.ts';
+import type { Attachment, JsonValue, Message, MessageId } from './message.ts';
+import type { Outbox } from './outbox.ts';
+import { viewOf } from './store/delivery-table.ts';
+import type { Store } from './store/store.ts';
+
+export interface MessagesOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly limits: Limits;
+  readonly acceptor: Acceptor;
+  readonly outbox: Outbox;
+  readonly cursors: Cursors;
+  readonly blobs: BlobStore;
+  readonly mayReadBlob: (client: Client, sha256: string) => boolean;
+  /** Rooms the client is a member of. */
+  readonly roomsOf: (client: Client) => readonly string[];
+  readonly roomExists: (room: string) => boolean;
+}
+
+/** What an app says, and what it may see of what was said. */
+export interface MessageDesk extends Messages {
+  /** Whether the client sent it, received it, is in its room, or is an admin. */
+  maySee(client: Client, message: Message): boolean;
+}
+
+const longestKey = 255;
+
+export function createMessages(options: MessagesOptions): MessageDesk {
+  const { store, clock, outbox, cursors, limits } = options;
+  const addressOf = (client: Client) => `app:${client.name}`;
+
+  function maySee(client: Client, message: Message): boolean {
+    const address = addressOf(client);
+    return (
+      holds(client, 'admin') ||
+      message.from === address ||
+      (holds(client, 'messages:read') &&
+        (options.roomsOf(client).includes(message.to.replace(/^room:/, '')) ||
+          store.read.deliveriesOf(message.id).some(row => row.recipient === address)))
+    );
+  }
+
+  /** Who gets a message is the business of its sender; others see their own delivery. */
+  function view(client: Client, message: Message): MessageView {
+    const all = holds(client, 'admin') || message.from === addressOf(client);
+    const deliveries = store.read
+      .deliveriesOf(message.id)
+      .filter(row => all || row.recipient === addressOf(client))
+      .map(row => outbox.explained(viewOf(row)));
+    return { ...message, deliveries };
+  }
+
+  function find(client: Client, id: MessageId): Message {
+    const message = store.read.message(id);
+    if (message === undefined || !maySee(client, message)) {
+      throw new GatewayError('request/not-found', 'no such message');
+    }
+    return message;
+  }
+
+  async function attachmentsOf(client: Client, draft: MessageDraft): Promise<Attachment[]> {
+    const given = draft.attachments ?? [];
+    if (given.length > limits.attachments) {
+      throw refuse('request/too-large', '/attachments', `${limits.attachments} at most`);
+    }
+    const attachments: Attachment[] = [];
+    for (const [index, one] of given.entries()) {
+      const mediaType = one.mediaType ?? 'application/octet-stream';
+      if ('sha256' in one) {
+        const size = options.mayReadBlob(client, one.sha256)
+          ? await options.blobs.size(one.sha256)
+          : undefined;
+        if (size === undefined) {
+          throw refuse('request/not-found', `/attachments/${index}/sha256`, 'no such blob');
+        }
+        attachments.push({ name: one.name, mediaType, size, sha256: one.sha256 });
+        continue;
+      }
+      if (one.base64.length > Math.ceil(limits.inlineAttachment / 3) * 4) {
+        throw refuse(
+          'request/too-large',
+          `/attachments/${index}/base64`,
+          `${limits.inlineAttachment} bytes at most; put larger ones to /v1/blobs`,
+        );
+      }
+      const { sha256, size } = await options.blobs.put(
+        Buffer.from(one.base64, 'base64'),
+        limits.inlineAttachment,
+      );
+      attachments.push({ name: one.name, mediaType, size, sha256 });
+    }
+    return attachments;
+  }
+
+  function stored(client: Client, id: MessageId): MessageView {
+    const message = store.read.message(id);
+    if (message === undefined) {
+      throw new GatewayError('request/not-found', 'the message is not kept any more');
+    }
+    return view(client, message);
+  }
+
+  return {
+    maySee,
+    async post(client, draft, key) {
+      requireScope(client, 'messages:send');
+      if (key !== undefined && (key.length === 0 || key.length > longestKey)) {
+        throw refuse('request/invalid', '/idempotencyKey', `1 to ${longestKey} characters`);
+      }
+      const remoteId = `${client.name}/${key ?? options.random.bytes(16).toHex()}`;
+      const fingerprint = createHash('sha256')
+        .update(canonical(draft as unknown as JsonValue))
+        .digest();
+      const first = store.read.knownAs('app', remoteId);
+      if (first !== undefined) {
+        if (first.fingerprint === null || !fingerprint.equals(first.fingerprint)) {
+          throw new GatewayError('request/idempotency-mismatch', 'the key was used for another message');
+        }
+        return { message: stored(client, first.message), repeated: true };
+      }
+      if (draft.expiresAt !== undefined && draft.expiresAt <= clock.now()) {
+        throw refuse('request/invalid', '/expiresAt', 'lies in the past');
+      }
+      if (draft.inReplyTo !== undefined) {
+        const earlier = store.read.message(draft.inReplyTo);
+        if (earlier === undefined || !maySee(client, earlier)) {
+          throw refuse('request/not-found', '/inReplyTo', 'no such message');
+        }
+      }
+      const attachments = await attachmentsOf(client, draft);
+      const { type = 'chat.message', text = '', attachments: _, ...rest } = draft;
+      const { id, repeated } = await options.acceptor.accept(
+        'app',
+        { ...rest, remoteId, from: addressOf(client), type, text, attachments, assurance: 'hub' },
+        fingerprint,
+      );
+      return { message: stored(client, id), repeated };
+    },
+    get: (client, id) => view(client, find(client, id)),
+    list(client, query) {
+      requireScope(client, 'messages:read');
+      const limit = pageLimit(query.limit);
+      if (query.room !== undefined && !options.roomExists(query.room)) {
+        throw new GatewayError('request/not-found', `there is no room ${query.room}`);
+      }
+      const rows = store.read.messages({
+        before: query.after === undefined ? Number.MAX_SAFE_INTEGER : cursors.decode('message', query.after),
+        limit: limit + 1,
+        ...(query.room === undefined ? {} : { recipient: `room:${query.room}` }),
+        ...(query.peer === undefined ? {} : { peer: query.peer }),
+        ...(query.type === undefined ? {} : { type: query.type }),
+        ...(holds(client, 'admin')
+          ? {}
+          : { viewer: { address: addressOf(client), rooms: options.roomsOf(client) } }),
+      });
+      const page = rows.slice(0, limit);
+      const last = page.at(-1);
+      return {
+        items: page.map(({ message }) => view(client, message)),
+        cursor: rows.length > limit && last !== undefined ? cursors.encode('message', last.seq) : null,
+      };
+    },
+    async cancel(client, id) {
+      const message = find(client, id);
+      if (message.from !== addressOf(client) && !holds(client, 'admin')) {
+        throw new GatewayError('request/forbidden', 'only its sender may cancel a message');
+      }
+      const waiting = store.read
+        .deliveriesOf(id)
+        .filter(row => row.state === 'queued' || row.state === 'sending');
+      await outbox.cancel(waiting.map(row => row.id));
+      return stored(client, id);
+    },
+  };
+}
+
+/** JSON with its keys in order, so that the same body has the same fingerprint however it was written. */
+function canonical(value: JsonValue): string {
+  return JSON.stringify(value, (_key, part: unknown) =>
+    typeof part === 'object' && part !== null && !Array.isArray(part)
+      ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : part,
+  );
+}
+
+function refuse(
+  code: 'request/invalid' | 'request/not-found' | 'request/too-large',
+  pointer: string,
+  detail: string,
+): GatewayError {
+  return new GatewayError(code, `${pointer.slice(1)}: ${detail}`, { errors: [{ pointer, detail }] });
+}

@@ -1,0 +1,29 @@
+import type { DatabaseSync } from 'node:sqlite';
+
+export interface BlobJobs {
+  'blob.own': { args: { sha256: string; client: string; at: number }; result: undefined };
+}
+
+export function blobVerbs(database: DatabaseSync) {
+  const own = database.prepare('INSERT OR REPLACE INTO blob_owners (sha256, client, at) VALUES (?, ?, ?)');
+  return {
+    'blob.own'({ sha256, client, at }: BlobJobs['blob.own']['args']): undefined {
+      own.run(sha256, client, at);
+    },
+  };
+}
+
+export function blobReads(database: DatabaseSync) {
+  const owned = database.prepare('SELECT 1 FROM blob_owners WHERE sha256 = ? AND client = ?');
+  const carriers = database.prepare('SELECT message FROM message_blobs WHERE sha256 = ?');
+  const named = database.prepare(
+    'SELECT 1 FROM blob_owners WHERE sha256 = ?1 UNION ALL SELECT 1 FROM message_blobs WHERE sha256 = ?1 LIMIT 1',
+  );
+  return {
+    ownsBlob: (sha256: string, client: string) => owned.get(sha256, client) !== undefined,
+    /** Messages that carry the blob. */
+    blobCarriers: (sha256: string) => (carriers.all(sha256) as { message: string }[]).map(row => row.message),
+    /** Whether any row names it. */
+    isBlobNamed: (sha256: string) => named.get(sha256) !== undefined,
+  };
+}

@@ -1,0 +1,97 @@
+import { chmodSync, closeSync, openSync } from 'node:fs';
+import { DatabaseSync } from 'node:sqlite';
+import { GatewayError } from '../../lib/errors.ts';
+
+/** Pages of 4 KiB: what a database may grow to before `store/full`. */
+const pageSize = 4096;
+
+export interface WritableOptions {
+  readonly path: string;
+  readonly schema: readonly string[];
+  /** Bytes. */
+  readonly limit: number;
+}
+
+/**
+ * Opens a database for its one writer: WAL, every commit synced, the schema brought up to date.
+ * Throws `store/unavailable` where the file was written by a newer version or cannot be opened.
+ */
+export function openWritable(options: WritableOptions): DatabaseSync {
+  const database = attempt(options.path, () => {
+    // SQLite gives its side files the mode of the database.
+    closeSync(openSync(options.path, 'a', 0o600));
+    chmodSync(options.path, 0o600);
+    return new DatabaseSync(options.path, { timeout: 2000 });
+  });
+  try {
+    attempt(options.path, () => {
+      database.exec(`
+        PRAGMA page_size = ${pageSize};
+        PRAGMA journal_mode = WAL;
+        PRAGMA synchronous = FULL;
+        PRAGMA wal_autocheckpoint = 0;
+        PRAGMA journal_size_limit = ${64 * 1024 * 1024};
+        PRAGMA temp_store = MEMORY;
+      `);
+    });
+    migrate(database, options.path, options.schema);
+    database.exec(`PRAGMA max_page_count = ${Math.max(1, Math.floor(options.limit / pageSize))}`);
+    return database;
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}
+
+/** Opens a database that exists for reading beside its writer. */
+export function openReadable(path: string): DatabaseSync {
+  return attempt(path, () => new DatabaseSync(path, { readOnly: true, timeout: 2000 }));
+}
+
+/** An error of SQLite or of the file system as ours: `store/full` or `store/unavailable`; others unchanged. */
+export function storeError(error: unknown): unknown {
+  const { errcode, code } = error as { errcode?: number; code?: string };
+  const primary = errcode === undefined ? undefined : errcode & 0xff;
+  if (primary === sqliteFull || code === 'ENOSPC' || code === 'EDQUOT') {
+    return new GatewayError('store/full', 'no room left to store anything', {
+      retryable: true,
+      cause: error,
+    });
+  }
+  if ((primary !== undefined && unavailable.has(primary)) || code === 'EIO' || code === 'EROFS') {
+    return new GatewayError('store/unavailable', `the store cannot be written: ${(error as Error).message}`, {
+      retryable: true,
+      cause: error,
+    });
+  }
+  return error;
+}
+
+const sqliteFull = 13;
+/** Busy, locked, read-only, I/O, corrupt, cannot open, not a database. */
+const unavailable: ReadonlySet<number> = new Set([5, 6, 8, 10, 11, 14, 26]);
+
+function migrate(database: DatabaseSync, path: string, schema: readonly string[]): void {
+  const { user_version: version } = database.prepare('PRAGMA user_version').get() as { user_version: number };
+  if (version > schema.length) {
+    throw new GatewayError(
+      'store/unavailable',
+      `${path} was written by a newer version of this program (schema ${version}, known up to ${schema.length})`,
+    );
+  }
+  for (let step = version; step < schema.length; step++) {
+    database.exec(`BEGIN IMMEDIATE; ${schema[step]} PRAGMA user_version = ${step + 1}; COMMIT;`);
+  }
+}
+
+function attempt<T>(path: string, open: () => T): T {
+  try {
+    return open();
+  } catch (error) {
+    const ours = storeError(error);
+    if (ours instanceof GatewayError) {
+      throw new GatewayError(ours.code, `${path}: ${(error as Error).message}`, { cause: error });
+    }
+    throw error;
+  }
+}

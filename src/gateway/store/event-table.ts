@@ -1,0 +1,73 @@
+import type { DatabaseSync } from 'node:sqlite';
+import type { EventKind } from '../desk.ts';
+
+/** An event as it is written: who may see it is decided when it happens. */
+export interface EventDraft {
+  readonly at: number;
+  readonly kind: EventKind;
+  readonly message?: string;
+  /** JSON of the event's own members (`{delivery}`, `{peer}`, …), where it has any. */
+  readonly body?: string;
+  /** Addresses `app:<name>` and `scope:<scope>` marks; an admin sees everything. */
+  readonly audience: readonly string[];
+}
+
+export interface EventRow {
+  readonly seq: number;
+  readonly at: number;
+  readonly kind: EventKind;
+  readonly message: string | null;
+  readonly body: string | null;
+  readonly audience: string;
+}
+
+export interface EventJobs {
+  'events.add': { args: { events: readonly EventDraft[] }; result: undefined };
+}
+
+/** Writes one event inside the transaction that made it true; gives its row. */
+export function eventWriter(database: DatabaseSync): (event: EventDraft) => number {
+  const insert = database.prepare(
+    'INSERT INTO events (at, kind, message, body, audience) VALUES (?, ?, ?, ?, ?)',
+  );
+  return event => {
+    const { lastInsertRowid } = insert.run(
+      event.at,
+      event.kind,
+      event.message ?? null,
+      event.body ?? null,
+      event.audience.length === 0 ? '' : ` ${event.audience.join(' ')} `,
+    );
+    return Number(lastInsertRowid);
+  };
+}
+
+export function eventVerbs(database: DatabaseSync) {
+  const write = eventWriter(database);
+  return {
+    'events.add'({ events }: EventJobs['events.add']['args']): undefined {
+      for (const event of events) {
+        write(event);
+      }
+    },
+  };
+}
+
+export function eventReads(database: DatabaseSync) {
+  const correlation = database.prepare(
+    "SELECT json_extract(body, '$.correlation') AS it FROM messages WHERE id = ?",
+  );
+  const after = database.prepare('SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT ?');
+  const oldest = database.prepare('SELECT min(seq) AS seq FROM events');
+  const newest = database.prepare(
+    "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) AS seq",
+  );
+  return {
+    newestEvent: () => (newest.get() as { seq: number }).seq,
+    correlationOf: (message: string) =>
+      (correlation.get(message) as { it: string | null } | undefined)?.it ?? undefined,
+    eventsAfter: (seq: number, limit: number) => after.all(seq, limit) as unknown as EventRow[],
+    /** The oldest event still kept, or undefined if there is none. */
+    oldestEvent: () => (oldest.get() as { seq: number | null }).seq ?? undefined,
+  };
+}

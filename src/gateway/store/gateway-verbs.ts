@@ -1,0 +1,41 @@
+import { randomBytes } from 'node:crypto';
+import type { DatabaseSync } from 'node:sqlite';
+import { blobVerbs } from './blob-table.ts';
+import { clientVerbs } from './client-table.ts';
+import { deliveryVerbs } from './delivery-table.ts';
+import { eventVerbs } from './event-table.ts';
+import { inboxVerbs } from './inbox-table.ts';
+import type { GatewayJobs, Verbs } from './job.ts';
+import { messageVerbs } from './message-table.ts';
+import { peerVerbs } from './peer-table.ts';
+import { retentionVerbs } from './retention.ts';
+
+/** Every verb the writer of gateway.db knows. */
+export function gatewayVerbs(database: DatabaseSync): Verbs<GatewayJobs> {
+  return {
+    ...messageVerbs(database),
+    ...deliveryVerbs(database),
+    ...inboxVerbs(database),
+    ...clientVerbs(database),
+    ...eventVerbs(database),
+    ...peerVerbs(database),
+    ...blobVerbs(database),
+    ...retentionVerbs(database),
+  };
+}
+
+/**
+ * Counts this start. `epoch` is made with the database and stays: cursors carry it, so that one of another
+ * data directory is told apart.
+ */
+export function startGeneration(database: DatabaseSync): { boot: number; epoch: string } {
+  const get = database.prepare('SELECT value FROM meta WHERE key = ?');
+  const put = database.prepare('INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)');
+  const boot = Number(get.get('boot')?.value ?? 0) + 1;
+  const epoch = String(get.get('epoch')?.value ?? randomBytes(2).toString('hex'));
+  database.exec('BEGIN IMMEDIATE');
+  put.run('boot', String(boot));
+  put.run('epoch', epoch);
+  database.exec('COMMIT');
+  return { boot, epoch };
+}

@@ -1,0 +1,90 @@
+import type { BlobJobs } from './blob-table.ts';
+import type { ClientJobs } from './client-table.ts';
+import type { DeliveryJobs } from './delivery-table.ts';
+import type { EventJobs } from './event-table.ts';
+import type { InboxJobs } from './inbox-table.ts';
+import type { MeshJobs } from './mesh-table.ts';
+import type { MessageJobs } from './message-table.ts';
+import type { PeerJobs } from './peer-table.ts';
+import type { RetentionJobs } from './retention.ts';
+
+/** Everything that can be asked of the writer of gateway.db: verb → what it takes and gives. */
+export interface GatewayJobs
+  extends MessageJobs,
+    DeliveryJobs,
+    InboxJobs,
+    ClientJobs,
+    EventJobs,
+    PeerJobs,
+    BlobJobs,
+    RetentionJobs {}
+
+export interface Jobs extends GatewayJobs, MeshJobs {}
+
+export type Verb = keyof Jobs & string;
+export type Args<V extends Verb> = Jobs[V]['args'];
+export type Result<V extends Verb> = Jobs[V]['result'];
+
+/** The writing side of one database: each verb runs inside a transaction it does not see. */
+export type Verbs<J> = {
+  readonly [V in keyof J]: J[V] extends { args: infer A; result: infer R } ? (args: A) => R : never;
+};
+
+/** From the switch to the writer thread. */
+export interface JobRequest {
+  readonly id: number;
+  readonly verb: Verb;
+  readonly args: unknown;
+}
+
+/** What became of a job, posted after its COMMIT. */
+export type JobReply =
+  | { readonly id: number; readonly value: unknown }
+  | { readonly id: number; readonly failure: JobFailure };
+
+export interface JobFailure {
+  readonly code: string;
+  readonly message: string;
+  readonly retryable: boolean;
+}
+
+/** From the writer thread to the switch: one per commit. */
+export interface CommitReport {
+  readonly replies: readonly JobReply[];
+  /** The newest event after this commit, where it brought one. */
+  readonly newestEvent?: number;
+}
+
+export interface WriterData {
+  readonly gatewayPath: string;
+  readonly meshPath: string;
+  readonly gatewayLimit: number;
+  readonly meshLimit: number;
+  readonly signals: Int32Array<SharedArrayBuffer>;
+}
+
+/** Places in the shared signals. */
+export const signal = {
+  /** Goes up with every job posted; the writer sleeps on it. */
+  posted: 0,
+  /** Urgent jobs posted and not yet taken. */
+  urgent: 1,
+  /** Commits so far: with `synchronous=FULL` each is one sync of the log. */
+  commits: 2,
+  /** Set once: finish what is posted and end. */
+  closing: 3,
+} as const;
+
+/** The lanes to the writer, each a port of its own. */
+export interface WriterPorts {
+  readonly urgent: import('node:worker_threads').MessagePort;
+  readonly gateway: import('node:worker_threads').MessagePort;
+  readonly mesh: import('node:worker_threads').MessagePort;
+}
+
+/** The writer's first word: both databases are open. */
+export interface WriterReady {
+  readonly boot: number;
+  readonly epoch: string;
+  readonly newestEvent: number;
+}

@@ -1,0 +1,40 @@
+import { chmodSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { GatewayError } from '../../lib/errors.ts';
+
+/**
+ * One data directory, one process. The lock is a write transaction left open in a tiny database: the
+ * kernel gives it up with its holder, however that ends, and it means the same in a container, where
+ * every pid is 1. Nothing else may open the file: closing any descriptor of it in this process would
+ * give the lock up as well. Throws `store/unavailable` that names the holder's pid.
+ */
+export function lockDirectory(directory: string): Disposable {
+  const path = join(directory, 'lock.db');
+  const database = new DatabaseSync(path);
+  try {
+    chmodSync(path, 0o600);
+    database.exec(`
+      BEGIN IMMEDIATE;
+      CREATE TABLE IF NOT EXISTS holder (pid INTEGER NOT NULL, since TEXT NOT NULL) STRICT;
+      DELETE FROM holder;
+      INSERT INTO holder VALUES (${process.pid}, datetime('now'));
+      COMMIT;
+      BEGIN IMMEDIATE;
+    `);
+  } catch (cause) {
+    const who = holder(database);
+    database.close();
+    throw new GatewayError('store/unavailable', `${directory} is in use by another gateway${who}`, { cause });
+  }
+  return { [Symbol.dispose]: () => database.close() };
+}
+
+function holder(database: DatabaseSync): string {
+  try {
+    const row = database.prepare('SELECT pid, since FROM holder').get();
+    return row === undefined ? '' : ` (pid ${row.pid}, since ${row.since} UTC)`;
+  } catch {
+    return '';
+  }
+}

@@ -1,0 +1,177 @@
+import type { DatabaseSync } from 'node:sqlite';
+import type { Message, MessageId, RemoteId } from '../message.ts';
+import { type DeliveryRow, deliveryEvent } from './delivery-table.ts';
+import { eventWriter } from './event-table.ts';
+
+export type NewDeliveryRow = Omit<DeliveryRow, 'seq'>;
+
+export interface AcceptArgs {
+  readonly scheme: string;
+  readonly remoteId: RemoteId;
+  /** SHA-256 of the draft, where the same id with another body must be told apart. */
+  readonly fingerprint?: Uint8Array;
+  readonly message: Pick<Message, 'id' | 'type' | 'from' | 'to' | 'acceptedAt'>;
+  /** JSON of the whole Message. */
+  readonly body: string;
+  readonly deliveries: readonly NewDeliveryRow[];
+  readonly audience: readonly string[];
+  readonly blobs: readonly string[];
+  /** The device a reading is of: the message becomes its newest. */
+  readonly device?: string;
+}
+
+export type AcceptResult =
+  | {
+      readonly repeated: false;
+      readonly id: MessageId /** Rows of the deliveries, in the order given. */;
+      readonly seqs: readonly number[];
+    }
+  | {
+      readonly repeated: true;
+      readonly id: MessageId /** Whether the fingerprint is the first one's. */;
+      readonly same: boolean;
+    };
+
+export interface MessageJobs {
+  /** Message, deliveries, remote id and events at once, or the id the remote id had before. */
+  accept: { args: AcceptArgs; result: AcceptResult };
+}
+
+export interface MessageRow {
+  readonly seq: number;
+  readonly body: string;
+}
+
+export function messageVerbs(database: DatabaseSync) {
+  const known = database.prepare(
+    'SELECT message, fingerprint FROM remote_ids WHERE scheme = ? AND remote_id = ?',
+  );
+  const exists = database.prepare('SELECT 1 FROM messages WHERE id = ?');
+  const identify = database.prepare(
+    'INSERT INTO remote_ids (scheme, remote_id, message, fingerprint) VALUES (?, ?, ?, ?)',
+  );
+  const insert = database.prepare(
+    'INSERT INTO messages (id, type, sender, recipient, accepted_at, body) VALUES (?, ?, ?, ?, ?, ?)',
+  );
+  const deliver = database.prepare(
+    `INSERT INTO deliveries (id, message, bridge, recipient, priority, accepted_at, expires_at, state, reason, code,
+       attempts, underway, history, event)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)`,
+  );
+  const carry = database.prepare('INSERT OR IGNORE INTO message_blobs (sha256, message) VALUES (?, ?)');
+  const read = database.prepare('INSERT OR REPLACE INTO readings (device, message, at) VALUES (?, ?, ?)');
+  const write = eventWriter(database);
+  return {
+    accept(args: AcceptArgs): AcceptResult {
+      const { message } = args;
+      const first = known.get(args.scheme, args.remoteId) as
+        | { message: string; fingerprint: Uint8Array | null }
+        | undefined;
+      if (first !== undefined) {
+        return { repeated: true, id: first.message, same: sameBytes(first.fingerprint, args.fingerprint) };
+      }
+      identify.run(args.scheme, args.remoteId, message.id, args.fingerprint ?? null);
+      if (exists.get(message.id) !== undefined) {
+        return { repeated: true, id: message.id, same: args.fingerprint === undefined };
+      }
+      insert.run(message.id, message.type, message.from, message.to, message.acceptedAt, args.body);
+      const event = write({
+        at: message.acceptedAt,
+        kind: 'message.accepted',
+        message: message.id,
+        audience: args.audience,
+      });
+      const seqs = args.deliveries.map(row => {
+        const { lastInsertRowid } = deliver.run(
+          row.id,
+          message.id,
+          row.bridge,
+          row.recipient,
+          row.priority,
+          message.acceptedAt,
+          row.expires_at,
+          row.state,
+          row.reason,
+          row.code,
+          row.attempts,
+          row.history,
+          event,
+        );
+        const seq = Number(lastInsertRowid);
+        write(deliveryEvent({ ...row, seq }, message.from, message.acceptedAt));
+        return seq;
+      });
+      for (const sha256 of args.blobs) {
+        carry.run(sha256, message.id);
+      }
+      if (args.device !== undefined) {
+        read.run(args.device, message.id, message.acceptedAt);
+      }
+      return { repeated: false, id: message.id, seqs };
+    },
+  };
+}
+
+export interface MessageFilter {
+  /** Rows before this one; newest first. */
+  readonly before: number;
+  readonly limit: number;
+  readonly recipient?: string;
+  readonly peer?: string;
+  readonly type?: string;
+  /** Whose messages: its address and the rooms it is a member of; undefined for all. */
+  readonly viewer?: { readonly address: string; readonly rooms: readonly string[] };
+}
+
+export function messageReads(database: DatabaseSync) {
+  const one = database.prepare('SELECT seq, body FROM messages WHERE id = ?');
+  const sender = database.prepare('SELECT sender FROM messages WHERE id = ?');
+  const known = database.prepare(
+    'SELECT message, fingerprint FROM remote_ids WHERE scheme = ? AND remote_id = ?',
+  );
+  const remoteIds = database.prepare('SELECT remote_id FROM remote_ids WHERE scheme = ? AND message = ?');
+  const reads = database.prepare('SELECT device, message, at FROM readings ORDER BY device');
+  const list = database.prepare(`
+    SELECT m.seq, m.body FROM messages m
+    WHERE m.seq < :before
+      AND (:recipient IS NULL OR m.recipient = :recipient)
+      AND (:peer IS NULL OR m.sender = :peer OR m.recipient = :peer)
+      AND (:type IS NULL OR m.type = :type)
+      AND (:viewer IS NULL OR m.sender = :viewer
+        OR m.recipient IN (SELECT value FROM json_each(:rooms))
+        OR EXISTS (SELECT 1 FROM deliveries d WHERE d.message = m.id AND d.recipient = :viewer))
+    ORDER BY m.seq DESC LIMIT :limit`);
+  const newest = database.prepare(
+    "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'messages'), 0) AS seq",
+  );
+  return {
+    message(id: MessageId): Message | undefined {
+      const row = one.get(id) as unknown as MessageRow | undefined;
+      return row === undefined ? undefined : (JSON.parse(row.body) as Message);
+    },
+    senderOf: (id: MessageId) => (sender.get(id) as { sender: string } | undefined)?.sender,
+    /** The message a far side's id stands for, and the fingerprint of the draft that made it. */
+    knownAs: (scheme: string, remoteId: RemoteId) =>
+      known.get(scheme, remoteId) as { message: MessageId; fingerprint: Uint8Array | null } | undefined,
+    remoteIds: (scheme: string, message: MessageId) =>
+      (remoteIds.all(scheme, message) as { remote_id: RemoteId }[]).map(row => row.remote_id),
+    newestReadings: () => reads.all() as unknown as { device: string; message: MessageId; at: number }[],
+    newestMessage: () => (newest.get() as { seq: number }).seq,
+    messages(filter: MessageFilter): { seq: number; message: Message }[] {
+      const rows = list.all({
+        before: filter.before,
+        recipient: filter.recipient ?? null,
+        peer: filter.peer ?? null,
+        type: filter.type ?? null,
+        viewer: filter.viewer?.address ?? null,
+        rooms: JSON.stringify(filter.viewer?.rooms.map(room => `room:${room}`) ?? []),
+        limit: filter.limit,
+      }) as unknown as MessageRow[];
+      return rows.map(({ seq, body }) => ({ seq, message: JSON.parse(body) as Message }));
+    },
+  };
+}
+
+function sameBytes(a: Uint8Array | null, b: Uint8Array | undefined): boolean {
+  return a === null || b === undefined ? a === null && b === undefined : Buffer.from(a).equals(b);
+}

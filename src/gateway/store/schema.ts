@@ -1,0 +1,123 @@
+/**
+ * The tables of the two databases, as the steps that led to them: a file's `user_version` says how many
+ * steps it has seen. A step that has been released is never changed; a change is a new step.
+ */
+export const gatewaySchema: readonly string[] = [
+  `
+  CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE clients (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    hash BLOB NOT NULL UNIQUE,
+    scopes TEXT NOT NULL,
+    rooms TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER,
+    revoked_at INTEGER
+  ) STRICT;
+
+  CREATE TABLE messages (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    type TEXT NOT NULL,
+    sender TEXT NOT NULL,
+    recipient TEXT NOT NULL,
+    accepted_at INTEGER NOT NULL,
+    body TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX messages_sender ON messages (sender, seq);
+  CREATE INDEX messages_recipient ON messages (recipient, seq);
+  CREATE INDEX messages_accepted ON messages (accepted_at);
+
+  -- Every id by which a far side knows a message. Its uniqueness is what makes a repeat a repeat.
+  CREATE TABLE remote_ids (
+    scheme TEXT NOT NULL,
+    remote_id TEXT NOT NULL,
+    message TEXT NOT NULL,
+    fingerprint BLOB,
+    PRIMARY KEY (scheme, remote_id)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX remote_ids_message ON remote_ids (message);
+
+  -- One row per message and recipient. Where the bridge is 'app' the rows are the recipient's inbox.
+  CREATE TABLE deliveries (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    message TEXT NOT NULL,
+    bridge TEXT NOT NULL,
+    recipient TEXT NOT NULL,
+    priority INTEGER NOT NULL,
+    accepted_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    reason TEXT,
+    code TEXT,
+    attempts INTEGER NOT NULL,
+    underway INTEGER NOT NULL,
+    next_at INTEGER,
+    history TEXT NOT NULL,
+    remembered BLOB,
+    event INTEGER NOT NULL
+  ) STRICT;
+  CREATE INDEX deliveries_message ON deliveries (message);
+  CREATE INDEX deliveries_recipient ON deliveries (recipient, seq);
+  CREATE INDEX deliveries_open ON deliveries (seq) WHERE state IN ('queued', 'sending') OR underway = 1;
+  CREATE INDEX deliveries_unread ON deliveries (recipient, seq) WHERE bridge = 'app' AND state IN ('queued', 'sent');
+
+  -- How far an app has acknowledged, and below which cursor its inbox has been forgotten.
+  CREATE TABLE inbox_marks (
+    recipient TEXT PRIMARY KEY,
+    acknowledged INTEGER NOT NULL DEFAULT 0,
+    forgotten INTEGER NOT NULL DEFAULT 0
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE events (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    at INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    message TEXT,
+    body TEXT,
+    audience TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX events_at ON events (at);
+
+  CREATE TABLE peers (
+    address TEXT PRIMARY KEY,
+    name TEXT,
+    last_seen INTEGER NOT NULL,
+    hops INTEGER
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE readings (
+    device TEXT PRIMARY KEY,
+    message TEXT NOT NULL,
+    at INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE blob_owners (
+    sha256 TEXT NOT NULL,
+    client TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (sha256, client)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE message_blobs (
+    sha256 TEXT NOT NULL,
+    message TEXT NOT NULL,
+    PRIMARY KEY (sha256, message)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX message_blobs_message ON message_blobs (message);
+  `,
+];
+
+export const meshSchema: readonly string[] = [
+  `
+  CREATE TABLE entries (
+    kind TEXT NOT NULL,
+    key TEXT NOT NULL,
+    value BLOB NOT NULL,
+    PRIMARY KEY (kind, key)
+  ) STRICT, WITHOUT ROWID;
+  `,
+];

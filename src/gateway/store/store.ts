@@ -1,0 +1,84 @@
+import { chmodSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { MeshStorage } from '../../mesh/storage.ts';
+import { defaultLimits } from '../limits.ts';
+import { blobReads } from './blob-table.ts';
+import { type BlobFiles, type BlobLimits, openBlobs } from './blobs.ts';
+import { clientReads } from './client-table.ts';
+import { type Committer, startCommitter } from './committer.ts';
+import { openReadable } from './database.ts';
+import { deliveryReads } from './delivery-table.ts';
+import { eventReads } from './event-table.ts';
+import { inboxReads } from './inbox-table.ts';
+import { lockDirectory } from './lock.ts';
+import { createMeshStorage } from './mesh.ts';
+import { messageReads } from './message-table.ts';
+import { peerReads } from './peer-table.ts';
+
+export interface StoreOptions {
+  /** The data directory; made where it is not there, 0700. */
+  readonly dir: string;
+  /** Bytes each database may grow to. */
+  readonly databaseLimit?: number;
+  readonly blobs?: Partial<BlobLimits>;
+}
+
+/** Everything the gateway keeps: writes go through `committer`, reads see what is committed. */
+export interface Store extends AsyncDisposable {
+  /** How many times this directory has been opened, this one included. */
+  readonly boot: number;
+  /** Four hex digits made with the database: cursors carry them. */
+  readonly epoch: string;
+  readonly committer: Committer;
+  readonly read: Reads;
+  readonly mesh: MeshStorage;
+  readonly blobs: BlobFiles;
+}
+
+export type Reads = ReturnType<typeof openReads>;
+
+/** 2 GiB: weeks of a busy hub's messages, and little enough for a 16 GB card. */
+const databaseLimit = 2 * 1024 * 1024 * 1024;
+
+/**
+ * Opens the data directory, alone. Throws `store/unavailable` where another process has it (its pid is in
+ * the message), where a newer version wrote it, or where it cannot be written.
+ */
+export async function openStore(options: StoreOptions): Promise<Store> {
+  const { dir } = options;
+  await using stack = new AsyncDisposableStack();
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  chmodSync(dir, 0o700);
+  stack.use(lockDirectory(dir));
+  const gatewayPath = join(dir, 'gateway.db');
+  const meshPath = join(dir, 'mesh.db');
+  const limit = options.databaseLimit ?? databaseLimit;
+  const committer = await startCommitter({ gatewayPath, meshPath, gatewayLimit: limit, meshLimit: limit });
+  stack.defer(() => committer.close());
+  const database = openReadable(gatewayPath);
+  stack.defer(() => database.close());
+  const blobs = await openBlobs(join(dir, 'blobs'), { ...defaultLimits, ...options.blobs });
+  const { boot, epoch } = committer.ready;
+  const resources = stack.move();
+  return {
+    boot,
+    epoch,
+    committer,
+    read: openReads(database),
+    mesh: createMeshStorage(meshPath, committer),
+    blobs,
+    [Symbol.asyncDispose]: () => resources.disposeAsync(),
+  };
+}
+
+function openReads(database: ReturnType<typeof openReadable>) {
+  return {
+    ...messageReads(database),
+    ...deliveryReads(database),
+    ...inboxReads(database),
+    ...eventReads(database),
+    ...clientReads(database),
+    ...peerReads(database),
+    ...blobReads(database),
+  };
+}

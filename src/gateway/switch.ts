@@ -1,0 +1,277 @@
+import type { Clock } from '../lib/clock.ts';
+import type { Counters } from '../lib/counters.ts';
+import { codeOf, GatewayError } from '../lib/errors.ts';
+import type { Log } from '../lib/log.ts';
+import type { Random } from '../lib/random.ts';
+import { type ServiceHealth, supervise } from '../lib/service.ts';
+import { createAcceptor } from './acceptor.ts';
+import type { Bridge, BridgePort } from './bridge.ts';
+import { type ClientBook, createClients } from './clients.ts';
+import { createCursors } from './cursor.ts';
+import type { Client, Desk, EventKind, GatewayEvent, Health, HubFacts } from './desk.ts';
+import { createDirectory } from './directory.ts';
+import { createEvents } from './events.ts';
+import { createInbox } from './inbox.ts';
+import { defaultLimits, type Limits } from './limits.ts';
+import { type Address, schemeOf } from './message.ts';
+import { createMessages } from './messages.ts';
+import { Outbox } from './outbox.ts';
+import { membersOf, type RoutingFacts } from './router.ts';
+import type { Store } from './store/store.ts';
+
+export interface SwitchOptions {
+  /** Open already: the mesh remembers in it before the hub's own address is known. */
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly counters: Counters;
+  readonly hub: Omit<HubFacts, 'boot'>;
+  readonly rooms: Readonly<Record<string, { readonly members: readonly Address[] }>>;
+  readonly bridges: readonly Bridge[];
+  readonly limits?: Partial<Limits>;
+}
+
+/** One switch with many ports. */
+export interface Switch {
+  readonly desk: Desk & { readonly clients: ClientBook };
+  /** Runs every bridge, supervised, and the outbox, until the signal; resolves when all have stopped. */
+  run(signal: AbortSignal): Promise<void>;
+  /** The health of a part that is not a bridge: an interface, a listener. Its changes become events. */
+  report(health: ServiceHealth, kind?: 'interface.changed' | 'health.changed'): void;
+  /** Something happened in the mesh that watchers of it want to see. */
+  publish(
+    kind: Extract<EventKind, 'path.changed' | 'link.changed'>,
+    members: Pick<GatewayEvent, 'path' | 'link'>,
+  ): void;
+  onHealth(listener: (health: Health) => void): () => void;
+  /** Ends what is left waiting. The store stays open: it is its opener's. */
+  close(): Promise<void>;
+}
+
+/** ms between two sweeps of what is too old. */
+const sweepEvery = 60_000;
+/** ms a blob that nothing names is kept: its message may be on the way. */
+const orphanAge = 24 * 60 * 60 * 1000;
+
+/** Joins the parts: acceptor, outbox, inbox, events, directory, clients, and one port per bridge. */
+export function createSwitch(options: SwitchOptions): Switch {
+  const { store, clock, random, log, counters } = options;
+  const limits: Limits = { ...defaultLimits, ...options.limits };
+  const hub: HubFacts = { ...options.hub, boot: store.boot };
+  const bridges = new Map(options.bridges.map(bridge => [bridge.name, bridge]));
+  const cursors = createCursors(store.epoch);
+  const clients = createClients({ store, clock, random, limit: limits.clients });
+  const outbox = new Outbox({ store, clock, random, log, counters, limits, bridges: options.bridges });
+  const inbox = createInbox({ store, clock, log, cursors });
+  const events = createEvents({ store, cursors });
+  const directory = createDirectory({ store, clock, log, limits });
+
+  const routing = (): RoutingFacts => ({
+    hubLxmf: hub.lxmf,
+    rooms: options.rooms,
+    clients: clients.active(),
+    reaches(address) {
+      const bridge = bridges.get(schemeOf(address));
+      return bridge === undefined
+        ? undefined
+        : (bridge.reaches?.(address) ?? address.length > bridge.name.length + 1);
+    },
+    senderOf: store.read.senderOf,
+  });
+  const roomExists = (room: string) => membersOf(room, routing()) !== undefined;
+  const roomsOf = (client: Client) => {
+    const facts = routing();
+    const rooms = new Set([...Object.keys(options.rooms), ...client.rooms]);
+    return [...rooms].filter(room => membersOf(room, facts)?.includes(`app:${client.name}`) === true);
+  };
+  const mayReadBlob = (client: Client, sha256: string): boolean =>
+    client.scopes.includes('admin') ||
+    store.read.ownsBlob(sha256, client.name) ||
+    store.read.blobCarriers(sha256).some(id => {
+      const message = store.read.message(id);
+      return message !== undefined && messages.maySee(client, message);
+    });
+
+  const acceptor = createAcceptor({
+    store,
+    clock,
+    random,
+    counters,
+    limits,
+    hub,
+    bridges,
+    outbox,
+    routing,
+    onInbox: addresses => inbox.wake(addresses),
+  });
+  const messages = createMessages({
+    store,
+    clock,
+    random,
+    limits,
+    acceptor,
+    outbox,
+    cursors,
+    blobs: store.blobs,
+    mayReadBlob,
+    roomsOf,
+    roomExists,
+  });
+
+  const services = new Map<string, ServiceHealth>();
+  const failures = new Map<string, { name: string; reason: string; since: number }>();
+  const healthListeners = new Set<(health: Health) => void>();
+
+  function health(): Health {
+    const down = [...services.values()].filter(service => service.state !== 'up');
+    return {
+      ready:
+        failures.size === 0 && options.bridges.every(bridge => services.get(bridge.name)?.state === 'up'),
+      services: [...services.values()],
+      queued: outbox.size,
+      failures: [
+        ...failures.values(),
+        ...down.map(({ name, reason, state, since }) => ({ name, reason: reason ?? state, since })),
+      ],
+    };
+  }
+
+  function changed(): void {
+    for (const listener of [...healthListeners]) {
+      listener(health());
+    }
+  }
+
+  function tell(kind: EventKind, members: Partial<GatewayEvent>): void {
+    const event = { at: clock.now(), kind, body: JSON.stringify(members), audience: ['scope:mesh:read'] };
+    store.committer.commit('events.add', { events: [event] }).catch(error => {
+      counters.add('events/unwritten');
+      log.debug({ code: codeOf(error) }, 'an event could not be written');
+    });
+  }
+
+  function report(
+    service: ServiceHealth,
+    kind: 'interface.changed' | 'health.changed' = 'health.changed',
+  ): void {
+    const before = services.get(service.name);
+    services.set(service.name, service);
+    if (before?.state !== service.state || before.reason !== service.reason) {
+      tell(kind, kind === 'interface.changed' ? { interface: service } : { health: health() });
+      changed();
+    }
+  }
+
+  store.committer.onFailure(error => {
+    failures.set('store', { name: 'store', reason: error.message, since: clock.now() });
+    log.error({ code: error.code }, error.message);
+    changed();
+  });
+
+  function portOf(bridge: Bridge, ready: () => void): BridgePort {
+    return {
+      ready,
+      accept: incoming => acceptor.accept(bridge.name, incoming),
+      async remember(id, bytes, remoteId) {
+        await store.committer.commit('delivery.remember', {
+          id,
+          bytes,
+          ...(remoteId === undefined ? {} : { remoteId }),
+        });
+      },
+      report: (id, progress) => outbox.report(id, progress),
+      explain: (id, reason) => outbox.explain(id, reason),
+      reachable: to => outbox.reachable(bridge.name, to),
+      resolve: remoteId => store.read.knownAs(bridge.name, remoteId)?.message,
+      remoteIds: message => store.read.remoteIds(bridge.name, message),
+      seen: (address, facts) => directory.seen(address, facts),
+      blobs: store.blobs,
+    };
+  }
+
+  async function runBridge(bridge: Bridge, signal: AbortSignal): Promise<void> {
+    await supervise(
+      {
+        name: bridge.name,
+        async run(ready, stop) {
+          try {
+            await bridge.run(portOf(bridge, ready), stop);
+          } finally {
+            outbox.down(bridge.name, 'stopped');
+          }
+        },
+      },
+      {
+        clock,
+        random,
+        log,
+        signal,
+        onChange(state) {
+          report(state);
+          if (state.state === 'up') {
+            outbox.up(bridge.name);
+          } else {
+            outbox.down(bridge.name, state.reason ?? 'not ready yet');
+          }
+        },
+      },
+    );
+  }
+
+  async function sweep(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        for (let more = true; more && !signal.aborted; ) {
+          ({ more } = await store.committer.commit('retention.sweep', { now: clock.now(), limits }));
+        }
+        await store.blobs.collect(clock.now() - orphanAge, store.read.isBlobNamed);
+      } catch (error) {
+        log.warn({ code: codeOf(error) }, 'what is too old could not be removed');
+      }
+      await clock.sleep(sweepEvery, signal).catch(() => undefined);
+    }
+  }
+
+  const desk: Switch['desk'] = {
+    hub,
+    clients,
+    messages,
+    inbox,
+    events,
+    directory,
+    blobs: store.blobs,
+    mayReadBlob,
+    async ownBlob(client, sha256) {
+      await store.committer.commit('blob.own', { sha256, client: client.name, at: clock.now() });
+    },
+    health,
+  };
+
+  return {
+    desk,
+    report,
+    publish: (kind, members) => tell(kind, members),
+    onHealth(listener) {
+      healthListeners.add(listener);
+      return () => healthListeners.delete(listener);
+    },
+    async run(signal) {
+      await outbox.restore();
+      const running = options.bridges.map(bridge => runBridge(bridge, signal));
+      const sweeping = sweep(signal);
+      if (!signal.aborted) {
+        await new Promise(resolve => signal.addEventListener('abort', resolve, { once: true }));
+      }
+      await outbox.stop(new GatewayError('bridge/unavailable', 'the gateway is stopping'));
+      await Promise.all([...running, sweeping]);
+      await directory
+        .flush()
+        .catch(error => log.warn({ code: codeOf(error) }, 'the directory could not be written'));
+    },
+    async close() {
+      inbox.close();
+      events.close();
+    },
+  };
+}

@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { openTestSwitch, testOwnerToken } from './fixture.ts';
+
+test('a token lets its client in until it expires or is revoked, and a name is never given again', async () => {
+  await using hub = await openTestSwitch();
+  const { clients } = hub.desk;
+  const { client, token } = await hub.client('reader', { scopes: ['messages:read'] });
+  assert.match(token, /^kos_[\w-]{43}$/);
+  assert.deepEqual(clients.authenticate(token), { client });
+  assert.deepEqual(clients.authenticate(`${token}x`), {});
+  const gone: string[] = [];
+  clients.onRevoked(one => gone.push(one.name));
+  await clients.revoke('reader');
+  assert.deepEqual(clients.authenticate(token), {});
+  assert.deepEqual(gone, ['reader']);
+  await assert.rejects(hub.client('reader'), { code: 'request/conflict' });
+  await assert.rejects(clients.revoke('reader'), { code: 'request/not-found' });
+  await assert.rejects(hub.client('Not A Name'), { code: 'request/invalid' });
+  const brief = await hub.client('brief', { expiresAt: Date.now() + 20 });
+  await new Promise(resolve => setTimeout(resolve, 25));
+  assert.deepEqual(clients.authenticate(brief.token), { expired: true });
+});
+
+test('only the hash of a token is on disk', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'kos-clients-'));
+  try {
+    const hub = await openTestSwitch({ dir });
+    const { token } = await hub.client('reader');
+    for (const file of await readdir(dir)) {
+      if (file.startsWith('gateway.db')) {
+        const bytes = await readFile(join(dir, file));
+        assert.equal(bytes.includes(token), false);
+        assert.equal(bytes.includes(testOwnerToken), false);
+      }
+    }
+    await hub.stop();
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+});
+
+test('a client without the scope is told which one it needs, and sees nothing of others', async () => {
+  await using hub = await openTestSwitch();
+  const { client: reader } = await hub.client('reader', { scopes: ['messages:read'], rooms: [] });
+  await assert.rejects(hub.desk.messages.post(reader, { to: 'app:owner', text: '' }), {
+    code: 'request/forbidden',
+  });
+  const { message } = await hub.desk.messages.post(hub.owner, { to: 'room:hub', text: 'inside' });
+  assert.throws(() => hub.desk.messages.get(reader, message.id), { code: 'request/not-found' });
+  assert.deepEqual(hub.desk.messages.list(reader, {}).items, []);
+  assert.throws(() => hub.desk.directory.list(reader, {}), { code: 'request/forbidden' });
+  assert.equal(hub.desk.messages.list(hub.owner, { room: 'hub' }).items[0]?.id, message.id);
+});
+
+test('one process cannot open the same directory twice either', async () => {
+  await using hub = await openTestSwitch();
+  await assert.rejects(openTestSwitch({ dir: hub.dir }), { code: 'store/unavailable' });
+});

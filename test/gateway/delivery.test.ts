@@ -1,0 +1,77 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import {
+  type DeliveryInput,
+  type DeliveryStatus,
+  isOpen,
+  newDelivery,
+  step,
+} from '../../src/gateway/delivery.ts';
+
+const input: fc.Arbitrary<DeliveryInput> = fc.oneof(
+  fc.constant({ on: 'attempt' } as const),
+  fc.record({
+    on: fc.constant('wait' as const),
+    reason: fc.constantFrom('no path yet', 'busy'),
+    nextAt: fc.nat(),
+  }),
+  fc.record({ on: fc.constant('explain' as const), reason: fc.constantFrom('no path yet', 'asking') }),
+  fc.record({
+    on: fc.constant('progress' as const),
+    state: fc.constantFrom('sent' as const, 'delivered' as const, 'read' as const),
+    underway: fc.boolean(),
+  }),
+  fc.constant({ on: 'fail', code: 'bridge/rejected', reason: 'no' } as const),
+  fc.constant({ on: 'expire' } as const),
+  fc.constant({ on: 'cancel' } as const),
+  fc.record({ on: fc.constant('restart' as const), deduplicates: fc.boolean() }),
+);
+
+const ends = new Set(['read', 'failed', 'expired', 'cancelled', 'ambiguous']);
+
+test('an end is never left, progress never goes back, and the history tells every state', () => {
+  fc.assert(
+    fc.property(fc.array(input, { maxLength: 40 }), inputs => {
+      let now: DeliveryStatus = newDelivery(0);
+      for (const [at, one] of inputs.entries()) {
+        const next = step(now, one, at);
+        if (next === undefined) {
+          continue;
+        }
+        assert.ok(!ends.has(now.state), `left ${now.state} by ${one.on}`);
+        if (now.state === 'delivered') {
+          assert.equal(next.state, 'read');
+        }
+        if (next.underway) {
+          assert.ok(['sending', 'queued', 'sent'].includes(next.state));
+        }
+        assert.equal(next.history.at(-1)?.state, next.state);
+        assert.ok(next.history.length <= 50);
+        assert.ok(next.attempts >= now.attempts);
+        now = next;
+      }
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test('whatever happens, a restart leaves nothing under way', () => {
+  fc.assert(
+    fc.property(fc.array(input, { maxLength: 40 }), fc.boolean(), (inputs, deduplicates) => {
+      let now: DeliveryStatus = newDelivery(0);
+      for (const one of inputs) {
+        now = step(now, one, 1) ?? now;
+      }
+      const after = step(now, { on: 'restart', deduplicates }, 2) ?? now;
+      assert.equal(after.underway, false);
+      assert.ok(!isOpen(after) || after.state === 'queued');
+    }),
+  );
+});
+
+test('an attempt of unknown outcome is held where the far side cannot tell a repeat', () => {
+  const sending = step(newDelivery(0), { on: 'attempt' }, 1) as DeliveryStatus;
+  assert.equal(step(sending, { on: 'restart', deduplicates: false }, 2)?.state, 'ambiguous');
+  assert.equal(step(sending, { on: 'restart', deduplicates: true }, 2)?.state, 'queued');
+});

@@ -1,0 +1,160 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import type { Delivery } from '../../src/gateway/bridge.ts';
+import { GatewayError } from '../../src/lib/errors.ts';
+import { memoryBridge, openTestSwitch, until } from './fixture.ts';
+
+const peer = `lxmf:${'ab'.repeat(16)}`;
+const other = `lxmf:${'cd'.repeat(16)}`;
+const away = () => {
+  throw new GatewayError('bridge/unavailable', 'away', { retryable: true });
+};
+const hanging = (_delivery: Delivery, signal: AbortSignal) =>
+  new Promise<never>((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+    if (signal.aborted) {
+      reject(signal.reason);
+    }
+  });
+
+async function folder(): Promise<{ dir: string } & AsyncDisposable> {
+  const dir = await mkdtemp(join(tmpdir(), 'kos-outbox-'));
+  return { dir, [Symbol.asyncDispose]: () => rm(dir, { recursive: true, force: true }) };
+}
+
+test('a restart forgets nothing, and remembered bytes come back with the next attempt', async () => {
+  await using at = await folder();
+  const before = memoryBridge();
+  const first = await openTestSwitch({ dir: at.dir, bridges: [before] });
+  before.respond = async (delivery, signal) => {
+    await (await before.port).remember(delivery.id, Uint8Array.of(1, 2, 3), 'far-id');
+    return hanging(delivery, signal);
+  };
+  const { message } = await first.desk.messages.post(first.owner, { to: peer, text: 'kept' });
+  await first.desk.messages.post(first.owner, { to: other, text: 'kept too' });
+  await until(() => first.store.read.knownAs('lxmf', 'far-id'));
+  await first.stop();
+  const after = memoryBridge();
+  await using hub = await openTestSwitch({ dir: at.dir, bridges: [after] });
+  await until(() => hub.desk.messages.get(hub.owner, message.id).deliveries[0]?.state === 'delivered');
+  const again = after.delivered.find(delivery => delivery.to === peer);
+  assert.deepEqual([...(again?.remembered ?? [])], [1, 2, 3]);
+  assert.equal(again?.attempt, 2);
+  assert.equal((await after.port).resolve('far-id'), message.id);
+});
+
+test('an attempt cut off by a stop is ambiguous where the far side cannot tell a repeat', async () => {
+  await using at = await folder();
+  const before = memoryBridge('mqtt', { deduplicates: false });
+  before.respond = hanging;
+  const first = await openTestSwitch({ dir: at.dir, bridges: [before] });
+  const { message } = await first.desk.messages.post(first.owner, { to: 'mqtt:plaza', text: 'perhaps' });
+  await until(() => before.delivered.length === 1);
+  await first.stop();
+  const after = memoryBridge('mqtt', { deduplicates: false });
+  await using hub = await openTestSwitch({ dir: at.dir, bridges: [after] });
+  await until(() => hub.desk.messages.get(hub.owner, message.id).deliveries[0]?.state === 'ambiguous');
+  assert.equal(after.delivered.length, 0);
+});
+
+test('one absent destination does not hold up another, and order holds within each', async () => {
+  const lxmf = memoryBridge('lxmf', { concurrency: 4 });
+  const done: string[] = [];
+  lxmf.respond = async ({ to, message }) => {
+    if (to === other) {
+      away();
+    }
+    await new Promise(resolve => setImmediate(resolve));
+    done.push(message.text);
+    return { state: 'delivered' };
+  };
+  await using hub = await openTestSwitch({ bridges: [lxmf] });
+  await hub.desk.messages.post(hub.owner, { to: other, text: 'absent' });
+  const texts = Array.from({ length: 50 }, (_, n) => `${n}`);
+  for (const text of texts) {
+    await hub.desk.messages.post(hub.owner, { to: peer, text });
+  }
+  await until(() => done.length === texts.length);
+  assert.deepEqual(done, texts);
+});
+
+test('the most urgent destination goes first', async () => {
+  const lxmf = memoryBridge('lxmf', { concurrency: 1 });
+  const gate = Promise.withResolvers<void>();
+  lxmf.respond = async () => {
+    await gate.promise;
+    return { state: 'delivered' };
+  };
+  await using hub = await openTestSwitch({ bridges: [lxmf] });
+  await hub.desk.messages.post(hub.owner, { to: 'lxmf:first', text: 'first' });
+  await until(() => lxmf.delivered.length === 1);
+  for (const priority of ['bulk', 'normal', 'critical', 'high'] as const) {
+    await hub.desk.messages.post(hub.owner, { to: `lxmf:${priority}`, text: priority, priority });
+  }
+  gate.resolve();
+  await until(() => lxmf.delivered.length === 5);
+  assert.deepEqual(
+    lxmf.delivered.map(one => one.message.text),
+    ['first', 'critical', 'high', 'normal', 'bulk'],
+  );
+});
+
+test('a late word of the far side settles what waits for another attempt', async () => {
+  const lxmf = memoryBridge();
+  lxmf.respond = away;
+  await using hub = await openTestSwitch({ bridges: [lxmf] });
+  const { message } = await hub.desk.messages.post(hub.owner, { to: peer, text: 'heard after all' });
+  await until(() => lxmf.delivered.length === 1);
+  const port = await lxmf.port;
+  await port.report(lxmf.delivered[0]?.id ?? '', { state: 'delivered' });
+  port.reachable(peer);
+  assert.equal(hub.desk.messages.get(hub.owner, message.id).deliveries[0]?.state, 'delivered');
+  assert.equal(hub.desk.health().queued, 0);
+  assert.equal(lxmf.delivered.length, 1);
+});
+
+test('an attempt under way that explains itself is queued with its reason, and can be called back', async () => {
+  const lxmf = memoryBridge();
+  lxmf.respond = async (delivery, signal) => {
+    (await lxmf.port).explain(delivery.id, 'no path yet');
+    return hanging(delivery, signal);
+  };
+  await using hub = await openTestSwitch({ bridges: [lxmf] });
+  const { message } = await hub.desk.messages.post(hub.owner, { to: peer, text: 'waiting' });
+  const delivery = () => hub.desk.messages.get(hub.owner, message.id).deliveries[0];
+  await until(() => delivery()?.reason === 'no path yet');
+  assert.equal(delivery()?.state, 'queued');
+  await hub.desk.messages.cancel(hub.owner, message.id);
+  await until(() => delivery()?.state === 'cancelled');
+  assert.equal(hub.desk.health().queued, 0);
+});
+
+test('what has run out of time expires, waiting or under way', async () => {
+  const lxmf = memoryBridge();
+  lxmf.respond = hanging;
+  await using hub = await openTestSwitch({ bridges: [lxmf] });
+  const ids: string[] = [];
+  for (const text of ['under way', 'behind it']) {
+    const draft = { to: peer, text, expiresAt: Date.now() + 100 };
+    ids.push((await hub.desk.messages.post(hub.owner, draft)).message.id);
+  }
+  await until(() => ids.every(id => hub.desk.messages.get(hub.owner, id).deliveries[0]?.state === 'expired'));
+});
+
+test('a full queue refuses in words and takes again when there is room', async () => {
+  const lxmf = memoryBridge();
+  lxmf.respond = away;
+  await using hub = await openTestSwitch({ bridges: [lxmf], limits: { queuedPerDestination: 2 } });
+  await hub.desk.messages.post(hub.owner, { to: peer, text: 'one' });
+  const { message } = await hub.desk.messages.post(hub.owner, { to: peer, text: 'two' });
+  await assert.rejects(hub.desk.messages.post(hub.owner, { to: peer, text: 'three' }), {
+    code: 'store/full',
+    retryable: true,
+  });
+  await hub.desk.messages.post(hub.owner, { to: other, text: 'elsewhere' });
+  await hub.desk.messages.cancel(hub.owner, message.id);
+  await hub.desk.messages.post(hub.owner, { to: peer, text: 'three' });
+});

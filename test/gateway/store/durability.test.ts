@@ -1,0 +1,201 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { test } from 'node:test';
+import { openStore } from '../../../src/gateway/store/store.ts';
+import { openTestSwitch } from '../fixture.ts';
+
+const child = join(import.meta.dirname, 'loop-child.ts');
+
+async function temporary(): Promise<{ dir: string } & AsyncDisposable> {
+  const dir = await mkdtemp(join(tmpdir(), 'kos-store-'));
+  return { dir, [Symbol.asyncDispose]: () => rm(dir, { recursive: true, force: true }) };
+}
+
+function startLoop(dir: string): {
+  process: ChildProcess;
+  acknowledged: string[];
+  ended: Promise<void>;
+  seen: (n: number) => Promise<void>;
+} {
+  const running = spawn(process.execPath, [child, dir], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const acknowledged: string[] = [];
+  let partial = '';
+  const waiting: { n: number; resolve: () => void }[] = [];
+  running.stdout.on('data', chunk => {
+    const lines = (partial + chunk).split('\n');
+    partial = lines.pop() ?? '';
+    acknowledged.push(...lines.filter(line => line !== 'open'));
+    for (const { n, resolve } of waiting) {
+      if (acknowledged.length >= n) {
+        resolve();
+      }
+    }
+  });
+  const ended = new Promise<void>(resolve => running.once('close', () => resolve()));
+  return {
+    process: running,
+    acknowledged,
+    ended,
+    seen: n => new Promise(resolve => waiting.push({ n, resolve })),
+  };
+}
+
+test('every commit is synced: WAL with synchronous FULL, and folders and files are private', async () => {
+  await using at = await temporary();
+  await using store = await openStore({ dir: at.dir });
+  assert.deepEqual(await store.committer.commit('pragmas', {}), { journal_mode: 'wal', synchronous: 2 });
+  assert.equal((await stat(at.dir)).mode & 0o777, 0o700);
+  for (const file of ['gateway.db', 'gateway.db-wal', 'mesh.db', 'lock.db']) {
+    assert.equal((await stat(join(at.dir, file))).mode & 0o777, 0o600, file);
+  }
+});
+
+test('kill -9 at random points loses nothing acknowledged and repeats nothing', {
+  timeout: 120_000,
+}, async () => {
+  await using at = await temporary();
+  const acknowledged: string[] = [];
+  for (let round = 0; round < 10; round++) {
+    const loop = startLoop(at.dir);
+    await loop.seen(1 + Math.floor(Math.random() * 60));
+    loop.process.kill('SIGKILL');
+    await loop.ended;
+    acknowledged.push(...loop.acknowledged);
+  }
+  await using hub = await openTestSwitch({ dir: at.dir });
+  assert.equal(hub.desk.hub.boot, 11);
+  const texts: string[] = [];
+  const ids = new Set<string>();
+  for (let after: string | undefined; ; ) {
+    const page = await hub.desk.inbox.read(hub.owner, {
+      limit: 200,
+      hold: true,
+      ...(after === undefined ? {} : { after }),
+    });
+    if (page.items.length === 0) {
+      break;
+    }
+    for (const { message } of page.items) {
+      texts.push(message.text);
+      ids.add(message.id);
+    }
+    after = page.cursor;
+  }
+  assert.equal(new Set(texts).size, texts.length);
+  assert.deepEqual(
+    acknowledged.filter(id => !ids.has(id)),
+    [],
+  );
+});
+
+test('a second process is refused with the pid of the first, and the lock dies with kill -9', {
+  timeout: 30_000,
+}, async () => {
+  await using at = await temporary();
+  const loop = startLoop(at.dir);
+  await loop.seen(1);
+  await assert.rejects(openStore({ dir: at.dir }), (error: Error & { code: string }) => {
+    assert.equal(error.code, 'store/unavailable');
+    assert.match(error.message, new RegExp(`pid ${loop.process.pid}\\b`));
+    return true;
+  });
+  loop.process.kill('SIGKILL');
+  await loop.ended;
+  await using store = await openStore({ dir: at.dir });
+  assert.equal(store.boot, 2);
+});
+
+test('a database of a newer version is refused', async () => {
+  await using at = await temporary();
+  await (await openStore({ dir: at.dir }))[Symbol.asyncDispose]();
+  using database = new DatabaseSync(join(at.dir, 'gateway.db'));
+  database.exec('PRAGMA user_version = 99');
+  await assert.rejects(openStore({ dir: at.dir }), /newer version/);
+});
+
+test('a full database refuses writes with store/full, goes on reading, and writes again when there is room', async () => {
+  await using at = await temporary();
+  {
+    await using store = await openStore({ dir: at.dir, databaseLimit: 300 * 1024 });
+    const value = new Uint8Array(4000);
+    await assert.rejects(
+      async () => {
+        for (let n = 0; n < 200; n++) {
+          await store.mesh.save('path', n.toString(16), value);
+        }
+      },
+      { code: 'store/full', retryable: true },
+    );
+    assert.ok([...store.mesh.load('path')].length > 10);
+    await store.mesh.remove('path', '0');
+    await store.mesh.save('path', '0', value);
+  }
+  await using again = await openStore({ dir: at.dir });
+  await again.mesh.save('path', 'ffff', new Uint8Array(100_000));
+});
+
+test('a job that fails takes none of its group with it', async () => {
+  await using at = await temporary();
+  await using store = await openStore({ dir: at.dir });
+  const row = (id: string, name: string) => ({
+    id,
+    name,
+    hash: Buffer.from(id),
+    scopes: '[]',
+    rooms: '[]',
+    created_at: 1,
+    expires_at: null,
+    revoked_at: null,
+  });
+  const results = await Promise.allSettled([
+    store.committer.commit('client.create', row('1', 'a')),
+    store.committer.commit('client.create', row('2', 'a')),
+    store.committer.commit('client.create', row('3', 'b')),
+  ]);
+  assert.deepEqual(
+    results.map(result => result.status),
+    ['fulfilled', 'rejected', 'fulfilled'],
+  );
+  assert.deepEqual(
+    store.read.clients().map(client => client.name),
+    ['a', 'b'],
+  );
+});
+
+test('jobs that wait together share commits, and an urgent one does not wait behind them', async () => {
+  await using at = await temporary();
+  await using store = await openStore({ dir: at.dir });
+  const before = store.committer.commits;
+  const order: string[] = [];
+  const value = new Uint8Array(64);
+  const many = Array.from({ length: 2000 }, (_, n) =>
+    store.committer.commit('blob.own', { sha256: `${n}`, client: 'x', at: 1 }).then(() => order.push('one')),
+  );
+  await store.committer.commit('blob.own', { sha256: 'u', client: 'x', at: 1 }, { urgent: true });
+  order.push('urgent');
+  await Promise.all(many);
+  await store.mesh.save('path', 'aa', value);
+  assert.ok(store.committer.commits - before < 500, `${store.committer.commits - before} commits`);
+  assert.ok(order.indexOf('urgent') < order.length - 1);
+});
+
+test('what the mesh remembers survives, replaced and removed by key', async () => {
+  await using at = await temporary();
+  {
+    await using store = await openStore({ dir: at.dir });
+    await store.mesh.save('ratchet', 'aa', Uint8Array.of(1));
+    await store.mesh.save('ratchet', 'aa', Uint8Array.of(2));
+    await store.mesh.save('ratchet', 'bb', Uint8Array.of(3));
+    await store.mesh.remove('ratchet', 'bb');
+    await store.mesh.remove('ratchet', 'cc');
+  }
+  await using store = await openStore({ dir: at.dir });
+  assert.deepEqual(
+    [...store.mesh.load('ratchet')].map(entry => [entry.key, [...entry.value]]),
+    [['aa', [2]]],
+  );
+});
