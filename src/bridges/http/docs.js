@@ -1,0 +1,94 @@
+/** Draws the gateway's OpenAPI document. Text only ever becomes text nodes. */
+
+function element(name, attributes, ...children) {
+  const node = Object.assign(document.createElement(name), attributes);
+  node.append(...children);
+  return node;
+}
+
+function table(rows) {
+  const lines = rows.map(cells => element('tr', {}, ...cells.map(cell => element('td', {}, cell))));
+  return element('table', {}, ...lines);
+}
+
+function drawParameters(parameters) {
+  const rows = parameters.map(one => [
+    element('code', {}, one.name),
+    `${one.in}${one.required ? ', required' : ''}`,
+    one.description ?? JSON.stringify(one.schema),
+  ]);
+  return rows.length === 0 ? '' : table(rows);
+}
+
+function drawSchema(schema) {
+  if (schema.$ref !== undefined) {
+    const name = schema.$ref.split('/').at(-1);
+    return element('p', {}, element('a', { href: `#${name}` }, name));
+  }
+  return element('pre', {}, JSON.stringify(schema, null, 2));
+}
+
+function schemaOf(content) {
+  return Object.values(content ?? {})[0]?.schema;
+}
+
+function drawOperation(path, method, operation) {
+  const responses = Object.entries(operation.responses).map(([status, response]) => [
+    element('code', {}, status),
+    response.description ?? 'an error, as application/problem+json',
+  ]);
+  const schemas = [
+    ['Body', schemaOf(operation.requestBody?.content)],
+    ...Object.entries(operation.responses).map(([status, one]) => [status, schemaOf(one.content)]),
+  ].filter(([, schema]) => schema !== undefined);
+  return element(
+    'details',
+    { id: operation.operationId },
+    element(
+      'summary',
+      {},
+      element('span', { className: 'method' }, method.toUpperCase()),
+      element('code', {}, path),
+      ` ${operation.summary}`,
+    ),
+    element('p', { className: 'quiet' }, operation.description ?? 'Needs no token.'),
+    drawParameters(operation.parameters ?? []),
+    table(responses),
+    ...schemas.flatMap(([title, schema]) => [element('h4', {}, title), drawSchema(schema)]),
+  );
+}
+
+async function draw() {
+  const api = await (await fetch('/openapi.json')).json();
+  document.getElementById('title').textContent = `${api.info.title} ${api.info.version}`;
+  document.getElementById('about').textContent =
+    `${api.info.description} Send "Authorization: Bearer <token>" with every call that needs one.`;
+  const operations = Object.entries(api.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]) => ({ path, method, operation })),
+  );
+  for (const { name } of api.tags) {
+    const mine = operations.filter(({ operation }) => operation.tags.includes(name));
+    document
+      .getElementById('operations')
+      .append(
+        element('h2', {}, name),
+        ...mine.map(one => drawOperation(one.path, one.method, one.operation)),
+      );
+  }
+  for (const [name, schema] of Object.entries(api.components.schemas)) {
+    document
+      .getElementById('schemas')
+      .append(
+        element(
+          'details',
+          { id: name },
+          element('summary', {}, element('code', {}, name)),
+          drawSchema(schema),
+        ),
+      );
+  }
+}
+
+draw().catch(error => {
+  document.getElementById('about').textContent = `The document cannot be read: ${error.message}`;
+});

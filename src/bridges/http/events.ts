@@ -1,0 +1,119 @@
+import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
+import { z } from 'zod';
+import type { Desk, GatewayEvent } from '../../gateway/desk.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { followEvents } from '../follow.ts';
+import { eventJson } from '../schema.ts';
+import type { Sessions } from '../sessions.ts';
+import { cursorParam, type Route, route } from './route.ts';
+
+/** ms between comments on a silent stream, so that proxies and the client know it lives. */
+const heartbeat = 15_000;
+
+/** ms a client waits before it connects again. */
+const retry = 3_000;
+
+/** ms a client may leave a full socket unread: then it is closed, and resumes from the store. */
+const patience = 30_000;
+
+export interface EventParts {
+  readonly desk: Desk;
+  readonly sessions: Sessions;
+  readonly clock: Clock;
+}
+
+/** Everything that happens, as Server-Sent Events. Source: WHATWG HTML §9.2. */
+export function eventRoutes(parts: EventParts): Route[] {
+  const { desk, sessions } = parts;
+  return [
+    route({
+      method: 'GET',
+      path: '/v1/events',
+      summary: 'Every event the client may see, as it happens (Server-Sent Events)',
+      tag: 'messages',
+      audience: ['messages:read'],
+      query: z.strictObject({ after: cursorParam.describe('begin after this event; default now') }),
+      headers: { 'Last-Event-ID': 'as browsers send it after a break; goes before after' },
+      live: true,
+      responses: {
+        200: {
+          description: 'a stream that does not end; the data of each event is an Event',
+          mediaType: 'text/event-stream',
+        },
+      },
+      handle({ client, query, header, signal }) {
+        const session = sessions.open(client);
+        try {
+          const start = header('last-event-id') || query.after || desk.events.cursor;
+          // A cursor that is not good must be a problem, not a stream that breaks.
+          desk.events.read(client, start, 1);
+          return {
+            status: 200,
+            async take(response: ServerResponse) {
+              using _open = session;
+              const ends = AbortSignal.any([signal, session.signal]);
+              await stream(parts, response, followEvents(desk, client, start, ends), start, ends);
+            },
+          };
+        } catch (error) {
+          session[Symbol.dispose]();
+          throw error;
+        }
+      },
+    }),
+  ];
+}
+
+async function stream(
+  { clock }: EventParts,
+  response: ServerResponse,
+  batches: AsyncIterable<{ readonly items: readonly GatewayEvent[]; readonly cursor: string }>,
+  start: string,
+  signal: AbortSignal,
+): Promise<void> {
+  response.writeHead(200, {
+    'content-type': 'text/event-stream; charset=utf-8',
+    'x-accel-buffering': 'no',
+    connection: 'close',
+  });
+  let cursor = start;
+  // An id without data is remembered by the client and shown to nobody: it can resume before its first event.
+  response.write(`retry: ${retry}\nid: ${cursor}\n\n`);
+  const beat = () => {
+    response.write(`: \nid: ${cursor}\n\n`);
+    cancel = clock.after(heartbeat, beat);
+  };
+  let cancel = clock.after(heartbeat, beat);
+  try {
+    for await (const batch of batches) {
+      cursor = batch.cursor;
+      const text = batch.items.map(frame).join('');
+      if (text !== '' && !response.write(text)) {
+        await drained(response, clock, signal);
+      }
+    }
+  } catch (error) {
+    if (!signal.aborted) {
+      response.destroy();
+      throw error;
+    }
+  } finally {
+    cancel();
+    response.end();
+  }
+}
+
+function frame(event: GatewayEvent): string {
+  return `event: ${event.kind}\nid: ${event.cursor}\ndata: ${JSON.stringify(eventJson(event))}\n\n`;
+}
+
+/** Waits until the socket has taken what was written; closes it where it does not. */
+async function drained(response: ServerResponse, clock: Clock, signal: AbortSignal): Promise<void> {
+  const cancel = clock.after(patience, () => response.destroy());
+  try {
+    await once(response, 'drain', { signal });
+  } finally {
+    cancel();
+  }
+}

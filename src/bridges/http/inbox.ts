@@ -1,0 +1,67 @@
+import { z } from 'zod';
+import type { Desk, InboxPage } from '../../gateway/desk.ts';
+import { messageJson, messageSchema } from '../schema.ts';
+import type { Sessions } from '../sessions.ts';
+import { cursorParam, integerParam, type Route, route } from './route.ts';
+
+/** Longest wait of a long poll, s: below what proxies on the way usually allow. */
+const longestWait = 60;
+
+/** The calling client's inbox. */
+export function inboxRoutes(desk: Desk, sessions: Sessions): Route[] {
+  return [
+    route({
+      method: 'GET',
+      path: '/v1/inbox',
+      summary: 'What came for the calling client; waits for it if asked to',
+      tag: 'messages',
+      audience: ['messages:read'],
+      query: z.strictObject({
+        after: cursorParam.describe(
+          'acknowledges all up to it; without it reading goes on from the last acknowledged',
+        ),
+        wait: integerParam(0, longestWait, 'seconds to wait where nothing is there; default 0'),
+        limit: integerParam(1, 200, 'default 50'),
+      }),
+      live: true,
+      timeout: (longestWait + 10) * 1000,
+      responses: {
+        200: {
+          description: 'what there is, oldest first, maybe nothing',
+          schema: z.looseObject({
+            items: z.array(z.looseObject({ cursor: z.string(), message: messageSchema })),
+            cursor: z.string().describe('where to go on; never null'),
+          }),
+        },
+      },
+      async handle({ client, query, signal }) {
+        const { after, wait = 0, limit } = query;
+        const asked = { ...(after && { after }), ...(limit && { limit }) };
+        if (wait === 0) {
+          return answer(await desk.inbox.read(client, asked));
+        }
+        using session = sessions.open(client);
+        const ends = AbortSignal.any([signal, session.signal]);
+        try {
+          return answer(await desk.inbox.read(client, { ...asked, wait: wait * 1000 }, ends));
+        } catch (error) {
+          if (!signal.aborted) {
+            throw error;
+          }
+          // The gateway stops, or nobody listens any more: nothing came, and nothing is lost by saying so.
+          return answer({ items: [], cursor: after || desk.inbox.acknowledged(client) });
+        }
+      },
+    }),
+  ];
+}
+
+function answer(page: InboxPage) {
+  return {
+    status: 200,
+    json: {
+      items: page.items.map(({ cursor, message }) => ({ cursor, message: messageJson(message) })),
+      cursor: page.cursor,
+    },
+  };
+}

@@ -1,0 +1,114 @@
+import { z } from 'zod';
+import type { Desk } from '../../gateway/desk.ts';
+import {
+  addressSchema,
+  invalid,
+  messageDraftSchema,
+  messageIdSchema,
+  messageViewJson,
+  messageViewSchema,
+} from '../schema.ts';
+import { pageAnswer, pageSchema } from './page.ts';
+import { cursorParam, integerParam, type Route, route } from './route.ts';
+
+const idParams = z.strictObject({ id: messageIdSchema });
+
+/** Sending, looking at and calling back messages. */
+export function messageRoutes(desk: Desk): Route[] {
+  return [
+    route({
+      method: 'POST',
+      path: '/v1/messages',
+      summary: 'Send a message; answered once it is on disk',
+      tag: 'messages',
+      audience: ['messages:send'],
+      headers: {
+        'Idempotency-Key': 'a key of your own: a repeat under it gives the first answer and sends nothing',
+      },
+      body: messageDraftSchema,
+      responses: {
+        201: {
+          description: 'accepted and durable',
+          schema: messageViewSchema,
+          headers: {
+            Location: 'where the message and its deliveries can be read',
+            'Idempotency-Replayed': 'true where this key was answered before',
+          },
+        },
+      },
+      async handle({ client, body, header }) {
+        const key = idempotencyKey(header('idempotency-key'));
+        const { message, repeated } = await desk.messages.post(client, body, key);
+        return {
+          status: 201,
+          headers: {
+            location: `/v1/messages/${message.id}`,
+            ...(repeated && { 'idempotency-replayed': 'true' }),
+          },
+          json: messageViewJson(message),
+        };
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/messages',
+      summary: 'Messages the client may see, newest first',
+      tag: 'messages',
+      audience: ['messages:read'],
+      query: z.strictObject({
+        room: z.string().min(1).max(64).exactOptional().describe('name of a room'),
+        peer: addressSchema.exactOptional().describe('from or to this address'),
+        type: z.string().min(1).max(64).exactOptional(),
+        after: cursorParam,
+        limit: integerParam(1, 200, 'default 50'),
+      }),
+      responses: { 200: { description: 'a page', schema: pageSchema(messageViewSchema) } },
+      handle: ({ client, query, request }) =>
+        pageAnswer(request, desk.messages.list(client, query), messageViewJson),
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/messages/{id}',
+      summary: 'A message with its deliveries and their history',
+      tag: 'messages',
+      audience: ['messages:read'],
+      params: idParams,
+      responses: { 200: { description: 'the message', schema: messageViewSchema } },
+      handle: ({ client, params }) => ({
+        status: 200,
+        json: messageViewJson(desk.messages.get(client, params.id)),
+      }),
+    }),
+    route({
+      method: 'DELETE',
+      path: '/v1/messages/{id}',
+      summary: 'Cancel what is still queued of a message',
+      tag: 'messages',
+      audience: ['messages:send'],
+      params: idParams,
+      responses: { 200: { description: 'the message as it is now', schema: messageViewSchema } },
+      handle: async ({ client, params }) => ({
+        status: 200,
+        json: messageViewJson(await desk.messages.cancel(client, params.id)),
+      }),
+    }),
+  ];
+}
+
+/**
+ * The key of an `Idempotency-Key` header, in its string form (`"abc"`) or bare.
+ * Source: draft-ietf-httpapi-idempotency-key-header; RFC 8941 §3.3.3.
+ */
+export function idempotencyKey(header: string | undefined): string | undefined {
+  if (header === undefined) {
+    return undefined;
+  }
+  const text = header.trim();
+  const quoted = /^"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"$/.exec(text)?.[1];
+  const key = quoted?.replaceAll(/\\(["\\])/g, '$1') ?? (/^[\x21\x23-\x7e]+$/.test(text) ? text : '');
+  if (key === '' || key.length > 255) {
+    const detail = 'a key of 1 to 255 printable ASCII characters, bare or in double quotes';
+    throw invalid([{ pointer: '/header/idempotency-key', detail }]);
+  }
+  return key;
+}

@@ -1,0 +1,175 @@
+import { z } from 'zod';
+import { problemSchema } from '../problems.ts';
+import { eventSchema } from '../schema.ts';
+import { type Route, route } from './route.ts';
+
+type Json = { [key: string]: unknown };
+
+/** The OpenAPI 3.1 document of the table: what is served, what is checked and what is written down are one thing. */
+export function openapiDocument(routes: readonly Route[], version: string): Json {
+  const schemas: Json = {};
+  const problem = jsonSchema(problemSchema, 'output', schemas);
+  // What a stream carries has no place of its own in OpenAPI 3.1; its name is in the stream's description.
+  jsonSchema(eventSchema, 'output', schemas);
+  const paths: Record<string, Json> = {};
+  for (const one of routes) {
+    paths[one.path] = { ...paths[one.path], [one.method.toLowerCase()]: operation(one, schemas) };
+  }
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'kOS gateway',
+      version,
+      description: 'Messages between local programs and a Reticulum and LXMF mesh.',
+      license: { name: 'MIT', identifier: 'MIT' },
+    },
+    servers: [{ url: '/' }],
+    tags: [...new Set(routes.map(({ tag }) => tag))].map(name => ({ name })),
+    paths,
+    components: {
+      schemas: Object.fromEntries(Object.entries(schemas).sort(([a], [b]) => (a < b ? -1 : 1))),
+      responses: {
+        Problem: {
+          description: 'an error, as a problem (RFC 9457)',
+          content: { 'application/problem+json': { schema: problem } },
+        },
+      },
+      securitySchemes: { token: { type: 'http', scheme: 'bearer' } },
+    },
+  };
+}
+
+/** The document itself, served; made when it is first asked for. */
+export function openapiRoute(make: () => Json): Route {
+  let document: Json | undefined;
+  return route({
+    method: 'GET',
+    path: '/openapi.json',
+    summary: 'This document',
+    tag: 'status',
+    audience: 'public',
+    responses: { 200: { description: 'OpenAPI 3.1', schema: z.looseObject({ openapi: z.string() }) } },
+    handle() {
+      document ??= make();
+      return { status: 200, json: document };
+    },
+  });
+}
+
+function operation(one: Route, schemas: Json): Json {
+  const name = one.path
+    .replace(/^\/(?:v1\/)?/, '')
+    .replaceAll(/[^a-zA-Z0-9]+(\w?)/g, (_, next: string) => next.toUpperCase());
+  const audience = one.audience;
+  return {
+    operationId: `${one.method.toLowerCase()}${name.charAt(0).toUpperCase()}${name.slice(1)}`,
+    summary: one.summary,
+    tags: [one.tag],
+    ...(audience === 'public'
+      ? { security: [] }
+      : {
+          security: [{ token: [] }],
+          description: `Needs the scope ${[...audience, ...(audience[0] === 'admin' ? [] : ['admin'])].join(' or ')}.`,
+        }),
+    parameters: [
+      ...parameters(one.params, 'path', schemas),
+      ...parameters(one.query, 'query', schemas),
+      ...Object.entries(one.headers ?? {}).map(([header, description]) => ({
+        name: header,
+        in: 'header',
+        description,
+        schema: { type: 'string' },
+      })),
+    ],
+    ...(one.body !== undefined && {
+      requestBody: {
+        required: true,
+        content:
+          one.body === 'raw'
+            ? { 'application/octet-stream': {} }
+            : { 'application/json': { schema: jsonSchema(one.body, 'input', schemas) } },
+      },
+    }),
+    responses: {
+      ...Object.fromEntries(
+        Object.entries(one.responses).map(([status, spec]) => [status, response(spec, schemas)]),
+      ),
+      default: { $ref: '#/components/responses/Problem' },
+    },
+  };
+}
+
+function response(spec: Route['responses'][number], schemas: Json): Json {
+  const mediaType = spec.mediaType ?? (spec.schema === undefined ? undefined : 'application/json');
+  return {
+    description: spec.description,
+    ...(spec.headers && {
+      headers: Object.fromEntries(
+        Object.entries(spec.headers).map(([header, description]) => [
+          header,
+          { description, schema: { type: 'string' } },
+        ]),
+      ),
+    }),
+    ...(mediaType && {
+      content: {
+        [mediaType]: spec.schema === undefined ? {} : { schema: jsonSchema(spec.schema, 'output', schemas) },
+      },
+    }),
+  };
+}
+
+function parameters(shape: z.ZodObject | undefined, where: 'path' | 'query', schemas: Json): Json[] {
+  if (shape === undefined) {
+    return [];
+  }
+  const { properties = {}, required = [] } = jsonSchema(shape, 'input', schemas) as {
+    properties?: Record<string, Json>;
+    required?: string[];
+  };
+  return Object.entries(properties).map(([name, { description, ...schema }]) => ({
+    name,
+    in: where,
+    required: required.includes(name),
+    ...(description !== undefined && { description }),
+    schema,
+  }));
+}
+
+/** JSON Schema with everything that has an id moved to the document's components. */
+function jsonSchema(schema: z.ZodType, io: 'input' | 'output', schemas: Json): Json {
+  const {
+    $schema: _dialect,
+    $defs = {},
+    ...whole
+  } = z.toJSONSchema(schema, { io, unrepresentable: 'any' }) as Json;
+  Object.assign(
+    schemas,
+    Object.fromEntries(Object.entries($defs as Json).map(([id, one]) => [id, rewire(one)])),
+  );
+  const id = (whole as { id?: string }).id;
+  if (id === undefined) {
+    return rewire(whole) as Json;
+  }
+  schemas[id] = rewire(whole);
+  return { $ref: `#/components/schemas/${id}` };
+}
+
+function rewire(value: unknown): unknown {
+  if (Array.isArray(value)) {
+    return value.map(rewire);
+  }
+  if (typeof value !== 'object' || value === null) {
+    return value;
+  }
+  return Object.fromEntries(
+    Object.entries(value)
+      .filter(([key, member]) => !(key === 'id' && typeof member === 'string'))
+      .map(([key, member]) => [
+        key,
+        key === '$ref' && typeof member === 'string'
+          ? member.replace('#/$defs/', '#/components/schemas/')
+          : rewire(member),
+      ]),
+  );
+}

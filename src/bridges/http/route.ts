@@ -1,0 +1,228 @@
+import { createHash } from 'node:crypto';
+import type { ServerResponse } from 'node:http';
+import type { Readable } from 'node:stream';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { z } from 'zod';
+import type { Client, Scope } from '../../gateway/desk.ts';
+import { codeOf, type GatewayError } from '../../lib/errors.ts';
+import type { Log } from '../../lib/log.ts';
+import { type Access, requireScope } from '../access.ts';
+import { type Listener, sendProblem } from '../listener.ts';
+import { invalid, mistakesOf } from '../schema.ts';
+import { readJson } from './body.ts';
+
+/** Who may call: anybody, or a client with one of these scopes. */
+export type Audience = 'public' | readonly [Scope, ...Scope[]];
+
+/** One operation of the API. The table of these is the server, its validation and its OpenAPI document. */
+export interface Route {
+  readonly method: 'GET' | 'POST' | 'DELETE';
+  /** As in OpenAPI: `/v1/messages/{id}`. */
+  readonly path: string;
+  readonly summary: string;
+  readonly tag: string;
+  readonly audience: Audience;
+  readonly params?: z.ZodObject;
+  readonly query?: z.ZodObject;
+  /** Request headers that mean something, for the document; read with `call.header`. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** A schema for JSON; `raw` leaves the body a stream. */
+  readonly body?: z.ZodType | 'raw';
+  readonly responses: Readonly<Record<number, ResponseSpec>>;
+  /** ms, where the default handler timeout is too short. */
+  readonly timeout?: number;
+  /** Answers change by being read, or do not end: no HEAD, no ETag. */
+  readonly live?: boolean;
+  handle(call: Call<never, never, never>): Promise<Answer> | Answer;
+}
+
+export interface ResponseSpec {
+  readonly description: string;
+  readonly schema?: z.ZodType;
+  /** Where it is not `application/json`. */
+  readonly mediaType?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** A checked request. */
+export interface Call<P, Q, B> {
+  /** The caller; on a public route nobody. */
+  readonly client: Client;
+  readonly params: P;
+  readonly query: Q;
+  readonly body: B;
+  readonly request: FastifyRequest;
+  /** Aborted when the client has gone or the listener closes. */
+  readonly signal: AbortSignal;
+  header(name: string): string | undefined;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly json?: unknown;
+  /** Text with a content type of its own among `headers`, or bytes as they come. */
+  readonly body?: string | Readable;
+  /** A problem whose status its code does not tell (416). */
+  readonly error?: GatewayError;
+  /** Takes the response over: for streams that do not end. Rejections end the socket. */
+  readonly take?: (response: ServerResponse) => Promise<void>;
+}
+
+type Shape<S> = S extends z.ZodType ? z.output<S> : undefined;
+
+type Spec<P, Q, B> = Omit<Route, 'params' | 'query' | 'body' | 'handle'> & {
+  readonly params?: P;
+  readonly query?: Q;
+  readonly body?: B;
+  handle(call: Call<Shape<P>, Shape<Q>, Shape<B>>): Promise<Answer> | Answer;
+};
+
+/** Writes one line of the table so that `handle` gets the types of its schemas. */
+export function route<
+  P extends z.ZodObject | undefined = undefined,
+  Q extends z.ZodObject | undefined = undefined,
+  B extends z.ZodType | 'raw' | undefined = undefined,
+>(spec: Spec<P, Q, B>): Route {
+  return spec as unknown as Route;
+}
+
+/** A whole number in a query: text there, a number for the handler and in the document. */
+export function integerParam(least: number, most: number, about: string) {
+  return z
+    .string()
+    .regex(/^\d{1,15}$/, `a whole number from ${least} to ${most}`)
+    .transform(Number)
+    .pipe(z.int().min(least, `at least ${least}`).max(most, `at most ${most}`))
+    .meta({ type: 'integer', minimum: least, maximum: most, pattern: undefined, description: about })
+    .exactOptional();
+}
+
+/** A cursor in a query; opaque to clients. */
+export const cursorParam = z.string().max(64).exactOptional().describe('a cursor from an earlier answer');
+
+const nobody: Client = { id: '', name: '', scopes: [], rooms: [] };
+const nothing = z.strictObject({});
+
+/** Registers the table. */
+export function addRoutes(
+  { listener, access, log }: { readonly listener: Listener; readonly access: Access; readonly log: Log },
+  routes: readonly Route[],
+): void {
+  void listener.app.register((app, _options, done) => {
+    // Bodies are read by `readJson`, after the caller is known and with every mistake at once.
+    app.removeAllContentTypeParsers();
+    app.addContentTypeParser('*', (_request, _payload, parsed) => parsed(null));
+    for (const one of routes) {
+      app.route({
+        method: one.method === 'GET' && !one.live ? ['GET', 'HEAD'] : one.method,
+        url: one.path.replaceAll(/\{(\w+)\}/g, ':$1'),
+        ...(one.timeout !== undefined && { handlerTimeout: one.timeout }),
+        handler: async (request, reply) => {
+          const client = callerOf(one.audience, request, listener, access);
+          const call = await checked(one, client, request, AbortSignal.any([gone(reply), listener.closing]));
+          const answer = await one.handle(call as Call<never, never, never>);
+          if (answer.take === undefined) {
+            send(one, answer, request, reply);
+            return reply;
+          }
+          reply.hijack();
+          await answer.take(reply.raw).catch(error => {
+            log.warn({ path: one.path, code: codeOf(error), error }, 'a stream broke');
+            reply.raw.destroy();
+          });
+          return reply;
+        },
+      });
+    }
+    done();
+  });
+}
+
+/** Aborted when the response is over, whether it was sent or its reader has gone: also after `hijack`. */
+function gone(reply: FastifyReply): AbortSignal {
+  const controller = new AbortController();
+  reply.raw.once('close', () => controller.abort());
+  return controller.signal;
+}
+
+/** The client that calls, with the scope it needs. */
+function callerOf(audience: Audience, request: FastifyRequest, listener: Listener, access: Access): Client {
+  if (audience === 'public') {
+    return nobody;
+  }
+  const header = request.headers.authorization;
+  const client =
+    header === undefined && listener.isControl(request.raw)
+      ? access.owner()
+      : access.bearer(header, request.ip);
+  requireScope(client, audience);
+  return client;
+}
+
+async function checked(
+  one: Route,
+  client: Client,
+  request: FastifyRequest,
+  signal: AbortSignal,
+): Promise<Call<unknown, unknown, unknown>> {
+  const params = mistakesOf(one.params ?? nothing, request.params, '/path');
+  const query = mistakesOf(one.query ?? nothing, request.query, '/query');
+  const body =
+    one.body === undefined || one.body === 'raw'
+      ? { value: undefined, errors: [] }
+      : mistakesOf(one.body, await readJson(request.raw));
+  const errors = [...params.errors, ...query.errors, ...body.errors];
+  if (errors.length > 0) {
+    throw invalid(errors);
+  }
+  return {
+    client,
+    params: params.value,
+    query: query.value,
+    body: body.value,
+    request,
+    signal,
+    header: name => {
+      const value = request.headers[name];
+      return Array.isArray(value) ? value[0] : value;
+    },
+  };
+}
+
+function send(one: Route, answer: Answer, request: FastifyRequest, reply: FastifyReply): void {
+  reply.code(answer.status).headers(answer.headers ?? {});
+  if (answer.error !== undefined) {
+    sendProblem(reply, answer.error, answer.status);
+    return;
+  }
+  if (answer.json === undefined) {
+    reply.send(request.method === 'HEAD' ? undefined : answer.body);
+    return;
+  }
+  const text = JSON.stringify(answer.json);
+  if (!reply.hasHeader('content-type')) {
+    reply.header('content-type', 'application/json; charset=utf-8');
+  }
+  if (one.method === 'GET' && answer.status === 200 && !one.live) {
+    const tag = `"${createHash('sha256').update(text).digest('base64url').slice(0, 27)}"`;
+    reply.header('etag', tag);
+    if (matches(request.headers['if-none-match'], tag)) {
+      reply.code(304).removeHeader('content-type').send();
+      return;
+    }
+  }
+  if (request.method === 'HEAD') {
+    reply.header('content-length', Buffer.byteLength(text)).send();
+    return;
+  }
+  reply.send(text);
+}
+
+/** Whether a conditional header names the tag. Source: RFC 9110 §13.1.2, weak comparison. */
+export function matches(header: string | undefined, tag: string): boolean {
+  return (
+    header !== undefined &&
+    (header.trim() === '*' || header.split(',').some(one => one.trim().replace(/^W\//, '') === tag))
+  );
+}

@@ -1,0 +1,78 @@
+import { z } from 'zod';
+import type { Desk } from '../../gateway/desk.ts';
+import { failureSchema, healthSchema } from '../schema.ts';
+import { type Route, route } from './route.ts';
+
+const readySchema = z.looseObject({ ready: z.boolean(), failures: z.array(failureSchema) });
+
+export interface StatusParts {
+  readonly desk: Desk;
+  /** All counters: what was sent, what was dropped and by which code. */
+  readonly counters: () => Readonly<Record<string, number>>;
+  /** What the hub does for others on the mesh: `not yet` where configured but not built. */
+  readonly transport: string;
+}
+
+/** How the gateway is. */
+export function statusRoutes({ desk, counters, transport }: StatusParts): Route[] {
+  return [
+    route({
+      method: 'GET',
+      path: '/healthz',
+      summary: 'Whether the process answers',
+      tag: 'status',
+      audience: 'public',
+      responses: { 200: { description: 'it does', schema: z.looseObject({ status: z.literal('ok') }) } },
+      handle: () => ({ status: 200, json: { status: 'ok' } }),
+    }),
+    route({
+      method: 'GET',
+      path: '/readyz',
+      summary: 'Whether every part works; what does not has a name',
+      tag: 'status',
+      audience: 'public',
+      responses: {
+        200: { description: 'ready', schema: readySchema },
+        503: { description: 'not ready, and why', schema: readySchema },
+      },
+      handle() {
+        const { ready, failures } = desk.health();
+        return { status: ready ? 200 : 503, json: { ready, failures } };
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/status',
+      summary: 'The hub, its parts, its queue and its counters',
+      tag: 'status',
+      audience: ['mesh:read'],
+      responses: {
+        200: {
+          description: 'the state now',
+          schema: healthSchema.extend({
+            hub: z.looseObject({
+              id: z.string().describe('identity hash'),
+              name: z.string(),
+              lxmf: z.string().describe('LXMF delivery destination'),
+              version: z.string(),
+              boot: z.int().describe('starts of this data directory'),
+              transport: z.string(),
+            }),
+            counters: z.record(z.string(), z.number()),
+          }),
+        },
+      },
+      handle() {
+        const { id, name, lxmf, version, boot } = desk.hub;
+        return {
+          status: 200,
+          json: {
+            hub: { id, name, lxmf, version, boot, transport },
+            ...desk.health(),
+            counters: counters(),
+          },
+        };
+      },
+    }),
+  ];
+}

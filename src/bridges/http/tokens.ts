@@ -1,0 +1,106 @@
+import { z } from 'zod';
+import type { Client, Desk } from '../../gateway/desk.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { invalid, scopeSchema } from '../schema.ts';
+import { type Route, route } from './route.ts';
+
+const clientShape = {
+  id: z.string(),
+  name: z.string(),
+  scopes: z.array(scopeSchema),
+  rooms: z.array(z.string()),
+  expiresAt: z.int().exactOptional(),
+};
+
+const listedSchema = z
+  .looseObject({ ...clientShape, createdAt: z.int(), revokedAt: z.int().exactOptional() })
+  .meta({ id: 'Client' });
+
+const nameSchema = z
+  .string()
+  .regex(/^[a-z0-9-]{1,32}$/, 'lower-case letters, digits and hyphens, at most 32');
+
+const draftSchema = z
+  .strictObject({
+    name: nameSchema.describe('its holder is app:<name>; never given again, even after revocation'),
+    scopes: z.array(scopeSchema).min(1).max(16),
+    rooms: z
+      .array(z.string().regex(/^[a-z0-9][a-z0-9-]{0,31}$/, 'the name of a room'))
+      .max(64)
+      .exactOptional()
+      .describe('rooms it is a member of; default [hub]'),
+    identity: z
+      .literal('hub', { error: 'only "hub"; an identity of its own is not available in this version' })
+      .exactOptional(),
+    expiresAt: z.int().min(0).exactOptional().describe('ms since 1970; default never'),
+  })
+  .meta({ id: 'ClientDraft' });
+
+/** Clients and their tokens; for the owner. */
+export function tokenRoutes(desk: Desk, clock: Clock): Route[] {
+  return [
+    route({
+      method: 'POST',
+      path: '/v1/tokens',
+      summary: 'Make a client and its token, which is shown this once',
+      tag: 'tokens',
+      audience: ['admin'],
+      body: draftSchema,
+      responses: {
+        201: {
+          description: 'the client; only a hash of the token is kept',
+          schema: z.looseObject({ ...clientShape, token: z.string() }),
+        },
+      },
+      async handle({ body }) {
+        const { identity: _identity, ...draft } = body;
+        if (draft.expiresAt !== undefined && draft.expiresAt <= clock.now()) {
+          throw invalid([{ pointer: '/expiresAt', detail: 'lies in the past' }]);
+        }
+        const { client, token } = await desk.clients.create(draft);
+        return { status: 201, json: { ...clientJson(client), token } };
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/tokens',
+      summary: 'All clients, revoked ones too',
+      tag: 'tokens',
+      audience: ['admin'],
+      responses: {
+        200: {
+          description: 'all of them',
+          schema: z.looseObject({ items: z.array(listedSchema), cursor: z.null() }),
+        },
+      },
+      handle: () => ({
+        status: 200,
+        json: {
+          items: desk.clients.list().map(client => ({
+            ...clientJson(client),
+            createdAt: client.createdAt,
+            ...(client.revokedAt !== undefined && { revokedAt: client.revokedAt }),
+          })),
+          cursor: null,
+        },
+      }),
+    }),
+    route({
+      method: 'DELETE',
+      path: '/v1/tokens/{id}',
+      summary: 'Revoke a token, by the name or id of its client; its streams end',
+      tag: 'tokens',
+      audience: ['admin'],
+      params: z.strictObject({ id: nameSchema }),
+      responses: { 204: { description: 'revoked' } },
+      async handle({ params }) {
+        await desk.clients.revoke(params.id);
+        return { status: 204 };
+      },
+    }),
+  ];
+}
+
+function clientJson({ id, name, scopes, rooms, expiresAt }: Client) {
+  return { id, name, scopes, rooms, ...(expiresAt !== undefined && { expiresAt }) };
+}

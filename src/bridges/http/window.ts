@@ -1,0 +1,55 @@
+import type { Desk } from '../../gateway/desk.ts';
+import type { Clock } from '../../lib/clock.ts';
+import type { Log } from '../../lib/log.ts';
+import type { Access } from '../access.ts';
+import type { Listener } from '../listener.ts';
+import type { Sessions } from '../sessions.ts';
+import { blobRoutes } from './blobs.ts';
+import { docsRoutes } from './docs.ts';
+import { eventRoutes } from './events.ts';
+import { inboxRoutes } from './inbox.ts';
+import { meshRoutes } from './mesh.ts';
+import { messageRoutes } from './messages.ts';
+import { openapiDocument, openapiRoute } from './openapi.ts';
+import { peerRoutes } from './peers.ts';
+import { addRoutes, type Route } from './route.ts';
+import { statusRoutes } from './status.ts';
+import { tokenRoutes } from './tokens.ts';
+
+export interface HttpParts {
+  readonly desk: Desk;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Shared with the other windows, so that one lock-out and one bound hold for all. */
+  readonly access: Access;
+  readonly sessions: Sessions;
+  /** All counters, for `/v1/status`. */
+  readonly counters: () => Readonly<Record<string, number>>;
+  /** `off`, or `not yet` where the configuration asks for it. */
+  readonly transport?: string;
+  /** Announces the hub's destinations; whether an interface took it. */
+  readonly announce: () => Promise<boolean>;
+}
+
+/** The REST window: adds `/v1` and what stands beside it to the listener. Before `listen`. */
+export function addHttpWindow(listener: Listener, parts: HttpParts): void {
+  addRoutes({ listener, access: parts.access, log: parts.log }, httpRoutes(parts));
+}
+
+/** Every operation there is, in the order of the document. */
+export function httpRoutes(parts: HttpParts): readonly Route[] {
+  const { desk, clock, sessions } = parts;
+  const routes: Route[] = [
+    ...messageRoutes(desk),
+    ...inboxRoutes(desk, sessions),
+    ...eventRoutes({ desk, sessions, clock }),
+    ...blobRoutes(desk),
+    ...peerRoutes(desk),
+    ...tokenRoutes(desk, clock),
+    ...meshRoutes(parts),
+    ...statusRoutes({ desk, counters: parts.counters, transport: parts.transport ?? 'not yet' }),
+    openapiRoute(() => openapiDocument(routes, desk.hub.version)),
+    ...docsRoutes(),
+  ];
+  return routes;
+}

@@ -1,0 +1,101 @@
+import { GatewayError } from '../lib/errors.ts';
+
+/** Nesting of arrays and objects: deeper JSON is refused before anything walks it. */
+export const deepestJson = 64;
+
+/**
+ * The value of a JSON text from outside. Stricter than `JSON.parse`: a key given twice, a key `__proto__`
+ * and nesting beyond `deepestJson` are refused, because readers further on would disagree about them.
+ * Throws `request/invalid` with a pointer to the place where there is one.
+ */
+export function parseJson(text: string): unknown {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new GatewayError('request/invalid', 'the body is not JSON', {
+      cause,
+      errors: [{ pointer: '', detail: `not JSON: ${(cause as Error).message.slice(0, 200)}` }],
+    });
+  }
+  checkKeys(text);
+  return value;
+}
+
+interface Level {
+  /** The keys seen in this object so far; none in an array. */
+  readonly keys: Set<string> | undefined;
+  readonly pointer: string;
+}
+
+/** Walks the text of well-formed JSON once, without recursion. */
+function checkKeys(text: string): void {
+  const levels: Level[] = [];
+  let key = '';
+  let expectKey = false;
+  for (let at = 0; at < text.length; at++) {
+    const level = levels.at(-1);
+    switch (text[at]) {
+      case '"': {
+        const end = endOfString(text, at);
+        if (expectKey && level?.keys !== undefined) {
+          key = JSON.parse(text.slice(at, end + 1)) as string;
+          addKey(level.keys, key, level.pointer);
+          expectKey = false;
+        }
+        at = end;
+        break;
+      }
+      case '{':
+      case '[': {
+        if (levels.length === deepestJson) {
+          throw refuse(levels[0]?.pointer ?? '', `nested more than ${deepestJson} deep`);
+        }
+        const isObject = text[at] === '{';
+        const pointer =
+          level === undefined
+            ? ''
+            : `${level.pointer}/${level.keys === undefined ? '-' : escapePointer(key)}`;
+        levels.push({ keys: isObject ? new Set() : undefined, pointer });
+        expectKey = isObject;
+        break;
+      }
+      case '}':
+      case ']':
+        levels.pop();
+        expectKey = false;
+        break;
+      case ',':
+        expectKey = level?.keys !== undefined;
+        break;
+    }
+  }
+}
+
+function endOfString(text: string, start: number): number {
+  let at = start + 1;
+  while (text[at] !== '"') {
+    at += text[at] === '\\' ? 2 : 1;
+  }
+  return at;
+}
+
+function addKey(keys: Set<string>, key: string, pointer: string): void {
+  const here = `${pointer}/${escapePointer(key)}`;
+  if (key === '__proto__') {
+    throw refuse(here, 'not a key that can be used here');
+  }
+  if (keys.has(key)) {
+    throw refuse(here, 'given twice');
+  }
+  keys.add(key);
+}
+
+function refuse(pointer: string, detail: string): GatewayError {
+  return new GatewayError('request/invalid', detail, { errors: [{ pointer, detail }] });
+}
+
+/** One step of a JSON pointer (RFC 6901). */
+export function escapePointer(step: string): string {
+  return step.replaceAll('~', '~0').replaceAll('/', '~1');
+}

@@ -1,0 +1,364 @@
+import { chmodSync, rmSync } from 'node:fs';
+import { createServer, type IncomingMessage, type Server, type ServerOptions } from 'node:http';
+import { type AddressInfo, connect, type ListenOptions } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { type FastifyError, type FastifyInstance, type FastifyReply, fastify } from 'fastify';
+import type { Clock } from '../lib/clock.ts';
+import type { Counters } from '../lib/counters.ts';
+import { codeOf, type ErrorCode, GatewayError } from '../lib/errors.ts';
+import type { Log } from '../lib/log.ts';
+import { checkHost, checkOrigin } from './origin.ts';
+import { problemHeaders, problemOf } from './problems.ts';
+
+/** Limits of the one HTTP server; docs/limits.md says why. All ms but the sizes. */
+export const listenerLimits = {
+  /** A request line and its headers, bytes and count. */
+  headerBytes: 16 * 1024,
+  headers: 64,
+  headersTimeout: 15_000,
+  /** A whole request: 32 MiB of blob at 1 Mbit/s. */
+  requestTimeout: 300_000,
+  /** A socket on which nothing moves: longer than a long poll. */
+  idleTimeout: 90_000,
+  keepAlive: 20_000,
+  handlerTimeout: 30_000,
+  connections: 1024,
+  pathParameter: 600,
+  bodyBytes: 2 * 1024 * 1024,
+  drain: 3_000,
+  /** Between two looks for connections that have become idle while closing. */
+  idleCheck: 20,
+} as const;
+
+export type UpgradeHandler = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
+
+export interface ListenerParts {
+  /** Address to listen on; loopback unless told otherwise. */
+  readonly host: string;
+  readonly port: number;
+  /** Names besides `localhost` by which browsers may call a loopback listener. */
+  readonly hosts?: readonly string[];
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly counters: Counters;
+}
+
+/** The one HTTP server that http, ws and mqtt over WebSocket share, on TCP and on the control socket. */
+export interface Listener extends AsyncDisposable {
+  /** Routes are added here before `listen`. */
+  readonly app: FastifyInstance;
+  /** Aborted when the listener begins to close: long polls and streams end. */
+  readonly closing: AbortSignal;
+  /** Takes over WebSocket upgrades of one path. The handler owns the socket. */
+  onUpgrade(path: string, handler: UpgradeHandler): void;
+  /** Whether a request came over the control socket, whose file mode is its authentication. */
+  isControl(request: IncomingMessage): boolean;
+  /** Opens the TCP port. `bridge/unavailable` with `detail.errno` (`EADDRINUSE`) if that fails; may be tried again with another. */
+  listen(port?: number): Promise<void>;
+  /** Serves on a unix socket as well, 0600; a file that a dead process left is replaced. `bridge/unavailable` if a living one holds it. */
+  control(path: string): Promise<void>;
+  /** Where it listens, with the real port. */
+  address(): { readonly host: string; readonly port: number; readonly url: string };
+  /** Stops accepting, lets what runs end for at most 3 s, closes. Calling it twice does nothing. */
+  close(): Promise<void>;
+}
+
+/** Builds the server; it opens nothing before `listen` or `control`. */
+export async function createListener(parts: ListenerParts): Promise<Listener> {
+  const { host, clock, log, counters } = parts;
+  const closing = new AbortController();
+  const upgrades = new Map<string, UpgradeHandler>();
+  const upgraded = new Set<Duplex>();
+  const servers: Server[] = [];
+  const controls = new WeakSet<object>();
+  let controlPath: string | undefined;
+
+  const open = (handler: (request: IncomingMessage, response: never) => void): Server => {
+    const server = createServer(serverOptions, handler as Parameters<typeof createServer>[1]);
+    server.maxConnections = listenerLimits.connections;
+    server.maxHeadersCount = listenerLimits.headers;
+    server.setTimeout(listenerLimits.idleTimeout);
+    server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+      counters.add(error.code === 'ECONNRESET' ? 'http/reset' : 'http/malformed');
+      refuse(socket, clientError(error));
+    });
+    server.on('upgrade', (request, socket, head) => {
+      upgraded.add(socket);
+      socket.on('close', () => upgraded.delete(socket));
+      socket.on('error', () => socket.destroy());
+      try {
+        checkOrigin(request, parts);
+        const handler = upgrades.get(URL.parse(request.url ?? '/', 'http://hub')?.pathname ?? '');
+        if (handler === undefined) {
+          throw new GatewayError('request/not-found', 'no WebSocket here');
+        }
+        if (closing.signal.aborted) {
+          throw new GatewayError('bridge/unavailable', 'the gateway is stopping', { retryable: true });
+        }
+        handler(request, socket, head);
+      } catch (error) {
+        noteFault(log, error);
+        refuse(socket, error);
+      }
+    });
+    servers.push(server);
+    return server;
+  };
+
+  const app = fastify({
+    serverFactory: open,
+    logger: false,
+    trustProxy: false,
+    bodyLimit: listenerLimits.bodyBytes,
+    handlerTimeout: listenerLimits.handlerTimeout,
+    routerOptions: { maxParamLength: listenerLimits.pathParameter },
+    exposeHeadRoutes: false,
+    frameworkErrors: (error, _request, reply) => sendProblem(reply, ofFramework(error)),
+  });
+  const main = app.server;
+  const known = knownPaths(app);
+
+  app.addHook('onRequest', async (request, reply) => {
+    reply.raw.setHeader('x-content-type-options', 'nosniff');
+    reply.raw.setHeader('content-security-policy', "default-src 'none'; frame-ancestors 'none'");
+    reply.raw.setHeader('referrer-policy', 'no-referrer');
+    reply.raw.setHeader('cache-control', 'no-store');
+    checkHost(request.raw, parts);
+  });
+  app.addHook('onSend', async (_request, reply) => {
+    if (closing.signal.aborted) {
+      reply.header('connection', 'close');
+    }
+  });
+  app.setErrorHandler((error, _request, reply) => {
+    const ours = ofFramework(error);
+    noteFault(log, ours);
+    counters.add(`http/refused/${codeOf(ours)}`);
+    sendProblem(reply, ours);
+  });
+  app.setNotFoundHandler((request, reply) => {
+    const allow = known(request.url.split('?', 1)[0] ?? '/');
+    sendProblem(
+      reply,
+      allow.length === 0
+        ? new GatewayError('request/not-found', 'there is nothing at this path')
+        : new GatewayError('request/method-not-allowed', `allowed here: ${allow.join(', ')}`, {
+            detail: { allow },
+          }),
+    );
+  });
+
+  const start = async (server: Server, options: ListenOptions) => {
+    await app.ready();
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    server.once('error', reject);
+    server.listen(options, () => resolve());
+    try {
+      await promise;
+    } catch (cause) {
+      const errno = (cause as NodeJS.ErrnoException).code ?? 'unknown';
+      const where = options.path ?? `${options.host}:${options.port}`;
+      throw new GatewayError('bridge/unavailable', `cannot listen on ${where}: ${errno}`, {
+        cause,
+        detail: { errno },
+      });
+    } finally {
+      server.off('error', reject);
+    }
+    server.on('error', error => log.error({ error }, 'the HTTP listener failed'));
+  };
+
+  const close = async () => {
+    if (closing.signal.aborted) {
+      return;
+    }
+    closing.abort(new GatewayError('bridge/unavailable', 'the gateway is stopping', { retryable: true }));
+    let open = true;
+    const ends = Promise.all(servers.filter(server => server.listening).map(closeServer));
+    const ended = ends.then(() => {
+      open = false;
+    });
+    // A connection whose last answer went out before the closing began becomes idle only now and then.
+    for (const until = clock.monotonic() + listenerLimits.drain; open && clock.monotonic() < until; ) {
+      for (const server of servers) {
+        server.closeIdleConnections();
+      }
+      await Promise.race([ended, clock.sleep(listenerLimits.idleCheck)]);
+    }
+    for (const server of servers) {
+      server.closeAllConnections();
+    }
+    for (const socket of upgraded) {
+      socket.destroy();
+    }
+    await ends;
+    await app.close();
+    if (controlPath !== undefined) {
+      rmSync(controlPath, { force: true });
+    }
+  };
+
+  return {
+    app,
+    closing: closing.signal,
+    onUpgrade: (path, handler) => void upgrades.set(path, handler),
+    isControl: request => controls.has(request.socket),
+    listen: (port = parts.port) => start(main, { host, port }),
+    async control(path) {
+      await removeStale(path);
+      const server = open((request, response) => app.routing(request, response));
+      server.on('connection', socket => controls.add(socket));
+      const mask = process.umask(0o177);
+      try {
+        await start(server, { path });
+      } finally {
+        process.umask(mask);
+      }
+      chmodSync(path, 0o600);
+      controlPath = path;
+    },
+    address() {
+      const { address, port } = main.address() as AddressInfo;
+      return {
+        host: address,
+        port,
+        url: `http://${address.includes(':') ? `[${address}]` : address}:${port}`,
+      };
+    },
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+const serverOptions: ServerOptions = {
+  maxHeaderSize: listenerLimits.headerBytes,
+  headersTimeout: listenerLimits.headersTimeout,
+  requestTimeout: listenerLimits.requestTimeout,
+  keepAliveTimeout: listenerLimits.keepAlive,
+  shouldUpgradeCallback: request => request.headers.upgrade?.toLowerCase() === 'websocket',
+};
+
+/** Sends an error as `application/problem+json`; every error of every route leaves here. */
+export function sendProblem(reply: FastifyReply, error: unknown, status?: number): FastifyReply {
+  const problem = problemOf(error, status);
+  return reply
+    .code(problem.status)
+    .headers({ ...problemHeaders(error), 'content-type': 'application/problem+json' })
+    .send(JSON.stringify(problem));
+}
+
+/** Answers a socket that has no response object (a refused upgrade, a malformed request) and closes it. */
+export function refuse(socket: Duplex, error: unknown): void {
+  if (!socket.writable || socket.destroyed) {
+    socket.destroy();
+    return;
+  }
+  const problem = problemOf(error);
+  const body = JSON.stringify(problem);
+  const headers = {
+    ...problemHeaders(error),
+    'content-type': 'application/problem+json',
+    'content-length': Buffer.byteLength(body),
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+    connection: 'close',
+  };
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  socket.end(`HTTP/1.1 ${problem.status} ${problem.title}\r\n${lines.join('')}\r\n${body}`, () =>
+    socket.destroy(),
+  );
+}
+
+/** Which methods a path has, from the routes that were registered, whoever did. */
+function knownPaths(app: FastifyInstance): (path: string) => readonly string[] {
+  const paths = new Map<string, { readonly pattern: RegExp; readonly methods: Set<string> }>();
+  app.addHook('onRoute', ({ url, method }) => {
+    const pattern = url
+      .split('/')
+      .map(step => (step.startsWith(':') ? '[^/]+' : step === '*' ? '.*' : RegExp.escape(step)));
+    const entry = paths.getOrInsertComputed(url, () => ({
+      pattern: new RegExp(`^${pattern.join('/')}$`),
+      methods: new Set(),
+    }));
+    for (const name of [method].flat()) {
+      entry.methods.add(name);
+    }
+  });
+  return path =>
+    [
+      ...new Set(
+        paths
+          .values()
+          .filter(({ pattern }) => pattern.test(path))
+          .flatMap(({ methods }) => methods),
+      ),
+    ].sort();
+}
+
+/** What fastify and Node throw by themselves, in our codes. */
+function ofFramework(error: unknown): unknown {
+  const { statusCode, code } = error as Partial<FastifyError>;
+  if (error instanceof GatewayError || statusCode === undefined || statusCode >= 600) {
+    return error;
+  }
+  if (code === 'FST_ERR_HANDLER_TIMEOUT') {
+    return new GatewayError('bridge/unavailable', 'this took too long', { cause: error, retryable: true });
+  }
+  const codes: Readonly<Record<number, ErrorCode>> = {
+    400: 'request/invalid',
+    413: 'request/too-large',
+    414: 'request/too-large',
+    415: 'request/unsupported',
+    503: 'bridge/unavailable',
+  };
+  const ours = codes[statusCode];
+  return ours === undefined
+    ? error
+    : new GatewayError(
+        ours,
+        code === 'FST_ERR_BAD_URL' ? 'the path is not well-formed' : (error as Error).message,
+        {
+          cause: error,
+        },
+      );
+}
+
+function clientError(error: NodeJS.ErrnoException): GatewayError {
+  switch (error.code) {
+    case 'HPE_HEADER_OVERFLOW':
+      return new GatewayError(
+        'request/too-large',
+        `headers of more than ${listenerLimits.headerBytes} bytes`,
+      );
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return new GatewayError('request/invalid', 'the request took too long to arrive');
+    default:
+      return new GatewayError('request/invalid', 'not HTTP/1.1');
+  }
+}
+
+function noteFault(log: Log, error: unknown): void {
+  if (!(error instanceof GatewayError) || error.code === 'internal') {
+    log.error({ error }, 'a bug in a request');
+  }
+}
+
+function closeServer(server: Server): Promise<void> {
+  return new Promise(resolve => {
+    server.close(() => resolve());
+  });
+}
+
+/** Removes the socket file of a process that is gone. */
+async function removeStale(path: string): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const probe = connect(path, () => resolve(true)).on('error', () => resolve(false));
+  const alive = await promise;
+  probe.destroy();
+  if (alive) {
+    throw new GatewayError('bridge/unavailable', `another process serves ${path}`, {
+      detail: { errno: 'EADDRINUSE' },
+    });
+  }
+  rmSync(path, { force: true });
+}

@@ -1,0 +1,51 @@
+import type { IncomingMessage } from 'node:http';
+import { isIP } from 'node:net';
+import { GatewayError } from '../lib/errors.ts';
+
+export interface OwnNames {
+  /** Address the listener is bound to. */
+  readonly host: string;
+  /** Names besides `localhost` by which browsers may call a loopback listener. */
+  readonly hosts?: readonly string[];
+}
+
+/**
+ * A page of a stranger whose name was re-bound to this machine must not speak to a loopback listener, so what
+ * a browser sends is taken only under a name that no stranger can own. Throws `request/forbidden`.
+ */
+export function checkHost(request: IncomingMessage, { host, hosts = [] }: OwnNames): void {
+  const { origin, host: header = '' } = request.headers;
+  const browser = origin !== undefined || request.headers['sec-fetch-site'] !== undefined;
+  if (browser && isLoopback(host) && !isOwnName(hostname(header), hosts)) {
+    throw new GatewayError('request/forbidden', 'this gateway is not known to browsers by that host name');
+  }
+}
+
+/**
+ * A browser sends no preflight for a WebSocket: the page must come from the host it calls. What has no `Origin`
+ * is no browser. Throws `request/forbidden`.
+ */
+export function checkOrigin(request: IncomingMessage, names: OwnNames): void {
+  checkHost(request, names);
+  const { origin, host = '' } = request.headers;
+  if (origin === undefined) {
+    return;
+  }
+  const from = URL.parse(origin);
+  const own = from && URL.parse(`${from.protocol}//${host}`);
+  if (from === null || (from.host !== own?.host && !names.hosts?.includes(from.hostname))) {
+    throw new GatewayError('request/forbidden', 'not a page of this gateway');
+  }
+}
+
+function hostname(header: string): string {
+  return URL.parse(`http://${header}`)?.hostname.replace(/^\[|\]$/g, '') ?? '';
+}
+
+function isOwnName(name: string, hosts: readonly string[]): boolean {
+  return name === 'localhost' || name.endsWith('.localhost') || isIP(name) !== 0 || hosts.includes(name);
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || host.startsWith('127.');
+}

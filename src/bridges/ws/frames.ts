@@ -1,0 +1,93 @@
+import { z } from 'zod';
+import { type EventKind, eventKinds, type GatewayEvent, type MessageView } from '../../gateway/desk.ts';
+import { parseJson } from '../json.ts';
+import { type Problem, problemOf } from '../problems.ts';
+import { addressSchema, check, eventJson, messageDraftSchema, messageViewJson } from '../schema.ts';
+
+const idSchema = z.string().regex(/^[\x21-\x7e]{1,255}$/, '1 to 255 printable ASCII characters');
+const cursorSchema = z.string().max(64);
+
+/** Which events a subscription shows: every member that is given must match, by any of its values. */
+const filterSchema = z.strictObject({
+  kinds: z.array(z.enum(eventKinds)).min(1).max(16).exactOptional(),
+  types: z.array(z.string().min(1).max(64)).min(1).max(64).exactOptional(),
+  peers: z.array(addressSchema).min(1).max(64).exactOptional(),
+  rooms: z.array(z.string().min(1).max(64)).min(1).max(64).exactOptional(),
+});
+
+export type Filter = z.output<typeof filterSchema>;
+
+const clientFrameSchema = z.discriminatedUnion(
+  'op',
+  [
+    z.strictObject({
+      op: z.literal('hello'),
+      token: z.string().min(1).max(512).exactOptional(),
+      after: cursorSchema.exactOptional(),
+    }),
+    z.strictObject({ op: z.literal('subscribe'), id: idSchema, filter: filterSchema.exactOptional() }),
+    z.strictObject({ op: z.literal('send'), id: idSchema, message: messageDraftSchema }),
+    z.strictObject({ op: z.literal('seen'), cursor: cursorSchema.min(1) }),
+  ],
+  { error: 'one of hello, subscribe, send, seen' },
+);
+
+/** What a client may say. */
+export type ClientFrame = z.output<typeof clientFrameSchema>;
+
+/** What the hub says. */
+export type HubFrame =
+  | { readonly op: 'hello'; readonly hub: string; readonly cursor: string; readonly client: string }
+  | { readonly op: 'ack'; readonly id: string; readonly message: MessageView; readonly replayed?: true }
+  | ({ readonly op: 'event' } & GatewayEvent)
+  | ErrorFrame;
+
+export interface ErrorFrame {
+  readonly op: 'error';
+  readonly id?: string;
+  readonly problem: Problem;
+}
+
+/** A text frame as a client meant it. Throws `request/invalid` with every mistake. */
+export function decodeFrame(text: string): ClientFrame {
+  return check(clientFrameSchema, parseJson(text));
+}
+
+/** The `id` of a frame that is otherwise wrong, so that its sender knows which one. */
+export function idOf(text: string): string | undefined {
+  try {
+    const { id } = (JSON.parse(text) ?? {}) as { id?: unknown };
+    return typeof id === 'string' ? id.slice(0, 255) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+export function ackFrame(id: string, message: MessageView, repeated: boolean): HubFrame {
+  return { op: 'ack', id, message: messageViewJson(message), ...(repeated && { replayed: true }) };
+}
+
+export function eventFrame(event: GatewayEvent): HubFrame {
+  return { op: 'event', ...eventJson(event) };
+}
+
+export function errorFrame(error: unknown, id?: string): ErrorFrame {
+  return { op: 'error', ...(id !== undefined && { id }), problem: problemOf(error) };
+}
+
+/** Whether a subscription shows the event. A member of the filter that speaks of something the event does not have is no match. */
+export function shows(filter: Filter, event: GatewayEvent): boolean {
+  const { message, delivery, peer } = event;
+  const addresses = [message?.from, message?.to, delivery?.to, peer?.address];
+  const rooms = [message?.to, delivery?.to];
+  return (
+    any(filter.kinds, (kind: EventKind) => kind === event.kind) &&
+    any(filter.types, type => type === message?.type) &&
+    any(filter.peers, address => addresses.includes(address)) &&
+    any(filter.rooms, room => rooms.includes(`room:${room.replace(/^room:/, '')}`))
+  );
+}
+
+function any<T>(values: readonly T[] | undefined, matches: (value: T) => boolean): boolean {
+  return values === undefined || values.some(matches);
+}

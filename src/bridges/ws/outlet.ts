@@ -1,0 +1,75 @@
+import type { WebSocket } from 'ws';
+import type { Clock } from '../../lib/clock.ts';
+import type { HubFrame } from './frames.ts';
+import { closeCodes, type WsLimits } from './limits.ts';
+
+/** The sending half of one socket: bounded, and the only place that closes it. */
+export interface Outlet {
+  /** Aborted when the socket is closed or about to be. */
+  readonly ended: AbortSignal;
+  /** Sends an answer; a client that lets too many pile up is closed. */
+  write(frame: HubFrame): void;
+  /** Sends an event and, where the client lags, waits until it has caught up. Rejects once the socket ends. */
+  push(frame: HubFrame): Promise<void>;
+  end(code: number, reason: string): void;
+}
+
+export function createOutlet(socket: WebSocket, clock: Clock, limits: WsLimits): Outlet {
+  const ended = new AbortController();
+  socket.on('close', () => ended.abort());
+
+  const end = (code: number, reason: string) => {
+    ended.abort();
+    socket.close(code, reason.slice(0, 120));
+  };
+  const send = (frame: HubFrame, taken?: () => void) => {
+    if (socket.readyState !== socket.OPEN) {
+      taken?.();
+      return;
+    }
+    socket.send(JSON.stringify(frame), taken);
+    if (socket.bufferedAmount > limits.buffered) {
+      end(closeCodes.slow, 'too much is waiting for you');
+    }
+  };
+
+  return {
+    ended: ended.signal,
+    write: frame => send(frame),
+    async push(frame) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const wake = () => resolve();
+      send(frame, wake);
+      if (socket.bufferedAmount > limits.slack) {
+        ended.signal.addEventListener('abort', wake, { once: true });
+        const cancel = clock.after(limits.patience, () =>
+          end(closeCodes.slow, 'too slow; come back with your cursor'),
+        );
+        await promise;
+        cancel();
+        ended.signal.removeEventListener('abort', wake);
+      }
+      ended.signal.throwIfAborted();
+    },
+    end,
+  };
+}
+
+/** Ends a socket whose other end does not answer a ping before the next one. */
+export function keepAlive(socket: WebSocket, clock: Clock, limits: WsLimits): void {
+  let alive = true;
+  const beat = () => {
+    if (!alive) {
+      socket.terminate();
+      return;
+    }
+    alive = false;
+    socket.ping();
+    cancel = clock.after(limits.ping, beat);
+  };
+  let cancel = clock.after(limits.ping, beat);
+  socket.on('pong', () => {
+    alive = true;
+  });
+  socket.on('close', () => cancel());
+}

@@ -1,0 +1,207 @@
+import type { RawData, WebSocket } from 'ws';
+import type { Client, Desk } from '../../gateway/desk.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { codeOf, GatewayError, isGatewayError } from '../../lib/errors.ts';
+import type { Log } from '../../lib/log.ts';
+import { type Access, requireScope } from '../access.ts';
+import { followEvents } from '../follow.ts';
+import type { Session, Sessions } from '../sessions.ts';
+import {
+  ackFrame,
+  type ClientFrame,
+  decodeFrame,
+  errorFrame,
+  eventFrame,
+  type Filter,
+  idOf,
+  shows,
+} from './frames.ts';
+import { closeCodes, type WsLimits } from './limits.ts';
+import { createOutlet, keepAlive, type Outlet } from './outlet.ts';
+
+export interface SessionParts {
+  readonly desk: Desk;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly access: Access;
+  readonly sessions: Sessions;
+  readonly limits: WsLimits;
+  /** Aborted when the gateway stops. */
+  readonly closing: AbortSignal;
+}
+
+/** Who is at the other end, as far as the upgrade request told. */
+export interface Caller {
+  readonly remote: string;
+  /** From the `Authorization` header or the control socket. */
+  readonly client: Client | undefined;
+}
+
+type FrameOf<Op extends ClientFrame['op']> = Extract<ClientFrame, { readonly op: Op }>;
+
+/** What `hello` settled. */
+interface Member {
+  readonly client: Client;
+  readonly session: Session;
+  /** The event cursor the stream begins at. */
+  readonly start: string;
+}
+
+/**
+ * The life of one WebSocket. First `hello`; then sends, subscriptions and `seen` in any order. Events come from
+ * the store, beginning at the cursor of `hello`, once there is a subscription: whatever is slow here is slow
+ * for this socket alone.
+ */
+export function serveSocket(socket: WebSocket, caller: Caller, parts: SessionParts): void {
+  const { desk, clock, log, access, sessions, limits, closing } = parts;
+  const outlet = createOutlet(socket, clock, limits);
+  const subscriptions = new Map<string, Filter>();
+  let member: Member | undefined;
+  let inFlight = 0;
+  let mistakes = 0;
+
+  const hello = ({ token, after }: FrameOf<'hello'>) => {
+    if (member !== undefined) {
+      throw new GatewayError('request/conflict', 'hello was said already');
+    }
+    const client = token === undefined ? caller.client : access.client(token, caller.remote);
+    if (client === undefined) {
+      throw new GatewayError(
+        'request/unauthenticated',
+        'hello needs a token where no Authorization header has one',
+      );
+    }
+    requireScope(client, ['messages:read', 'messages:send']);
+    const start = after || startOf(desk, client);
+    if (after) {
+      desk.events.read(client, after, 1);
+    }
+    const session = sessions.open(client);
+    member = { client, session, start };
+    const revoked = () => outlet.end(closeCodes.unauthorized, (session.signal.reason as Error).message);
+    session.signal.addEventListener('abort', revoked, { once: true });
+    outlet.write({ op: 'hello', hub: desk.hub.id, cursor: start, client: `app:${client.name}` });
+  };
+
+  const subscribe = ({ id, filter = {} }: FrameOf<'subscribe'>, { client, start }: Member) => {
+    requireScope(client, ['messages:read']);
+    if (!subscriptions.has(id) && subscriptions.size >= limits.subscriptions) {
+      throw new GatewayError(
+        'request/rate-limited',
+        `at most ${limits.subscriptions} subscriptions on a socket`,
+      );
+    }
+    const first = subscriptions.size === 0;
+    subscriptions.set(id, filter);
+    if (first) {
+      stream(desk, client, start, subscriptions, outlet).catch(error => {
+        if (isGatewayError(error, 'request/cursor-expired')) {
+          outlet.end(closeCodes.expired, error.message);
+        } else if (!outlet.ended.aborted) {
+          log.error({ code: codeOf(error), error }, 'a WebSocket stream broke');
+          outlet.end(closeCodes.fault, 'the gateway failed here');
+        }
+      });
+    }
+  };
+
+  const post = async ({ id, message }: FrameOf<'send'>, { client }: Member) => {
+    inFlight += 1;
+    if (inFlight >= limits.inFlight) {
+      socket.pause();
+    }
+    try {
+      const posted = await desk.messages.post(client, message, id);
+      outlet.write(ackFrame(id, posted.message, posted.repeated));
+    } finally {
+      inFlight -= 1;
+      socket.resume();
+    }
+  };
+
+  const receive = async (frame: ClientFrame): Promise<void> => {
+    if (frame.op === 'hello') {
+      return hello(frame);
+    }
+    if (member === undefined) {
+      throw new GatewayError('request/unauthenticated', 'say hello first');
+    }
+    switch (frame.op) {
+      case 'subscribe':
+        return subscribe(frame, member);
+      case 'send':
+        return post(frame, member);
+      case 'seen':
+        requireScope(member.client, ['messages:read']);
+        return desk.inbox.seen(member.client, frame.cursor);
+    }
+  };
+
+  /** Tells the client what was wrong; a stranger is not listened to any longer. */
+  const complain = (error: unknown, id: string | undefined) => {
+    if (!isGatewayError(error)) {
+      log.error({ error }, 'a bug in a WebSocket frame');
+    }
+    const frame = errorFrame(error, id);
+    outlet.write(frame);
+    mistakes += 1;
+    if (member === undefined) {
+      const expired = frame.problem.code === 'request/cursor-expired';
+      outlet.end(expired ? closeCodes.expired : closeCodes.unauthorized, frame.problem.detail);
+    } else if (mistakes > limits.mistakes) {
+      outlet.end(closeCodes.policy, 'too many wrong frames');
+    }
+  };
+
+  socket.on('message', (data: RawData, isBinary: boolean) => {
+    if (outlet.ended.aborted) {
+      return;
+    }
+    const text = isBinary ? '' : data.toString();
+    Promise.try(() => {
+      if (isBinary) {
+        throw new GatewayError('request/unsupported', 'frames are text: one JSON object each');
+      }
+      return receive(decodeFrame(text));
+    }).catch(error => complain(error, idOf(text)));
+  });
+
+  const stop = () => outlet.end(closeCodes.restarting, 'the gateway is stopping');
+  closing.addEventListener('abort', stop);
+  const cancelHello = clock.after(limits.hello, () => {
+    if (member === undefined) {
+      outlet.end(closeCodes.unauthorized, 'no hello came');
+    }
+  });
+  keepAlive(socket, clock, limits);
+  // A frame too large or not UTF-8: ws closes the socket with the code for it.
+  socket.on('error', error => log.debug({ error: error.message }, 'a WebSocket failed'));
+  socket.on('close', () => {
+    closing.removeEventListener('abort', stop);
+    cancelHello();
+    member?.session[Symbol.dispose]();
+  });
+}
+
+/** Carries events to the socket, each once, for as long as it lasts. */
+async function stream(
+  desk: Desk,
+  client: Client,
+  start: string,
+  subscriptions: ReadonlyMap<string, Filter>,
+  outlet: Outlet,
+): Promise<void> {
+  for await (const { items } of followEvents(desk, client, start, outlet.ended)) {
+    for (const event of items) {
+      if (subscriptions.values().some(filter => shows(filter, event))) {
+        await outlet.push(eventFrame(event));
+      }
+    }
+  }
+}
+
+/** Where a socket begins that names no cursor: at what its client has not acknowledged, else now. */
+function startOf(desk: Desk, client: Client): string {
+  const reads = client.scopes.includes('messages:read') || client.scopes.includes('admin');
+  return reads ? desk.inbox.unseenSince(client) : desk.events.cursor;
+}

@@ -1,0 +1,140 @@
+import assert from 'node:assert/strict';
+import { type Access, createAccess } from '../../src/bridges/access.ts';
+import { addHttpWindow } from '../../src/bridges/http/window.ts';
+import { createListener, type Listener } from '../../src/bridges/listener.ts';
+import { problemSchema } from '../../src/bridges/problems.ts';
+import { createSessions } from '../../src/bridges/sessions.ts';
+import type { WsLimits } from '../../src/bridges/ws/limits.ts';
+import { addWsWindow } from '../../src/bridges/ws/window.ts';
+import type { ClientDraft, Desk } from '../../src/gateway/desk.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import { silentLog } from '../../src/lib/log.ts';
+import { openTestSwitch, type TestSwitch, type TestSwitchOptions } from '../gateway/fixture.ts';
+
+// biome-ignore lint/suspicious/noExplicitAny: answers are looked at, not used.
+type Json = any;
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly body: Json;
+}
+
+export interface CallOptions {
+  readonly headers?: Record<string, string>;
+  readonly signal?: AbortSignal;
+}
+
+/** A real switch behind a real listener on a free port. */
+export interface TestGateway extends AsyncDisposable {
+  readonly hub: TestSwitch;
+  readonly desk: Desk;
+  readonly listener: Listener;
+  readonly access: Access;
+  readonly url: string;
+  /** A client's token. */
+  client(name: string, draft?: Partial<ClientDraft>): Promise<string>;
+  /** Calls with a token (or none), a JSON body (or text, or bytes); a problem is checked for its form. */
+  call(
+    token: string | undefined,
+    method: string,
+    path: string,
+    body?: unknown,
+    options?: CallOptions,
+  ): Promise<Answer>;
+}
+
+export async function openGateway(
+  options: TestSwitchOptions & { readonly ws?: Partial<WsLimits> } = {},
+): Promise<TestGateway> {
+  const { ws: limits = {}, ...rest } = options;
+  const hub = await openTestSwitch(rest);
+  const desk: Desk = hub.desk;
+  const clock = options.clock ?? systemClock;
+  const parts = { clock, log: silentLog };
+  const listener = await createListener({ ...parts, counters: hub.counters, host: '127.0.0.1', port: 0 });
+  const access = createAccess({ clients: desk.clients, clock });
+  const sessions = createSessions({ clients: desk.clients, clock });
+  addHttpWindow(listener, {
+    ...parts,
+    desk,
+    access,
+    sessions,
+    counters: () => hub.counters.snapshot(),
+    announce: async () => false,
+  });
+  addWsWindow(listener, { ...parts, desk, access, sessions, limits });
+  await listener.listen();
+  const { url } = listener.address();
+  return {
+    hub,
+    desk,
+    listener,
+    access,
+    url,
+    async client(name, draft = {}) {
+      const { token } = await desk.clients.create({
+        name,
+        scopes: ['messages:read', 'messages:send'],
+        ...draft,
+      });
+      return token;
+    },
+    async call(token, method, path, body, { headers = {}, signal } = {}) {
+      const raw = typeof body === 'string' || body instanceof Uint8Array;
+      const answer = await fetch(`${url}${path}`, {
+        method,
+        headers: {
+          ...(token !== undefined && { authorization: `Bearer ${token}` }),
+          ...(body !== undefined && { 'content-type': 'application/json' }),
+          ...headers,
+        },
+        ...(body !== undefined && { body: raw ? (body as string) : JSON.stringify(body) }),
+        ...(signal && { signal }),
+      });
+      const text = await answer.text();
+      const isJson = /json/.test(answer.headers.get('content-type') ?? '');
+      const result = {
+        status: answer.status,
+        headers: answer.headers,
+        body: isJson && text ? JSON.parse(text) : text,
+      };
+      if (answer.status >= 400 && !path.startsWith('/readyz')) {
+        assertProblem(result);
+      }
+      return result;
+    },
+    async [Symbol.asyncDispose]() {
+      await listener.close();
+      await hub[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** Every error is `application/problem+json` with a code of ours and its own status. */
+export function assertProblem(answer: Answer): void {
+  assert.match(answer.headers.get('content-type') ?? '', /^application\/problem\+json/);
+  const problem = problemSchema.parse(answer.body);
+  assert.equal(problem.type, `urn:kos:problem:${problem.code}`);
+  assert.equal(problem.status, answer.status);
+  assert.equal('stack' in problem, false);
+}
+
+/** The pointers of a refusal, sorted. */
+export function pointers(answer: Answer): string[] {
+  assert.equal(answer.body.code, 'request/invalid', JSON.stringify(answer.body));
+  return answer.body.errors.map(({ pointer }: { pointer: string }) => pointer).sort();
+}
+
+/** A cursor of another data directory: the mark after its first letter is not this one's. */
+export function foreign(cursor: string): string {
+  return cursor.replace(/^(.)(.)/, (_, kind: string, digit: string) => `${kind}${digit === '0' ? '1' : '0'}`);
+}
+
+/** Reads again until it is as expected: states are written beside the answers that cause them. */
+export async function eventually<T>(read: () => Promise<T>, expected: T): Promise<void> {
+  for (let turn = 0; turn < 500 && (await read()) !== expected; turn++) {
+    await systemClock.sleep(5);
+  }
+  assert.equal(await read(), expected);
+}

@@ -1,0 +1,149 @@
+import assert from 'node:assert/strict';
+import { request } from 'node:http';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { test } from 'node:test';
+import { systemClock } from '../../../src/lib/clock.ts';
+import { openGateway, pointers } from '../gateway.ts';
+
+test('without a token, with a wrong one and with something else the answer is 401 and says which', async () => {
+  await using gateway = await openGateway();
+  const ask = async (authorization?: string) =>
+    gateway.call(undefined, 'GET', '/v1/inbox', undefined, {
+      headers: { ...(authorization && { authorization }) },
+    });
+  const none = await ask();
+  assert.equal(none.status, 401);
+  assert.equal(none.headers.get('www-authenticate'), 'Bearer realm="kos"');
+  const wrong = await ask('Bearer wrong');
+  assert.equal(wrong.status, 401);
+  assert.match(wrong.headers.get('www-authenticate') ?? '', /error="invalid_token".*not known/);
+  const basic = await ask('Basic YTpi');
+  assert.match(basic.body.detail, /no Bearer token/);
+});
+
+test('a token that has expired says so, and its streams end with it', async () => {
+  let ahead = 0;
+  const clock = { ...systemClock, now: () => systemClock.now() + ahead };
+  await using gateway = await openGateway({ clock });
+  const brief = await gateway.client('brief', { expiresAt: clock.now() + 60_000 });
+  assert.equal((await gateway.call(brief, 'GET', '/v1/inbox')).status, 200);
+  ahead = 61_000;
+  const late = await gateway.call(brief, 'GET', '/v1/inbox');
+  assert.equal(late.status, 401);
+  assert.match(late.body.detail, /expired/);
+  assert.match(late.headers.get('www-authenticate') ?? '', /expired/);
+  const short = await gateway.client('short', { expiresAt: clock.now() + 300 });
+  assert.equal((await gateway.call(short, 'GET', '/v1/inbox?wait=60')).status, 401);
+});
+
+test('the control socket has the rights of the owner without a token', async () => {
+  await using gateway = await openGateway();
+  const path = join(gateway.hub.dir, 'control.sock');
+  await gateway.listener.control(path);
+  const { promise, resolve, reject } = Promise.withResolvers<{ status: number | undefined; body: string }>();
+  request({ socketPath: path, path: '/v1/tokens' }, response => {
+    text(response).then(body => resolve({ status: response.statusCode, body }), reject);
+  })
+    .on('error', reject)
+    .end();
+  const { status, body } = await promise;
+  assert.equal(status, 200);
+  assert.match(body, /"owner"/);
+});
+
+test('the scheme is taken in any case', async () => {
+  await using gateway = await openGateway();
+  const a = await gateway.client('a');
+  for (const scheme of ['Bearer', 'bearer', 'BEARER']) {
+    const answer = await gateway.call(undefined, 'GET', '/v1/inbox', undefined, {
+      headers: { authorization: `${scheme} ${a}` },
+    });
+    assert.equal(answer.status, 200);
+  }
+});
+
+test('a scope that is missing is 403 and named', async () => {
+  await using gateway = await openGateway();
+  const reader = await gateway.client('reader', { scopes: ['messages:read'] });
+  const refused = await gateway.call(reader, 'POST', '/v1/messages', { to: 'app:reader', text: 'x' });
+  assert.equal(refused.status, 403);
+  assert.match(refused.headers.get('www-authenticate') ?? '', /insufficient_scope.*scope="messages:send"/);
+  for (const [method, path] of [
+    ['GET', '/v1/tokens'],
+    ['POST', '/v1/tokens'],
+    ['DELETE', '/v1/tokens/reader'],
+    ['GET', '/v1/peers'],
+    ['GET', '/v1/status'],
+  ] as const) {
+    assert.equal((await gateway.call(reader, method, path)).status, 403, path);
+  }
+});
+
+test('who may not call does not learn what was wrong with the body', async () => {
+  await using gateway = await openGateway();
+  assert.equal((await gateway.call('wrong', 'POST', '/v1/messages', { nonsense: 1 })).status, 401);
+});
+
+test('a token is made, shown once, used, listed and revoked', async () => {
+  await using gateway = await openGateway();
+  const owner = await gateway.client('boss', { scopes: ['admin'] });
+  const made = await gateway.call(owner, 'POST', '/v1/tokens', {
+    name: 'pump',
+    scopes: ['messages:read', 'messages:send'],
+    rooms: [],
+  });
+  assert.equal(made.status, 201, JSON.stringify(made.body));
+  const { token } = made.body;
+  assert.deepEqual(made.body.rooms, []);
+  assert.equal((await gateway.call(token, 'GET', '/v1/inbox')).status, 200);
+  const twice = await gateway.call(owner, 'POST', '/v1/tokens', { name: 'pump', scopes: ['mqtt'] });
+  assert.equal(twice.status, 409);
+  const list = await gateway.call(owner, 'GET', '/v1/tokens');
+  assert.ok(!JSON.stringify(list.body).includes(token));
+  assert.ok(list.body.items.some(({ name }: { name: string }) => name === 'pump'));
+  assert.equal((await gateway.call(owner, 'DELETE', '/v1/tokens/pump')).status, 204);
+  assert.equal((await gateway.call(token, 'GET', '/v1/inbox')).status, 401);
+  assert.equal((await gateway.call(owner, 'DELETE', '/v1/tokens/nobody')).status, 404);
+  const again = await gateway.call(owner, 'POST', '/v1/tokens', { name: 'pump', scopes: ['mqtt'] });
+  assert.equal(again.status, 409, 'a name is never given twice');
+});
+
+test('mistakes in a token draft are told at once', async () => {
+  await using gateway = await openGateway();
+  const owner = await gateway.client('boss', { scopes: ['admin'] });
+  const answer = await gateway.call(owner, 'POST', '/v1/tokens', {
+    name: 'Pump 1',
+    scopes: ['everything'],
+    identity: 'own',
+    expiresAt: -1,
+    admin: true,
+  });
+  assert.deepEqual(pointers(answer), ['/admin', '/expiresAt', '/identity', '/name', '/scopes/0']);
+  assert.match(
+    answer.body.errors.find(({ pointer }: { pointer: string }) => pointer === '/identity').detail,
+    /not available in this version/,
+  );
+  const past = await gateway.call(owner, 'POST', '/v1/tokens', {
+    name: 'x',
+    scopes: ['mqtt'],
+    expiresAt: 1000,
+  });
+  assert.deepEqual(pointers(past), ['/expiresAt']);
+});
+
+test('guessing tokens locks the address out, but not a token that was good before', async () => {
+  await using gateway = await openGateway();
+  const old = await gateway.client('old');
+  const fresh = await gateway.client('fresh');
+  assert.equal((await gateway.call(old, 'GET', '/v1/inbox')).status, 200);
+  const answers: number[] = [];
+  for (let guess = 0; guess < 12; guess++) {
+    answers.push((await gateway.call(`guess-${guess}`, 'GET', '/v1/inbox')).status);
+  }
+  assert.deepEqual(answers, [...Array(10).fill(401), 429, 429]);
+  const locked = await gateway.call(fresh, 'GET', '/v1/inbox');
+  assert.equal(locked.status, 429, 'a right guess does not show either');
+  assert.ok(Number(locked.headers.get('retry-after')) >= 1);
+  assert.equal((await gateway.call(old, 'GET', '/v1/inbox')).status, 200);
+});

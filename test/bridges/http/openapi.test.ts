@@ -1,0 +1,45 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { currentDocument, documentPath } from '../../../tools/openapi.ts';
+
+const document = JSON.parse(currentDocument());
+
+test('the committed document is the one of this source: npm run openapi writes it', () => {
+  assert.equal(readFileSync(documentPath, 'utf8'), currentDocument());
+});
+
+test('every reference in the document leads somewhere', () => {
+  const look = (value: unknown): void => {
+    if (typeof value !== 'object' || value === null) {
+      return;
+    }
+    for (const [key, member] of Object.entries(value)) {
+      if (key === '$ref') {
+        const [, , kind, name] = String(member).split('/');
+        assert.ok(document.components[kind ?? '']?.[name ?? ''], String(member));
+      }
+      look(member);
+    }
+  };
+  look(document);
+});
+
+test('every operation has a name of its own and says that it may answer with a problem', () => {
+  const operations = Object.values<Record<string, { operationId: string; responses: object }>>(
+    document.paths,
+  ).flatMap(methods => Object.values(methods));
+  assert.equal(new Set(operations.map(({ operationId }) => operationId)).size, operations.length);
+  for (const { responses } of operations) {
+    assert.deepEqual((responses as { default?: unknown }).default, {
+      $ref: '#/components/responses/Problem',
+    });
+  }
+});
+
+test('what needs no token is a short list', () => {
+  const open = Object.entries<Record<string, { security: unknown[] }>>(document.paths)
+    .filter(([, methods]) => Object.values(methods).some(({ security }) => security.length === 0))
+    .map(([path]) => path);
+  assert.deepEqual(open, ['/healthz', '/readyz', '/openapi.json', '/docs', '/docs/docs.js']);
+});

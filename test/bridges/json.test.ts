@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { deepestJson, parseJson } from '../../src/bridges/json.ts';
+import { type GatewayError, isGatewayError } from '../../src/lib/errors.ts';
+
+function refusal(text: string): GatewayError {
+  try {
+    parseJson(text);
+  } catch (error) {
+    assert.ok(isGatewayError(error, 'request/invalid'));
+    return error;
+  }
+  assert.fail(`${text} was taken`);
+}
+
+test('any JSON value that a serializer writes is read back', () => {
+  fc.assert(
+    fc.property(fc.jsonValue({ maxDepth: 8 }), value => {
+      const text = JSON.stringify(value);
+      fc.pre(!text.includes('__proto__'));
+      assert.deepEqual(parseJson(text), JSON.parse(text));
+      assert.deepEqual(parseJson(JSON.stringify(value, null, 2)), JSON.parse(text));
+    }),
+  );
+});
+
+test('any text is a value or request/invalid', () => {
+  fc.assert(
+    fc.property(fc.string({ unit: fc.constantFrom(...'{}[]":,\\ 1ae\n') }), text => {
+      try {
+        parseJson(text);
+      } catch (error) {
+        assert.ok(isGatewayError(error, 'request/invalid'));
+      }
+    }),
+    { numRuns: 2000 },
+  );
+});
+
+test('a key given twice is refused with its pointer, however it is written', () => {
+  assert.deepEqual(refusal('{"a":1,"b":{"c/d":1,"c\\u002fd":2}}').errors, [
+    { pointer: '/b/c~1d', detail: 'given twice' },
+  ]);
+  assert.deepEqual(parseJson('{"a":{"x":1},"b":{"x":"x"},"c":["x",{"x":1},{"x":2}]}'), {
+    a: { x: 1 },
+    b: { x: 'x' },
+    c: ['x', { x: 1 }, { x: 2 }],
+  });
+});
+
+test('a key that could reach a prototype is refused', () => {
+  assert.equal(refusal('{"to":"x","__proto__":{"admin":true}}').errors[0]?.pointer, '/__proto__');
+  assert.equal(refusal('[{"\\u005f_proto__":1}]').errors[0]?.pointer, '/-/__proto__');
+});
+
+test('nesting is bounded', () => {
+  assert.doesNotThrow(() => parseJson('['.repeat(deepestJson) + ']'.repeat(deepestJson)));
+  assert.match(refusal('['.repeat(deepestJson + 1) + ']'.repeat(deepestJson + 1)).message, /deep/);
+  assert.match(refusal(`${'{"a":'.repeat(200_000)}1${'}'.repeat(200_000)}`).message, /deep/);
+});

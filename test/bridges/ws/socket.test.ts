@@ -1,0 +1,353 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { test } from 'node:test';
+import { type ClientOptions, WebSocket } from 'ws';
+import { eventSchema, messageViewSchema } from '../../../src/bridges/schema.ts';
+import { systemClock } from '../../../src/lib/clock.ts';
+import { memoryBridge } from '../../gateway/fixture.ts';
+import { foreign, openGateway, type TestGateway } from '../gateway.ts';
+
+// biome-ignore lint/suspicious/noExplicitAny: frames are looked at, not used.
+type Frame = any;
+
+/** A client as anybody would write one. */
+interface Socket extends Disposable {
+  readonly ws: WebSocket;
+  say(frame: unknown): void;
+  /** The next frame for which the check holds; those before it are dropped. */
+  until(check: (frame: Frame) => boolean): Promise<Frame>;
+  /** The code the hub closed with. */
+  closed(): Promise<number>;
+}
+
+function dial(
+  gateway: TestGateway,
+  headers: Record<string, string> = {},
+  options: ClientOptions = {},
+): Socket {
+  const ws = new WebSocket(`${gateway.url.replace('http', 'ws')}/v1/ws`, { ...options, headers });
+  const frames: Frame[] = [];
+  const { promise: closed, resolve } = Promise.withResolvers<number>();
+  let wake = () => {};
+  let gone = false;
+  ws.on('message', data => {
+    frames.push(JSON.parse(data.toString()));
+    wake();
+  });
+  ws.on('error', () => {});
+  ws.on('close', code => {
+    gone = true;
+    resolve(code);
+    wake();
+  });
+  const open = once(ws, 'open').catch(() => {});
+  return {
+    ws,
+    say: frame => void open.then(() => ws.send(typeof frame === 'string' ? frame : JSON.stringify(frame))),
+    async until(check) {
+      for (;;) {
+        while (frames.length > 0) {
+          const frame = frames.shift();
+          if (check(frame)) {
+            return frame;
+          }
+        }
+        assert.equal(gone, false, 'the socket closed while a frame was awaited');
+        await new Promise<void>(resolve => {
+          wake = resolve;
+        });
+      }
+    },
+    closed: () => closed,
+    [Symbol.dispose]: () => ws.terminate(),
+  };
+}
+
+const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
+const isHello = (frame: Frame) => frame.op === 'hello';
+const isError = (frame: Frame) => frame.op === 'error';
+const isAck = (frame: Frame) => frame.op === 'ack';
+const isMessage = (frame: Frame) => frame.op === 'event' && frame.kind === 'message.accepted';
+
+test('a socket says hello with its token in either place, and anything else first is refused', async () => {
+  await using gateway = await openGateway();
+  const a = await gateway.client('a');
+  using byHeader = dial(gateway, bearer(a));
+  byHeader.say({ op: 'hello' });
+  const hello = await byHeader.until(isHello);
+  assert.equal(hello.hub, gateway.desk.hub.id);
+  assert.equal(typeof hello.cursor, 'string');
+  using byFrame = dial(gateway);
+  byFrame.say({ op: 'hello', token: a });
+  assert.equal((await byFrame.until(isHello)).client, 'app:a');
+  using impatient = dial(gateway);
+  impatient.say({ op: 'send', id: '1', message: { to: 'app:a', text: 'x' } });
+  assert.equal((await impatient.until(isError)).problem.code, 'request/unauthenticated');
+  assert.equal(await impatient.closed(), 4001);
+  using wrong = dial(gateway);
+  wrong.say({ op: 'hello', token: 'wrong' });
+  assert.equal(await wrong.closed(), 4001);
+  using silent = dial(gateway);
+  silent.say({ op: 'hello' });
+  assert.equal(await silent.closed(), 4001);
+});
+
+test('a wrong token in the header refuses the upgrade itself', async () => {
+  await using gateway = await openGateway();
+  using socket = dial(gateway, bearer('wrong'));
+  const [, response] = await once(socket.ws, 'unexpected-response');
+  assert.equal(response.statusCode, 401);
+});
+
+test('a page of another site cannot open a socket', async () => {
+  await using gateway = await openGateway();
+  const a = await gateway.client('a');
+  using socket = dial(gateway, { ...bearer(a), origin: 'http://evil.example' });
+  const [, response] = await once(socket.ws, 'unexpected-response');
+  assert.equal(response.statusCode, 403);
+});
+
+test('the path without an upgrade says what it wants', async () => {
+  await using gateway = await openGateway();
+  const answer = await gateway.call(undefined, 'GET', '/v1/ws');
+  assert.equal(answer.status, 426);
+  assert.equal(answer.headers.get('upgrade'), 'websocket');
+});
+
+test('a send is acknowledged once durable, and a repeat of its id is the same message', async () => {
+  await using gateway = await openGateway();
+  const a = await gateway.client('a');
+  const b = await gateway.client('b');
+  using socket = dial(gateway, bearer(a));
+  socket.say({ op: 'hello' });
+  const send = { op: 'send', id: 'k-1', message: { to: 'app:b', text: 'over the wire' } };
+  socket.say(send);
+  const first = await socket.until(isAck);
+  messageViewSchema.parse(first.message);
+  assert.equal(first.id, 'k-1');
+  const inbox = await gateway.call(b, 'GET', '/v1/inbox');
+  assert.equal(inbox.body.items[0].message.id, first.message.id);
+  socket.say(send);
+  const second = await socket.until(isAck);
+  assert.deepEqual([second.message.id, second.replayed], [first.message.id, true]);
+  socket.say({ ...send, message: { to: 'app:b', text: 'other' } });
+  assert.equal((await socket.until(isError)).problem.code, 'request/idempotency-mismatch');
+});
+
+test('what came while a socket was away comes when it is back with its cursor, once', async () => {
+  await using gateway = await openGateway();
+  const a = await gateway.client('a');
+  const b = await gateway.client('b');
+  const send = (text: string) => gateway.call(a, 'POST', '/v1/messages', { to: 'app:b', text });
+  let cursor: string;
+  {
+    using socket = dial(gateway, bearer(b));
+    socket.say({ op: 'hello' });
+    socket.say({ op: 'subscribe', id: 's', filter: { kinds: ['message.accepted'] } });
+    await socket.until(isHello);
+    await send('one');
+    const one = await socket.until(isMessage);
+    eventSchema.parse(one);
+    assert.equal(one.message.text, 'one');
+    cursor = one.cursor;
+  }
+  await send('two');
+  await send('three');
+  using socket = dial(gateway);
+  socket.say({ op: 'hello', token: b, after: cursor });
+  socket.say({ op: 'subscribe', id: 's', filter: { kinds: ['message.accepted'] } });
+  assert.equal((await socket.until(isMessage)).message.text, 'two');
+  assert.equal((await socket.until(isMessage)).message.text, 'three');
+});
+
+test('what was not seen comes again to a socket without a cursor, what was seen does not', async () => {
+  await using gateway = await openGateway();
+  const a = await gateway.client('a');
+  const b = await gateway.client('b');
+  const send = (text: string) => gateway.call(a, 'POST', '/v1/messages', { to: 'app:b', text });
+  const sent = await send('one');
+  await send('two');
+  const next = async (seen: boolean) => {
+    using socket = dial(gateway, bearer(b));
+    socket.say({ op: 'hello' });
+    socket.say({ op: 'subscribe', id: 's', filter: { kinds: ['message.accepted'] } });
+    const event = await socket.until(isMessage);
+    if (seen) {
+      socket.say({ op: 'seen', cursor: event.cursor });
+      // Frames are taken in order: when the send is acknowledged, the cursor was.
+      socket.say({ op: 'send', id: `after-${event.cursor}`, message: { to: 'app:a', text: 'ok' } });
+      await socket.until(isAck);
+    }
+    return event.message.text;
+  };
+  assert.equal(await next(false), 'one');
+  assert.equal(await next(true), 'one');
+  assert.equal(await next(false), 'two');
+  const view = await gateway.call(a, 'GET', `/v1/messages/${sent.body.id}`);
+  assert.equal(view.body.deliveries[0].state, 'delivered');
+});
+
+test('a subscription shows what its filter says, and nothing of other clients', async () => {
+  await using gateway = await openGateway();
+  const [a, b, c] = await Promise.all(['a', 'b', 'c'].map(name => gateway.client(name)));
+  using socket = dial(gateway, bearer(b!));
+  socket.say({ op: 'hello' });
+  socket.say({ op: 'subscribe', id: 's', filter: { kinds: ['message.accepted'], peers: ['app:c'] } });
+  socket.say({ op: 'subscribe', id: 't', filter: { kinds: ['message.accepted'], types: ['test.wanted'] } });
+  await socket.until(isHello);
+  const send = (from: string | undefined, message: object) =>
+    gateway.call(from, 'POST', '/v1/messages', message);
+  await send(a, { to: 'app:c', text: 'not for b' });
+  await send(a, { to: 'app:b', text: 'unwanted' });
+  await send(a, { to: 'app:b', text: 'wanted by type', type: 'test.wanted' });
+  await send(c, { to: 'app:b', text: 'wanted by peer' });
+  const seen: string[] = [];
+  await socket.until(frame => {
+    if (isMessage(frame)) {
+      seen.push(frame.message.text);
+    }
+    return frame.message?.text === 'wanted by peer';
+  });
+  assert.deepEqual(seen, ['wanted by type', 'wanted by peer']);
+});
+
+test('frames that are wrong are answered with what is wrong, and the socket lives on', async () => {
+  await using gateway = await openGateway();
+  const a = await gateway.client('a');
+  using socket = dial(gateway, bearer(a));
+  socket.say({ op: 'hello' });
+  await socket.until(isHello);
+  const wrong: [unknown, string][] = [
+    ['{', 'request/invalid'],
+    ['[]', 'request/invalid'],
+    ['{"op":"send","op":"seen"}', 'request/invalid'],
+    [{ op: 'dance' }, 'request/invalid'],
+    [{ op: 'hello' }, 'request/conflict'],
+    [{ op: 'seen', cursor: 'nonsense' }, 'request/invalid'],
+    [{ op: 'subscribe', id: 's', filter: { kinds: ['weather'] } }, 'request/invalid'],
+    [{ op: 'send', id: 'x', message: { to: 'app:nobody', text: 'x' } }, 'request/not-found'],
+  ];
+  for (const [frame, code] of wrong) {
+    socket.say(frame);
+    assert.equal((await socket.until(isError)).problem.code, code, JSON.stringify(frame));
+  }
+  socket.say({ op: 'send', id: 'x-1', message: { to: 'app:a', from: 'app:b', text: 7 } });
+  const refused = await socket.until(isError);
+  assert.equal(refused.id, 'x-1');
+  assert.deepEqual(refused.problem.errors.map(({ pointer }: { pointer: string }) => pointer).sort(), [
+    '/message/from',
+    '/message/text',
+  ]);
+  socket.ws.send(Buffer.from([1, 2, 3]), { binary: true });
+  assert.equal((await socket.until(isError)).problem.code, 'request/unsupported');
+  socket.say({ op: 'send', id: 'fine', message: { to: 'app:a', text: 'still here' } });
+  assert.equal((await socket.until(isAck)).id, 'fine');
+});
+
+test('a frame beyond the limit ends its socket and nothing else', async () => {
+  await using gateway = await openGateway({ ws: { frameBytes: 1000 } });
+  const a = await gateway.client('a');
+  using socket = dial(gateway, bearer(a));
+  using other = dial(gateway, bearer(a));
+  socket.say('x'.repeat(2000));
+  assert.equal(await socket.closed(), 1009);
+  other.say({ op: 'hello' });
+  await other.until(isHello);
+});
+
+test('a client that reads too slowly is closed with 4008 and can resume', async () => {
+  await using gateway = await openGateway({ ws: { slack: 1024, patience: 50 } });
+  const a = await gateway.client('a');
+  const b = await gateway.client('b');
+  using slow = dial(gateway, bearer(b));
+  slow.say({ op: 'hello' });
+  slow.say({ op: 'subscribe', id: 's', filter: { kinds: ['message.accepted'] } });
+  const { cursor } = await slow.until(isHello);
+  slow.ws.pause();
+  const text = 'x'.repeat(250_000);
+  const count = 64;
+  for (let i = 0; i < count; i++) {
+    const sent = await gateway.call(a, 'POST', '/v1/messages', { to: 'app:b', text: `${i} ${text}` });
+    assert.equal(sent.status, 201);
+  }
+  await systemClock.sleep(500);
+  slow.ws.resume();
+  assert.equal(await slow.closed(), 4008);
+  using quick = dial(gateway, bearer(b));
+  quick.say({ op: 'hello', after: cursor });
+  quick.say({ op: 'subscribe', id: 's', filter: { kinds: ['message.accepted'] } });
+  for (let i = 0; i < count; i++) {
+    assert.match((await quick.until(isMessage)).message.text, new RegExp(`^${i} `));
+  }
+});
+
+test('a cursor that is expired closes with 4009', async () => {
+  await using gateway = await openGateway();
+  const a = await gateway.client('a');
+  using socket = dial(gateway, bearer(a));
+  socket.say({ op: 'hello', after: foreign(gateway.desk.events.cursor) });
+  assert.equal((await socket.until(isError)).problem.code, 'request/cursor-expired');
+  assert.equal(await socket.closed(), 4009);
+});
+
+test('a revoked token closes its sockets, and a stopping gateway all', async () => {
+  await using gateway = await openGateway();
+  const a = await gateway.client('a');
+  const b = await gateway.client('b');
+  using revoked = dial(gateway, bearer(a));
+  using stopped = dial(gateway, bearer(b));
+  for (const socket of [revoked, stopped]) {
+    socket.say({ op: 'hello' });
+    await socket.until(isHello);
+  }
+  await gateway.desk.clients.revoke('a');
+  assert.equal(await revoked.closed(), 4001);
+  await gateway.listener.close();
+  assert.equal(await stopped.closed(), 1012);
+});
+
+test('a message from the mesh comes to the sockets of those it is for, and to no others', async () => {
+  const lxmf = memoryBridge();
+  await using gateway = await openGateway({ bridges: [lxmf] });
+  const member = await gateway.client('member');
+  const stranger = await gateway.client('stranger', { rooms: [] });
+  using inside = dial(gateway, bearer(member));
+  using outside = dial(gateway, bearer(stranger));
+  for (const socket of [inside, outside]) {
+    socket.say({ op: 'hello' });
+    socket.say({ op: 'subscribe', id: 's' });
+    await socket.until(isHello);
+  }
+  await lxmf.say({ remoteId: 'far-1', to: `lxmf:${gateway.desk.hub.lxmf}`, text: 'to whom it concerns' });
+  const heard = await inside.until(isMessage);
+  assert.equal(heard.message.text, 'to whom it concerns');
+  assert.equal(heard.message.to, 'room:hub');
+  const sent = await gateway.call(member, 'POST', '/v1/messages', { to: 'app:stranger', text: 'only this' });
+  assert.equal(sent.status, 201);
+  assert.equal((await outside.until(isMessage)).message.text, 'only this');
+});
+
+test('a delivery to the mesh is followed to its end', async () => {
+  const lxmf = memoryBridge();
+  await using gateway = await openGateway({ bridges: [lxmf] });
+  const a = await gateway.client('a');
+  using socket = dial(gateway, bearer(a));
+  socket.say({ op: 'hello' });
+  socket.say({ op: 'subscribe', id: 's', filter: { kinds: ['delivery.changed'] } });
+  await socket.until(isHello);
+  socket.say({
+    op: 'send',
+    id: '1',
+    message: { to: `lxmf:${'ab'.repeat(16)}`, text: 'hi', correlation: 'c-1' },
+  });
+  const end = await socket.until(frame => frame.delivery?.state === 'delivered');
+  assert.equal(end.delivery.correlation, 'c-1');
+  assert.equal(end.delivery.bridge, 'lxmf');
+});
+
+test('a socket whose other end does not answer pings is ended', async () => {
+  await using gateway = await openGateway({ ws: { ping: 50 } });
+  const a = await gateway.client('a');
+  using dead = dial(gateway, bearer(a), { autoPong: false });
+  assert.equal(await dead.closed(), 1006);
+});
