@@ -1,0 +1,297 @@
+import { readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { configJsonSchema, loadConfig } from '../config.ts';
+import { GatewayError } from '../lib/errors.ts';
+import { type Answer, call, readToken, type Target } from './connection.ts';
+import { drawPacket } from './decode.ts';
+
+/** What a command gets. */
+export interface Call {
+  readonly words: readonly string[];
+  readonly json: boolean;
+  readonly options: Readonly<Record<string, string | boolean | undefined>>;
+  readonly config: string | undefined;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly signal: AbortSignal;
+  readonly out: (text: string) => void;
+}
+
+export interface Command {
+  /** Its arguments, for the usage text. */
+  readonly words: string;
+  readonly does: string;
+  /** Resolves with the exit status. Throws `request/invalid` for wrong use. */
+  run(call: Call): Promise<number>;
+}
+
+interface Message {
+  readonly id: string;
+  readonly from: string;
+  readonly to: string;
+  readonly text: string;
+  readonly title?: string;
+  readonly type: string;
+  readonly acceptedAt: number;
+  readonly attachments: readonly { readonly name: string; readonly size: number }[];
+}
+
+/** Every command by its name. */
+export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
+  ['status', { words: '', does: 'how the gateway and its parts are', run: status }],
+  ['peers', { words: '', does: 'who was heard on the mesh', run: peers }],
+  ['send', { words: 'TO TEXT', does: 'send a message; prints its id once it is on disk', run: send }],
+  ['inbox', { words: '[--follow] [--after CURSOR]', does: "read the owner's inbox", run: inbox }],
+  ['announce', { words: '', does: "announce the hub's destinations now", run: announce }],
+  [
+    'token owner',
+    {
+      words: '',
+      does: 'print the owner token that was left in the data folder, and remove the file',
+      run: ownerToken,
+    },
+  ],
+  [
+    'token create',
+    {
+      words: 'NAME [--scopes a,b] [--rooms hub] [--expires ISO-DATE]',
+      does: 'mint a token; shown this once',
+      run: createToken,
+    },
+  ],
+  ['token list', { words: '', does: 'clients and their scopes', run: listTokens }],
+  ['token revoke', { words: 'NAME', does: 'end a token', run: revokeToken }],
+  ['config check', { words: '[FILE]', does: 'every mistake in the configuration', run: checkConfig }],
+  [
+    'config schema',
+    { words: '', does: 'JSON Schema of the configuration', run: async c => print(c, configJsonSchema()) },
+  ],
+  ['config show', { words: '', does: 'the configuration with its defaults', run: showConfig }],
+  ['decode', { words: 'HEX', does: 'draw a Reticulum packet field by field', run: decode }],
+]);
+
+function targetOf(c: Call): Target {
+  const url = c.options.url ?? c.environment.KOS_URL;
+  if (typeof url === 'string') {
+    const file = c.environment.KOS_TOKEN_FILE;
+    if (file === undefined) {
+      throw new GatewayError(
+        'config/invalid',
+        'KOS_TOKEN_FILE must name the file with the token for this URL',
+      );
+    }
+    if (!URL.canParse(url)) {
+      throw new GatewayError('request/invalid', `${url} is no URL`);
+    }
+    return { at: 'url', url: new URL(url), token: readToken(file) };
+  }
+  return { at: 'socket', path: join(dataOf(c), 'kosctl.sock') };
+}
+
+function dataOf(c: Call): string {
+  return configOf(c).hub.data;
+}
+
+function configOf(c: Call, file = c.config) {
+  const data = c.options.data;
+  return loadConfig({
+    file,
+    data: typeof data === 'string' ? data : undefined,
+    environment: c.environment,
+  });
+}
+
+async function ask(c: Call, method: string, path: string, body?: unknown): Promise<Answer> {
+  const answer = await call(targetOf(c), method, path, body, c.signal);
+  if (answer.status >= 400 && answer.status !== 503) {
+    const problem = answer.body as {
+      title?: string;
+      detail?: string;
+      errors?: { pointer: string; detail: string }[];
+    };
+    const lines = (problem.errors ?? []).map(error => `  ${error.pointer}: ${error.detail}`);
+    const first = problem.detail ?? problem.title ?? `status ${answer.status}`;
+    throw new GatewayError('bridge/rejected', [first, ...lines].join('\n'));
+  }
+  return answer;
+}
+
+function print(c: Call, value: unknown, text?: string): number {
+  c.out(c.json || text === undefined ? JSON.stringify(value, null, c.json ? undefined : 2) : text);
+  return 0;
+}
+
+function usage(text: string): never {
+  throw new GatewayError('request/invalid', `usage: kosctl ${text}`);
+}
+
+async function status(c: Call): Promise<number> {
+  const { body } = await ask(c, 'GET', '/v1/status');
+  const facts = body as {
+    hub: { id: string; name: string; lxmf: string; version: string; transport: string };
+    ready: boolean;
+    services: { name: string; state: string; reason?: string }[];
+    queued: number;
+    counters: Record<string, number>;
+  };
+  const lines = [
+    `${facts.hub.name}  ${facts.hub.id}  version ${facts.hub.version}  ${facts.ready ? 'ready' : 'not ready'}`,
+    `lxmf:${facts.hub.lxmf}`,
+    `transport: ${facts.hub.transport}`,
+    ...facts.services.map(
+      s => `  ${s.name.padEnd(24)} ${s.state}${s.reason === undefined ? '' : `: ${s.reason}`}`,
+    ),
+    `waiting deliveries: ${facts.queued}`,
+    ...Object.entries(facts.counters).map(([name, count]) => `  ${name.padEnd(32)} ${count}`),
+  ];
+  print(c, body, lines.join('\n'));
+  return facts.ready ? 0 : 1;
+}
+
+async function peers(c: Call): Promise<number> {
+  const items: { address: string; name?: string; lastSeen: number; hops?: number }[] = [];
+  let after = '';
+  for (;;) {
+    const { body } = await ask(
+      c,
+      'GET',
+      `/v1/peers?limit=200${after === '' ? '' : `&after=${encodeURIComponent(after)}`}`,
+    );
+    const page = body as { items: typeof items; cursor: string | null };
+    items.push(...page.items);
+    if (page.cursor === null) {
+      break;
+    }
+    after = page.cursor;
+  }
+  const lines = items.map(
+    peer =>
+      `${peer.address}  ${new Date(peer.lastSeen).toISOString()}  ${peer.hops ?? '?'} hop(s)  ${printable(peer.name ?? '')}`,
+  );
+  return print(c, items, lines.join('\n') || 'nobody yet');
+}
+
+async function send(c: Call): Promise<number> {
+  const [to, ...text] = c.words;
+  if (to === undefined || text.length === 0) {
+    usage('send TO TEXT');
+  }
+  const { body } = await ask(c, 'POST', '/v1/messages', { to, text: text.join(' ') });
+  return print(c, body, (body as Message).id);
+}
+
+async function inbox(c: Call): Promise<number> {
+  let after = typeof c.options.after === 'string' ? c.options.after : undefined;
+  for (;;) {
+    const wait = c.options.follow === true ? 30 : 0;
+    const query = new URLSearchParams({ wait: String(wait), ...(after === undefined ? {} : { after }) });
+    const { body } = await ask(c, 'GET', `/v1/inbox?${query}`);
+    const page = body as { items: { message: Message }[]; cursor: string };
+    for (const { message } of page.items) {
+      c.out(c.json ? JSON.stringify(message) : line(message));
+    }
+    after = page.cursor;
+    if (c.options.follow !== true && page.items.length === 0) {
+      return 0;
+    }
+  }
+}
+
+/** Text from the air may hold control characters that would move a terminal's cursor. */
+function printable(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
+  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, '\ufffd');
+}
+
+function line(message: Message): string {
+  const title = message.title === undefined || message.title === '' ? '' : `[${message.title}] `;
+  const files = message.attachments.map(file => ` (${file.name}, ${file.size} bytes)`).join('');
+  return printable(
+    `${new Date(message.acceptedAt).toISOString()}  ${message.from}  ${title}${message.text}${files}`,
+  );
+}
+
+async function announce(c: Call): Promise<number> {
+  const { body } = await ask(c, 'POST', '/v1/mesh/announce');
+  return print(c, body, 'announced');
+}
+
+async function ownerToken(c: Call): Promise<number> {
+  const file = join(dataOf(c), 'owner-token');
+  let token: string;
+  try {
+    token = readFileSync(file, 'utf8').trim();
+  } catch {
+    throw new GatewayError(
+      'request/not-found',
+      `${file} is not there: the owner token was shown at the first start or has been read already. Mint another with: kosctl token create NAME --scopes admin`,
+    );
+  }
+  print(c, { token }, token);
+  rmSync(file);
+  return 0;
+}
+
+async function createToken(c: Call): Promise<number> {
+  const [name] = c.words;
+  if (name === undefined) {
+    usage('token create NAME [--scopes messages:read,messages:send]');
+  }
+  const list = (value: string | boolean | undefined, fallback: string[]) =>
+    typeof value === 'string' ? value.split(',').filter(part => part !== '') : fallback;
+  const expires = c.options.expires;
+  if (typeof expires === 'string' && Number.isNaN(Date.parse(expires))) {
+    usage('token create NAME --expires 2027-01-31T00:00:00Z');
+  }
+  const { body } = await ask(c, 'POST', '/v1/tokens', {
+    name,
+    scopes: list(c.options.scopes, ['messages:read', 'messages:send', 'peers:read']),
+    ...(typeof c.options.rooms === 'string' ? { rooms: list(c.options.rooms, []) } : {}),
+    ...(typeof expires === 'string' ? { expiresAt: Date.parse(expires) } : {}),
+  });
+  return print(c, body, (body as { token: string }).token);
+}
+
+async function listTokens(c: Call): Promise<number> {
+  const { body } = await ask(c, 'GET', '/v1/tokens');
+  const { items } = body as {
+    items: { name: string; scopes: string[]; revokedAt?: number; expiresAt?: number }[];
+  };
+  const lines = items.map(
+    client =>
+      `${client.name.padEnd(32)}  ${client.scopes.join(',')}${client.revokedAt === undefined ? '' : '  revoked'}`,
+  );
+  return print(c, items, lines.join('\n'));
+}
+
+async function revokeToken(c: Call): Promise<number> {
+  const [name] = c.words;
+  if (name === undefined) {
+    usage('token revoke NAME');
+  }
+  await ask(c, 'DELETE', `/v1/tokens/${encodeURIComponent(name)}`);
+  return print(c, { revoked: name }, `revoked ${name}`);
+}
+
+async function checkConfig(c: Call): Promise<number> {
+  const file = c.words[0] ?? c.config;
+  configOf(c, file);
+  return print(
+    c,
+    { file: file ?? null, ok: true },
+    file === undefined ? 'no file: the defaults are good' : `${file}: good`,
+  );
+}
+
+async function showConfig(c: Call): Promise<number> {
+  const { given, ...config } = configOf(c);
+  return print(c, config);
+}
+
+async function decode(c: Call): Promise<number> {
+  const [hex] = c.words;
+  if (hex === undefined) {
+    usage('decode HEX');
+  }
+  const drawing = drawPacket(hex);
+  return print(c, drawing.fields, drawing.text);
+}

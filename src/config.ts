@@ -1,0 +1,301 @@
+import { readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { parseDocument } from 'yaml';
+import { z } from 'zod';
+import { httpConfigSchema } from './bridges/http/config.ts';
+import { lxmfConfig } from './bridges/lxmf/config.ts';
+import { mqttConfigSchema } from './bridges/mqtt/config.ts';
+import { type FieldError, GatewayError } from './lib/errors.ts';
+import { type InterfaceConfig, interfaceSchema } from './radio/config.ts';
+
+const missing = (what: string) => z.undefined({ error: `${what}: not available in this version` }).optional();
+
+const endpoint = z
+  .string()
+  .regex(
+    /^(?:\[[0-9a-f:]+\]|[^:\s[\]]+):\d{1,5}$/i,
+    'host:port, such as 127.0.0.1:8080; an IPv6 address in brackets',
+  )
+  .refine(
+    text => Number(text.slice(text.lastIndexOf(':') + 1)) <= 65_535,
+    'port from 0 to 65535; 0 picks a free one',
+  );
+
+const address = z
+  .string()
+  .regex(
+    /^(?:lxmf:[0-9a-f]{32}|mqtt:\S+|app:[a-z0-9-]{1,32})$/,
+    'lxmf:<32 hex digits>, mqtt:<topic> or app:<client name>',
+  );
+
+/** The whole config file. Every key has a default: no file at all is a good configuration. */
+export const configSchema = z.strictObject({
+  hub: z
+    .strictObject({
+      name: z
+        .string()
+        .trim()
+        .min(1)
+        .max(64)
+        .default('kOS hub')
+        .describe('shown in announces and in MQTT info'),
+      data: z.string().min(1).default('./data').describe('folder of everything the gateway keeps'),
+      transport: z.boolean().default(true).describe('forward for others; not built yet, and status says so'),
+    })
+    .prefault({}),
+  listen: z
+    .strictObject({
+      http: endpoint.default('127.0.0.1:8080').describe('REST, WebSocket and MQTT over WebSocket'),
+      mqtt: endpoint.default('127.0.0.1:1883').describe('MQTT broker'),
+      mqtts: missing('mqtts'),
+      replicas: missing('replicas'),
+    })
+    .prefault({}),
+  interfaces: z.array(interfaceSchema).max(64).default([]),
+  sharedInstance: missing('sharedInstance'),
+  mesh: missing('mesh'),
+  bridges: z
+    .strictObject({
+      lxmf: lxmfConfig.prefault({}),
+      http: httpConfigSchema.prefault({}),
+      mqtt: mqttConfigSchema.prefault({}),
+      matrix: missing('matrix'),
+    })
+    .prefault({}),
+  rooms: z
+    .record(
+      z.string(),
+      z.strictObject({
+        members: z.array(address).max(256).default([]).describe('who gets what is sent to the room'),
+      }),
+    )
+    .default({})
+    .describe('conversations with members on any bridge, by name'),
+  routes: z.array(z.never({ error: 'not available in this version' })).default([]),
+  replicas: missing('replicas'),
+  log: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info').describe('log level'),
+});
+
+type Parsed = z.infer<typeof configSchema>;
+
+/** The configuration with every default filled in; `hub.data` is absolute. */
+export type Config = Omit<Parsed, 'interfaces'> & {
+  readonly interfaces: readonly InterfaceConfig[];
+  /** Keys that were given and not left to their defaults, as dotted paths: a busy default port gives way, a given one does not. */
+  readonly given: ReadonlySet<string>;
+};
+
+export interface ConfigSource {
+  /** A YAML file, or none. */
+  readonly file?: string | undefined;
+  /** Overrides in `KOS_…` variables. */
+  readonly environment?: Readonly<Record<string, string | undefined>>;
+  /** Overrides `hub.data`. */
+  readonly data?: string | undefined;
+}
+
+/** Reads, overrides and checks. Throws `config/invalid` with every mistake at once in `errors`. */
+export function loadConfig(source: ConfigSource): Config {
+  const raw = source.file === undefined ? {} : readFile(source.file);
+  const mistakes = applyEnvironment(raw, source.environment ?? {});
+  if (source.data !== undefined) {
+    put(raw, ['hub', 'data'], resolve(source.data));
+  }
+  const result = configSchema.safeParse(raw, { reportInput: true });
+  if (!result.success) {
+    mistakes.push(...result.error.issues.flatMap(describeIssue));
+  }
+  mistakes.push(...crossChecks(raw));
+  if (mistakes.length > 0 || !result.success) {
+    throw new GatewayError(
+      'config/invalid',
+      `${mistakes.length} mistake(s) in ${source.file ?? 'the configuration'}`,
+      {
+        errors: mistakes,
+      },
+    );
+  }
+  const config = result.data as unknown as Omit<Config, 'given'>;
+  const base = source.file === undefined ? '.' : dirname(resolve(source.file));
+  return {
+    ...config,
+    hub: { ...config.hub, data: resolve(base, config.hub.data) },
+    given: new Set(leaves(raw)),
+  };
+}
+
+/** Every mistake on a line of its own: path, what is wrong. */
+export function formatMistakes(error: GatewayError): string {
+  return [error.message, ...error.errors.map(mistake => `  ${mistake.pointer}: ${mistake.detail}`)].join(
+    '\n',
+  );
+}
+
+type Tree = Record<string, unknown>;
+
+const roomName = /^[a-z0-9][a-z0-9-]{0,31}$/;
+/** Rooms that the hub keeps itself. */
+const ownRooms = new Set(['hub', 'sensors']);
+
+/**
+ * What no single value shows. Checked on the raw tree, because a schema's own refinements are passed over
+ * as soon as anything else is wrong, and every mistake is to be told at once.
+ */
+function crossChecks(raw: Tree): FieldError[] {
+  const mistakes: FieldError[] = [];
+  const names = new Set<unknown>();
+  const interfaces = Array.isArray(raw.interfaces) ? raw.interfaces : [];
+  interfaces.forEach((entry: { name?: unknown } | null, index) => {
+    const name = entry?.name;
+    if (name !== undefined && names.has(name)) {
+      mistakes.push({ pointer: `interfaces.${index}.name`, detail: `${show(name)} is wrong: used twice` });
+    }
+    names.add(name);
+  });
+  for (const name of Object.keys(raw.rooms ?? {})) {
+    if (ownRooms.has(name)) {
+      mistakes.push({ pointer: `rooms.${name}`, detail: 'the hub keeps this room itself' });
+    } else if (!roomName.test(name)) {
+      mistakes.push({
+        pointer: `rooms.${name}`,
+        detail: 'a room has a name of lower-case letters, digits and hyphens, at most 32',
+      });
+    }
+  }
+  return mistakes;
+}
+
+function readFile(file: string): Tree {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (cause) {
+    throw new GatewayError('config/invalid', `cannot read ${file}`, {
+      cause,
+      errors: [{ pointer: file, detail: (cause as NodeJS.ErrnoException).code ?? String(cause) }],
+    });
+  }
+  const document = parseDocument(text, { uniqueKeys: true, maxAliasCount: 0 } as Parameters<
+    typeof parseDocument
+  >[1]);
+  if (document.errors.length > 0) {
+    throw new GatewayError('config/invalid', `${file} is not YAML`, {
+      errors: document.errors.map(error => ({
+        pointer: `line ${error.linePos?.[0].line ?? 1}`,
+        detail: error.message.split('\n')[0] ?? error.message,
+      })),
+    });
+  }
+  const value: unknown = document.toJS({ maxAliasCount: 0 }) ?? {};
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new GatewayError('config/invalid', `${file} is no mapping of keys`, {
+      errors: [{ pointer: file, detail: 'expected keys such as "hub:" and "listen:"' }],
+    });
+  }
+  return value as Tree;
+}
+
+/** Names that are not keys of the file but mean something to the programs. */
+const otherVariables = new Set(['KOS_CONFIG', 'KOS_OWNER_TOKEN_FILE', 'KOS_URL', 'KOS_TOKEN_FILE']);
+
+function applyEnvironment(
+  raw: Tree,
+  environment: Readonly<Record<string, string | undefined>>,
+): FieldError[] {
+  const mistakes: FieldError[] = [];
+  const scalars = scalarPaths();
+  for (const [name, text] of Object.entries(environment)) {
+    if (!name.startsWith('KOS_') || text === undefined || otherVariables.has(name)) {
+      continue;
+    }
+    const path = scalars.get(name);
+    if (path === undefined) {
+      mistakes.push({ pointer: name, detail: 'no key of the configuration has this variable' });
+      continue;
+    }
+    const value =
+      text === 'true' ? true : text === 'false' ? false : /^-?\d+$/.test(text) ? Number(text) : text;
+    put(raw, path, value);
+  }
+  return mistakes;
+}
+
+interface JsonSchema {
+  readonly type?: string | readonly string[];
+  readonly properties?: Readonly<Record<string, JsonSchema>>;
+}
+
+/** `KOS_LISTEN_HTTP` → `['listen', 'http']`, for every scalar that is not inside a list. */
+function scalarPaths(): Map<string, readonly string[]> {
+  const paths = new Map<string, readonly string[]>();
+  const walk = (schema: JsonSchema, path: readonly string[]) => {
+    for (const [key, child] of Object.entries(schema.properties ?? {})) {
+      const here = [...path, key];
+      if (child.properties !== undefined) {
+        walk(child, here);
+      } else if (child.type !== 'array' && child.type !== 'object') {
+        const snake = here.map(part => part.replace(/[A-Z]/g, letter => `_${letter}`).toUpperCase());
+        paths.set(`KOS_${snake.join('_')}`, here);
+      }
+    }
+  };
+  walk(configJsonSchema() as JsonSchema, []);
+  return paths;
+}
+
+/** JSON Schema of the config file, for editors and for `kosctl config schema`. */
+export function configJsonSchema(): object {
+  return z.toJSONSchema(configSchema, { io: 'input', unrepresentable: 'any' });
+}
+
+function put(tree: Tree, path: readonly string[], value: unknown): void {
+  let at = tree;
+  for (const key of path.slice(0, -1)) {
+    const next = at[key];
+    if (typeof next === 'object' && next !== null) {
+      at = next as Tree;
+    } else {
+      const fresh: Tree = {};
+      at[key] = fresh;
+      at = fresh;
+    }
+  }
+  at[path.at(-1) ?? ''] = value;
+}
+
+function leaves(value: unknown, path = ''): string[] {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    return [path];
+  }
+  return Object.entries(value).flatMap(([key, child]) => leaves(child, path === '' ? key : `${path}.${key}`));
+}
+
+function describeIssue(issue: z.core.$ZodIssue): FieldError[] {
+  const path = issue.path.map(String).join('.');
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map(key => ({ pointer: path === '' ? key : `${path}.${key}`, detail: 'no such key' }));
+  }
+  const given = show(issue.input);
+  return [
+    {
+      pointer: path === '' ? '(file)' : path,
+      detail: `${given === undefined ? 'missing' : `${given} is wrong`}: ${issue.message}${range(issue)}`,
+    },
+  ];
+}
+
+function range(issue: z.core.$ZodIssue): string {
+  if (issue.code === 'invalid_value') {
+    return '';
+  }
+  if (issue.code === 'invalid_union' && 'discriminator' in issue) {
+    return `: one of tcp-client, tcp-server`;
+  }
+  return '';
+}
+
+/** A value as it may stand in an error: short, and never a secret, because secrets only come by file name. */
+function show(value: unknown): string | undefined {
+  const text = JSON.stringify(value);
+  return text !== undefined && text.length > 60 ? `${text.slice(0, 57)}…` : text;
+}

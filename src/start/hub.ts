@@ -1,0 +1,205 @@
+import { join } from 'node:path';
+import manifest from '../../package.json' with { type: 'json' };
+import { createAccess } from '../bridges/access.ts';
+import { addHttpWindow } from '../bridges/http/window.ts';
+import { createListener, type Listener } from '../bridges/listener.ts';
+import { LxmfBridge } from '../bridges/lxmf/bridge.ts';
+import { createMqttBridge, type MqttBridge } from '../bridges/mqtt/bridge.ts';
+import { createSessions } from '../bridges/sessions.ts';
+import { addWsWindow } from '../bridges/ws/window.ts';
+import type { Config } from '../config.ts';
+import type { Desk, HubFacts } from '../gateway/desk.ts';
+import { openStore } from '../gateway/store/store.ts';
+import { createSwitch, type Switch } from '../gateway/switch.ts';
+import { toHex } from '../lib/bytes.ts';
+import type { Clock } from '../lib/clock.ts';
+import { Counters } from '../lib/counters.ts';
+import type { Log } from '../lib/log.ts';
+import type { Random } from '../lib/random.ts';
+import { supervise } from '../lib/service.ts';
+import type { Interface } from '../mesh/interface.ts';
+import { openIdentity } from './identity.ts';
+import { addressOf, createInterface } from './interfaces.ts';
+import { endpointOf, listenOrMove } from './listening.ts';
+import { createMesh, type Mesh } from './mesh.ts';
+import { keepOwnerToken, readOwnerToken } from './owner-token.ts';
+
+export interface HubOptions {
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  /** A file with the owner token, instead of minting one. */
+  readonly ownerTokenFile?: string | undefined;
+}
+
+/** A running hub. */
+export interface Hub {
+  readonly facts: HubFacts;
+  readonly desk: Desk;
+  /** The owner token where it was minted just now; it lies in the data folder until it has been shown. */
+  readonly mintedOwnerToken: string | undefined;
+  readonly data: string;
+  readonly httpUrl: string;
+  readonly mqttUrl: string;
+  /** Listening interfaces by name, as `host:port`. */
+  interfaceAddresses(): Readonly<Record<string, string>>;
+  announce(): Promise<boolean>;
+  /** Stops accepting, drains, closes, in the reverse order of the start. */
+  close(): Promise<void>;
+}
+
+/**
+ * The composition root: opens everything in order on one stack, and closes it in reverse. Throws
+ * `store/unavailable` where the data folder is in use or unusable, `bridge/unavailable` where a chosen
+ * port is busy, `config/invalid` for an owner token that cannot be used.
+ */
+export async function startHub(options: HubOptions): Promise<Hub> {
+  const { config, clock, random, log } = options;
+  const { data } = config.hub;
+  const counters = new Counters();
+  const parts = { clock, random, log, counters };
+  const given = options.ownerTokenFile === undefined ? undefined : readOwnerToken(options.ownerTokenFile);
+  await using stack = new AsyncDisposableStack();
+
+  const store = stack.use(await openStore({ dir: data }));
+  const identity = openIdentity(data, random);
+  const mesh = stack.use(createMesh({ ...parts, storage: store.mesh, identity }));
+  const lxmf = new LxmfBridge({
+    ...parts,
+    transport: mesh.transport,
+    router: mesh.router,
+    identity,
+    displayName: config.bridges.lxmf.displayName ?? config.hub.name,
+  });
+
+  const http = endpointOf(config.listen.http);
+  const mqttAt = endpointOf(config.listen.mqtt);
+  const listener = await createListener({ ...parts, ...http });
+  stack.defer(() => listener.close());
+  // The broker is a bridge of the switch and a window on it: each needs the other, so one is named before it is made.
+  const mqtt = createMqttBridge({
+    ...parts,
+    get desk() {
+      return gateway.desk;
+    },
+    get access() {
+      return access;
+    },
+    config: config.bridges.mqtt,
+    ...mqttAt,
+    file: join(data, 'mqtt.db'),
+  });
+  const gateway: Switch = createSwitch({
+    ...parts,
+    store,
+    hub: { id: toHex(identity.hash), name: config.hub.name, lxmf: lxmf.address, version: manifest.version },
+    rooms: config.rooms,
+    bridges: [lxmf, mqtt],
+  });
+  stack.defer(() => gateway.close());
+  const { desk } = gateway;
+  const access = createAccess({ clients: desk.clients, clock });
+  const sessions = createSessions({ clients: desk.clients, clock });
+  const mintedOwnerToken = await desk.clients.ensureOwner({
+    given,
+    keep: token => keepOwnerToken(data, token),
+  });
+
+  addHttpWindow(listener, {
+    ...parts,
+    desk,
+    access,
+    sessions,
+    counters: () => counters.snapshot(),
+    transport: config.hub.transport ? 'not yet' : 'off',
+    announce: () => lxmf.announceNow(),
+  });
+  addWsWindow(listener, { ...parts, desk, access, sessions });
+  listener.onUpgrade('/mqtt', mqtt.handleUpgrade);
+
+  // Before the bridge runs, which would open the port itself and knows nothing of moving on.
+  await listenOrMove(port => mqtt.listen(port), mqttAt.port, config.given.has('listen.mqtt'));
+  const stop = new AbortController();
+  const interfaces = config.interfaces.map(entry => createInterface(entry, parts));
+  const running = Promise.all([
+    gateway.run(stop.signal),
+    ...interfaces.map(iface => runInterface(iface, mesh, gateway, options, stop.signal)),
+  ]);
+  stack.defer(async () => {
+    stop.abort();
+    await running;
+  });
+
+  await listenOrMove(port => listener.listen(port), http.port, config.given.has('listen.http'));
+  await listener.control(join(data, 'kosctl.sock'));
+  await settled(gateway, interfaces);
+
+  const opened = stack.move();
+  return {
+    facts: desk.hub,
+    desk,
+    mintedOwnerToken,
+    data,
+    httpUrl: listener.address().url,
+    mqttUrl: mqttUrlOf(mqtt, mqttAt.host),
+    interfaceAddresses: () =>
+      Object.fromEntries(
+        interfaces.flatMap(iface => {
+          const address = addressOf(iface);
+          return address === undefined ? [] : [[iface.name, address]];
+        }),
+      ),
+    announce: () => lxmf.announceNow(),
+    close: () => close(opened, listener),
+  };
+}
+
+/** ms that the first start of bridges and interfaces is waited for before the hub says it is ready. */
+const settleTime = 1000;
+
+async function runInterface(
+  iface: Interface,
+  mesh: Mesh,
+  gateway: Switch,
+  options: HubOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const { clock, random, log } = options;
+  const attachment = mesh.transport.attach(iface);
+  await supervise(attachment.service, {
+    clock,
+    random,
+    log,
+    signal,
+    onChange: health => gateway.report(health, 'interface.changed'),
+  });
+}
+
+/** Resolves when no part is starting for the first time any more, or after a second: a dead uplink holds nothing up. */
+async function settled(gateway: Switch, interfaces: readonly Interface[]): Promise<void> {
+  const names = new Set([...interfaces.map(iface => iface.name), 'lxmf', 'mqtt']);
+  const isSettled = () =>
+    gateway.desk.health().services.filter(service => names.has(service.name) && service.state !== 'starting')
+      .length >= names.size;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const stop = gateway.onHealth(() => isSettled() && resolve());
+  const timer = setTimeout(resolve, settleTime);
+  if (isSettled()) {
+    resolve();
+  }
+  await promise;
+  clearTimeout(timer);
+  stop();
+}
+
+function mqttUrlOf(mqtt: MqttBridge, host: string): string {
+  const port = mqtt.address()?.port ?? 0;
+  return `mqtt://${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
+/** The listener first: nothing is accepted any more, and what is under way ends while everything still works. */
+async function close(opened: AsyncDisposableStack, listener: Listener): Promise<void> {
+  await listener.close();
+  await opened.disposeAsync();
+}

@@ -1,0 +1,28 @@
+import type { Clock } from '../lib/clock.ts';
+import type { Counters } from '../lib/counters.ts';
+import type { Interface } from '../mesh/interface.ts';
+import type { InterfaceConfig } from '../radio/config.ts';
+import { TcpClient } from '../radio/tcp-client.ts';
+import { TcpServer } from '../radio/tcp-server.ts';
+
+/** The medium a config entry names. */
+export function createInterface(
+  config: InterfaceConfig,
+  parts: { readonly clock: Clock; readonly counters: Counters },
+): Interface {
+  switch (config.kind) {
+    case 'tcp-client':
+      return new TcpClient(config, parts);
+    case 'tcp-server':
+      return new TcpServer(config, parts);
+  }
+}
+
+/** Where an interface listens, as `host:port`; undefined where it does not, or not now. */
+export function addressOf(iface: Interface): string | undefined {
+  if (!(iface instanceof TcpServer) || iface.address === undefined) {
+    return undefined;
+  }
+  const { host, port } = iface.address;
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
+}

@@ -1,0 +1,48 @@
+import { createCompressor } from '../lib/bzip2/pool.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { Counters } from '../lib/counters.ts';
+import type { Log } from '../lib/log.ts';
+import type { Random } from '../lib/random.ts';
+import { LxmfRouter } from '../mesh/lxmf/router.ts';
+import type { Identity } from '../mesh/reticulum/identity.ts';
+import { Links } from '../mesh/reticulum/links.ts';
+import { IncomingBudget } from '../mesh/reticulum/resource-incoming.ts';
+import { Transport } from '../mesh/reticulum/transport.ts';
+import type { MeshStorage } from '../mesh/storage.ts';
+
+export interface MeshParts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly counters: Counters;
+  readonly storage: MeshStorage;
+  readonly identity: Identity;
+}
+
+/** A Reticulum node with LXMF on top; interfaces are attached to `transport`. */
+export interface Mesh extends AsyncDisposable {
+  readonly transport: Transport;
+  readonly links: Links;
+  readonly router: LxmfRouter;
+}
+
+/** Puts the stack together, from the bottom up. */
+export function createMesh(parts: MeshParts): Mesh {
+  const { clock, log, counters } = parts;
+  const transport = new Transport(parts);
+  const compressor = createCompressor({ clock });
+  const links = new Links({ ...parts, transport, budget: new IncomingBudget(), compressor });
+  transport.useLinks(links);
+  const router = new LxmfRouter({ clock, log, counters, transport, links });
+  return {
+    transport,
+    links,
+    router,
+    async [Symbol.asyncDispose]() {
+      router.close();
+      links.close();
+      await transport.close();
+      await compressor.close();
+    },
+  };
+}

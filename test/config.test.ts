@@ -1,0 +1,115 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { after, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { configJsonSchema, formatMistakes, loadConfig } from '../src/config.ts';
+import { isGatewayError } from '../src/lib/errors.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'kos-config-'));
+after(() => rmSync(folder, { recursive: true }));
+let count = 0;
+
+function file(text: string): string {
+  count += 1;
+  const path = join(folder, `${count}.yaml`);
+  writeFileSync(path, text);
+  return path;
+}
+
+/** The mistakes by path. */
+function mistakes(text: string, environment: Record<string, string> = {}): Record<string, string> {
+  try {
+    loadConfig({ file: file(text), environment });
+  } catch (error) {
+    assert.ok(isGatewayError(error, 'config/invalid'));
+    return Object.fromEntries(error.errors.map(mistake => [mistake.pointer, mistake.detail]));
+  }
+  return {};
+}
+
+test('the example is a good configuration', () => {
+  const example = fileURLToPath(new URL('../config.example.yaml', import.meta.url));
+  const config = loadConfig({ file: example });
+  assert.equal(config.hub.name, 'Elm Street');
+  assert.equal(config.interfaces.length, 2);
+  assert.equal(config.hub.data, resolve(example, '..', 'data'));
+});
+
+test('no file at all is a good configuration', () => {
+  const config = loadConfig({});
+  assert.equal(config.listen.http, '127.0.0.1:8080');
+  assert.deepEqual(config.interfaces, []);
+  assert.equal(config.given.size, 0);
+});
+
+test('every mistake is reported at once, with its path, its value and what is accepted', () => {
+  const all = mistakes(`
+hub: { name: "", colour: red }
+listen: { http: 127.0.0.1:70000, mqtt: nowhere }
+interfaces:
+  - { name: a, kind: tcp-client, host: x, port: 0 }
+  - { name: b, kind: carrier-pigeon }
+  - { name: c, kind: rnode, port: auto }
+bridges: { lxmf: { stampCost: 8 }, matrix: {} }
+sharedInstance: { name: default }
+rooms: { Plaza: { members: [nobody] } }
+`);
+  assert.deepEqual(Object.keys(all).sort(), [
+    'bridges.lxmf.stampCost',
+    'bridges.matrix',
+    'hub.colour',
+    'hub.name',
+    'interfaces.0.port',
+    'interfaces.1.kind',
+    'interfaces.2.kind',
+    'listen.http',
+    'listen.mqtt',
+    'rooms.Plaza',
+    'rooms.Plaza.members.0',
+    'sharedInstance',
+  ]);
+  assert.match(all['interfaces.0.port'] ?? '', /^0 is wrong: .*>=1/);
+  assert.match(all['listen.http'] ?? '', /^"127.0.0.1:70000" is wrong: port from 0 to 65535/);
+  assert.match(all['interfaces.1.kind'] ?? '', /tcp-client/);
+  assert.match(all['bridges.matrix'] ?? '', /not available in this version/);
+  assert.match(all['interfaces.2.kind'] ?? '', /rnode: not available in this version/);
+});
+
+test('two interfaces of one name, and a room the hub keeps itself, are mistakes', () => {
+  const all = mistakes(`
+interfaces:
+  - { name: a, kind: tcp-server, port: 0 }
+  - { name: a, kind: tcp-server, port: 0 }
+rooms: { hub: {} }
+`);
+  assert.deepEqual(Object.keys(all).sort(), ['interfaces.1.name', 'rooms.hub']);
+});
+
+test('a variable overrides a scalar, and a variable that means nothing is a mistake', () => {
+  const config = loadConfig({
+    file: file('{}'),
+    environment: { KOS_LISTEN_HTTP: '127.0.0.1:9', KOS_HUB_NAME: 'x' },
+  });
+  assert.equal(config.listen.http, '127.0.0.1:9');
+  assert.equal(config.hub.name, 'x');
+  assert.ok(config.given.has('listen.http'));
+  assert.deepEqual(Object.keys(mistakes('{}', { KOS_LISTEN_HTPP: 'x' })), ['KOS_LISTEN_HTPP']);
+});
+
+test('what is no YAML is told with its line, and a file that is not there by its name', () => {
+  assert.deepEqual(Object.keys(mistakes('hub:\n  name: [')), ['line 2']);
+  assert.deepEqual(Object.keys(mistakes('- a')).length, 1);
+  assert.throws(
+    () => loadConfig({ file: join(folder, 'none.yaml') }),
+    error => isGatewayError(error, 'config/invalid') && /none\.yaml/.test(formatMistakes(error)),
+  );
+});
+
+test('the schema is JSON Schema with every section', () => {
+  const schema = configJsonSchema() as { properties: Record<string, unknown> };
+  for (const section of ['hub', 'listen', 'interfaces', 'bridges', 'rooms']) {
+    assert.ok(section in schema.properties, section);
+  }
+});
