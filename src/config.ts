@@ -88,6 +88,8 @@ export type Config = Omit<Parsed, 'interfaces'> & {
 export interface ConfigSource {
   /** A YAML file, or none. */
   readonly file?: string | undefined;
+  /** The tree of keys itself, where there is no file. */
+  readonly keys?: Readonly<Record<string, unknown>>;
   /** Overrides in `KOS_…` variables. */
   readonly environment?: Readonly<Record<string, string | undefined>>;
   /** Overrides `hub.data`. */
@@ -96,7 +98,7 @@ export interface ConfigSource {
 
 /** Reads, overrides and checks. Throws `config/invalid` with every mistake at once in `errors`. */
 export function loadConfig(source: ConfigSource): Config {
-  const raw = source.file === undefined ? {} : readFile(source.file);
+  const raw = source.file === undefined ? structuredClone(source.keys ?? {}) : readFile(source.file);
   const mistakes = applyEnvironment(raw, source.environment ?? {});
   if (source.data !== undefined) {
     put(raw, ['hub', 'data'], resolve(source.data));

@@ -1,0 +1,77 @@
+import { fromUtf8, utf8 } from '../lib/bytes.ts';
+import { systemClock } from '../lib/clock.ts';
+import { Counters } from '../lib/counters.ts';
+import { silentLog } from '../lib/log.ts';
+import { systemRandom } from '../lib/random.ts';
+import { supervise } from '../lib/service.ts';
+import { encodeDeliveryAnnounce } from '../mesh/lxmf/announce.ts';
+import { encodeMessage } from '../mesh/lxmf/message.ts';
+import type { LocalDestination } from '../mesh/reticulum/destination.ts';
+import { generateIdentity } from '../mesh/reticulum/identity.ts';
+import type { MeshStorage } from '../mesh/storage.ts';
+import { TcpClient } from '../radio/tcp-client.ts';
+import { createMesh } from '../start/mesh.ts';
+
+/** A person's LXMF device, simulated: it says what it hears and answers it. */
+export interface Handheld extends AsyncDisposable {
+  /** 32 hex. */
+  readonly address: string;
+  announce(): Promise<boolean>;
+  /** Resolves when the other side has proven it. */
+  send(to: Uint8Array, text: string): Promise<void>;
+}
+
+/** Remembers nothing: a demonstration starts anew each time. */
+const forgetful: MeshStorage = {
+  load: () => [],
+  save: async () => {},
+  remove: async () => {},
+};
+
+/** A node of its own, connected to hubs by TCP at these ports of loopback. */
+export async function startHandheld(
+  name: string,
+  ports: readonly number[],
+  onText: (text: string, from: Uint8Array) => void,
+): Promise<Handheld> {
+  const parts = { clock: systemClock, random: systemRandom, log: silentLog, counters: new Counters() };
+  const identity = generateIdentity(systemRandom);
+  const mesh = createMesh({ ...parts, storage: forgetful, identity });
+  const destination: LocalDestination = mesh.router.destination({
+    identity,
+    appData: () => encodeDeliveryAnnounce(name),
+    async onMessage({ message }) {
+      onText(fromUtf8(message.content, 'content'), message.source);
+    },
+  });
+  mesh.router.serve(destination);
+  const stop = new AbortController();
+  const running = ports.map(port => {
+    const iface = new TcpClient({ name: `hub-${port}`, host: '127.0.0.1', port }, parts);
+    return supervise(mesh.transport.attach(iface).service, { ...parts, signal: stop.signal });
+  });
+  return {
+    address: destination.key,
+    announce: () => mesh.transport.announce(destination),
+    async send(to, text) {
+      await mesh.transport.requestPath(to);
+      const { packed } = encodeMessage(
+        {
+          destination: to,
+          source: destination.hash,
+          timestamp: systemClock.now() / 1000,
+          title: new Uint8Array(),
+          content: utf8(text),
+          fields: new Map(),
+        },
+        identity,
+      );
+      await mesh.router.send(packed, { signal: stop.signal });
+    },
+    async [Symbol.asyncDispose]() {
+      stop.abort();
+      await Promise.all(running);
+      await mesh[Symbol.asyncDispose]();
+    },
+  };
+}
