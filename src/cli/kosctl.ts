@@ -1,7 +1,6 @@
 import { parseArgs } from 'node:util';
 import { formatMistakes } from '../config.ts';
 import { isGatewayError } from '../lib/errors.ts';
-import { environmentFile } from '../start/data-folder.ts';
 import { type Command, commands } from './commands.ts';
 
 const options = {
@@ -18,7 +17,7 @@ const options = {
 } as const;
 
 /** The control program: exit 0 good, 1 failed, 2 wrong use. */
-export async function main(): Promise<void> {
+export async function main({ configFile }: { readonly configFile: string | undefined }): Promise<void> {
   let parsed: ReturnType<typeof parse>;
   try {
     parsed = parse();
@@ -47,7 +46,7 @@ export async function main(): Promise<void> {
       words: positionals.slice(commands.has(`${name} ${second}`) ? 2 : 1),
       json: values.json === true,
       options: values,
-      config: environmentFile(values.config, process.env),
+      config: configFile,
       environment: process.env,
       signal: stop.signal,
       out: text => process.stdout.write(`${text}\n`),

@@ -109,7 +109,7 @@ export class TcpServer implements Interface {
     socket.once('close', () => this.#sockets.delete(socket));
     const address = remoteAddress.replace(/^::ffff:/, '');
     const name = `${this.name}/${address.includes(':') ? `[${address}]` : address}:${remotePort}`;
-    port.attach(tcpPeer(name, this.bitrate, new HdlcSocket(socket, this.#parts)));
+    port.attach(tcpPeer(name, this.bitrate, new HdlcSocket(socket, this.#parts), this.#parts.clock));
   }
 
   async #close(server: Server): Promise<void> {
@@ -122,13 +122,45 @@ export class TcpServer implements Interface {
   }
 }
 
-function tcpPeer(name: string, bitrate: number, connection: HdlcSocket): Interface {
+/**
+ * ms that a new connection is listened to before anything is said over it, unless it speaks first. A reference
+ * node connects before its interface is complete, and loses for good the one on which a packet comes that
+ * early. Source: RNS 1.5.7, observed.
+ */
+const politeness = 1000;
+
+function tcpPeer(name: string, bitrate: number, connection: HdlcSocket, clock: Clock): Interface {
+  const { promise: mayTalk, resolve: talk } = Promise.withResolvers<void>();
+  let listening = true;
   return {
     name,
     mtu: tcpMtu,
     bitrate,
-    run: (port, signal) => connection.run(port, signal),
-    send: packet => connection.send(packet),
+    async run(port, signal) {
+      const heard = () => {
+        listening = false;
+        talk();
+      };
+      const cancel = clock.after(politeness, heard);
+      try {
+        await connection.run(
+          {
+            ...port,
+            receive(packet, quality) {
+              if (listening) {
+                heard();
+              }
+              return port.receive(packet, quality);
+            },
+          },
+          signal,
+        );
+      } finally {
+        cancel();
+        heard();
+      }
+    },
+    send: packet => (listening ? mayTalk.then(() => connection.send(packet)) : connection.send(packet)),
   };
 }
 

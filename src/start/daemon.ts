@@ -13,6 +13,8 @@ export interface DaemonOptions {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** ms epoch when the process was started. */
   readonly startedAt: number;
+  /** Called once it serves. */
+  readonly onReady: () => void;
 }
 
 /** Longest time between the first signal and the end, ms: past it the process ends as it is, which loses nothing accepted. */
@@ -55,6 +57,7 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
     process.exitCode = 1;
     return;
   }
+  options.onReady();
   const ms = Math.round(Date.now() - options.startedAt);
   log.info({ hub: hub.facts.id.slice(0, 8), http: hub.httpUrl, mqtt: hub.mqttUrl, ms }, 'ready');
   tell(hub, options);
@@ -109,7 +112,7 @@ function tell(hub: Hub, options: DaemonOptions): void {
       ? [`  owner token    ${mintedOwnerToken}   (shown this once)`]
       : mintedOwnerToken === undefined
         ? []
-        : ['  owner token    npx kosctl token owner   (prints it once)']),
+        : [`  owner token    npx kosctl${dataOption(options)} token owner   (prints it once)`]),
     '',
     'Send a first message, and read it:',
     '',

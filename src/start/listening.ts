@@ -1,4 +1,4 @@
-import { isGatewayError } from '../lib/errors.ts';
+import { GatewayError, isGatewayError } from '../lib/errors.ts';
 
 /** How many ports after the default one are tried. */
 const tries = 20;
@@ -11,7 +11,7 @@ export function endpointOf(text: string): { readonly host: string; readonly port
 
 /**
  * Opens a port. One that the user chose must be free; a default one gives way to the next. Throws what
- * `listen` threw last.
+ * `listen` threw last, and says so where the port was busy.
  */
 export async function listenOrMove(
   listen: (port: number) => Promise<void>,
@@ -24,8 +24,15 @@ export async function listenOrMove(
       return;
     } catch (error) {
       const busy = isGatewayError(error) && error.detail.errno === 'EADDRINUSE';
-      if (chosen || !busy || offset >= tries) {
+      if (!busy) {
         throw error;
+      }
+      if (chosen || offset >= tries) {
+        const { code, message, detail } = error;
+        throw new GatewayError(code, `${message}: the port is in use by another program`, {
+          cause: error,
+          detail,
+        });
       }
     }
   }

@@ -193,9 +193,11 @@ export function packetOf(length: number): Uint8Array {
   return Uint8Array.from({ length }, (_, at) => (at * 7 + length) & 0xff);
 }
 
-/** Waits for something that other tasks of this process bring about. */
+/** Waits for something that other tasks of this process bring about; what never comes is a failure, not a hang. */
 export async function until(reached: () => boolean): Promise<void> {
+  const end = performance.now() + 30_000;
   while (!reached()) {
+    assert.ok(performance.now() < end, `did not come about within 30 s: ${reached}`);
     await turn();
   }
 }

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { test } from 'node:test';
-import { dataFolderOf, environmentFile } from '../../src/start/data-folder.ts';
+import { configFileOf, dataFolderOf } from '../../bin/data-folder.js';
 
 const cases: [string, string, string][] = [
   ['a block mapping', 'hub:\n  name: x\n  data: ./state # here\n', 'state'],
@@ -18,14 +18,21 @@ for (const [name, text, folder] of cases) {
     try {
       const file = join(dir, 'kos.yaml');
       await writeFile(file, text);
-      assert.equal(dataFolderOf(file), join(dir, folder));
+      assert.equal(dataFolderOf(['--config', file], {}), join(dir, folder));
+      assert.equal(dataFolderOf([], { KOS_CONFIG: file }), join(dir, folder));
     } finally {
       await rm(dir, { recursive: true });
     }
   });
 }
 
+test('a data folder that is given wins', () => {
+  assert.equal(dataFolderOf(['--json', '--data=/a'], { KOS_HUB_DATA: '/b' }), '/a');
+  assert.equal(dataFolderOf(['--json'], { KOS_HUB_DATA: '/b' }), '/b');
+  assert.equal(dataFolderOf(['--data'], {}), resolve('data'));
+});
+
 test('the file given wins over the environment', () => {
-  assert.equal(environmentFile('a.yaml', { KOS_CONFIG: 'b.yaml' }), 'a.yaml');
-  assert.equal(environmentFile(undefined, { KOS_CONFIG: 'b.yaml' }), 'b.yaml');
+  assert.equal(configFileOf(['--config', 'a.yaml'], { KOS_CONFIG: 'b.yaml' }), 'a.yaml');
+  assert.equal(configFileOf([], { KOS_CONFIG: 'b.yaml' }), 'b.yaml');
 });

@@ -59,7 +59,8 @@ export function createMqttBridge(parts: MqttParts): MqttBridge {
     handleProtocols: offered => subprotocols.find(name => offered.has(name)) ?? false,
   });
 
-  const listen = async (port = parts.port): Promise<void> => {
+  let port = parts.port;
+  const listen = async (wanted = port): Promise<void> => {
     const opening = createServer(socket => {
       socket.setNoDelay(true);
       // A client with keep alive 0 may be gone without a word.
@@ -69,17 +70,19 @@ export function createMqttBridge(parts: MqttParts): MqttBridge {
     await new Promise<void>((resolve, reject) => {
       opening.once('error', (cause: NodeJS.ErrnoException) => {
         reject(
-          new GatewayError('bridge/unavailable', `cannot listen on ${parts.host}:${port}: ${cause.code}`, {
+          new GatewayError('bridge/unavailable', `cannot listen on ${parts.host}:${wanted}: ${cause.code}`, {
             retryable: true,
             detail: { errno: cause.code },
             cause,
           }),
         );
       });
-      opening.listen({ host: parts.host, port }, resolve);
+      opening.listen({ host: parts.host, port: wanted }, resolve);
     });
     opening.on('error', error => log.warn({ error }, 'MQTT listener'));
     server = opening;
+    // A broker that is started again comes back where clients know it to be.
+    port = (opening.address() as AddressInfo).port;
   };
 
   const admit = (stream: Duplex, remote: string | undefined, foreign: boolean) => {
@@ -116,15 +119,15 @@ export function createMqttBridge(parts: MqttParts): MqttBridge {
         admit(createWebSocketStream(socketOpened), request.socket.remoteAddress, isForeign(request));
       });
     },
-    async run(port, signal) {
+    async run(bridgePort, signal) {
       using journal = openJournal(parts.file, clock.now());
-      const opened = await openBroker(parts, port, journal);
+      const opened = await openBroker(parts, bridgePort, journal);
       broker = opened;
       try {
         if (server === undefined) {
           await listen();
         }
-        port.ready();
+        bridgePort.ready();
         await aborted(signal);
       } finally {
         const closing = server;
