@@ -188,7 +188,15 @@ function readFile(file: string): Tree {
       })),
     });
   }
-  const value: unknown = document.toJS({ maxAliasCount: 0 }) ?? {};
+  let value: unknown;
+  try {
+    value = document.toJS({ maxAliasCount: 0 }) ?? {};
+  } catch (cause) {
+    throw new GatewayError('config/invalid', `${file} cannot be read`, {
+      cause,
+      errors: [{ pointer: file, detail: 'aliases such as *name are not taken: write the value out' }],
+    });
+  }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new GatewayError('config/invalid', `${file} is no mapping of keys`, {
       errors: [{ pointer: file, detail: 'expected keys such as "hub:" and "listen:"' }],

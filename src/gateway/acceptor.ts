@@ -4,11 +4,13 @@ import { GatewayError } from '../lib/errors.ts';
 import type { Random } from '../lib/random.ts';
 import type { Accepted, Bridge, Incoming } from './bridge.ts';
 import { newDelivery } from './delivery.ts';
-import type { HubFacts } from './desk.ts';
+import type { DeliveryView, HubFacts } from './desk.ts';
+import { orderedId } from './ids.ts';
 import type { Limits } from './limits.ts';
 import { defaultLifetime, type Message, messageId, priorities, schemeOf } from './message.ts';
 import type { Outbox } from './outbox.ts';
 import { type Recipient, type RoutingFacts, route, sensorRoom } from './router.ts';
+import { viewOf } from './store/delivery-table.ts';
 import type { AcceptArgs, NewDeliveryRow } from './store/message-table.ts';
 import type { Store } from './store/store.ts';
 
@@ -33,7 +35,12 @@ export interface Acceptor {
    * first id. Throws `request/invalid`, `request/not-found`, `request/too-large`, `store/full`,
    * `store/unavailable`, and `request/idempotency-mismatch` where the fingerprint is another than the first.
    */
-  accept(scheme: string, incoming: Incoming, fingerprint?: Uint8Array): Promise<Accepted>;
+  accept(scheme: string, incoming: Incoming, fingerprint?: Uint8Array): Promise<AcceptedMessage>;
+}
+
+/** What was accepted, and, where it is new, as it is shown: nobody has to read it back. */
+export interface AcceptedMessage extends Accepted {
+  readonly fresh?: { readonly message: Message; readonly deliveries: readonly DeliveryView[] };
 }
 
 /** Schemes whose ids mean something on this hub only. */
@@ -54,7 +61,7 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
       tooLarge === undefined ? undefined : { code: 'mesh/too-large', reason: tooLarge.reason },
     );
     return {
-      id: random.bytes(16).toHex(),
+      id: orderedId(clock, random),
       message: message.id,
       bridge: recipient.bridge,
       recipient: recipient.address,
@@ -72,8 +79,9 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
 
   return {
     async accept(scheme, incoming, fingerprint) {
-      const known = store.read.knownAs(scheme, incoming.remoteId);
-      if (known !== undefined && fingerprint === undefined) {
+      // Who gives a fingerprint has looked already.
+      const known = fingerprint === undefined ? store.read.knownAs(scheme, incoming.remoteId) : undefined;
+      if (known !== undefined) {
         counters.add('accept/repeated');
         return { id: known.message, repeated: true };
       }
@@ -119,7 +127,7 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
         if (apps.length > 0) {
           options.onInbox(apps);
         }
-        return { id: result.id, repeated: false };
+        return { id: result.id, repeated: false, fresh: { message, deliveries: rows.map(viewOf) } };
       } finally {
         release();
       }

@@ -45,6 +45,13 @@ export interface Capabilities {
   readonly deduplicates: boolean;
   /** Deliveries to different destinations at the same time. */
   readonly concurrency: number;
+  /**
+   * Deliveries to one destination under way at the same time, default 1: the next one begins once the one before
+   * asks to be remembered or is reported `sent`, as long as the far side answers promptly. For a bridge that sends as
+   * soon as `remember` resolves, and a far side that takes them in the order they left; where one is lost, those
+   * that had left behind it overtake it.
+   */
+  readonly window?: number;
 }
 
 export interface Delivery {

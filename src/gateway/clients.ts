@@ -41,11 +41,15 @@ export function createClients(options: {
   const byHash = new Map<string, Entry>();
   const byId = new Map<string, Entry>();
   const listeners = new Set<(client: Client) => void>();
+  /** Every message asks who can be written to; it is found out again after a change or an end. */
+  let active: readonly Client[] = [];
+  let activeUntil = Number.NEGATIVE_INFINITY;
   for (const row of store.read.clients()) {
     put(entryOf(row));
   }
 
   function put(entry: Entry): void {
+    activeUntil = Number.NEGATIVE_INFINITY;
     const before = byId.get(entry.client.id);
     if (before !== undefined) {
       byHash.delete(hex(before.hash));
@@ -143,10 +147,15 @@ export function createClients(options: {
       }
       return undefined;
     },
-    active: () =>
-      [...byId.values()]
-        .filter(entry => entry.revokedAt === undefined && !isExpired(entry.client))
-        .map(entry => entry.client),
+    active() {
+      if (clock.now() >= activeUntil) {
+        active = [...byId.values()]
+          .filter(entry => entry.revokedAt === undefined && !isExpired(entry.client))
+          .map(entry => entry.client);
+        activeUntil = Math.min(...active.map(client => client.expiresAt ?? Number.POSITIVE_INFINITY));
+      }
+      return active;
+    },
   };
 }
 

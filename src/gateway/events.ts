@@ -32,11 +32,7 @@ export function createEvents(options: { readonly store: Store; readonly cursors:
       return { ...event, ...members };
     }
     if (members.delivery !== undefined) {
-      const correlation = store.read.correlationOf(row.message);
-      return {
-        ...event,
-        delivery: { ...members.delivery, ...(correlation === undefined ? {} : { correlation }) },
-      };
+      return { ...event, ...members };
     }
     const message = store.read.message(row.message);
     return message === undefined ? undefined : { ...event, ...members, message };
@@ -48,13 +44,20 @@ export function createEvents(options: { readonly store: Store; readonly cursors:
     },
     read(client, after, limit = 100) {
       let at = cursors.decode('event', after);
-      const oldest = store.read.oldestEvent() ?? newest + 1;
-      if (at < oldest - 1 || at > Math.max(newest, store.read.newestEvent())) {
-        throw new GatewayError('request/cursor-expired', 'what follows this cursor is not kept any more');
+      if (at > newest && at > store.read.newestEvent()) {
+        throw expired();
       }
       const items: GatewayEvent[] = [];
       for (let looked = 0; looked < scanned && items.length < limit; ) {
-        const rows = store.read.eventsAfter(at, chunk);
+        const rows = at >= newest ? [] : store.read.eventsAfter(at, chunk);
+        // Events have numbers without gaps: one that is missing is forgotten.
+        if (
+          looked === 0 &&
+          (rows[0]?.seq ?? newest + 1) > at + 1 &&
+          at < (store.read.oldestEvent() ?? newest + 1) - 1
+        ) {
+          throw expired();
+        }
         for (const row of rows) {
           at = row.seq;
           looked += 1;
@@ -81,6 +84,10 @@ export function createEvents(options: { readonly store: Store; readonly cursors:
       listeners.clear();
     },
   };
+}
+
+function expired(): GatewayError {
+  return new GatewayError('request/cursor-expired', 'what follows this cursor is not kept any more');
 }
 
 function isVisible(client: Client, row: EventRow): boolean {

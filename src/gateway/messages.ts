@@ -7,6 +7,7 @@ import { holds, pageLimit, requireScope } from './access.ts';
 import type { BlobStore } from './bridge.ts';
 import type { Cursors } from './cursor.ts';
 import type { Client, MessageDraft, Messages, MessageView } from './desk.ts';
+import { orderedId } from './ids.ts';
 import type { Limits } from './limits.ts';
 import type { Attachment, JsonValue, Message, MessageId } from './message.ts';
 import type { Outbox } from './outbox.ts';
@@ -118,11 +119,11 @@ export function createMessages(options: MessagesOptions): MessageDesk {
       if (key !== undefined && (key.length === 0 || key.length > longestKey)) {
         throw refuse('request/invalid', '/idempotencyKey', `1 to ${longestKey} characters`);
       }
-      const remoteId = `${client.name}/${key ?? options.random.bytes(16).toHex()}`;
+      const remoteId = `${client.name}/${key ?? orderedId(clock, options.random)}`;
       const fingerprint = createHash('sha256')
         .update(canonical(draft as unknown as JsonValue))
         .digest();
-      const first = store.read.knownAs('app', remoteId);
+      const first = key === undefined ? undefined : store.read.knownAs('app', remoteId);
       if (first !== undefined) {
         if (first.fingerprint === null || !fingerprint.equals(first.fingerprint)) {
           throw new GatewayError('request/idempotency-mismatch', 'the key was used for another message');
@@ -140,12 +141,16 @@ export function createMessages(options: MessagesOptions): MessageDesk {
       }
       const attachments = await attachmentsOf(client, draft);
       const { type = 'chat.message', text = '', attachments: _, ...rest } = draft;
-      const { id, repeated } = await options.acceptor.accept(
+      const { id, repeated, fresh } = await options.acceptor.accept(
         'app',
         { ...rest, remoteId, from: addressOf(client), type, text, attachments, assurance: 'hub' },
         fingerprint,
       );
-      return { message: stored(client, id), repeated };
+      if (fresh === undefined) {
+        return { message: stored(client, id), repeated };
+      }
+      const { message, deliveries } = fresh;
+      return { message: { ...message, deliveries: deliveries.map(one => outbox.explained(one)) }, repeated };
     },
     get: (client, id) => view(client, find(client, id)),
     list(client, query) {

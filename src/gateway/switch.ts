@@ -120,20 +120,17 @@ export function createSwitch(options: SwitchOptions): Switch {
   });
 
   const services = new Map<string, ServiceHealth>();
-  const failures = new Map<string, { name: string; reason: string; since: number }>();
   const healthListeners = new Set<(health: Health) => void>();
 
   function health(): Health {
     const down = [...services.values()].filter(service => service.state !== 'up');
     return {
       ready:
-        failures.size === 0 && options.bridges.every(bridge => services.get(bridge.name)?.state === 'up'),
+        (services.get('store')?.state ?? 'up') === 'up' &&
+        options.bridges.every(bridge => services.get(bridge.name)?.state === 'up'),
       services: [...services.values()],
       queued: outbox.size,
-      failures: [
-        ...failures.values(),
-        ...down.map(({ name, reason, state, since }) => ({ name, reason: reason ?? state, since })),
-      ],
+      failures: down.map(({ name, reason, state, since }) => ({ name, reason: reason ?? state, since })),
     };
   }
 
@@ -163,23 +160,21 @@ export function createSwitch(options: SwitchOptions): Switch {
     }
   }
 
-  store.committer.onFailure(error => {
-    failures.set('store', { name: 'store', reason: error.message, since: clock.now() });
-    log.error({ code: error.code }, error.message);
-    changed();
+  store.committer.onHealth(state => {
+    report(state);
+    if (state.state === 'up') {
+      outbox.recover();
+    }
   });
 
   function portOf(bridge: Bridge, ready: () => void): BridgePort {
     return {
       ready,
-      accept: incoming => acceptor.accept(bridge.name, incoming),
-      async remember(id, bytes, remoteId) {
-        await store.committer.commit('delivery.remember', {
-          id,
-          bytes,
-          ...(remoteId === undefined ? {} : { remoteId }),
-        });
+      async accept(incoming) {
+        const { id, repeated } = await acceptor.accept(bridge.name, incoming);
+        return { id, repeated };
       },
+      remember: (id, bytes, remoteId) => outbox.remember(id, bytes, remoteId),
       report: (id, progress) => outbox.report(id, progress),
       explain: (id, reason) => outbox.explain(id, reason),
       reachable: to => outbox.reachable(bridge.name, to),

@@ -6,16 +6,23 @@ import { type Address, type MessageId, priorities } from './message.ts';
 /** A delivery the outbox still has to do with. */
 export interface Entry {
   readonly id: DeliveryId;
+  /** Its row: rows are in the order of their acceptance. */
+  readonly seq: number;
+  readonly line: WaitingLine;
   readonly message: MessageId;
   /** 0 is the most urgent. */
   readonly priority: number;
   readonly expiresAt: number;
   attempts: number;
+  /** Whether an attempt may have left bytes that the next one must repeat. */
+  mayRemember: boolean;
   /** Failures in a row that nobody foresaw. */
   bugs: number;
+  /** The attempt under way, if there is one. */
+  attempt: Attempt | undefined;
 }
 
-/** The attempt a destination is busy with. */
+/** One attempt to deliver an entry. */
 export interface Attempt {
   readonly entry: Entry;
   readonly controller: AbortController;
@@ -28,6 +35,8 @@ export interface Attempt {
   settled: boolean;
   /** The far side became reachable meanwhile: a failure is worth another attempt at once. */
   again: boolean;
+  /** When it had left and only the far side's word was missing, by the monotonic clock. */
+  leftAt: number | undefined;
 }
 
 /** Everything that waits for one address, in order. */
@@ -37,7 +46,12 @@ export interface WaitingLine {
   readonly entries: Entry[];
   /** How many of each priority wait. */
   readonly counts: number[];
+  /** The attempt that others wait behind. */
   attempt: Attempt | undefined;
+  /** Attempts that have left and that nobody waits behind any more. */
+  readonly flying: Set<Attempt>;
+  /** The far side's last word came so soon that the next entry may leave before it. */
+  quick: boolean;
   failures: number;
   /** Stops the timer that will let it go on; undefined when nothing holds it. */
   held: Cancel | undefined;
@@ -72,18 +86,28 @@ export function lineOf(bridge: BridgeLines, to: Address): WaitingLine {
     entries: [],
     counts: priorities.map(() => 0),
     attempt: undefined,
+    flying: new Set(),
+    quick: false,
     failures: 0,
     held: undefined,
     reason: undefined,
   }));
 }
 
-export function append(line: WaitingLine, entry: Entry): void {
-  line.entries.push(entry);
+/** Puts an entry into its line, where its row has its place: at the end, unless it comes back. */
+export function insert(entry: Entry): void {
+  const { line } = entry;
+  let at = line.entries.length;
+  while (at > 0 && (line.entries[at - 1]?.seq ?? 0) > entry.seq) {
+    at -= 1;
+  }
+  line.entries.splice(at, 0, entry);
   line.counts[entry.priority] = (line.counts[entry.priority] ?? 0) + 1;
 }
 
-export function removeEntry(line: WaitingLine, entry: Entry): void {
+/** Takes an entry out of its line, if it is there. */
+export function removeEntry(entry: Entry): void {
+  const { line } = entry;
   const index = line.entries[0] === entry ? 0 : line.entries.indexOf(entry);
   if (index < 0) {
     return;
@@ -105,13 +129,21 @@ export function place(line: WaitingLine): void {
     return;
   }
   if (line.entries.length === 0) {
+    if (line.flying.size > 0) {
+      return;
+    }
     line.held?.();
     line.bridge.lines.delete(line.to);
     return;
   }
-  if (line.held === undefined) {
+  if (line.held === undefined && line.flying.size < windowOf(line)) {
     line.bridge.ready[line.counts.findIndex(count => count > 0)]?.add(line);
   }
+}
+
+/** Deliveries to the line's address that may be under way at once. */
+export function windowOf(line: WaitingLine): number {
+  return line.quick ? (line.bridge.bridge.carries.window ?? 1) : 1;
 }
 
 /** The line to serve next: the most urgent, and among those the one that has waited longest. */

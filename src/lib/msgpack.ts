@@ -1,5 +1,6 @@
 import { fromUtf8, Reader, utf8, Writer } from './bytes.ts';
 import { GatewayError } from './errors.ts';
+import { narrow, writeBigInteger, writeInteger, writeLength } from './msgpack-integer.ts';
 
 /**
  * MessagePack as the mesh speaks it: every value has one canonical form, the narrowest, and
@@ -346,58 +347,6 @@ function writeContainer(
   }
 }
 
-/** Kind and length in 1, 2 or 4 bytes; lists and maps have no kind with one. */
-function writeLength(writer: Writer, length: number, one: number | undefined, two: number, four: number) {
-  if (length < 0x100 && one !== undefined) {
-    writer.u8(one).u8(length);
-  } else if (length < 0x10000) {
-    writer.u8(two).u16(length);
-  } else if (length < 0x1_0000_0000) {
-    writer.u8(four).u32(length);
-  } else {
-    throw new GatewayError('wire/unsupported', `msgpack: a length of ${length}`);
-  }
-}
-
-function writeInteger(writer: Writer, value: number): void {
-  if (value >= 0) {
-    if (value < 0x80) {
-      writer.u8(value);
-    } else if (value < 0x100) {
-      writer.u8(0xcc).u8(value);
-    } else if (value < 0x10000) {
-      writer.u8(0xcd).u16(value);
-    } else if (value < 0x1_0000_0000) {
-      writer.u8(0xce).u32(value);
-    } else {
-      writer.u8(0xcf).u64(BigInt(value));
-    }
-  } else if (value >= -0x20) {
-    writer.i8(value);
-  } else if (value >= -0x80) {
-    writer.u8(0xd0).i8(value);
-  } else if (value >= -0x8000) {
-    writer.u8(0xd1).i16(value);
-  } else if (value >= -0x8000_0000) {
-    writer.u8(0xd2).i32(value);
-  } else {
-    writer.u8(0xd3).i64(BigInt(value));
-  }
-}
-
-function writeBigInteger(writer: Writer, value: bigint): void {
-  const narrowed = narrow(value);
-  if (typeof narrowed === 'number') {
-    writeInteger(writer, narrowed);
-  } else if (value >= 0n && value < 1n << 64n) {
-    writer.u8(0xcf).u64(value);
-  } else if (value < 0n && value >= -(1n << 63n)) {
-    writer.u8(0xd3).i64(value);
-  } else {
-    throw new GatewayError('wire/unsupported', 'msgpack: an integer over 64 bits');
-  }
-}
-
 function writeExtension(writer: Writer, { type, data }: Extension): void {
   const fixed = [1, 2, 4, 8, 16].indexOf(data.length);
   if (fixed >= 0) {
@@ -406,12 +355,6 @@ function writeExtension(writer: Writer, { type, data }: Extension): void {
     writeLength(writer, data.length, 0xc7, 0xc8, 0xc9);
   }
   writer.i8(type).raw(data);
-}
-
-/** A number where it is exact as one. */
-function narrow(value: bigint): number | bigint {
-  const number = Number(value);
-  return Number.isSafeInteger(number) ? number : value;
 }
 
 function isList(

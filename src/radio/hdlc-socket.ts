@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Cancel, Clock } from '../lib/clock.ts';
 import type { Counters } from '../lib/counters.ts';
 import { GatewayError } from '../lib/errors.ts';
@@ -9,6 +10,8 @@ import { frame, HdlcDeframer } from './framing/hdlc.ts';
 const sendLimit = 4 * 1024 * 1024;
 /** ms after which a peer that takes nothing is given up. */
 const stallLimit = 12_000;
+/** ms of work on one chunk before others have a turn: a burst must not hold up the commits it waits for. */
+const turnTime = 4;
 /** ms of silence before the connection is probed. */
 const keepAliveDelay = 5000;
 
@@ -116,13 +119,16 @@ export class HdlcSocket {
     return packets;
   }
 
-  /** One frame after the other; where a packet asks to wait, the rest and the socket wait. */
+  /** One frame after the other; where a packet asks to wait, or a turn grows long, the rest and the socket wait. */
   #receive(packets: readonly Uint8Array[], from: number, port: InterfacePort): void {
+    const turnEnds = this.#clock.monotonic() + turnTime;
     for (let at = from; at < packets.length; at++) {
       if (this.#socket.destroyed) {
         return;
       }
-      const pause = port.receive(packets[at]!);
+      const asked = port.receive(packets[at]!);
+      const long = at + 1 < packets.length && this.#clock.monotonic() >= turnEnds;
+      const pause = asked ?? (long ? nextTurn() : undefined);
       if (pause !== undefined) {
         this.#socket.pause();
         const resume = () => {

@@ -27,6 +27,8 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
     return;
   }
   const log = createLog(config.log);
+  // A promise that nobody waited for is a bug, told with its stack; it is no reason to cut everybody off.
+  process.on('unhandledRejection', error => log.error({ error }, 'a bug: a failure that nobody handled'));
   const stop = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => {

@@ -1,4 +1,4 @@
-import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { GatewayError } from '../lib/errors.ts';
 import type { Random } from '../lib/random.ts';
@@ -8,6 +8,7 @@ import {
   generateIdentity,
   type Identity,
 } from '../mesh/reticulum/identity.ts';
+import { writeDurably } from './durable-file.ts';
 
 const fileName = 'identity';
 
@@ -27,20 +28,6 @@ export function openIdentity(data: string, random: Random): Identity {
     }
   }
   const identity = generateIdentity(random);
-  const fresh = `${path}.new`;
-  const file = openSync(fresh, 'w', 0o600);
-  try {
-    writeSync(file, encodeIdentity(identity));
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
-  }
-  renameSync(fresh, path);
-  const folder = openSync(data, 'r');
-  try {
-    fsyncSync(folder);
-  } finally {
-    closeSync(folder);
-  }
+  writeDurably(data, fileName, encodeIdentity(identity));
   return identity;
 }

@@ -1,6 +1,8 @@
-import { closeSync, fsyncSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { utf8 } from '../lib/bytes.ts';
 import { GatewayError } from '../lib/errors.ts';
+import { writeDurably } from './durable-file.ts';
 
 const fileName = 'owner-token';
 /** A token somebody chose must not be one that can be guessed. */
@@ -9,13 +11,7 @@ const longest = 256;
 
 /** Writes a new owner token where only the folder's owner can read it, on disk before its hash is kept anywhere. */
 export function keepOwnerToken(data: string, token: string): void {
-  const file = openSync(join(data, fileName), 'w', 0o600);
-  try {
-    writeSync(file, `${token}\n`);
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
-  }
+  writeDurably(data, fileName, utf8(`${token}\n`));
 }
 
 /** Takes the file away once its token has been shown. */

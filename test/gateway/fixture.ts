@@ -5,7 +5,7 @@ import type { Bridge, BridgePort, Delivery, Incoming, Progress } from '../../src
 import type { Client, Scope } from '../../src/gateway/desk.ts';
 import type { Limits } from '../../src/gateway/limits.ts';
 import type { Address } from '../../src/gateway/message.ts';
-import { openStore, type Store } from '../../src/gateway/store/store.ts';
+import { openStore, type Store, type StoreOptions } from '../../src/gateway/store/store.ts';
 import { createSwitch, type Switch } from '../../src/gateway/switch.ts';
 import { type Clock, systemClock } from '../../src/lib/clock.ts';
 import { Counters } from '../../src/lib/counters.ts';
@@ -28,6 +28,8 @@ export interface TestSwitchOptions {
   readonly limits?: Partial<Limits>;
   /** A directory that outlives the switch, for restarts; a temporary one otherwise. */
   readonly dir?: string;
+  /** How its store is opened, where that matters. */
+  readonly store?: Omit<StoreOptions, 'dir'>;
 }
 
 export interface TestSwitch
@@ -55,7 +57,7 @@ export async function openTestSwitch(options: TestSwitchOptions = {}): Promise<T
   if (options.dir === undefined) {
     stack.defer(() => rm(dir, { recursive: true, force: true }));
   }
-  const store = stack.use(await openStore({ dir }));
+  const store = stack.use(await openStore({ ...options.store, dir }));
   const counters = new Counters();
   const hub = createSwitch({
     store,

@@ -158,3 +158,45 @@ test('a full queue refuses in words and takes again when there is room', async (
   await hub.desk.messages.cancel(hub.owner, message.id);
   await hub.desk.messages.post(hub.owner, { to: peer, text: 'three' });
 });
+
+test('where the far side answers promptly several leave in order before its word, and one that is lost comes again', async () => {
+  const lxmf = memoryBridge('lxmf', { window: 4 });
+  const left: string[] = [];
+  let most = 0;
+  let underway = 0;
+  let lost = false;
+  lxmf.respond = async ({ id, message }) => {
+    underway += 1;
+    most = Math.max(most, underway);
+    try {
+      const port = await lxmf.port;
+      await port.remember(id, Uint8Array.of(1), id);
+      left.push(message.text);
+      await port.report(id, { state: 'sent' });
+      await new Promise(resolve => setTimeout(resolve, 20));
+      if (message.text === '5' && !lost) {
+        lost = true;
+        away();
+      }
+      return { state: 'delivered' };
+    } finally {
+      underway -= 1;
+    }
+  };
+  await using hub = await openTestSwitch({ bridges: [lxmf], limits: { firstRetry: 10, longestRetry: 10 } });
+  const texts = Array.from({ length: 12 }, (_, n) => `${n}`);
+  const posts: string[] = [];
+  for (const text of texts) {
+    posts.push((await hub.desk.messages.post(hub.owner, { to: peer, text })).message.id);
+  }
+  await until(() =>
+    posts.every(id => hub.desk.messages.get(hub.owner, id).deliveries[0]?.state === 'delivered'),
+  );
+  assert.equal(hub.desk.health().queued, 0);
+  assert.ok(most > 1 && most <= 4, `${most} at once`);
+  assert.deepEqual(
+    left.filter((text, at) => left.indexOf(text) === at),
+    texts,
+  );
+  assert.equal(left.length, texts.length + 1);
+});

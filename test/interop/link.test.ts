@@ -9,7 +9,8 @@ import { silentLog } from '../../src/lib/log.ts';
 import { systemRandom } from '../../src/lib/random.ts';
 import { LocalDestination } from '../../src/mesh/reticulum/destination.ts';
 import { generateIdentity } from '../../src/mesh/reticulum/identity.ts';
-import type { Link, LinkEvents, LinkPacket } from '../../src/mesh/reticulum/link-session.ts';
+import type { LinkPacket } from '../../src/mesh/reticulum/link-packets.ts';
+import type { Link, LinkEvents } from '../../src/mesh/reticulum/link-session.ts';
 import { Links } from '../../src/mesh/reticulum/links.ts';
 import { RequestHandlers } from '../../src/mesh/reticulum/request.ts';
 import { IncomingBudget } from '../../src/mesh/reticulum/resource-incoming.ts';
@@ -177,9 +178,13 @@ for (const version of versions) {
       const here = await at.accepted.take();
       assert.equal(here.key, link);
 
-      const sent = peer.sendOnLink(link, { text: 'hello' });
-      (await at.packets.take()).prove();
-      assert.equal((await sent).proved, true);
+      const send = async () => {
+        const sent = peer.sendOnLink(link, { text: 'hello' });
+        (await at.packets.take()).prove();
+        return (await sent).proved;
+      };
+      // The reference gives up after a few ms, but looks only once a second: now and then that is too soon.
+      assert.ok((await send()) || (await send()));
       await peer.proveOnLink(link);
       await here.send(utf8('hello yourself'));
       assert.equal((await peer.next('link packet')).data, toHex(utf8('hello yourself')));
@@ -278,7 +283,7 @@ for (const version of versions) {
           onStart: (ours: () => void) => {
             stop = cancel === nothing ? ours : cancel;
           },
-          onProgress: (progress: number) => progress > 0.2 && stop(),
+          onProgress: (progress: number) => progress > 0.01 && stop(),
         };
       };
       link.events = { ...at.events, onResourceOffer: () => cancelling(nothing) };

@@ -87,7 +87,7 @@ async function scene(version: ReferenceVersion, options: PeerOptions = {}): Prom
   const to = `lxmf:${peer.destination}`;
   await peer.announce();
   await node.port.until(() => node.port.peers.get(to)?.name);
-  // The hub announced itself when the peer connected, which may be before the peer listens to announces.
+  await node.bridge.announceNow();
   await until(async () => (await peer.recall(node.bridge.address)) !== null);
   const owned = opened.move();
   return { ...home, peer, to, [Symbol.asyncDispose]: () => owned.disposeAsync() };
@@ -371,7 +371,14 @@ describe('an LXMF peer', { skip }, () => {
     }
   });
 
-  test('sees a stamp ignored and a ticket kept secret', async () => {
+  test('that enforces stamps proves a message without one and drops it, which we cannot see', async () => {
+    await using here = await scene('1.5.7', { stampCost: 8, enforceStamps: true });
+    const { state } = await here.node.send({ to: here.to, text: 'without a stamp' });
+    assert.equal(state, 'delivered');
+    assert.deepEqual(await here.peer.received(), []);
+  });
+
+  test('finds its ticket neither shown nor passed on', async () => {
     await using here = await scene('1.5.7');
     const incoming = await fromPeer(here, {
       content: 'with a ticket',

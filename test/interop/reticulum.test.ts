@@ -77,6 +77,11 @@ class Node implements AsyncDisposable {
     return { destination, received };
   }
 
+  /** Resolves when the peer has answered: it hears and sends nothing before it has taken the connection. */
+  async meets(peer: { readonly destination: string }): Promise<void> {
+    await this.transport.requestPath(fromHex(peer.destination));
+  }
+
   async hears(destination: string): Promise<Announced> {
     await until(() => this.announces.some(heard => toHex(heard.destinationHash) === destination));
     return this.announces.find(heard => toHex(heard.destinationHash) === destination)!;
@@ -154,6 +159,7 @@ for (const version of versions) {
       test(`encrypted packets are opened and proven both ways, ${how}`, async () => {
         await using peer = await startPeer(server);
         await using node = await new Node().dial(peer.port);
+        await node.meets(peer);
         const theirs = await peer.addDestination('kos.there', { ratchets });
         await peer.announce({ destination: theirs });
         const announced = await node.hears(theirs);
@@ -190,6 +196,7 @@ for (const version of versions) {
       await using relay = await startPeer({ ...server, transport: true });
       await using far = await startPeer({ version, interfaces: [{ type: 'client', port: relay.port }] });
       await using node = await new Node().dial(relay.port);
+      await node.meets(relay);
       const theirs = await far.addDestination('kos.there');
       await far.announce({ destination: theirs });
       const announced = await node.hears(theirs);

@@ -52,6 +52,7 @@ export class LxmfBridge implements Bridge {
     receipts: false,
     deduplicates: true,
     concurrency: 32,
+    window: 16,
   };
   /** 32 hex: the hub's delivery destination. */
   readonly address: string;
@@ -103,6 +104,7 @@ export class LxmfBridge implements Bridge {
   }
 
   async deliver(delivery: Delivery, signal: AbortSignal): Promise<Progress> {
+    signal.throwIfAborted();
     const port = this.#port;
     if (port === undefined) {
       throw new GatewayError('bridge/unavailable', 'the LXMF bridge is starting', { retryable: true });
@@ -279,7 +281,7 @@ function peerOf(to: Address): Uint8Array {
  * the millisecond back.
  */
 function timestampOf(message: Message, deliveryId: string): number {
-  const fraction = Number.parseInt(deliveryId.slice(0, 8), 16) / 2 ** 32;
+  const fraction = Number.parseInt(deliveryId.slice(-8), 16) / 2 ** 32;
   return (message.sentAt + (Number.isFinite(fraction) ? fraction : 0) * 0.45) / 1000;
 }
 

@@ -15,7 +15,9 @@ export function blobVerbs(database: DatabaseSync) {
 
 export function blobReads(database: DatabaseSync) {
   const owned = database.prepare('SELECT 1 FROM blob_owners WHERE sha256 = ? AND client = ?');
-  const carriers = database.prepare('SELECT message FROM message_blobs WHERE sha256 = ?');
+  const carriers = database.prepare(
+    'SELECT m.id AS message FROM message_blobs b JOIN messages m ON m.seq = b.message WHERE b.sha256 = ?',
+  );
   const named = database.prepare(
     'SELECT 1 FROM blob_owners WHERE sha256 = ?1 UNION ALL SELECT 1 FROM message_blobs WHERE sha256 = ?1 LIMIT 1',
   );

@@ -1,28 +1,44 @@
-import { MessageChannel, Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
+import type { Clock } from '../../lib/clock.ts';
 import { type ErrorCode, errorCodes, GatewayError } from '../../lib/errors.ts';
-import type {
-  Args,
-  CommitReport,
-  JobFailure,
-  JobRequest,
-  Result,
-  Verb,
-  WriterData,
-  WriterReady,
+import type { Log } from '../../lib/log.ts';
+import type { Random } from '../../lib/random.ts';
+import { type ServiceHealth, supervise } from '../../lib/service.ts';
+import {
+  type Args,
+  type CommitReport,
+  type JobFailure,
+  type JobReply,
+  type JobRequest,
+  type LaneName,
+  laneNames,
+  type Result,
+  type Verb,
+  type WriterData,
+  type WriterReady,
 } from './job.ts';
-import { signal } from './job.ts';
+import { startWriterThread, type WriterThread } from './writer-thread.ts';
+
+/** How soon a job must be on disk. At most one of them. */
+export interface CommitOptions {
+  /** Somebody's timer runs: it does not wait behind a group of others. */
+  readonly urgent?: boolean;
+  /** Nobody waits for it: it goes with the next job that somebody waits for, or after some ms. */
+  readonly lazy?: boolean;
+}
 
 /** The way to the writer thread. */
 export interface Committer {
   /**
-   * Resolves when the job's transaction is on disk. `urgent` does not wait behind a group of others. Throws
-   * `store/full`, `store/unavailable`, and what the verb itself throws.
+   * Resolves when the job's transaction is on disk. Jobs that are neither urgent nor of the mesh are committed in the
+   * order they were given. Throws `store/full`, `store/unavailable`, and what the verb itself throws. After
+   * `store/unavailable` the job may have been done all the same: the writer died over it.
    */
-  commit<V extends Verb>(verb: V, args: Args<V>, options?: { readonly urgent?: boolean }): Promise<Result<V>>;
+  commit<V extends Verb>(verb: V, args: Args<V>, options?: CommitOptions): Promise<Result<V>>;
   /** Called after each commit that brought events, with the newest one's number. */
   onEvents(listener: (newest: number) => void): () => void;
-  /** Called once if the writer dies: nothing can be stored from then on. */
-  onFailure(listener: (error: GatewayError) => void): void;
+  /** The writer thread is gone, or back: while it is not `up` every job is refused with `store/unavailable`. */
+  onHealth(listener: (health: ServiceHealth) => void): () => void;
   readonly ready: WriterReady;
   /** Jobs posted and not yet answered. */
   readonly waiting: number;
@@ -32,6 +48,14 @@ export interface Committer {
   close(): Promise<void>;
 }
 
+export interface CommitterOptions extends Omit<WriterData, 'signals' | 'first'> {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  /** Told of each thread: a test ends one. */
+  readonly onWriter?: (worker: Worker) => void;
+}
+
 interface Waiting {
   readonly resolve: (value: never) => void;
   readonly reject: (error: unknown) => void;
@@ -39,75 +63,183 @@ interface Waiting {
 
 /** Jobs that may wait for the writer: past this the disk is slower than what comes in. */
 const jobLimit = 20_000;
+/** ms a lazy job waits for company. */
+const lazyDelay = 5;
+/** Replies heard in one turn of the event loop: what follows from them must not hold up everybody else. */
+const repliesAtOnce = 16;
 
-/** Starts the writer thread and resolves when both databases are open. Throws `store/unavailable`. */
-export async function startCommitter(options: Omit<WriterData, 'signals'>): Promise<Committer> {
-  const signals = new Int32Array(new SharedArrayBuffer(16));
-  const worker = new Worker(new URL('./writer.ts', import.meta.url), {
-    workerData: { ...options, signals } satisfies WriterData,
-    name: 'store writer',
-  });
-  const lanes = { urgent: new MessageChannel(), gateway: new MessageChannel(), mesh: new MessageChannel() };
-  const ports = { urgent: lanes.urgent.port2, gateway: lanes.gateway.port2, mesh: lanes.mesh.port2 };
-  worker.postMessage(ports, Object.values(ports));
-  const ready = await firstWord(worker);
-
+/**
+ * Starts the writer thread and resolves when both databases are open; a thread that dies later is started
+ * again, after a while. Throws `store/unavailable`.
+ */
+export async function startCommitter(options: CommitterOptions): Promise<Committer> {
+  const { clock, random, log, onWriter, ...data } = options;
   const waiting = new Map<number, Waiting>();
+  const outgoing: Record<LaneName, JobRequest[]> = { urgent: [], gateway: [], mesh: [] };
+  const replies: JobReply[] = [];
   const listeners = new Set<(newest: number) => void>();
-  const failures = new Set<(error: GatewayError) => void>();
+  const healthListeners = new Set<(health: ServiceHealth) => void>();
+  const closing = new AbortController();
+  let thread: WriterThread | undefined;
+  let gone = new GatewayError('store/unavailable', 'the store is starting', { retryable: true });
   let next = 1;
-  let dead: GatewayError | undefined;
-  let closing = false;
+  let commitsBefore = 0;
+  let flushing = false;
+  let cancelLazy: (() => void) | undefined;
 
-  worker.on('message', (report: CommitReport) => {
-    for (const reply of report.replies) {
-      const job = waiting.get(reply.id);
-      waiting.delete(reply.id);
-      if ('failure' in reply) {
-        job?.reject(failureError(reply.failure));
-      } else {
-        job?.resolve(reply.value as never);
+  function flush(): void {
+    flushing = false;
+    cancelLazy?.();
+    cancelLazy = undefined;
+    for (const lane of laneNames) {
+      const jobs = outgoing[lane];
+      if (jobs.length > 0) {
+        outgoing[lane] = [];
+        post(lane, jobs);
       }
+    }
+  }
+
+  /** What cannot be sent to a thread fails alone. */
+  function post(lane: LaneName, jobs: readonly JobRequest[]): void {
+    try {
+      thread?.post(lane, jobs);
+    } catch (error) {
+      if (jobs.length > 1) {
+        for (const job of jobs) {
+          post(lane, [job]);
+        }
+        return;
+      }
+      for (const { id } of jobs) {
+        waiting.get(id)?.reject(error);
+        waiting.delete(id);
+      }
+    }
+  }
+
+  /** Everything posted in this turn of the event loop travels together. */
+  function flushSoon({ urgent, lazy }: CommitOptions): void {
+    if (urgent) {
+      flush();
+    } else if (lazy) {
+      cancelLazy ??= clock.after(lazyDelay, flush);
+    } else if (!flushing) {
+      flushing = true;
+      process.nextTick(flush);
+    }
+  }
+
+  function hear(reply: JobReply): void {
+    const job = waiting.get(reply.id);
+    waiting.delete(reply.id);
+    if ('failure' in reply) {
+      job?.reject(failureError(reply.failure));
+    } else {
+      job?.resolve(reply.value as never);
+    }
+  }
+
+  function hearSome(): void {
+    for (const reply of replies.splice(0, repliesAtOnce)) {
+      hear(reply);
+    }
+    if (replies.length > 0) {
+      setImmediate(hearSome);
+    }
+  }
+
+  function take(report: CommitReport): void {
+    for (const reply of report.urgent) {
+      hear(reply);
+    }
+    const idle = replies.length === 0;
+    replies.push(...report.replies);
+    if (idle) {
+      hearSome();
     }
     if (report.newestEvent !== undefined) {
       for (const listener of listeners) {
         listener(report.newestEvent);
       }
     }
-  });
-  let lastWords = 'it ended by itself';
-  worker.on('error', error => {
-    lastWords = String(error);
-  });
-  const ended = new Promise<void>(resolve => worker.once('exit', () => resolve()));
-  worker.once('exit', () => {
-    const error = new GatewayError(
-      'store/unavailable',
-      closing ? 'the store is closed' : `the store's writer is gone: ${lastWords}`,
-    );
-    dead = error;
+  }
+
+  function lose(error: GatewayError): void {
+    thread = undefined;
+    gone = error;
+    for (const reply of replies.splice(0)) {
+      hear(reply);
+    }
+    for (const lane of laneNames) {
+      outgoing[lane] = [];
+    }
     for (const job of waiting.values()) {
       job.reject(error);
     }
     waiting.clear();
-    if (!closing) {
-      for (const listener of failures) {
-        listener(error);
-      }
+  }
+
+  async function start(first: boolean): Promise<WriterThread> {
+    const started = await startWriterThread({ ...data, first }, take);
+    onWriter?.(started.worker);
+    return started;
+  }
+
+  async function live(current: WriterThread): Promise<void> {
+    thread = current;
+    if (closing.signal.aborted) {
+      current.finish();
     }
-  });
+    const words = await current.ended;
+    commitsBefore += current.commits;
+    lose(
+      closing.signal.aborted
+        ? new GatewayError('store/unavailable', 'the store is closed')
+        : new GatewayError('store/unavailable', `the store's writer is gone: ${words}`, { retryable: true }),
+    );
+    throw gone;
+  }
+
+  const firstThread = await start(true);
+  let unused: WriterThread | undefined = firstThread;
+  const running = supervise(
+    {
+      name: 'store',
+      async run(up) {
+        const current = unused ?? (await start(false));
+        unused = undefined;
+        thread = current;
+        up();
+        await live(current);
+      },
+    },
+    {
+      clock,
+      random,
+      log,
+      signal: closing.signal,
+      onChange(health) {
+        for (const listener of healthListeners) {
+          listener(health);
+        }
+      },
+    },
+  );
 
   return {
-    ready,
+    ready: firstThread.ready,
     get waiting() {
       return waiting.size;
     },
     get commits() {
-      return Atomics.load(signals, signal.commits);
+      return commitsBefore + (thread?.commits ?? 0);
     },
-    commit(verb, args, { urgent = false } = {}) {
-      if (dead !== undefined || closing) {
-        return Promise.reject(dead ?? new GatewayError('store/unavailable', 'the store is closing'));
+    commit(verb, args, commit = {}) {
+      if (thread === undefined || closing.signal.aborted) {
+        return Promise.reject(
+          thread === undefined ? gone : new GatewayError('store/unavailable', 'the store is closing'),
+        );
       }
       if (waiting.size >= jobLimit) {
         return Promise.reject(
@@ -117,53 +249,26 @@ export async function startCommitter(options: Omit<WriterData, 'signals'>): Prom
       const id = next++;
       return new Promise((resolve, reject) => {
         waiting.set(id, { resolve, reject });
-        const lane = verb.startsWith('mesh.') ? lanes.mesh : urgent ? lanes.urgent : lanes.gateway;
-        lane.port1.postMessage({ id, verb, args } satisfies JobRequest);
-        if (lane === lanes.urgent) {
-          Atomics.add(signals, signal.urgent, 1);
-        }
-        wake(signals);
+        const lane = verb.startsWith('mesh.') ? 'mesh' : commit.urgent ? 'urgent' : 'gateway';
+        outgoing[lane].push({ id, verb, args });
+        flushSoon(commit);
       });
     },
     onEvents(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
-    onFailure(listener) {
-      failures.add(listener);
+    onHealth(listener) {
+      healthListeners.add(listener);
+      return () => healthListeners.delete(listener);
     },
     async close() {
-      closing = true;
-      Atomics.store(signals, signal.closing, 1);
-      wake(signals);
-      await ended;
-      for (const lane of Object.values(lanes)) {
-        lane.port1.close();
-      }
+      flush();
+      closing.abort();
+      thread?.finish();
+      await running;
     },
   };
-}
-
-function wake(signals: Int32Array<SharedArrayBuffer>): void {
-  Atomics.add(signals, signal.posted, 1);
-  Atomics.notify(signals, signal.posted);
-}
-
-function firstWord(worker: Worker): Promise<WriterReady> {
-  return new Promise((resolve, reject) => {
-    const failed = (error: unknown) => reject(asUnavailable(error));
-    worker.once('error', failed);
-    worker.once('message', (ready: WriterReady) => {
-      worker.off('error', failed);
-      resolve(ready);
-    });
-  });
-}
-
-/** An error that came over from the thread has lost its class. */
-function asUnavailable(error: unknown): GatewayError {
-  const message = error instanceof Error ? error.message : String(error);
-  return new GatewayError('store/unavailable', message, { cause: error });
 }
 
 function failureError(failure: JobFailure): GatewayError {

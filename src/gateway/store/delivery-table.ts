@@ -45,20 +45,23 @@ export interface DeliveryJobs {
   'delivery.remember': { args: { id: string; bytes: Uint8Array; remoteId?: string }; result: undefined };
 }
 
-const columns =
-  'd.seq, d.id, d.message, d.bridge, d.recipient, d.priority, d.expires_at, d.state, d.reason, d.code, d.attempts, d.underway, d.next_at, d.history';
+const columns = `d.seq, d.id, m.id AS message, d.bridge, d.recipient, d.priority, d.expires_at, d.state, d.reason,
+  d.code, d.attempts, d.underway, d.next_at, d.history`;
 
 /** Applies inputs to stored deliveries and writes the event of every change. */
 export function deliveryAdvancer(database: DatabaseSync) {
   const find = database.prepare(
-    `SELECT ${columns}, m.sender FROM deliveries d LEFT JOIN messages m ON m.id = d.message WHERE d.id = ?`,
+    `SELECT ${columns}, m.sender, m.correlation FROM deliveries d JOIN messages m ON m.seq = d.message WHERE d.id = ?`,
   );
   const update = database.prepare(
     'UPDATE deliveries SET state = ?, reason = ?, code = ?, attempts = ?, underway = ?, next_at = ?, history = ? WHERE seq = ?',
   );
+  const forget = database.prepare('DELETE FROM remembered WHERE delivery = ?');
   const write = eventWriter(database);
-  return (id: string, input: DeliveryInput, at: number): DeliveryRow | undefined => {
-    const row = find.get(id) as unknown as (DeliveryRow & { readonly sender: string | null }) | undefined;
+  return (id: string, input: DeliveryInput, at: number): DeliveryStatus | undefined => {
+    const row = find.get(id) as unknown as
+      | (DeliveryRow & { readonly sender: string; readonly correlation: string | null })
+      | undefined;
     if (row === undefined) {
       return undefined;
     }
@@ -67,7 +70,6 @@ export function deliveryAdvancer(database: DatabaseSync) {
     if (after === undefined) {
       return undefined;
     }
-    const history = JSON.stringify(after.history);
     update.run(
       after.state,
       after.reason ?? null,
@@ -75,39 +77,48 @@ export function deliveryAdvancer(database: DatabaseSync) {
       after.attempts,
       after.underway ? 1 : 0,
       after.nextAt ?? null,
-      history,
+      JSON.stringify(after.history),
       row.seq,
     );
-    const changed = {
-      ...row,
-      state: after.state,
-      reason: after.reason ?? null,
-      code: after.code ?? null,
-      attempts: after.attempts,
-      underway: after.underway ? 1 : 0,
-      next_at: after.nextAt ?? null,
-      history,
-    };
+    if (row.bridge !== 'app' && isOver(after.state)) {
+      forget.run(row.seq);
+    }
     // A new time of the next attempt alone is not worth an event.
     if (after.history !== before.history) {
-      write(deliveryEvent(changed, row.sender ?? '', at));
+      const message = { id: row.message, from: row.sender, ...given('correlation', row.correlation) };
+      write(deliveryEvent(row, viewOfStatus(row, after), message, at));
     }
-    return changed;
+    return after;
   };
 }
 
-/** The `delivery.changed` event of a row as it is now. */
-export function deliveryEvent(row: DeliveryRow, sender: string, at: number) {
+/** Whether no attempt can follow. */
+function isOver(state: DeliveryState): boolean {
+  return state !== 'queued' && state !== 'sending' && state !== 'sent' && state !== 'ambiguous';
+}
+
+/** The `delivery.changed` event of a delivery as it is now. */
+export function deliveryEvent(
+  row: { readonly recipient: string },
+  view: DeliveryView,
+  message: { readonly id: string; readonly from: string; readonly correlation?: string },
+  at: number,
+) {
+  const delivery = { ...view, message: message.id, ...given('correlation', message.correlation ?? null) };
   return {
     at,
     kind: 'delivery.changed' as const,
-    message: row.message,
-    body: JSON.stringify({ delivery: { ...viewOf(row), message: row.message } }),
-    audience: [sender, row.recipient].filter(address => address.startsWith('app:')),
+    message: message.id,
+    body: JSON.stringify({ delivery }),
+    audience: [message.from, row.recipient].filter(address => address.startsWith('app:')),
   };
 }
 
-export function statusOf(row: DeliveryRow): DeliveryStatus {
+function given<K extends string, V>(key: K, value: V | null): { [P in K]?: V } {
+  return (value === null ? {} : { [key]: value }) as { [P in K]?: V };
+}
+
+export function statusOf(row: Omit<DeliveryRow, 'seq'>): DeliveryStatus {
   return {
     state: row.state,
     attempts: row.attempts,
@@ -119,15 +130,22 @@ export function statusOf(row: DeliveryRow): DeliveryStatus {
   };
 }
 
+type Named = Pick<DeliveryRow, 'id' | 'recipient' | 'bridge'>;
+
 /** A stored delivery as interfaces show it. */
-export function viewOf(row: DeliveryRow): DeliveryView {
-  const { underway: _, ...status } = statusOf(row);
+export function viewOf(row: Omit<DeliveryRow, 'seq'>): DeliveryView {
+  return viewOfStatus(row, statusOf(row));
+}
+
+function viewOfStatus(row: Named, { underway: _, ...status }: DeliveryStatus): DeliveryView {
   return { id: row.id, to: row.recipient, bridge: row.bridge, ...status };
 }
 
 export function deliveryVerbs(database: DatabaseSync) {
   const advance = deliveryAdvancer(database);
-  const remember = database.prepare('UPDATE deliveries SET remembered = ? WHERE id = ?');
+  const remember = database.prepare(
+    'INSERT OR REPLACE INTO remembered (delivery, bytes) SELECT seq, ? FROM deliveries WHERE id = ?',
+  );
   const identify = database.prepare(
     `INSERT OR IGNORE INTO remote_ids (scheme, remote_id, message)
      SELECT bridge, ?, message FROM deliveries WHERE id = ?`,
@@ -150,20 +168,20 @@ export function deliveryVerbs(database: DatabaseSync) {
 
 export function deliveryReads(database: DatabaseSync) {
   const ofMessage = database.prepare(
-    `SELECT ${columns} FROM deliveries d WHERE d.message = ? ORDER BY d.seq`,
+    `SELECT ${columns} FROM messages m JOIN deliveries d ON d.message = m.seq WHERE m.id = ? ORDER BY d.seq`,
   );
-  const one = database.prepare(`SELECT ${columns} FROM deliveries d WHERE d.id = ?`);
   const open = database.prepare(
-    `SELECT seq, id, message, bridge, recipient, priority, expires_at, attempts, underway FROM deliveries
-     WHERE (state IN ('queued', 'sending') OR underway = 1) AND bridge <> 'app' ORDER BY seq`,
+    `SELECT d.seq, d.id, m.id AS message, d.bridge, d.recipient, d.priority, d.expires_at, d.attempts, d.underway
+     FROM deliveries d JOIN messages m ON m.seq = d.message
+     WHERE (d.state IN ('queued', 'sending') OR d.underway = 1) AND d.bridge <> 'app' ORDER BY d.seq`,
   );
-  const remembered = database.prepare('SELECT remembered FROM deliveries WHERE id = ?');
+  const remembered = database.prepare(
+    'SELECT bytes FROM remembered WHERE delivery = (SELECT seq FROM deliveries WHERE id = ?)',
+  );
   return {
     deliveriesOf: (message: string) => ofMessage.all(message) as unknown as DeliveryRow[],
-    delivery: (id: string) => one.get(id) as unknown as DeliveryRow | undefined,
     /** Everything the outbox has to work off, in the order it was accepted. */
     openDeliveries: () => open.all() as unknown as OpenDelivery[],
-    remembered: (id: string) =>
-      (remembered.get(id) as { remembered: Uint8Array | null } | undefined)?.remembered ?? undefined,
+    remembered: (id: string) => (remembered.get(id) as { bytes: Uint8Array } | undefined)?.bytes,
   };
 }

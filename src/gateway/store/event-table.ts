@@ -54,9 +54,6 @@ export function eventVerbs(database: DatabaseSync) {
 }
 
 export function eventReads(database: DatabaseSync) {
-  const correlation = database.prepare(
-    "SELECT json_extract(body, '$.correlation') AS it FROM messages WHERE id = ?",
-  );
   const after = database.prepare('SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT ?');
   const oldest = database.prepare('SELECT min(seq) AS seq FROM events');
   const newest = database.prepare(
@@ -64,8 +61,6 @@ export function eventReads(database: DatabaseSync) {
   );
   return {
     newestEvent: () => (newest.get() as { seq: number }).seq,
-    correlationOf: (message: string) =>
-      (correlation.get(message) as { it: string | null } | undefined)?.it ?? undefined,
     eventsAfter: (seq: number, limit: number) => after.all(seq, limit) as unknown as EventRow[],
     /** The oldest event still kept, or undefined if there is none. */
     oldestEvent: () => (oldest.get() as { seq: number | null }).seq ?? undefined,

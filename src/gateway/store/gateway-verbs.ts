@@ -25,17 +25,19 @@ export function gatewayVerbs(database: DatabaseSync): Verbs<GatewayJobs> {
 }
 
 /**
- * Counts this start. `epoch` is made with the database and stays: cursors carry it, so that one of another
- * data directory is told apart.
+ * Counts this start of the hub, unless it is another writer of the same process. `epoch` is made with the
+ * database and stays: cursors carry it, so that one of another data directory is told apart.
  */
-export function startGeneration(database: DatabaseSync): { boot: number; epoch: string } {
+export function generation(database: DatabaseSync, counts: boolean): { boot: number; epoch: string } {
   const get = database.prepare('SELECT value FROM meta WHERE key = ?');
   const put = database.prepare('INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)');
-  const boot = Number(get.get('boot')?.value ?? 0) + 1;
+  const boot = Number(get.get('boot')?.value ?? 0) + (counts ? 1 : 0);
   const epoch = String(get.get('epoch')?.value ?? randomBytes(2).toString('hex'));
-  database.exec('BEGIN IMMEDIATE');
-  put.run('boot', String(boot));
-  put.run('epoch', epoch);
-  database.exec('COMMIT');
+  if (counts) {
+    database.exec('BEGIN IMMEDIATE');
+    put.run('boot', String(boot));
+    put.run('epoch', epoch);
+    database.exec('COMMIT');
+  }
   return { boot, epoch };
 }

@@ -40,7 +40,8 @@ export function inboxVerbs(database: DatabaseSync) {
      ORDER BY seq LIMIT ${acknowledgeStep}`,
   );
   const one = database.prepare(
-    "SELECT id FROM deliveries WHERE recipient = ? AND bridge = 'app' AND message = ?",
+    `SELECT d.id FROM messages m JOIN deliveries d ON d.message = m.seq
+     WHERE d.recipient = ? AND d.bridge = 'app' AND m.id = ?`,
   );
   const firstUnread = database.prepare(
     "SELECT min(seq) AS seq FROM deliveries WHERE recipient = ? AND bridge = 'app' AND state IN ('queued', 'sent')",
@@ -88,13 +89,13 @@ export function inboxVerbs(database: DatabaseSync) {
 
 export function inboxReads(database: DatabaseSync) {
   const after = database.prepare(
-    `SELECT d.seq, d.id, d.state, m.body FROM deliveries d JOIN messages m ON m.id = d.message
+    `SELECT d.seq, d.id, d.state, m.body FROM deliveries d JOIN messages m ON m.seq = d.message
      WHERE d.recipient = ? AND d.bridge = 'app' AND d.seq > ? AND d.state IN ('queued', 'sent', 'delivered', 'read')
        AND (d.state NOT IN ('queued', 'sent') OR d.expires_at > ?)
      ORDER BY d.seq LIMIT ?`,
   );
   const unread = database.prepare(
-    `SELECT d.seq, d.id, d.state, m.body FROM deliveries d JOIN messages m ON m.id = d.message
+    `SELECT d.seq, d.id, d.state, m.body FROM deliveries d JOIN messages m ON m.seq = d.message
      WHERE d.recipient = ? AND d.bridge = 'app' AND d.seq > ? AND d.state IN ('queued', 'sent') AND d.expires_at > ?
      ORDER BY d.seq LIMIT ?`,
   );

@@ -30,7 +30,7 @@ export type Verbs<J> = {
   readonly [V in keyof J]: J[V] extends { args: infer A; result: infer R } ? (args: A) => R : never;
 };
 
-/** From the switch to the writer thread. */
+/** From the switch to the writer thread; they travel in arrays, one message for all that were posted together. */
 export interface JobRequest {
   readonly id: number;
   readonly verb: Verb;
@@ -50,6 +50,8 @@ export interface JobFailure {
 
 /** From the writer thread to the switch: one per commit. */
 export interface CommitReport {
+  /** Replies somebody's timer waits for: they are heard before the others. */
+  readonly urgent: readonly JobReply[];
   readonly replies: readonly JobReply[];
   /** The newest event after this commit, where it brought one. */
   readonly newestEvent?: number;
@@ -60,12 +62,14 @@ export interface WriterData {
   readonly meshPath: string;
   readonly gatewayLimit: number;
   readonly meshLimit: number;
+  /** Whether this is the first writer of the process: what follows a crash is no new start of the hub. */
+  readonly first: boolean;
   readonly signals: Int32Array<SharedArrayBuffer>;
 }
 
 /** Places in the shared signals. */
 export const signal = {
-  /** Goes up with every job posted; the writer sleeps on it. */
+  /** Goes up with every message posted; the writer sleeps on it. */
   posted: 0,
   /** Urgent jobs posted and not yet taken. */
   urgent: 1,
@@ -73,14 +77,16 @@ export const signal = {
   commits: 2,
   /** Set once: finish what is posted and end. */
   closing: 3,
+  /** 1 while the writer sleeps: waking it costs a system call, which nobody makes for a writer at work. */
+  sleeping: 4,
 } as const;
 
-/** The lanes to the writer, each a port of its own. */
-export interface WriterPorts {
-  readonly urgent: import('node:worker_threads').MessagePort;
-  readonly gateway: import('node:worker_threads').MessagePort;
-  readonly mesh: import('node:worker_threads').MessagePort;
-}
+/** The lanes to the writer: each keeps its order, the urgent one goes first, the mesh has its own database. */
+export const laneNames = ['urgent', 'gateway', 'mesh'] as const;
+export type LaneName = (typeof laneNames)[number];
+
+/** A port for each lane. */
+export type WriterPorts = Readonly<Record<LaneName, import('node:worker_threads').MessagePort>>;
 
 /** The writer's first word: both databases are open. */
 export interface WriterReady {

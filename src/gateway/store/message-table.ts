@@ -1,6 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { Message, MessageId, RemoteId } from '../message.ts';
-import { type DeliveryRow, deliveryEvent } from './delivery-table.ts';
+import { type DeliveryRow, deliveryEvent, viewOf } from './delivery-table.ts';
 import { eventWriter } from './event-table.ts';
 
 export type NewDeliveryRow = Omit<DeliveryRow, 'seq'>;
@@ -10,7 +10,7 @@ export interface AcceptArgs {
   readonly remoteId: RemoteId;
   /** SHA-256 of the draft, where the same id with another body must be told apart. */
   readonly fingerprint?: Uint8Array;
-  readonly message: Pick<Message, 'id' | 'type' | 'from' | 'to' | 'acceptedAt'>;
+  readonly message: Pick<Message, 'id' | 'type' | 'from' | 'to' | 'acceptedAt' | 'correlation'>;
   /** JSON of the whole Message. */
   readonly body: string;
   readonly deliveries: readonly NewDeliveryRow[];
@@ -43,15 +43,13 @@ export interface MessageRow {
 }
 
 export function messageVerbs(database: DatabaseSync) {
-  const known = database.prepare(
-    'SELECT message, fingerprint FROM remote_ids WHERE scheme = ? AND remote_id = ?',
-  );
-  const exists = database.prepare('SELECT 1 FROM messages WHERE id = ?');
+  const known = database.prepare(knownQuery);
+  const exists = database.prepare('SELECT seq FROM messages WHERE id = ?');
   const identify = database.prepare(
     'INSERT INTO remote_ids (scheme, remote_id, message, fingerprint) VALUES (?, ?, ?, ?)',
   );
   const insert = database.prepare(
-    'INSERT INTO messages (id, type, sender, recipient, accepted_at, body) VALUES (?, ?, ?, ?, ?, ?)',
+    'INSERT INTO messages (id, type, sender, recipient, accepted_at, correlation, body) VALUES (?, ?, ?, ?, ?, ?, ?)',
   );
   const deliver = database.prepare(
     `INSERT INTO deliveries (id, message, bridge, recipient, priority, accepted_at, expires_at, state, reason, code,
@@ -64,53 +62,70 @@ export function messageVerbs(database: DatabaseSync) {
   return {
     accept(args: AcceptArgs): AcceptResult {
       const { message } = args;
-      const first = known.get(args.scheme, args.remoteId) as
-        | { message: string; fingerprint: Uint8Array | null }
-        | undefined;
+      const first = known.get(args.scheme, args.remoteId) as KnownRow | undefined;
       if (first !== undefined) {
         return { repeated: true, id: first.message, same: sameBytes(first.fingerprint, args.fingerprint) };
       }
-      identify.run(args.scheme, args.remoteId, message.id, args.fingerprint ?? null);
-      if (exists.get(message.id) !== undefined) {
+      const there = exists.get(message.id) as { seq: number } | undefined;
+      if (there !== undefined) {
+        identify.run(args.scheme, args.remoteId, there.seq, args.fingerprint ?? null);
         return { repeated: true, id: message.id, same: args.fingerprint === undefined };
       }
-      insert.run(message.id, message.type, message.from, message.to, message.acceptedAt, args.body);
+      const row = insert.run(
+        message.id,
+        message.type,
+        message.from,
+        message.to,
+        message.acceptedAt,
+        message.correlation ?? null,
+        args.body,
+      ).lastInsertRowid;
+      identify.run(args.scheme, args.remoteId, row, args.fingerprint ?? null);
       const event = write({
         at: message.acceptedAt,
         kind: 'message.accepted',
         message: message.id,
         audience: args.audience,
       });
-      const seqs = args.deliveries.map(row => {
-        const { lastInsertRowid } = deliver.run(
-          row.id,
-          message.id,
-          row.bridge,
-          row.recipient,
-          row.priority,
-          message.acceptedAt,
-          row.expires_at,
-          row.state,
-          row.reason,
-          row.code,
-          row.attempts,
-          row.history,
-          event,
+      const seqs = args.deliveries.map(delivery => {
+        const seq = Number(
+          deliver.run(
+            delivery.id,
+            row,
+            delivery.bridge,
+            delivery.recipient,
+            delivery.priority,
+            message.acceptedAt,
+            delivery.expires_at,
+            delivery.state,
+            delivery.reason,
+            delivery.code,
+            delivery.attempts,
+            delivery.history,
+            event,
+          ).lastInsertRowid,
         );
-        const seq = Number(lastInsertRowid);
-        write(deliveryEvent({ ...row, seq }, message.from, message.acceptedAt));
+        write(deliveryEvent(delivery, viewOf(delivery), message, message.acceptedAt));
         return seq;
       });
       for (const sha256 of args.blobs) {
-        carry.run(sha256, message.id);
+        carry.run(sha256, row);
       }
       if (args.device !== undefined) {
-        read.run(args.device, message.id, message.acceptedAt);
+        read.run(args.device, row, message.acceptedAt);
       }
       return { repeated: false, id: message.id, seqs };
     },
   };
 }
+
+interface KnownRow {
+  readonly message: MessageId;
+  readonly fingerprint: Uint8Array | null;
+}
+
+const knownQuery = `SELECT m.id AS message, r.fingerprint FROM remote_ids r JOIN messages m ON m.seq = r.message
+  WHERE r.scheme = ? AND r.remote_id = ?`;
 
 export interface MessageFilter {
   /** Rows before this one; newest first. */
@@ -126,21 +141,30 @@ export interface MessageFilter {
 export function messageReads(database: DatabaseSync) {
   const one = database.prepare('SELECT seq, body FROM messages WHERE id = ?');
   const sender = database.prepare('SELECT sender FROM messages WHERE id = ?');
-  const known = database.prepare(
-    'SELECT message, fingerprint FROM remote_ids WHERE scheme = ? AND remote_id = ?',
+  const known = database.prepare(knownQuery);
+  const remoteIds = database.prepare(
+    'SELECT remote_id FROM remote_ids WHERE message = (SELECT seq FROM messages WHERE id = ?) AND scheme = ?',
   );
-  const remoteIds = database.prepare('SELECT remote_id FROM remote_ids WHERE scheme = ? AND message = ?');
-  const reads = database.prepare('SELECT device, message, at FROM readings ORDER BY device');
-  const list = database.prepare(`
-    SELECT m.seq, m.body FROM messages m
-    WHERE m.seq < :before
-      AND (:recipient IS NULL OR m.recipient = :recipient)
-      AND (:peer IS NULL OR m.sender = :peer OR m.recipient = :peer)
-      AND (:type IS NULL OR m.type = :type)
-      AND (:viewer IS NULL OR m.sender = :viewer
-        OR m.recipient IN (SELECT value FROM json_each(:rooms))
-        OR EXISTS (SELECT 1 FROM deliveries d WHERE d.message = m.id AND d.recipient = :viewer))
-    ORDER BY m.seq DESC LIMIT :limit`);
+  const reads = database.prepare(
+    'SELECT r.device, m.id AS message, r.at FROM readings r JOIN messages m ON m.seq = r.message ORDER BY r.device',
+  );
+  /** Newest first; a filter that has an index goes by it. */
+  const listWhere = (indexed: string) =>
+    database.prepare(`
+      SELECT m.seq, m.body FROM messages m
+      WHERE m.seq < :before AND ${indexed}
+        AND (:recipient IS NULL OR m.recipient = :recipient)
+        AND (:peer IS NULL OR m.sender = :peer OR m.recipient = :peer)
+        AND (:type IS NULL OR m.type = :type)
+        AND (:viewer IS NULL OR m.sender = :viewer
+          OR m.recipient IN (SELECT value FROM json_each(:rooms))
+          OR EXISTS (SELECT 1 FROM deliveries d WHERE d.message = m.seq AND d.recipient = :viewer))
+      ORDER BY m.seq DESC LIMIT :limit`);
+  const list = {
+    all: listWhere('true'),
+    recipient: listWhere('m.recipient = :recipient'),
+    peer: listWhere('(m.sender = :peer OR m.recipient = :peer)'),
+  };
   const newest = database.prepare(
     "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'messages'), 0) AS seq",
   );
@@ -151,14 +175,14 @@ export function messageReads(database: DatabaseSync) {
     },
     senderOf: (id: MessageId) => (sender.get(id) as { sender: string } | undefined)?.sender,
     /** The message a far side's id stands for, and the fingerprint of the draft that made it. */
-    knownAs: (scheme: string, remoteId: RemoteId) =>
-      known.get(scheme, remoteId) as { message: MessageId; fingerprint: Uint8Array | null } | undefined,
+    knownAs: (scheme: string, remoteId: RemoteId) => known.get(scheme, remoteId) as KnownRow | undefined,
     remoteIds: (scheme: string, message: MessageId) =>
-      (remoteIds.all(scheme, message) as { remote_id: RemoteId }[]).map(row => row.remote_id),
+      (remoteIds.all(message, scheme) as { remote_id: RemoteId }[]).map(row => row.remote_id),
     newestReadings: () => reads.all() as unknown as { device: string; message: MessageId; at: number }[],
     newestMessage: () => (newest.get() as { seq: number }).seq,
     messages(filter: MessageFilter): { seq: number; message: Message }[] {
-      const rows = list.all({
+      const by = filter.recipient !== undefined ? 'recipient' : filter.peer !== undefined ? 'peer' : 'all';
+      const rows = list[by].all({
         before: filter.before,
         recipient: filter.recipient ?? null,
         peer: filter.peer ?? null,

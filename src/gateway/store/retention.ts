@@ -30,14 +30,23 @@ export function retentionVerbs(database: DatabaseSync) {
   const late = database.prepare(
     `SELECT id FROM deliveries WHERE bridge = 'app' AND state IN ('queued', 'sent') AND expires_at <= ? LIMIT ${sweepStep}`,
   );
+  // Events and messages are in the order of time: the first one young enough ends the search.
   const oldEvents = database.prepare(
-    `DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE at < ? ORDER BY seq LIMIT ${sweepStep})`,
+    `DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE seq < coalesce(
+       (SELECT seq FROM events WHERE at >= ? ORDER BY seq LIMIT 1), 9e15) ORDER BY seq LIMIT ${sweepStep})`,
   );
   const manyEvents = database.prepare(
     `DELETE FROM events WHERE seq IN
        (SELECT seq FROM events WHERE seq <= (SELECT max(seq) FROM events) - ? ORDER BY seq LIMIT ${sweepStep})`,
   );
-  const inboxes = database.prepare("SELECT DISTINCT recipient FROM deliveries WHERE bridge = 'app'");
+  const inboxes = database.prepare(
+    `WITH RECURSIVE each (recipient) AS (
+       SELECT min(recipient) FROM deliveries WHERE bridge = 'app'
+       UNION ALL
+       SELECT (SELECT min(recipient) FROM deliveries WHERE bridge = 'app' AND recipient > each.recipient)
+       FROM each WHERE each.recipient IS NOT NULL)
+     SELECT recipient FROM each WHERE recipient IS NOT NULL`,
+  );
   const oldInbox = database.prepare(
     `SELECT seq FROM deliveries WHERE recipient = ? AND bridge = 'app' AND accepted_at < ? ORDER BY seq LIMIT ${sweepStep}`,
   );
@@ -56,17 +65,20 @@ export function retentionVerbs(database: DatabaseSync) {
        (SELECT device FROM readings ORDER BY at DESC LIMIT ${sweepStep} OFFSET ?)`,
   );
   const oldMessages = database.prepare(
-    `SELECT id FROM messages m WHERE (accepted_at < ?1 OR seq <= (SELECT max(seq) FROM messages) - ?2)
-       AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.message = m.id
-         AND (d.state IN ('queued', 'sending') OR d.bridge = 'app'))
-       AND NOT EXISTS (SELECT 1 FROM readings r WHERE r.message = m.id)
+    `SELECT seq FROM messages m WHERE seq < max(
+         coalesce((SELECT seq FROM messages WHERE accepted_at >= ?1 ORDER BY seq LIMIT 1), 9e15),
+         (SELECT max(seq) FROM messages) - ?2 + 1)
+       AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.message = m.seq
+         AND (d.state IN ('queued', 'sending') OR d.underway = 1 OR d.bridge = 'app'))
+       AND NOT EXISTS (SELECT 1 FROM readings r WHERE r.message = m.seq)
      ORDER BY seq LIMIT ${sweepStep}`,
   );
   const removeOf = [
+    'DELETE FROM remembered WHERE delivery IN (SELECT seq FROM deliveries WHERE message = ?)',
     'DELETE FROM deliveries WHERE message = ?',
     'DELETE FROM remote_ids WHERE message = ?',
     'DELETE FROM message_blobs WHERE message = ?',
-    'DELETE FROM messages WHERE id = ?',
+    'DELETE FROM messages WHERE seq = ?',
   ].map(sql => database.prepare(sql));
 
   return {
@@ -100,10 +112,10 @@ export function retentionVerbs(database: DatabaseSync) {
         }
       }
       swept(manyReadings.run(readingCount).changes);
-      const messages = oldMessages.all(now - limits.messageAge, limits.messageCount) as { id: string }[];
-      for (const { id } of messages) {
+      const messages = oldMessages.all(now - limits.messageAge, limits.messageCount) as { seq: number }[];
+      for (const { seq } of messages) {
         for (const statement of removeOf) {
-          statement.run(id);
+          statement.run(seq);
         }
       }
       swept(messages.length);

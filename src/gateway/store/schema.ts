@@ -1,6 +1,7 @@
 /**
  * The tables of the two databases, as the steps that led to them: a file's `user_version` says how many
- * steps it has seen. A step that has been released is never changed; a change is a new step.
+ * steps it has seen. A step that has been released is never changed; a change is a new step. Rows name a
+ * message by its row number, which grows: an index over its random id would touch one more page for each row.
  */
 export const gatewaySchema: readonly string[] = [
   `
@@ -24,17 +25,17 @@ export const gatewaySchema: readonly string[] = [
     sender TEXT NOT NULL,
     recipient TEXT NOT NULL,
     accepted_at INTEGER NOT NULL,
+    correlation TEXT,
     body TEXT NOT NULL
   ) STRICT;
   CREATE INDEX messages_sender ON messages (sender, seq);
   CREATE INDEX messages_recipient ON messages (recipient, seq);
-  CREATE INDEX messages_accepted ON messages (accepted_at);
 
   -- Every id by which a far side knows a message. Its uniqueness is what makes a repeat a repeat.
   CREATE TABLE remote_ids (
     scheme TEXT NOT NULL,
     remote_id TEXT NOT NULL,
-    message TEXT NOT NULL,
+    message INTEGER NOT NULL,
     fingerprint BLOB,
     PRIMARY KEY (scheme, remote_id)
   ) STRICT, WITHOUT ROWID;
@@ -44,7 +45,7 @@ export const gatewaySchema: readonly string[] = [
   CREATE TABLE deliveries (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
-    message TEXT NOT NULL,
+    message INTEGER NOT NULL,
     bridge TEXT NOT NULL,
     recipient TEXT NOT NULL,
     priority INTEGER NOT NULL,
@@ -57,13 +58,18 @@ export const gatewaySchema: readonly string[] = [
     underway INTEGER NOT NULL,
     next_at INTEGER,
     history TEXT NOT NULL,
-    remembered BLOB,
     event INTEGER NOT NULL
   ) STRICT;
   CREATE INDEX deliveries_message ON deliveries (message);
-  CREATE INDEX deliveries_recipient ON deliveries (recipient, seq);
+  CREATE INDEX deliveries_inbox ON deliveries (recipient, seq) WHERE bridge = 'app';
   CREATE INDEX deliveries_open ON deliveries (seq) WHERE state IN ('queued', 'sending') OR underway = 1;
   CREATE INDEX deliveries_unread ON deliveries (recipient, seq) WHERE bridge = 'app' AND state IN ('queued', 'sent');
+
+  -- What must be the same at every attempt of a delivery that is not over.
+  CREATE TABLE remembered (
+    delivery INTEGER PRIMARY KEY,
+    bytes BLOB NOT NULL
+  ) STRICT;
 
   -- How far an app has acknowledged, and below which cursor its inbox has been forgotten.
   CREATE TABLE inbox_marks (
@@ -80,7 +86,6 @@ export const gatewaySchema: readonly string[] = [
     body TEXT,
     audience TEXT NOT NULL
   ) STRICT;
-  CREATE INDEX events_at ON events (at);
 
   CREATE TABLE peers (
     address TEXT PRIMARY KEY,
@@ -91,9 +96,10 @@ export const gatewaySchema: readonly string[] = [
 
   CREATE TABLE readings (
     device TEXT PRIMARY KEY,
-    message TEXT NOT NULL,
+    message INTEGER NOT NULL,
     at INTEGER NOT NULL
   ) STRICT, WITHOUT ROWID;
+  CREATE INDEX readings_message ON readings (message);
 
   CREATE TABLE blob_owners (
     sha256 TEXT NOT NULL,
@@ -104,7 +110,7 @@ export const gatewaySchema: readonly string[] = [
 
   CREATE TABLE message_blobs (
     sha256 TEXT NOT NULL,
-    message TEXT NOT NULL,
+    message INTEGER NOT NULL,
     PRIMARY KEY (sha256, message)
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX message_blobs_message ON message_blobs (message);

@@ -1,5 +1,10 @@
 import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Worker } from 'node:worker_threads';
+import { type Clock, systemClock } from '../../lib/clock.ts';
+import { GatewayError } from '../../lib/errors.ts';
+import { type Log, silentLog } from '../../lib/log.ts';
+import { type Random, systemRandom } from '../../lib/random.ts';
 import type { MeshStorage } from '../../mesh/storage.ts';
 import { defaultLimits } from '../limits.ts';
 import { blobReads } from './blob-table.ts';
@@ -21,6 +26,12 @@ export interface StoreOptions {
   /** Bytes each database may grow to. */
   readonly databaseLimit?: number;
   readonly blobs?: Partial<BlobLimits>;
+  /** For the way back of a writer that died; the machine's own without it. */
+  readonly clock?: Clock;
+  readonly random?: Random;
+  readonly log?: Log;
+  /** Told of each writer thread: a test ends one. */
+  readonly onWriter?: (worker: Worker) => void;
 }
 
 /** Everything the gateway keeps: writes go through `committer`, reads see what is committed. */
@@ -47,13 +58,22 @@ const databaseLimit = 2 * 1024 * 1024 * 1024;
 export async function openStore(options: StoreOptions): Promise<Store> {
   const { dir } = options;
   await using stack = new AsyncDisposableStack();
-  mkdirSync(dir, { recursive: true, mode: 0o700 });
-  chmodSync(dir, 0o700);
+  makeFolder(dir);
   stack.use(lockDirectory(dir));
   const gatewayPath = join(dir, 'gateway.db');
   const meshPath = join(dir, 'mesh.db');
   const limit = options.databaseLimit ?? databaseLimit;
-  const committer = await startCommitter({ gatewayPath, meshPath, gatewayLimit: limit, meshLimit: limit });
+  const { clock = systemClock, random = systemRandom, log = silentLog, onWriter } = options;
+  const committer = await startCommitter({
+    gatewayPath,
+    meshPath,
+    gatewayLimit: limit,
+    meshLimit: limit,
+    clock,
+    random,
+    log,
+    ...(onWriter === undefined ? {} : { onWriter }),
+  });
   stack.defer(() => committer.close());
   const database = openReadable(gatewayPath);
   stack.defer(() => database.close());
@@ -69,6 +89,18 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     blobs,
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };
+}
+
+function makeFolder(dir: string): void {
+  try {
+    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    chmodSync(dir, 0o700);
+  } catch (cause) {
+    const why = (cause as Error).message;
+    throw new GatewayError('store/unavailable', `${dir} cannot be used as the data folder: ${why}`, {
+      cause,
+    });
+  }
 }
 
 function openReads(database: ReturnType<typeof openReadable>) {

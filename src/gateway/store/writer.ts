@@ -1,10 +1,19 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { isGatewayError } from '../../lib/errors.ts';
+import { type Checkpoints, createCheckpoints } from './checkpoints.ts';
 import { openWritable, storeError } from './database.ts';
-import { gatewayVerbs, startGeneration } from './gateway-verbs.ts';
-import type { CommitReport, JobFailure, JobReply, JobRequest, WriterData, WriterPorts } from './job.ts';
-import { signal } from './job.ts';
+import { gatewayVerbs, generation } from './gateway-verbs.ts';
+import {
+  type CommitReport,
+  type JobFailure,
+  type JobReply,
+  type JobRequest,
+  type LaneName,
+  signal,
+  type WriterData,
+  type WriterPorts,
+} from './job.ts';
 import { meshVerbs } from './mesh-table.ts';
 import { gatewaySchema, meshSchema } from './schema.ts';
 
@@ -19,17 +28,20 @@ import { gatewaySchema, meshSchema } from './schema.ts';
 const groupSize = 256;
 /** ms of work in one group, commit apart. */
 const groupTime = 2;
-/** ms without a job after which the log is folded back into the database. */
-const quiet = 200;
-/** Jobs after which that happens even so: it bounds the log to some tens of MB. */
-const checkpointForced = 4096;
 
 type AnyVerbs = Readonly<Record<string, (args: never) => unknown>>;
 
+/** What was posted on one port, in its order. */
 interface Lane {
+  readonly port: MessagePort;
+  jobs: readonly JobRequest[];
+  next: number;
+}
+
+interface Target {
   readonly database: DatabaseSync;
   readonly verbs: AnyVerbs;
-  sinceCheckpoint: number;
+  readonly log: Checkpoints;
 }
 
 const data = workerData as WriterData;
@@ -40,108 +52,121 @@ parent.once('message', (ports: WriterPorts) => {
   const gateway = openWritable({ path: data.gatewayPath, schema: gatewaySchema, limit: data.gatewayLimit });
   const mesh = openWritable({ path: data.meshPath, schema: meshSchema, limit: data.meshLimit });
   const newestEvent = newestEventOf(gateway);
-  parent.postMessage({ ...startGeneration(gateway), newestEvent: newestEvent() });
-  const lanes = {
-    gateway: { database: gateway, verbs: gatewayVerbs(gateway) as AnyVerbs, sinceCheckpoint: 0 },
-    mesh: { database: mesh, verbs: meshVerbs(mesh) as AnyVerbs, sinceCheckpoint: 0 },
-  };
-  serve(ports, lanes, newestEvent);
+  parent.postMessage({ ...generation(gateway, data.first), newestEvent: newestEvent() });
+  const lane = (port: MessagePort): Lane => ({ port, jobs: [], next: 0 });
+  serve(
+    { urgent: lane(ports.urgent), gateway: lane(ports.gateway), mesh: lane(ports.mesh) },
+    {
+      gateway: {
+        database: gateway,
+        verbs: gatewayVerbs(gateway) as AnyVerbs,
+        log: createCheckpoints(gateway),
+      },
+      mesh: { database: mesh, verbs: meshVerbs(mesh) as AnyVerbs, log: createCheckpoints(mesh) },
+    },
+    newestEvent,
+  );
   gateway.close();
   mesh.close();
   parent.close();
-  for (const port of Object.values(ports) as MessagePort[]) {
+  for (const port of Object.values(ports)) {
     port.close();
   }
 });
 
-function serve(ports: WriterPorts, lanes: { gateway: Lane; mesh: Lane }, newestEvent: () => number): void {
+function serve(
+  lanes: Readonly<Record<LaneName, Lane>>,
+  targets: { readonly gateway: Target; readonly mesh: Target },
+  newestEvent: () => number,
+): void {
+  const logs = [targets.gateway.log, targets.mesh.log];
   let known = newestEvent();
   for (;;) {
     const posted = Atomics.load(signals, signal.posted);
-    let worked = false;
-    const urgent = take(ports.urgent, true);
-    const first = urgent ?? take(ports.gateway);
+    const urgent = takeUrgent(lanes.urgent);
+    const first = urgent ?? take(lanes.gateway);
     if (first !== undefined) {
-      const replies = commitGroup(
-        lanes.gateway,
-        first,
-        () => take(ports.urgent, true),
-        ports.gateway,
-        urgent !== undefined,
-      );
+      const done = commitGroup(targets.gateway, first, lanes.gateway, lanes.urgent, urgent !== undefined);
       const newest = newestEvent();
-      report(newest === known ? { replies } : { replies, newestEvent: newest });
+      report(newest === known ? done : { ...done, newestEvent: newest });
       known = newest;
-      worked = true;
     }
-    const meshFirst = Atomics.load(signals, signal.urgent) > 0 ? undefined : take(ports.mesh);
+    const meshFirst = hasUrgent() ? undefined : take(lanes.mesh);
     if (meshFirst !== undefined) {
-      report({ replies: commitGroup(lanes.mesh, meshFirst, () => undefined, ports.mesh, false) });
-      worked = true;
+      report(commitGroup(targets.mesh, meshFirst, lanes.mesh));
     }
-    if (worked) {
-      foldBack([lanes.gateway, lanes.mesh], checkpointForced);
+    if (first !== undefined || meshFirst !== undefined) {
+      if (!hasUrgent()) {
+        for (const log of logs) {
+          log.foldIfLong();
+        }
+      }
       continue;
     }
     if (Atomics.load(signals, signal.closing) === 1) {
       return;
     }
-    const dirty = lanes.gateway.sinceCheckpoint + lanes.mesh.sinceCheckpoint > 0;
-    if (Atomics.wait(signals, signal.posted, posted, dirty ? quiet : undefined) === 'timed-out') {
-      foldBack([lanes.gateway, lanes.mesh], 1);
+    if (!sleep(posted, Math.min(...logs.map(log => log.patience)))) {
+      for (const log of logs) {
+        log.fold();
+      }
     }
   }
 }
 
-/** Checkpoints what has seen so many jobs since the last time. */
-function foldBack(lanes: readonly Lane[], jobs: number): void {
-  for (const lane of lanes) {
-    if (lane.sinceCheckpoint >= jobs) {
-      lane.database.exec('PRAGMA wal_checkpoint(PASSIVE)');
-      lane.sinceCheckpoint = 0;
-    }
-  }
+/** Sleeps until something is posted; false if nothing was for so many ms. */
+function sleep(posted: number, most: number): boolean {
+  Atomics.store(signals, signal.sleeping, 1);
+  const outcome = Atomics.wait(signals, signal.posted, posted, most);
+  Atomics.store(signals, signal.sleeping, 0);
+  return outcome !== 'timed-out';
 }
 
 /** Builds one group from `first` on, commits it, and says what became of each job. */
 function commitGroup(
-  lane: Lane,
+  target: Target,
   first: JobRequest,
-  takeUrgent: () => JobRequest | undefined,
-  port: MessagePort,
-  hurry: boolean,
-): readonly JobReply[] {
-  const { database } = lane;
-  const done: JobReply[] = [];
-  const taken: number[] = [];
+  lane: Lane,
+  urgentLane?: Lane,
+  hurry = false,
+): CommitReport {
+  const { database } = target;
+  const urgent: JobReply[] = [];
+  const replies: JobReply[] = [];
+  const taken = { urgent: [] as number[], replies: [] as number[] };
   try {
     database.exec('BEGIN IMMEDIATE');
     const until = performance.now() + groupTime;
-    let urgent = hurry;
-    for (let job: JobRequest | undefined = first; job !== undefined; ) {
-      taken.push(job.id);
-      done.push(runJob(lane, job));
-      const next = takeUrgent();
-      urgent ||= next !== undefined;
-      job =
-        next ?? (urgent || done.length >= groupSize || performance.now() >= until ? undefined : take(port));
+    let hurried = hurry;
+    for (let job: JobRequest | undefined = first, pressing = hurry; job !== undefined; ) {
+      taken[pressing ? 'urgent' : 'replies'].push(job.id);
+      (pressing ? urgent : replies).push(runJob(target, job));
+      const next = urgentLane === undefined ? undefined : takeUrgent(urgentLane);
+      pressing = next !== undefined;
+      hurried ||= pressing;
+      const full = hurried || replies.length >= groupSize || performance.now() >= until;
+      job = next ?? (full ? undefined : take(lane));
     }
     database.exec('COMMIT');
     Atomics.add(signals, signal.commits, 1);
-    lane.sinceCheckpoint += done.length;
-    return done;
+    target.log.grown(urgent.length + replies.length);
+    return { urgent, replies };
   } catch (error) {
     if (database.isTransaction) {
       database.exec('ROLLBACK');
     }
+    if (taken.urgent.length + taken.replies.length === 0) {
+      taken[hurry ? 'urgent' : 'replies'].push(first.id);
+    }
     const failure = describe(error);
-    return (taken.length === 0 ? [first.id] : taken).map(id => ({ id, failure }));
+    const failed = (ids: readonly number[]) => ids.map(id => ({ id, failure }));
+    return { urgent: failed(taken.urgent), replies: failed(taken.replies) };
   }
 }
 
-function runJob(lane: Lane, job: JobRequest): JobReply {
-  const { database } = lane;
-  const verb = lane.verbs[job.verb];
+function runJob(target: Target, job: JobRequest): JobReply {
+  const { database } = target;
+  const verb = target.verbs[job.verb];
   database.exec('SAVEPOINT job');
   try {
     const value = verb?.(job.args as never);
@@ -157,15 +182,25 @@ function runJob(lane: Lane, job: JobRequest): JobReply {
   }
 }
 
-function take(port: MessagePort, urgent = false): JobRequest | undefined {
-  if (urgent && Atomics.load(signals, signal.urgent) === 0) {
-    return undefined;
-  }
-  const received = receiveMessageOnPort(port) as { message: JobRequest } | undefined;
-  if (received !== undefined && urgent) {
+function hasUrgent(): boolean {
+  return Atomics.load(signals, signal.urgent) > 0;
+}
+
+function takeUrgent(lane: Lane): JobRequest | undefined {
+  const job = hasUrgent() ? take(lane) : undefined;
+  if (job !== undefined) {
     Atomics.sub(signals, signal.urgent, 1);
   }
-  return received?.message;
+  return job;
+}
+
+function take(lane: Lane): JobRequest | undefined {
+  if (lane.next >= lane.jobs.length) {
+    const received = receiveMessageOnPort(lane.port) as { message: readonly JobRequest[] } | undefined;
+    lane.jobs = received?.message ?? [];
+    lane.next = 0;
+  }
+  return lane.jobs[lane.next++];
 }
 
 function report(commit: CommitReport): void {

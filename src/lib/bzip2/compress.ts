@@ -33,22 +33,23 @@ const longestRun = 255;
 
 /** Fills a block from `start`, four or more equal bytes as four and a count; says where in the input it ended. */
 function runs(bytes: Uint8Array, start: number, block: Uint8Array): { end: number; length: number } {
+  const { length: total } = bytes;
   let at = start;
   let length = 0;
-  while (at < bytes.length && length < blockLimit) {
+  while (at < total && length < blockLimit) {
     const byte = bytes[at]!;
-    if (bytes[at + 1] !== byte) {
-      block[length++] = byte;
-      at += 1;
+    block[length++] = byte;
+    at += 1;
+    if (at >= total || bytes[at] !== byte) {
       continue;
     }
-    const most = Math.min(bytes.length, at + longestRun);
-    let end = at + 2;
+    const most = Math.min(total, at - 1 + longestRun);
+    let end = at + 1;
     while (end < most && bytes[end] === byte) {
       end += 1;
     }
-    const run = end - at;
-    const plain = Math.min(run, 4);
+    const run = end - at + 1;
+    const plain = Math.min(run, 4) - 1;
     block.fill(byte, length, length + plain);
     length += plain;
     if (run >= 4) {

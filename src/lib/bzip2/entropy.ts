@@ -85,10 +85,11 @@ function fitTables(symbols: Uint16Array, alphabet: number): { lengths: Uint8Arra
   let lengths = firstTables(symbols, alphabet, tableCount(symbols.length));
   for (let round = 0; round < rounds; round++) {
     const weights = lengths.map(() => new Uint32Array(alphabet));
+    const costs = packCosts(lengths, alphabet);
     for (let group = 0; group < groups; group++) {
       const start = group * groupSize;
       const end = Math.min(symbols.length, start + groupSize);
-      const best = cheapest(symbols, start, end, lengths);
+      const best = cheapest(symbols, start, end, costs, lengths.length);
       selectors[group] = best;
       const weight = weights[best]!;
       for (let i = start; i < end; i++) {
@@ -129,16 +130,42 @@ function firstTables(symbols: Uint16Array, alphabet: number, count: number): Uin
   return tables;
 }
 
+/** A group takes at most 50 × 17 bits, which is 10 bits as a number: three tables are added up at once. */
+const costBits = 10;
+const costMask = (1 << costBits) - 1;
+
+/** Bits of each symbol in the first three tables, and in the others. */
+interface Costs {
+  readonly low: Uint32Array;
+  readonly high: Uint32Array;
+}
+
+function packCosts(lengths: readonly Uint8Array[], alphabet: number): Costs {
+  const low = new Uint32Array(alphabet);
+  const high = new Uint32Array(alphabet);
+  for (const [table, length] of lengths.entries()) {
+    const packed = table < 3 ? low : high;
+    for (let symbol = 0; symbol < alphabet; symbol++) {
+      packed[symbol]! |= length[symbol]! << (costBits * (table % 3));
+    }
+  }
+  return { low, high };
+}
+
 /** The table that takes the fewest bits for these symbols. */
-function cheapest(symbols: Uint16Array, start: number, end: number, lengths: readonly Uint8Array[]): number {
+function cheapest(symbols: Uint16Array, start: number, end: number, costs: Costs, tables: number): number {
+  const { low, high } = costs;
+  let lower = 0;
+  let upper = 0;
+  for (let i = start; i < end; i++) {
+    const symbol = symbols[i]!;
+    lower += low[symbol]!;
+    upper += high[symbol]!;
+  }
   let best = 0;
   let least = Number.POSITIVE_INFINITY;
-  for (let table = 0; table < lengths.length; table++) {
-    const length = lengths[table]!;
-    let bits = 0;
-    for (let i = start; i < end; i++) {
-      bits += length[symbols[i]!]!;
-    }
+  for (let table = 0; table < tables; table++) {
+    const bits = ((table < 3 ? lower : upper) >>> (costBits * (table % 3))) & costMask;
     if (bits < least) {
       least = bits;
       best = table;

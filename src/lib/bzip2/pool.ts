@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import type { Cancel, Clock } from '../clock.ts';
 import { systemClock } from '../clock.ts';
@@ -14,14 +15,16 @@ export interface Compressor {
    * `store/full` (retryable) where too much waits already.
    */
   decompress(bytes: Uint8Array, limit: number): Promise<Uint8Array>;
-  /** Stops the worker; what waits is rejected with `store/unavailable`. */
+  /** Stops the workers; what waits is rejected with `store/unavailable`. */
   close(): Promise<void>;
 }
 
 export interface CompressorOptions {
   readonly clock?: Clock;
-  /** ms without work after which the worker, and its memory, are given back. Default 10 s. */
+  /** ms without work after which the workers, and their memory, are given back. Default 10 s. */
   readonly idle?: number;
+  /** Most workers at once. Default two, or one where the machine has no more processors. */
+  readonly workers?: number;
   /** Most bytes that may wait. Default 32 MiB. */
   readonly capacity?: number;
 }
@@ -45,18 +48,18 @@ interface Job {
 const smallInput = 8192;
 const smallOutput = 65_536;
 
-/** One worker, started when there is work for it; small things are done at once. */
+/** Workers, each started when there is work for it; small things are done at once. */
 export function createCompressor(options: CompressorOptions = {}): Compressor {
-  const worker = new LazyWorker(options);
+  const workers = new LazyWorkers(options);
   return {
     async compress(bytes) {
       if (bytes.length <= smallInput) {
         return smaller(compress(bytes), bytes);
       }
-      if (!worker.hasRoom(bytes.length)) {
+      if (!workers.hasRoom(bytes.length)) {
         return undefined;
       }
-      return smaller(await worker.run({ bytes: new Uint8Array(bytes) }), bytes);
+      return smaller(await workers.run({ bytes: new Uint8Array(bytes) }), bytes);
     },
     async decompress(bytes, limit) {
       if (bytes.length <= smallInput) {
@@ -68,12 +71,12 @@ export function createCompressor(options: CompressorOptions = {}): Compressor {
           }
         }
       }
-      if (!worker.hasRoom(bytes.length)) {
+      if (!workers.hasRoom(bytes.length)) {
         throw new GatewayError('store/full', 'bzip2: too much waits already', { retryable: true });
       }
-      return worker.run({ bytes: new Uint8Array(bytes), limit });
+      return workers.run({ bytes: new Uint8Array(bytes), limit });
     },
-    close: () => worker.close(),
+    close: () => workers.close(),
   };
 }
 
@@ -81,22 +84,25 @@ function smaller(compressed: Uint8Array, bytes: Uint8Array): Uint8Array | undefi
   return compressed.length < bytes.length ? compressed : undefined;
 }
 
-/** Runs one job after the other in a thread that is there only while it is used. */
-class LazyWorker {
+/** Runs jobs in threads that are there only while they are used, one job at a time in each. */
+class LazyWorkers {
   readonly #clock: Clock;
   readonly #idle: number;
   readonly #capacity: number;
+  readonly #most: number;
   readonly #waiting: Job[] = [];
   #waitingBytes = 0;
-  #current: Job | undefined;
-  #worker: Worker | undefined;
+  readonly #busy = new Map<Worker, Job>();
+  readonly #free: Worker[] = [];
   #cancelIdle: Cancel | undefined;
   #closed = false;
 
-  constructor({ clock = systemClock, idle = 10_000, capacity = 32 * 1024 * 1024 }: CompressorOptions) {
+  constructor(options: CompressorOptions) {
+    const { clock = systemClock, idle = 10_000, capacity = 32 * 1024 * 1024 } = options;
     this.#clock = clock;
     this.#idle = idle;
     this.#capacity = capacity;
+    this.#most = options.workers ?? Math.min(2, availableParallelism());
   }
 
   /** One job is taken whatever its size, so that nothing is too large for ever. */
@@ -118,37 +124,50 @@ class LazyWorker {
 
   async close(): Promise<void> {
     this.#closed = true;
-    await this.#stop(closed());
+    this.#cancelIdle?.();
+    const workers = [...this.#free.splice(0), ...this.#busy.keys()];
+    for (const job of [...this.#busy.values(), ...this.#waiting.splice(0)]) {
+      job.reject(closed());
+    }
+    this.#busy.clear();
+    this.#waitingBytes = 0;
+    await Promise.all(workers.map(worker => worker.terminate()));
   }
 
   #next(): void {
-    if (this.#current !== undefined) {
-      return;
-    }
-    const job = this.#waiting.shift();
-    if (job === undefined) {
-      this.#worker?.unref();
-      this.#cancelIdle?.();
-      this.#cancelIdle = this.#clock.after(this.#idle, () => void this.#stop(closed()));
-      return;
-    }
     this.#cancelIdle?.();
-    this.#waitingBytes -= job.task.bytes.length;
-    this.#current = job;
-    this.#worker ??= this.#start();
-    this.#worker.ref();
-    this.#worker.postMessage(job.task, [job.task.bytes.buffer as ArrayBuffer]);
+    while (this.#waiting.length > 0 && this.#busy.size < this.#most) {
+      const job = this.#waiting.shift()!;
+      const { task } = job;
+      const worker = this.#free.pop() ?? this.#start();
+      this.#waitingBytes -= task.bytes.length;
+      this.#busy.set(worker, job);
+      worker.ref();
+      worker.postMessage(task, [task.bytes.buffer as ArrayBuffer]);
+    }
+    if (this.#free.length > 0) {
+      this.#cancelIdle = this.#clock.after(this.#idle, () => {
+        for (const worker of this.#free.splice(0)) {
+          void worker.terminate();
+        }
+      });
+    }
   }
 
   #start(): Worker {
     const worker = new Worker(new URL('./worker.ts', import.meta.url));
     worker.on('message', (answer: Answer) => {
-      const job = this.#current;
-      this.#current = undefined;
+      const job = this.#busy.get(worker);
+      if (job === undefined) {
+        return;
+      }
+      this.#busy.delete(worker);
+      this.#free.push(worker);
+      worker.unref();
       if ('bytes' in answer) {
-        job?.resolve(answer.bytes);
+        job.resolve(answer.bytes);
       } else {
-        job?.reject(new GatewayError(answer.code, answer.message));
+        job.reject(new GatewayError(answer.code, answer.message));
       }
       this.#next();
     });
@@ -159,25 +178,16 @@ class LazyWorker {
 
   /** The thread ended by itself, out of memory perhaps: its job fails, the next one gets a new thread. */
   #lost(worker: Worker, cause: unknown): void {
-    if (this.#worker !== worker) {
-      return;
+    const at = this.#free.indexOf(worker);
+    if (at !== -1) {
+      this.#free.splice(at, 1);
     }
-    this.#worker = undefined;
-    this.#current?.reject(new GatewayError('internal', 'bzip2: the worker ended', { cause }));
-    this.#current = undefined;
-    this.#next();
-  }
-
-  async #stop(why: GatewayError): Promise<void> {
-    this.#cancelIdle?.();
-    const worker = this.#worker;
-    this.#worker = undefined;
-    for (const job of [this.#current, ...this.#waiting.splice(0)]) {
-      job?.reject(why);
+    const job = this.#busy.get(worker);
+    if (job !== undefined) {
+      this.#busy.delete(worker);
+      job.reject(new GatewayError('internal', 'bzip2: the worker ended', { cause }));
+      this.#next();
     }
-    this.#current = undefined;
-    this.#waitingBytes = 0;
-    await worker?.terminate();
   }
 }
 

@@ -24,7 +24,7 @@ export function suffixOrder(text: Text, alphabet: number): Int32Array {
       valleys += 1;
     }
   }
-  induce(text, order, rising, ends);
+  induce(text, order, ends);
   if (valleys > 1) {
     sortValleys(text, order, rising, valleys);
     // The valleys are in their final order at the front: put each at the end of its bucket.
@@ -35,7 +35,7 @@ export function suffixOrder(text: Text, alphabet: number): Int32Array {
       const at = sorted[i]!;
       order[--tails[text[at]!]!] = at;
     }
-    induce(text, order, rising, ends);
+    induce(text, order, ends);
   }
   return order;
 }
@@ -65,25 +65,47 @@ function bucketEnds(text: Text, alphabet: number): Int32Array {
   return ends;
 }
 
-/** From valleys in order to all in order: the falling from the left, then the rising from the right. */
-function induce(text: Text, order: Int32Array, rising: Uint8Array, ends: Int32Array): void {
+/**
+ * From valleys in order to all in order: the falling from the left, then the rising from the right.
+ * Which of them a suffix is follows from the bucket that the next one lies in: looking it up would be
+ * one more step into memory that is in no cache.
+ */
+function induce(text: Text, order: Int32Array, ends: Int32Array): void {
   const n = text.length;
-  const heads = new Int32Array(ends.length);
-  for (let symbol = 1; symbol < ends.length; symbol++) {
+  const alphabet = ends.length;
+  const heads = new Int32Array(alphabet);
+  for (let symbol = 1; symbol < alphabet; symbol++) {
     heads[symbol] = ends[symbol - 1]!;
   }
-  order[heads[text[n - 1]!]!++] = n - 1;
-  for (let i = 0; i < n; i++) {
-    const before = order[i]! - 1;
-    if (before >= 0 && rising[before] === 0) {
-      order[heads[text[before]!]!++] = before;
+  const last = text[n - 1]!;
+  order[heads[last]!] = n - 1;
+  heads[last] = heads[last]! + 1;
+  for (let symbol = 0, i = 0; symbol < alphabet; symbol++) {
+    for (const end = ends[symbol]!; i < end; i++) {
+      const before = order[i]! - 1;
+      if (before >= 0) {
+        const first = text[before]!;
+        if (first >= symbol) {
+          const at = heads[first]!;
+          order[at] = before;
+          heads[first] = at + 1;
+        }
+      }
     }
   }
   heads.set(ends);
-  for (let i = n - 1; i >= 0; i--) {
-    const before = order[i]! - 1;
-    if (before >= 0 && rising[before] === 1) {
-      order[--heads[text[before]!]!] = before;
+  for (let symbol = alphabet - 1, i = n - 1; symbol >= 0; symbol--) {
+    for (const start = symbol === 0 ? 0 : ends[symbol - 1]!; i >= start; i--) {
+      const before = order[i]! - 1;
+      if (before >= 0) {
+        const first = text[before]!;
+        // Of its own bucket only the rising, which lie where they have just been put, go before it.
+        if (first < symbol || (first === symbol && i >= heads[symbol]!)) {
+          const at = heads[first]! - 1;
+          order[at] = before;
+          heads[first] = at;
+        }
+      }
     }
   }
 }

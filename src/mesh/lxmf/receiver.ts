@@ -44,7 +44,7 @@ export interface Arrival {
   readonly patience: number;
   /** Tells the sender that it is safe; again does no harm. */
   prove(): void;
-  /** Tells the sender that it is not wanted, where there is a way to say so. */
+  /** Tells the sender that it is not wanted and never will be, where there is a way to say so. */
   refuse?(): void;
 }
 
@@ -58,6 +58,17 @@ export interface ReceiverParts {
   search(source: Uint8Array): void;
 }
 
+/**
+ * What a message can fail with that it will fail with again. The reference gives a refused message up,
+ * so everything else is met with silence, which makes it try again.
+ */
+const unwanted = [
+  'request/invalid',
+  'request/not-found',
+  'request/forbidden',
+  'request/too-large',
+  'request/unsupported',
+] as const;
 /** Messages being taken at once: more wait at their senders, who get no proof. */
 const takingMost = 512;
 
@@ -149,6 +160,7 @@ export class Receiver {
       { code: 'crypto/bad-signature', source: toHex(message.source).slice(0, 8) },
       'dropped a message that its sender did not sign',
     );
+    refuse(arrivals);
   }
 
   #take(arrivals: readonly Arrival[], message: SignedMessage, assurance: 'signed' | 'unverified'): void {
@@ -177,10 +189,8 @@ export class Receiver {
             { code: codeOf(error), error: String(error) },
             'a message was not taken, its sender will try again',
           );
-          if (isGatewayError(error) && !error.retryable) {
-            for (const one of arrivals) {
-              one.refuse?.();
-            }
+          if (isGatewayError(error, ...unwanted)) {
+            refuse(arrivals);
           }
         },
       )
@@ -188,5 +198,11 @@ export class Receiver {
       .finally(() => {
         this.#taking -= 1;
       });
+  }
+}
+
+function refuse(arrivals: readonly Arrival[]): void {
+  for (const arrival of arrivals) {
+    arrival.refuse?.();
   }
 }

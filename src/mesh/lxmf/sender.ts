@@ -8,7 +8,7 @@ import type { Link } from '../reticulum/link-session.ts';
 import { hashLength } from '../reticulum/packet.ts';
 import type { ReceiptOutcome } from '../reticulum/receipts.ts';
 import type { Transport } from '../reticulum/transport.ts';
-import { decodeDeliveryAnnounce } from './announce.ts';
+import { type DeliveryAnnounce, decodeDeliveryAnnounce } from './announce.ts';
 import { messageLimit, opportunisticLimit, withoutDestination } from './message.ts';
 import { type PeerLinks, unlessAborted } from './peer-links.ts';
 import type { Method } from './receiver.ts';
@@ -94,6 +94,7 @@ export class Sender {
     }
     const peer = packed.subarray(0, hashLength);
     for (let restarts = 0; ; restarts++) {
+      options.signal.throwIfAborted();
       const attempt = new AbortController();
       const forget = restarts < restartsMost ? this.#restartOnAnnounce(peer, attempt) : () => {};
       const signal = AbortSignal.any([options.signal, attempt.signal]);
@@ -132,6 +133,9 @@ export class Sender {
       }
     }
     const known = await this.#findPeer(peer, options);
+    if (announced(known.appData).stampCost !== undefined) {
+      this.#parts.counters.add('lxmf/unstamped');
+    }
     const method = chooseMethod({
       length: packed.length,
       linkOpen: false,
@@ -238,7 +242,7 @@ export class Sender {
     counters.add('lxmf/sent-resource');
     let left = false;
     await link.sendResource(packed, {
-      compress: takesCompression(transport.recall(peer)?.appData),
+      compress: announced(transport.recall(peer)?.appData).compression,
       signal,
       onProgress: progress => {
         goesOn();
@@ -287,12 +291,13 @@ function isDead(error: unknown): boolean {
   return isGatewayError(error, 'mesh/link-closed', 'mesh/timeout') && error.detail.unproven !== true;
 }
 
-function takesCompression(appData: Uint8Array | undefined): boolean {
+/** What the peer's announce says; nothing where it cannot be read. */
+function announced(appData: Uint8Array | undefined): DeliveryAnnounce {
   try {
-    return decodeDeliveryAnnounce(appData).compression;
+    return decodeDeliveryAnnounce(appData);
   } catch (error) {
     if (isGatewayError(error)) {
-      return true;
+      return decodeDeliveryAnnounce(undefined);
     }
     throw error;
   }

@@ -114,7 +114,7 @@ export class LocalDestination {
 
   /**
    * What is in the data of a packet for this destination: as it is where plain. `ring` holds its
-   * ratchets. Throws `crypto/undecryptable`.
+   * ratchets. Throws `wire/truncated`, `crypto/undecryptable`.
    */
   open(data: Uint8Array, ring: RatchetRing | undefined): Opened {
     if (this.identity === undefined) {

@@ -5,7 +5,7 @@ import type { Random } from '../../lib/random.ts';
 import { hkdf } from './hkdf.ts';
 import { exchange, importPrivate, importPublic, keyLength, publicOf, sign, verify } from './keys.ts';
 import { sha256, truncatedHash } from './packet.ts';
-import { openToken, sealToken, tokenIvLength, tokenKeyLength } from './token.ts';
+import { isTokenLength, openToken, sealToken, tokenIvLength, tokenKeyLength } from './token.ts';
 
 /**
  * An Identity is two pairs of keys: X25519 to be written to, Ed25519 to sign with. Both halves are
@@ -30,14 +30,9 @@ export class PublicIdentity {
   #encryption: KeyObject | undefined;
   #verification: KeyObject | undefined;
 
-  /** Keeps a copy of the 64 bytes; `wire/malformed` where they are not 64. The keys are imported when first used. */
+  /** Keeps a copy of the 64 bytes; `wire/truncated` or `wire/malformed` where they are not 64. The keys are imported when first used. */
   constructor(publicKey: Uint8Array) {
-    if (publicKey.length !== publicKeyLength) {
-      throw new GatewayError(
-        'wire/malformed',
-        `a public key has ${publicKeyLength} bytes, not ${publicKey.length}`,
-      );
-    }
+    refuseOtherLength(publicKey, publicKeyLength, 'a public key');
     this.publicKey = new Uint8Array(publicKey);
     this.hash = truncatedHash(sha256(this.publicKey));
   }
@@ -95,12 +90,7 @@ export class Identity {
   readonly #signing: KeyObject;
 
   constructor(privateKey: Uint8Array) {
-    if (privateKey.length !== privateKeyLength) {
-      throw new GatewayError(
-        'wire/malformed',
-        `an identity has ${privateKeyLength} bytes, not ${privateKey.length}`,
-      );
-    }
+    refuseOtherLength(privateKey, privateKeyLength, 'an identity');
     this.#privateKey = new Uint8Array(privateKey);
     this.#decryption = importPrivate('x25519', this.#privateKey.subarray(0, keyLength));
     this.#signing = importPrivate('ed25519', this.#privateKey.subarray(keyLength));
@@ -129,11 +119,12 @@ export class Identity {
 
   /**
    * Opens with the first of `ratchets` that fits, else with the Identity's own key unless a ratchet is
-   * enforced. Throws `crypto/undecryptable`.
+   * enforced. Throws `wire/truncated` where nothing sealed has that length, else `crypto/undecryptable`.
    */
   open(sealed: Uint8Array, ratchets: readonly OpeningRatchet[] = [], enforceRatchet = false): Opened {
-    if (sealed.length <= keyLength) {
-      throw new GatewayError('crypto/undecryptable', `${sealed.length} bytes cannot hold a key and a token`);
+    // Before any key exchange: what cannot be a token costs nothing.
+    if (!isTokenLength(sealed.length - keyLength)) {
+      throw new GatewayError('wire/truncated', `${sealed.length} bytes cannot hold a key and a token`);
     }
     const ephemeral = importPublic('x25519', sealed.subarray(0, keyLength));
     const token = sealed.subarray(keyLength);
@@ -183,4 +174,11 @@ export function encodeIdentity(identity: Identity): Uint8Array {
 /** The id (10 B) of a ratchet's public key: what tells ratchets apart where a whole key is too long. */
 export function ratchetId(publicKey: Uint8Array): Uint8Array {
   return sha256(publicKey).subarray(0, ratchetIdLength);
+}
+
+function refuseOtherLength(bytes: Uint8Array, length: number, what: string): void {
+  if (bytes.length !== length) {
+    const code = bytes.length < length ? 'wire/truncated' : 'wire/malformed';
+    throw new GatewayError(code, `${what} has ${length} bytes, not ${bytes.length}`);
+  }
 }

@@ -1,6 +1,7 @@
 import { GatewayError } from '../../lib/errors.ts';
 import type { Random } from '../../lib/random.ts';
 import type { InterfaceHandle } from './dispatch.ts';
+import type { Told } from './link-port.ts';
 import { linkMdu } from './link-wire.ts';
 import { encodePacket, packetHash } from './packet.ts';
 import type { Sealer } from './resource-segment.ts';
@@ -15,14 +16,6 @@ export interface LinkAgreement {
   readonly iface: InterfaceHandle;
   /** Bytes that agreeing on it has cost. */
   readonly cost: number;
-}
-
-/** What a sender wants to know of a packet by its hash, 32 B. */
-export interface Told {
-  /** It is about to leave: the answer may be faster than the call that sends it. */
-  readonly before: (hash: Uint8Array) => void;
-  /** The medium did not take it. */
-  readonly refused?: (hash: Uint8Array) => void;
 }
 
 /** The line of a Link: its key, what fits a packet of it, and how packets leave over its interface. */

@@ -23,13 +23,18 @@ export interface LinkPort extends Sealer {
   readonly random: Random;
   readonly log: Log;
   readonly counters: Counters;
-  /**
-   * Seals and sends a data packet of this context. `before` is given its hash, 32 B, before it leaves,
-   * because the answer may be faster than this call. Nothing leaves a closed link.
-   */
-  sendSealed(context: number, body: Uint8Array, before?: (hash: Uint8Array) => void): void;
+  /** Seals and sends a data packet of this context. Nothing leaves a closed link. */
+  sendSealed(context: number, body: Uint8Array, told?: Told): void;
   /** Sends data as it is, as data or as proof. */
   sendClear(as: 'data' | 'proof', context: number, data: Uint8Array): void;
+}
+
+/** What a sender wants to know of a packet by its hash, 32 B. */
+export interface Told {
+  /** It is about to leave: the answer may be faster than the call that sends it. */
+  readonly before: (hash: Uint8Array) => void;
+  /** The medium did not take it. */
+  readonly refused?: (hash: Uint8Array) => void;
 }
 
 /** Compression as a Resource needs it; in a worker, because a mebibyte takes long. */

@@ -2,7 +2,6 @@ import { equal, toHex } from '../../lib/bytes.ts';
 import { GatewayError, isGatewayError } from '../../lib/errors.ts';
 import type { MsgpackValue } from '../../lib/msgpack.ts';
 import { Alarm } from './alarm.ts';
-import type { ProofStrategy } from './destination.ts';
 import type { Inbound, InterfaceHandle } from './dispatch.ts';
 import { type Identity, PublicIdentity } from './identity.ts';
 import {
@@ -12,39 +11,26 @@ import {
   type LinkRole,
   type LinkState,
   stepLink,
-  trafficTimeout,
   wakeAt,
 } from './link.ts';
-import { type LinkAgreement, LinkLine, type Told } from './link-line.ts';
-import type { LinkPort } from './link-port.ts';
+import { LinkContents, type LinkContentsParts } from './link-contents.ts';
+import { type LinkAgreement, LinkLine } from './link-line.ts';
+import type { LinkPacket, SendOptions } from './link-packets.ts';
+import type { LinkPort, Told } from './link-port.ts';
 import {
   decodeIdentification,
-  decodePacketProof,
   decodeRtt,
   encodeIdentification,
-  encodePacketProof,
   encodeRtt,
   identificationSigned,
   keepaliveAnswer,
   keepaliveQuestion,
 } from './link-wire.ts';
 import type { LinkParts } from './links.ts';
-import { contexts, type Packet, truncatedHash } from './packet.ts';
-import { type ReceiptOutcome, Receipts } from './receipts.ts';
-import { type RequestHandlers, type RequestOptions, Requests, type Response } from './request.ts';
-import { IncomingResources } from './resource-incoming.ts';
+import { contexts } from './packet.ts';
+import type { RequestOptions, Response } from './request.ts';
 import type { OfferDecision, ResourceOffer } from './resource-offer.ts';
-import { OutgoingResources, type ResourceOptions } from './resource-outgoing.ts';
-
-/** What came over a link in one packet. */
-export interface LinkPacket {
-  /** The receiver's to keep. */
-  readonly data: Uint8Array;
-  /** 32 B. */
-  readonly packetHash: Uint8Array;
-  /** Sends the proof that lets the sender know it arrived: call it when the data is safe. Again does it again. */
-  prove(): void;
-}
+import type { ResourceOptions } from './resource-outgoing.ts';
 
 /** Who hears of what happens on a link. None of these must throw; they are called within the receiving of a packet. */
 export interface LinkEvents {
@@ -56,37 +42,23 @@ export interface LinkEvents {
   onClosed?(reason: LinkCloseReason, link: Link): void;
 }
 
-export interface SendOptions {
-  /** ms to wait for the proof; by default six round trips, at least one second. */
-  readonly timeout?: number;
-  /** What became of it, told exactly once, before the promise is settled. Must not throw. */
-  readonly onReceipt?: (outcome: ReceiptOutcome) => void;
-}
-
 /** What a link is made with, once its keys are agreed. */
-export interface LinkSetup extends LinkAgreement {
+export interface LinkSetup
+  extends LinkAgreement,
+    Pick<LinkContentsParts, 'sign' | 'verify' | 'proofStrategy' | 'handlers' | 'maxRequestSize'> {
   readonly id: Uint8Array;
   readonly destinationHash: Uint8Array;
   readonly state: LinkState;
   readonly role: LinkRole;
   readonly hops: number;
-  readonly sign: (message: Uint8Array) => Uint8Array;
-  /** Whether the other end signed a message on this link. */
-  readonly verify: (signature: Uint8Array, message: Uint8Array) => boolean;
   readonly remote: PublicIdentity | undefined;
-  readonly proofStrategy: ProofStrategy;
   readonly events: LinkEvents;
-  readonly handlers: RequestHandlers | undefined;
-  readonly maxRequestSize: number | undefined;
 }
-
-/** Packets remembered, so that one that is repeated is proven again. */
-const packetsRemembered = 256;
 
 /**
  * A Link: an encrypted channel to a destination, or from an initiator whom we do not know until it
- * identifies. What happens to it and when is link.ts; this carries that out, and opens and hands on
- * what comes in.
+ * identifies. What happens to it and when is link.ts; this carries that out, and opens what
+ * comes in for its contents.
  */
 export class Link {
   /** 16 B. */
@@ -99,15 +71,9 @@ export class Link {
   /** Who hears of it; may be replaced. */
   events: LinkEvents;
   readonly #parts: LinkParts;
-  readonly #setup: LinkSetup;
   readonly #line: LinkLine;
   readonly #alarm: Alarm;
-  readonly #receipts: Receipts;
-  readonly #requests: Requests;
-  readonly #outgoing: OutgoingResources;
-  readonly #incoming: IncomingResources;
-  /** Whether each packet that came lately was proven, by hash. */
-  readonly #heard = new Map<string, boolean>();
+  readonly #contents: LinkContents;
   #state: LinkState;
   #lastRtt = 0;
   #hops: number;
@@ -127,7 +93,6 @@ export class Link {
     this.role = setup.role;
     this.events = setup.events;
     this.#parts = parts;
-    this.#setup = setup;
     this.#state = setup.state;
     this.#hops = setup.hops;
     this.#remote = setup.remote;
@@ -135,19 +100,19 @@ export class Link {
     this.#closed = closed;
     this.#line = new LinkLine(setup.id, setup, parts);
     this.#alarm = new Alarm(parts.clock, () => this.#step({ on: 'time' }));
-    this.#receipts = new Receipts(parts.clock);
-    const port = this.#port();
-    this.#outgoing = new OutgoingResources(port, parts.compressor);
-    this.#incoming = new IncomingResources(port, parts.compressor, parts.budget, (offer, advertisement) => {
-      if (advertisement.flags.request && offer.requestId) {
-        return this.#requests.offerRequest(offer);
-      }
-      if (advertisement.flags.response && offer.requestId) {
-        return this.#requests.offerResponse(offer);
-      }
-      return this.events.onResourceOffer?.(offer, this) ?? 'reject';
+    const { compressor, budget } = parts;
+    const { sign, verify, proofStrategy, handlers, maxRequestSize } = setup;
+    this.#contents = new LinkContents(this.#port(), {
+      sign,
+      verify,
+      proofStrategy,
+      compressor,
+      budget,
+      handlers,
+      maxRequestSize,
+      onPacket: packet => this.#guard(() => this.events.onPacket?.(packet, this)),
+      onResourceOffer: offer => this.events.onResourceOffer?.(offer, this) ?? 'reject',
     });
-    this.#requests = new Requests(port, this.#outgoing, setup.handlers, setup.maxRequestSize);
     this.#alarm.at(wakeAt(this.#state));
   }
 
@@ -179,10 +144,6 @@ export class Link {
     return this.#hops;
   }
 
-  get interfaceName(): string {
-    return this.#line.iface.name;
-  }
-
   get iface(): InterfaceHandle {
     return this.#line.iface;
   }
@@ -198,37 +159,9 @@ export class Link {
    * is not interested may leave the promise alone.
    */
   send(data: Uint8Array, options: SendOptions = {}): Promise<number> {
-    const proven = new Promise<number>((resolve, reject) => {
+    const proven = new Promise<number>(resolve => {
       this.#mustBeUsable();
-      if (data.length === 0 || data.length > this.#line.mdu) {
-        throw new GatewayError(
-          'mesh/too-large',
-          `${data.length} bytes, a packet of this link carries 1 to ${this.#line.mdu}`,
-        );
-      }
-      const conclude = (outcome: ReceiptOutcome) => {
-        options.onReceipt?.(outcome);
-        if (outcome.at === 'delivered') {
-          resolve(outcome.rtt);
-        } else {
-          reject(new GatewayError(outcome.code, 'a packet on a link was not proven', { retryable: true }));
-        }
-      };
-      this.#send('data', contexts.none, this.#line.seal(data), {
-        before: hash => {
-          this.#receipts.add({
-            hash,
-            timeout: options.timeout ?? trafficTimeout(this.#lastRtt),
-            verify: signature => this.#setup.verify(signature, hash),
-            conclude,
-          });
-        },
-        refused: hash => {
-          if (this.#receipts.withdraw(hash)) {
-            conclude({ at: 'failed', code: 'radio/offline' });
-          }
-        },
-      });
+      resolve(this.#contents.packets.send(data, options));
     });
     proven.catch(() => {});
     return proven;
@@ -241,22 +174,20 @@ export class Link {
       throw new GatewayError('mesh/rejected', 'only the initiator of a link can identify on it');
     }
     const signature = identity.sign(identificationSigned(this.id, identity.publicKey));
-    this.#sendSealed(
-      contexts.linkIdentify,
-      encodeIdentification({ publicKey: identity.publicKey, signature }),
-    );
+    const body = encodeIdentification({ publicKey: identity.publicKey, signature });
+    this.#send('data', contexts.linkIdentify, this.#line.seal(body));
   }
 
   /** See `Requests.request`. */
   async request(path: string, data: MsgpackValue = null, options: RequestOptions = {}): Promise<Response> {
     this.#mustBeUsable();
-    return this.#requests.request(path, data, options);
+    return this.#contents.requests.request(path, data, options);
   }
 
   /** Sends data of any size; see `OutgoingResources.send`. */
   async sendResource(data: Uint8Array, options: ResourceOptions = {}): Promise<void> {
     this.#mustBeUsable();
-    return this.#outgoing.send(data, options);
+    return this.#contents.outgoing.send(data, options);
   }
 
   /** Closes it, telling the other end. */
@@ -283,9 +214,10 @@ export class Link {
     }
     const { packet } = inbound;
     if (packet.packetType === 'proof') {
-      this.#takeProof(packet);
+      this.#step({ on: 'inbound', authentic: false });
+      this.#contents.proof(packet);
     } else if (packet.packetType === 'data') {
-      this.#takeData(packet, inbound.hash);
+      this.#takeData(inbound);
     } else {
       throw new GatewayError('wire/malformed', `a ${packet.packetType} addressed to a link`);
     }
@@ -293,43 +225,21 @@ export class Link {
 
   /** A data packet of this hash (32 B) came once more: one that was proven is proven again. */
   repeated(hash: Uint8Array): void {
-    if (this.usable && this.#heard.get(toHex(hash)) === true) {
-      this.#parts.counters.add('link/proven-again');
-      this.#prove(hash);
+    if (this.usable) {
+      this.#contents.packets.repeated(hash);
     }
   }
 
-  #takeProof(packet: Packet): void {
-    if (packet.context === contexts.resourceProof) {
-      this.#step({ on: 'inbound', authentic: false });
-      this.#outgoing.proof(packet.data);
+  #takeData(inbound: Inbound): void {
+    const { context, data } = inbound.packet;
+    if (context === contexts.keepalive) {
+      this.#takeKeepalive(data);
       return;
     }
-    const { packetHash: proven } = decodePacketProof(packet.data);
-    this.#step({ on: 'inbound', authentic: false });
-    const result = this.#receipts.prove(truncatedHash(proven), packet.data);
-    if (result === 'invalid') {
-      throw new GatewayError('crypto/bad-signature', 'a proof on a link not signed by its other end');
-    }
-    if (result === 'unknown') {
-      this.#parts.counters.add('link/proof-of-none');
-    }
-  }
-
-  #takeData(packet: Packet, hash: Uint8Array): void {
-    const { context, data } = packet;
-    switch (context) {
-      case contexts.keepalive:
-        this.#takeKeepalive(data);
-        return;
-      case contexts.resource:
-        this.#step({ on: 'inbound', authentic: false });
-        this.#incoming.part(data);
-        return;
-      case contexts.cacheRequest:
-        this.#step({ on: 'inbound', authentic: false });
-        this.#incoming.asked(data);
-        return;
+    if (context === contexts.resource || context === contexts.cacheRequest) {
+      this.#step({ on: 'inbound', authentic: false });
+      this.#contents.clear(context, data);
+      return;
     }
     const body = this.#line.open(data);
     if (context === contexts.linkRtt) {
@@ -344,7 +254,11 @@ export class Link {
       return;
     }
     this.#step({ on: 'inbound', authentic: true });
-    this.#takeBody(context, body, hash);
+    if (context === contexts.linkIdentify) {
+      this.#takeIdentification(body);
+      return;
+    }
+    this.#contents.take(context, body, inbound.hash);
   }
 
   #takeKeepalive(data: Uint8Array): void {
@@ -353,58 +267,6 @@ export class Link {
     } else if (this.role === 'initiator' && data[0] === keepaliveAnswer) {
       this.#step({ on: 'inbound', authentic: false });
     }
-  }
-
-  #takeBody(context: number, body: Uint8Array, hash: Uint8Array): void {
-    switch (context) {
-      case contexts.none:
-        this.#takePacket(body, hash);
-        break;
-      case contexts.linkIdentify:
-        this.#takeIdentification(body);
-        break;
-      case contexts.request:
-        this.#requests.requestPacket(body, hash);
-        break;
-      case contexts.response:
-        this.#requests.responsePacket(body);
-        break;
-      case contexts.resourceAdvertisement:
-        this.#incoming.advertised(body);
-        break;
-      case contexts.resourceRequest:
-        this.#outgoing.partRequest(body, hash);
-        break;
-      case contexts.resourceHashmapUpdate:
-        this.#incoming.hashmapUpdate(body);
-        break;
-      case contexts.resourceInitiatorCancel:
-        this.#incoming.cancelled(body);
-        break;
-      case contexts.resourceReceiverCancel:
-        this.#outgoing.rejected(body);
-        break;
-      default:
-        this.#parts.counters.add('link/unknown-context');
-    }
-  }
-
-  #takePacket(data: Uint8Array, hash: Uint8Array): void {
-    const key = toHex(hash);
-    this.#heard.set(key, false);
-    if (this.#heard.size > packetsRemembered) {
-      this.#heard.delete(this.#heard.keys().next().value!);
-    }
-    const prove = () => {
-      if (this.#heard.has(key)) {
-        this.#heard.set(key, true);
-      }
-      this.#prove(hash);
-    };
-    if (this.#setup.proofStrategy === 'all') {
-      prove();
-    }
-    this.#guard(() => this.events.onPacket?.({ data, packetHash: hash, prove }, this));
   }
 
   #takeIdentification(body: Uint8Array): void {
@@ -423,14 +285,6 @@ export class Link {
       this.#remote = identity;
       this.#guard(() => this.events.onIdentified?.(identity, this));
     }
-  }
-
-  #prove(hash: Uint8Array): void {
-    this.#sendClear(
-      'proof',
-      contexts.none,
-      encodePacketProof({ packetHash: hash, signature: this.#setup.sign(hash) }),
-    );
   }
 
   #step(input: LinkInput): void {
@@ -474,31 +328,13 @@ export class Link {
   #end(reason: LinkCloseReason): void {
     this.#alarm.stop();
     this.#closed(this, reason);
-    this.#receipts.close();
-    this.#outgoing.lost();
-    this.#incoming.lost();
-    this.#requests.lost();
+    this.#contents.lost();
     this.#line.end();
-    this.#heard.clear();
     this.#guard(() => this.events.onClosed?.(reason, this));
   }
 
-  #sendSealed(context: number, body: Uint8Array, before?: (hash: Uint8Array) => void): void {
-    if (this.usable) {
-      this.#send('data', context, this.#line.seal(body), before && { before });
-    }
-  }
-
-  #sendClear(as: 'data' | 'proof', context: number, data: Uint8Array): void {
-    if (this.#state.at !== 'closed') {
-      this.#send(as, context, data);
-    }
-  }
-
   #send(as: 'data' | 'proof', context: number, data: Uint8Array, told?: Told): void {
-    if (this.#state.at !== 'closed') {
-      this.#step({ on: 'outbound' });
-    }
+    this.#step({ on: 'outbound' });
     this.#line.send(as, context, data, told);
   }
 
@@ -548,8 +384,16 @@ export class Link {
       counters,
       seal: plaintext => link.#line.seal(plaintext),
       open: token => link.#line.open(token),
-      sendSealed: (context, body, before) => link.#sendSealed(context, body, before),
-      sendClear: (as, context, data) => link.#sendClear(as, context, data),
+      sendSealed: (context, body, told) => {
+        if (link.usable) {
+          link.#send('data', context, link.#line.seal(body), told);
+        }
+      },
+      sendClear: (as, context, data) => {
+        if (link.#state.at !== 'closed') {
+          link.#send(as, context, data);
+        }
+      },
     };
   }
 }

@@ -1,3 +1,4 @@
+import type { KeyObject } from 'node:crypto';
 import { toHex } from '../../lib/bytes.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
@@ -222,7 +223,8 @@ export class Links implements LinkDispatch {
     this.#makeRoom();
     const { clock, random, counters } = this.#parts;
     const encryption = importPrivate('x25519', random.bytes(keyLength));
-    const peerSigning = importPublic('ed25519', request.signingKey);
+    const signingKey = Uint8Array.from(request.signingKey);
+    let peerSigning: KeyObject | undefined;
     const key = hkdf(exchange(encryption, importPublic('x25519', request.encryptionKey)), tokenKeyLength, id);
     const proof = {
       encryptionKey: publicOf(encryption),
@@ -254,7 +256,10 @@ export class Links implements LinkDispatch {
         key,
         cost: raw.length + answer.length,
         sign: message => identity.sign(message),
-        verify: (by, message) => verify(peerSigning, message, by),
+        verify: (by, message) => {
+          peerSigning ??= importPublic('ed25519', signingKey);
+          return verify(peerSigning, message, by);
+        },
         remote: undefined,
         proofStrategy: destination.proofStrategy,
         events: {},
@@ -301,7 +306,7 @@ export class Links implements LinkDispatch {
     if (link === undefined) {
       throw new GatewayError('mesh/link-closed', 'a packet for a link that is not here');
     }
-    if (link.interfaceName !== inbound.interfaceName) {
+    if (link.iface.name !== inbound.interfaceName) {
       this.#parts.transport.forget(inbound.hash);
       throw new GatewayError('mesh/rejected', 'a link packet over another interface than its link’s');
     }
@@ -310,7 +315,7 @@ export class Links implements LinkDispatch {
 
   linkRepeat(inbound: Inbound): void {
     const link = this.#links.get(toHex(inbound.packet.destinationHash));
-    if (link?.interfaceName === inbound.interfaceName) {
+    if (link?.iface.name === inbound.interfaceName) {
       link.repeated(inbound.hash);
     }
   }
@@ -369,7 +374,7 @@ export class Links implements LinkDispatch {
 
   #interfaceLost(name: string): void {
     for (const link of [...this.#links.values()]) {
-      if (link.interfaceName === name) {
+      if (link.iface.name === name) {
         link.lost();
       }
     }

@@ -77,9 +77,9 @@ const destinationTypes: readonly DestinationType[] = ['single', 'group', 'plain'
 const packetTypes: readonly PacketType[] = ['data', 'announce', 'link-request', 'proof'];
 
 /**
- * The packet in `bytes`, as views into them. Throws `wire/truncated` where the header ends early,
- * `wire/unsupported` where an access code seals it, `wire/malformed` where it has no data, too many
- * hops, or is an announce longer than 500 B.
+ * The packet in `bytes`, as views into them. Throws `wire/truncated` where it ends before its data,
+ * `wire/unsupported` where an access code seals it, `wire/malformed` where it has too many hops or is
+ * an announce longer than 500 B.
  */
 export function decodePacket(bytes: Uint8Array): Packet {
   const reader = new Reader(bytes);
@@ -97,11 +97,11 @@ export function decodePacket(bytes: Uint8Array): Packet {
   const transportId = (flags & 0x40) === 0 ? undefined : reader.take(hashLength, 'transport id');
   const destinationHash = reader.take(hashLength, 'destination hash');
   const context = reader.u8('context');
+  if (reader.left === 0) {
+    throw new GatewayError('wire/truncated', 'data: needs a byte at least, none left');
+  }
   const data = reader.rest();
   const packetType = packetTypes[flags & 0x03]!;
-  if (data.length === 0) {
-    throw new GatewayError('wire/malformed', 'data: empty');
-  }
   if (packetType === 'announce' && bytes.length > packetMtu) {
     throw new GatewayError('wire/malformed', `announce of ${bytes.length} bytes, at most ${packetMtu}`);
   }

@@ -129,9 +129,9 @@ export class PathTable {
   }
 
   /**
-   * Whether an announce offers a better way than the one known. Of one going the same or a shorter way,
-   * or made later, the newest wins; what was taken before is not taken again, unless the known way is
-   * dead. The signature need not be verified to ask.
+   * Whether an announce offers a better way than the one known: the one made last wins, whatever its
+   * length, because the first copy to arrive came the quickest way; what was taken before is not taken
+   * again, unless the known way is dead. The signature need not be verified to ask.
    *
    * Source: SPEC.md §12.4; the rules of RNS 1.5.7.
    */

@@ -108,13 +108,12 @@ export class Reception {
       throw new GatewayError('wire/malformed', `announce of a ${destinationType} destination`);
     }
     const packet: Packet = { ...sent, hops: sent.hops + 1 };
-    const hash = packetHash(raw);
-    const inbound: Inbound = { packet, raw, hash, interfaceName: from.name, iface: from, quality };
+    const inbound = inboundOf(packet, raw, from, quality);
     if (destinationType === 'plain' || destinationType === 'group') {
       if (packet.hops > 1) {
         throw new GatewayError('wire/malformed', `${destinationType} packet that was passed on`);
       }
-    } else if (!repeats(packet) && !this.#isNew(packet, hash)) {
+    } else if (!repeats(packet) && !this.#isNew(packet, inbound.hash)) {
       if (packetType === 'data' && destinationType === 'link') {
         this.#parts.links()?.linkRepeat?.(inbound);
       }
@@ -162,8 +161,8 @@ export class Reception {
       throw new GatewayError('crypto/bad-signature', 'another key than the one known for this destination');
     }
     const identity = before?.identity ?? new PublicIdentity(announce.publicKey);
-    const verified = before !== undefined && equal(before.packetHash, hash);
-    if (!verified && !verifyAnnounce(packet, announce, identity)) {
+    // Also where its hash is known: the hash leaves out the flag that says whether a ratchet is in it.
+    if (!verifyAnnounce(packet, announce, identity)) {
       throw new GatewayError('crypto/bad-signature', 'announce not signed by its destination');
     }
     if (!better) {
@@ -347,6 +346,27 @@ const repeating: ReadonlySet<number> = new Set([
 
 function repeats(packet: Packet): boolean {
   return packet.destinationType === 'link' && repeating.has(packet.context);
+}
+
+/** The hash is made when it is asked for: parts of Resources, which are many and long, have no use for it. */
+function inboundOf(
+  packet: Packet,
+  raw: Uint8Array,
+  iface: InterfaceHandle,
+  quality: Quality | undefined,
+): Inbound {
+  let hash: Uint8Array | undefined;
+  return {
+    packet,
+    raw,
+    get hash() {
+      hash ??= packetHash(raw);
+      return hash;
+    },
+    interfaceName: iface.name,
+    iface,
+    quality,
+  };
 }
 
 /** Undefined where neither a ratchet nor the Identity's own key opens it. */

@@ -143,10 +143,11 @@ export class Requests {
     const body = encodeRequest({ requestedAt: clock.now(), pathHash: pathHash(path), data });
     if (body.length <= mdu) {
       return new Promise((resolve, reject) => {
-        this.#port.sendSealed(contexts.request, body, hash => {
+        const before = (hash: Uint8Array) => {
           const until = clock.monotonic() + timeout;
           this.#wait(truncatedHash(hash), options, timeout, until).then(resolve, reject);
-        });
+        };
+        this.#port.sendSealed(contexts.request, body, { before });
       });
     }
     const requestId = truncatedHash(sha256(body));

@@ -4,11 +4,10 @@ import type { MsgpackValue } from '../../lib/msgpack.ts';
 import { Alarm } from './alarm.ts';
 import type { Compressor, LinkPort } from './link-port.ts';
 import { contexts } from './packet.ts';
-import { type OfferDecision, offerOf, type ResourceOffer, type ResourceReception } from './resource-offer.ts';
-import { proofPacketHash } from './resource-outgoing.ts';
+import { ResourceHandover } from './resource-handover.ts';
+import { type OfferDecision, offerOf, type ResourceOffer } from './resource-offer.ts';
 import {
   type ReceiverEffect,
-  type ReceiverFailure,
   type ReceiverInput,
   type ReceiverMemory,
   type ResourceReceiver,
@@ -18,14 +17,13 @@ import {
   stepReceiver,
   windowFirst,
 } from './resource-receiver.ts';
-import { openSegment, segmentHashes } from './resource-segment.ts';
+import { segmentHashes } from './resource-segment.ts';
+import { failureOf, type Transfer, unpack } from './resource-transfer.ts';
 import {
   decodeAdvertisement,
   decodeCancel,
   decodeHashmapUpdate,
-  encodeResourceProof,
   type ResourceAdvertisement,
-  resourceHashLength,
   splitMetadata,
 } from './resource-wire.ts';
 
@@ -73,8 +71,6 @@ export class IncomingBudget {
 
 /** ms between two segments: the sender compresses and seals a mebibyte, and may be a small machine. */
 const segmentPause = 120_000;
-/** Proofs kept to be sent again when asked for. */
-const proofsRemembered = 16;
 const segmentsRemembered = 64;
 
 /** The Resources that come in over one link. */
@@ -84,12 +80,9 @@ export class IncomingResources {
   readonly #budget: IncomingBudget;
   readonly #decide: (offer: ResourceOffer, advertisement: ResourceAdvertisement) => OfferDecision;
   readonly #transfers = new Map<string, Transfer>();
-  /** What gives back the room of Resources handed up and not proven yet. */
-  readonly #held = new Set<() => void>();
+  readonly #handover: ResourceHandover;
   /** Segments that are here: an advertisement of one of them is a late repeat. */
   readonly #complete = new Set<string>();
-  /** By hash of the proof's packet. */
-  readonly #proofs = new Map<string, Uint8Array>();
   #memory: ReceiverMemory | undefined;
 
   constructor(
@@ -102,6 +95,7 @@ export class IncomingResources {
     this.#compressor = compressor;
     this.#budget = budget;
     this.#decide = decide;
+    this.#handover = new ResourceHandover(port);
   }
 
   /** An advertisement, opened. Throws `wire/*`. */
@@ -117,7 +111,7 @@ export class IncomingResources {
       return;
     }
     if (advertisement.segment !== 1) {
-      this.#refuse(advertisement.hash, 'resource/segment-of-none');
+      this.#handover.refuse(advertisement.hash, 'resource/segment-of-none');
       return;
     }
     this.#offered(key, advertisement);
@@ -149,24 +143,19 @@ export class IncomingResources {
 
   /** The sender asks for a packet again: the only ones kept are proofs. */
   asked(packetHash: Uint8Array): void {
-    const proof = packetHash.length === resourceHashLength ? this.#proofs.get(toHex(packetHash)) : undefined;
-    if (proof) {
-      this.#port.sendClear('proof', contexts.resourceProof, proof);
-    }
+    this.#handover.asked(packetHash);
   }
 
   /** The link is closed. */
   lost(): void {
     for (const transfer of [...this.#transfers.values()]) {
       if (transfer.receiver === undefined) {
-        this.#end(transfer, errorOf('lost'));
+        this.#end(transfer, failureOf('lost'));
       } else {
         this.#step(transfer, { on: 'lost' });
       }
     }
-    for (const release of [...this.#held]) {
-      release();
-    }
+    this.#handover.lost();
   }
 
   #offered(key: string, advertisement: ResourceAdvertisement): void {
@@ -178,12 +167,12 @@ export class IncomingResources {
       return;
     }
     if (decision === 'reject') {
-      this.#refuse(advertisement.hash, 'resource/rejected');
+      this.#handover.refuse(advertisement.hash, 'resource/rejected');
       return;
     }
     const bytes = dataSize + transferSize;
     const refuse = (code: 'mesh/too-large' | 'store/full', why: string) => {
-      this.#refuse(advertisement.hash, `resource/${code}`);
+      this.#handover.refuse(advertisement.hash, `resource/${code}`);
       decision.onFailed?.(new GatewayError(code, why, { detail: { size: dataSize } }));
     };
     if (dataSize > limits.resource) {
@@ -211,7 +200,7 @@ export class IncomingResources {
       if (transfer.receiver !== undefined) {
         this.#step(transfer, { on: 'cancel' });
       } else {
-        this.#end(transfer, errorOf('cancelled-here'));
+        this.#end(transfer, failureOf('cancelled-here'));
       }
     });
     this.#start(transfer, advertisement);
@@ -227,8 +216,8 @@ export class IncomingResources {
       advertisement.dataSize !== first.dataSize ||
       advertisement.transferSize > 2 * first.transferSize + first.dataSize
     ) {
-      this.#refuse(advertisement.hash, 'resource/segment-unlike-first');
-      this.#end(transfer, errorOf('malformed'));
+      this.#handover.refuse(advertisement.hash, 'resource/segment-unlike-first');
+      this.#end(transfer, failureOf('malformed'));
       return;
     }
     this.#start(transfer, advertisement);
@@ -249,15 +238,15 @@ export class IncomingResources {
       transfer.receiver = receiver;
       this.#carryOut(transfer, receiver, effects);
     } catch (error) {
-      this.#refuse(advertisement.hash, 'resource/malformed');
-      this.#end(transfer, isGatewayError(error) ? error : errorOf('malformed'));
+      this.#handover.refuse(advertisement.hash, 'resource/malformed');
+      this.#end(transfer, isGatewayError(error) ? error : failureOf('malformed'));
       throw error;
     }
   }
 
   #rang(transfer: Transfer): void {
     if (transfer.receiver === undefined) {
-      this.#end(transfer, errorOf('timeout'));
+      this.#end(transfer, failureOf('timeout'));
     } else {
       this.#step(transfer, { on: 'time' });
     }
@@ -287,10 +276,10 @@ export class IncomingResources {
           void this.#assemble(transfer, receiver);
           break;
         case 'cancel':
-          this.#refuse(receiver.advertisement.hash, 'resource/cancelled');
+          this.#handover.refuse(receiver.advertisement.hash, 'resource/cancelled');
           break;
         case 'failed':
-          this.#end(transfer, errorOf(effect.why));
+          this.#end(transfer, failureOf(effect.why));
           break;
         case 'done':
           break;
@@ -306,7 +295,7 @@ export class IncomingResources {
     let data: Uint8Array | undefined;
     let proof: Uint8Array | undefined;
     try {
-      data = await this.#unpack(transfer, receiver);
+      data = await unpack(transfer, receiver, this.#port, this.#compressor);
       const hashes = segmentHashes(data, advertisement.randomHash);
       proof = equal(hashes.hash, advertisement.hash) ? hashes.proof : undefined;
     } catch (error) {
@@ -329,26 +318,10 @@ export class IncomingResources {
     transfer.travelled += advertisement.transferSize;
     if (advertisement.segment < advertisement.segments) {
       transfer.alarm.at(this.#port.clock.monotonic() + segmentPause);
-      this.#prove(advertisement, proof);
+      this.#handover.prove(advertisement, proof);
       return;
     }
     this.#deliver(transfer, advertisement, proof);
-  }
-
-  async #unpack(transfer: Transfer, receiver: ResourceReceiver): Promise<Uint8Array> {
-    const { advertisement } = receiver;
-    const room = transfer.first.dataSize - transfer.got;
-    const packed = openSegment(advertisement, receiver.sealed, this.#port);
-    if (!advertisement.flags.compressed) {
-      if (packed.length > room) {
-        throw new GatewayError('wire/malformed', 'a Resource holds more than it said');
-      }
-      return packed;
-    }
-    if (this.#compressor === undefined) {
-      throw new GatewayError('wire/unsupported', 'a compressed Resource, and nothing to decompress it with');
-    }
-    return await this.#compressor.decompress(packed, room);
   }
 
   #deliver(transfer: Transfer, last: ResourceAdvertisement, proof: Uint8Array): void {
@@ -359,48 +332,28 @@ export class IncomingResources {
       try {
         content = splitMetadata(whole);
       } catch (error) {
-        this.#refuse(last.hash, 'resource/malformed');
-        this.#end(transfer, isGatewayError(error) ? error : errorOf('malformed'));
+        this.#handover.refuse(last.hash, 'resource/malformed');
+        this.#end(transfer, isGatewayError(error) ? error : failureOf('malformed'));
         return;
       }
     }
     transfer.alarm.stop();
     this.#transfers.delete(transfer.key);
-    const release = () => {
-      if (this.#held.delete(release)) {
-        this.#budget.give(transfer.bytes);
-      }
-    };
-    this.#held.add(release);
-    transfer.reception.onResource({
-      hash: first.originalHash,
-      data: content.content,
-      metadata: content.metadata,
-      transferSize: transfer.travelled,
-      requestId: first.requestId,
-      prove: () => {
-        release();
-        this.#prove(last, proof);
+    this.#handover.hand(
+      {
+        content: {
+          hash: first.originalHash,
+          data: content.content,
+          metadata: content.metadata,
+          transferSize: transfer.travelled,
+          requestId: first.requestId,
+        },
+        last,
+        proof,
+        release: () => this.#budget.give(transfer.bytes),
       },
-      reject: () => {
-        release();
-        this.#refuse(last.hash, 'resource/rejected');
-      },
-    });
-  }
-
-  #prove(advertisement: ResourceAdvertisement, proof: Uint8Array): void {
-    const body = encodeResourceProof({ hash: advertisement.hash, proof });
-    this.#proofs.set(toHex(proofPacketHash(this.#port.id, { advertisement, expectedProof: proof })), body);
-    if (this.#proofs.size > proofsRemembered) {
-      this.#proofs.delete(this.#proofs.keys().next().value!);
-    }
-    this.#port.sendClear('proof', contexts.resourceProof, body);
-  }
-
-  #refuse(hash: Uint8Array, count: string): void {
-    this.#port.counters.add(count);
-    this.#port.sendSealed(contexts.resourceReceiverCancel, hash);
+      transfer.reception,
+    );
   }
 
   #end(transfer: Transfer, error: GatewayError): void {
@@ -428,38 +381,5 @@ function remember(set: Set<string>, key: string): void {
   set.add(key);
   if (set.size > segmentsRemembered) {
     set.delete(set.values().next().value!);
-  }
-}
-
-/** One Resource on its way in, over all its segments. */
-interface Transfer {
-  readonly key: string;
-  readonly first: ResourceAdvertisement;
-  readonly reception: ResourceReception;
-  /** What it holds of the budget. */
-  readonly bytes: number;
-  readonly chunks: Uint8Array[];
-  got: number;
-  travelled: number;
-  segment: number;
-  /** Of the segment that is coming; undefined between two. */
-  receiver: ResourceReceiver | undefined;
-  readonly alarm: Alarm;
-}
-
-function errorOf(why: ReceiverFailure): GatewayError {
-  switch (why) {
-    case 'timeout':
-      return new GatewayError('mesh/timeout', 'the sender of a Resource went silent', { retryable: true });
-    case 'lost':
-      return new GatewayError('mesh/link-closed', 'the link closed under a Resource', { retryable: true });
-    case 'cancelled-there':
-      return new GatewayError('mesh/rejected', 'the sender cancelled the Resource');
-    case 'cancelled-here':
-      return new GatewayError('mesh/rejected', 'the Resource was cancelled here');
-    case 'corrupt':
-      return new GatewayError('wire/malformed', 'a Resource is not what was advertised');
-    case 'malformed':
-      return new GatewayError('wire/malformed', 'a Resource that cannot be');
   }
 }

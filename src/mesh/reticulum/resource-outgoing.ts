@@ -5,6 +5,7 @@ import { Alarm } from './alarm.ts';
 import { trafficTimeout } from './link.ts';
 import type { Compressor, LinkPort } from './link-port.ts';
 import { contexts, encodePacket, packetHash } from './packet.ts';
+import { type Packed, ResourcePacker } from './resource-packer.ts';
 import { partOf, type SealedSegment, sealSegment } from './resource-segment.ts';
 import {
   type ResourceSender,
@@ -30,7 +31,7 @@ import {
 export interface ResourceOptions {
   /** Sent in front of the data; at most one segment long. */
   readonly metadata?: MsgpackValue;
-  /** Default true: bzip2 where it makes the data smaller. */
+  /** Default true: bzip2 where it makes the data smaller, and the link is not so fast that it would take longer. */
   readonly compress?: boolean;
   /** 0 … 1, whenever it grows. Must not throw. */
   readonly onProgress?: (progress: number) => void;
@@ -48,6 +49,8 @@ export interface ResourcePurpose {
 
 /** Resources that may wait for their turn on one link. */
 const waitingMost = 64;
+/** Segments that are compressed before it is their turn, because that may be done by several threads. */
+const packedAhead = 2;
 /** Part requests remembered, so that one heard twice is answered once. */
 const requestsRemembered = 64;
 
@@ -57,7 +60,7 @@ const requestsRemembered = 64;
  */
 export class OutgoingResources {
   readonly #port: LinkPort;
-  readonly #compressor: Compressor | undefined;
+  readonly #packer: ResourcePacker;
   readonly #alarm: Alarm;
   #tail: Promise<unknown> = Promise.resolve();
   #waiting = 0;
@@ -65,7 +68,7 @@ export class OutgoingResources {
 
   constructor(port: LinkPort, compressor: Compressor | undefined) {
     this.#port = port;
-    this.#compressor = compressor;
+    this.#packer = new ResourcePacker(port, compressor);
     this.#alarm = new Alarm(port.clock, () => this.#step({ on: 'time' }));
   }
 
@@ -143,9 +146,18 @@ export class OutgoingResources {
     const total = (prefix?.length ?? 0) + data.length;
     const segments = Math.max(1, Math.ceil(total / segmentSize));
     let originalHash: Uint8Array | undefined;
+    const packed: Promise<Packed>[] = [];
     const prepare = async (segment: number, turn: Promise<void>): Promise<SealedSegment> => {
-      const piece = pieceOf(prefix, data, segment);
-      const [smaller] = await Promise.all([this.#compress(piece, options), turn]);
+      while (packed.length < Math.min(segment + packedAhead, segments)) {
+        const piece = pieceOf(prefix, data, packed.length + 1);
+        packed.push(
+          options.compress === false
+            ? Promise.resolve({ piece, smaller: undefined })
+            : this.#packer.pack(piece),
+        );
+      }
+      const [{ piece, smaller }] = await Promise.all([packed[segment - 1]!, turn]);
+      delete packed[segment - 1];
       this.#usable(options.signal);
       const compressed = smaller !== undefined && smaller.length < piece.length;
       return sealSegment(
@@ -191,18 +203,6 @@ export class OutgoingResources {
     }
   }
 
-  async #compress(piece: Uint8Array, options: ResourceOptions): Promise<Uint8Array | undefined> {
-    if (options.compress === false || piece.length === 0 || this.#compressor === undefined) {
-      return undefined;
-    }
-    try {
-      return await this.#compressor.compress(piece);
-    } catch {
-      this.#port.counters.add('resource/not-compressed');
-      return undefined;
-    }
-  }
-
   #sendSegment(
     segment: SealedSegment,
     options: ResourceOptions,
@@ -227,6 +227,7 @@ export class OutgoingResources {
       const [state, effects] = startSender(segment, rtt, timeout, clock.monotonic());
       this.#current = {
         state,
+        began: state.advertisedAt,
         hash: segment.advertisement.hash,
         answered: new Set(),
         onPart,
@@ -281,6 +282,7 @@ export class OutgoingResources {
           this.#port.sendSealed(contexts.resourceInitiatorCancel, segment.advertisement.hash);
           break;
         case 'done':
+          this.#packer.carried(segment.advertisement, this.#port.clock.monotonic() - sending.began);
           sending.settle();
           break;
         case 'failed':
@@ -293,6 +295,8 @@ export class OutgoingResources {
 
 interface Sending {
   readonly state: ResourceSender;
+  /** Monotonic ms. */
+  readonly began: number;
   readonly hash: Uint8Array;
   readonly answered: Set<string>;
   readonly onPart: (progress: number) => void;

@@ -13,7 +13,8 @@ import {
 /**
  * The receiver of one segment of a Resource: asks for a window of parts, and for the next one when all
  * of it is here. The window grows by one each round that goes well, and its ceiling is lifted or
- * lowered as the rate shows a fast or a very slow link.
+ * lowered as the rate shows a fast or a very slow link. On a fast one it doubles, and is halved where a
+ * round goes badly: how much to ask for is the receiver's choice, and the reference answers.
  *
  *     transferring ──all parts──► assembling ──sound──► done
  *          │                          └──not what was advertised──► failed
@@ -278,7 +279,7 @@ function findPart(state: ResourceReceiver, data: Uint8Array): number {
 
 function endRound(state: ResourceReceiver, now: number): void {
   if (state.window < state.windowMax) {
-    state.window += 1;
+    state.window = Math.min(isFast(state) ? state.window * 2 : state.window + 1, state.windowMax);
     if (state.window - state.windowMin > windowFlexibility - 1) {
       state.windowMin += 1;
     }
@@ -300,10 +301,14 @@ function endRound(state: ResourceReceiver, now: number): void {
   }
 }
 
+function isFast(state: ResourceReceiver): boolean {
+  return state.fastRounds === fastRoundsNeeded;
+}
+
 function countFast(state: ResourceReceiver, rate: number): void {
   if (rate > rateFast && state.fastRounds < fastRoundsNeeded) {
     state.fastRounds += 1;
-    if (state.fastRounds === fastRoundsNeeded) {
+    if (isFast(state)) {
       state.windowMax = windowLargest;
     }
   }
@@ -365,7 +370,7 @@ function retry(state: ResourceReceiver, now: number): readonly ReceiverEffect[] 
     return fail(state, 'timeout');
   }
   if (state.window > state.windowMin) {
-    state.window -= 1;
+    state.window = isFast(state) ? Math.max(state.window >> 1, state.windowMin) : state.window - 1;
     if (state.windowMax > state.windowMin) {
       state.windowMax -= 1;
       if (state.windowMax - state.window > windowFlexibility - 1) {

@@ -22,6 +22,11 @@ export function sealedLength(length: number): number {
   return tokenOverhead + (Math.floor(length / blockLength) + 1) * blockLength;
 }
 
+/** Whether a token can be that long: at least one block, and whole ones. */
+export function isTokenLength(length: number): boolean {
+  return length >= sealedLength(0) && (length - tokenOverhead) % blockLength === 0;
+}
+
 /** A fresh token. `key` has 64 bytes, `iv` 16 unpredictable ones that are never used twice. */
 export function sealToken(key: Uint8Array, plaintext: Uint8Array, iv: Uint8Array): Uint8Array {
   const cipher = createCipheriv('aes-256-cbc', key.subarray(32), iv);
@@ -35,11 +40,14 @@ export function sealToken(key: Uint8Array, plaintext: Uint8Array, iv: Uint8Array
   return token;
 }
 
-/** The plaintext, fresh bytes. Throws `crypto/undecryptable` where the key is another one or a byte was changed. */
+/**
+ * The plaintext, fresh bytes. Throws `wire/truncated` where no token has that length,
+ * `crypto/undecryptable` where the key is another one or a byte was changed.
+ */
 export function openToken(key: Uint8Array, token: Uint8Array): Uint8Array {
   const signed = token.length - macLength;
-  if (signed < tokenIvLength + blockLength || (signed - tokenIvLength) % blockLength !== 0) {
-    throw new GatewayError('crypto/undecryptable', `a token cannot have ${token.length} bytes`);
+  if (!isTokenLength(token.length)) {
+    throw new GatewayError('wire/truncated', `a token cannot have ${token.length} bytes`);
   }
   if (!timingSafeEqual(mac(key, token.subarray(0, signed)), token.subarray(signed))) {
     throw new GatewayError('crypto/undecryptable', 'token sealed with another key, or changed');

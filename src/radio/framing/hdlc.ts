@@ -17,33 +17,82 @@ const longestRunt = 19;
 /** The largest packet of the reference's TCP interface, and the longest access code before it. */
 const defaultMaxFrame = 262_144 + 64;
 
-/** The packet between two flags, as fresh bytes. */
+/** Frames are cut from pieces of this size: memory of its own for each would take longer than framing it. */
+const slabSize = 131_072;
+let slab = new Uint8Array(slabSize);
+let slabUsed = 0;
+/** From this length on it pays to have escapes searched for and the bytes between them copied. */
+const longPacket = 512;
+
+/** The packet between two flags. The bytes are the caller's, but their memory holds other frames too: not to be transferred. */
 export function frame(packet: Uint8Array): Uint8Array {
-  let escapes = 0;
-  for (let i = 0; i < packet.length; i++) {
-    const byte = packet[i];
-    if (byte === FLAG || byte === ESC) {
-      escapes += 1;
-    }
+  const most = 2 * packet.length + 2;
+  if (most > slabSize / 2) {
+    return frameInto(new Uint8Array(most), 0, packet);
   }
-  const framed = new Uint8Array(packet.length + escapes + 2);
-  framed[0] = FLAG;
-  if (escapes === 0) {
-    framed.set(packet, 1);
-  } else {
-    let at = 1;
-    for (let i = 0; i < packet.length; i++) {
-      const byte = packet[i] as number;
-      if (byte === FLAG || byte === ESC) {
-        framed[at++] = ESC;
-        framed[at++] = byte ^ MASK;
-      } else {
-        framed[at++] = byte;
-      }
-    }
+  if (slabUsed + most > slabSize) {
+    slab = new Uint8Array(slabSize);
+    slabUsed = 0;
   }
-  framed[framed.length - 1] = FLAG;
+  const framed = frameInto(slab, slabUsed, packet);
+  slabUsed += framed.length;
   return framed;
+}
+
+function frameInto(target: Uint8Array, start: number, packet: Uint8Array): Uint8Array {
+  target[start] = FLAG;
+  const put = packet.length < longPacket ? putShort : putLong;
+  const end = put(target, start + 1, packet);
+  target[end] = FLAG;
+  return target.subarray(start, end + 1);
+}
+
+/** Writes the escaped bytes and says where they end. */
+function putShort(target: Uint8Array, start: number, packet: Uint8Array): number {
+  let at = start;
+  for (let i = 0; i < packet.length; i++) {
+    const byte = packet[i]!;
+    if (byte === FLAG || byte === ESC) {
+      target[at++] = ESC;
+      target[at++] = byte ^ MASK;
+    } else {
+      target[at++] = byte;
+    }
+  }
+  return at;
+}
+
+/** The same with `memchr` and `memcpy`, which is what Buffer has. */
+function putLong(target: Uint8Array, start: number, packet: Uint8Array): number {
+  const source = asBuffer(packet);
+  const { length } = source;
+  let at = start;
+  let from = 0;
+  let nextFlag = find(source, FLAG, 0);
+  let nextEsc = find(source, ESC, 0);
+  while (nextFlag < length || nextEsc < length) {
+    const mark = Math.min(nextFlag, nextEsc);
+    at += source.copy(target, at, from, mark);
+    target[at++] = ESC;
+    target[at++] = source[mark]! ^ MASK;
+    from = mark + 1;
+    if (mark === nextFlag) {
+      nextFlag = find(source, FLAG, from);
+    } else {
+      nextEsc = find(source, ESC, from);
+    }
+  }
+  return at + source.copy(target, at, from);
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
+/** Where the byte is from `from` on; the length where it is not. */
+function find(source: Buffer, byte: number, from: number): number {
+  const at = source.indexOf(byte, from);
+  return at === -1 ? source.length : at;
 }
 
 /** What a deframer gave up, in frames but for `noise`, which is bytes before the first flag. */
@@ -90,12 +139,12 @@ export class HdlcDeframer {
     };
   }
 
-  /** The packets this chunk completes, possibly views into it: the chunk changes owner. */
+  /** The packets this chunk completes, possibly views into it: the chunk changes owner, and is changed. */
   feed(chunk: Uint8Array): Uint8Array[] {
     const packets: Uint8Array[] = [];
+    // What leaves here are plain arrays.
     const bytes = new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length);
-    // Buffer searches with memchr, but what leaves here are plain arrays.
-    const searched = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length);
+    const searched = asBuffer(chunk);
     let start = 0;
     for (;;) {
       const flag = searched.indexOf(FLAG, start);
@@ -174,27 +223,22 @@ export class HdlcDeframer {
   }
 }
 
-/** The bytes themselves where nothing is escaped; undefined where an escape makes no sense. */
+/** The packet, written over its escaped bytes; undefined where an escape makes no sense. */
 function unescaped(bytes: Uint8Array): Uint8Array | undefined {
-  let mark = bytes.indexOf(ESC);
-  if (mark === -1) {
-    return bytes;
-  }
-  const plain = new Uint8Array(bytes.length - 1);
+  const source = asBuffer(bytes);
+  let mark = find(source, ESC, 0);
   let from = 0;
   let length = 0;
-  while (mark !== -1) {
-    plain.set(bytes.subarray(from, mark), length);
-    length += mark - from;
+  while (mark < bytes.length) {
+    length += from === 0 ? mark : source.copy(source, length, from, mark);
     const meant = (bytes[mark + 1] ?? 0) ^ MASK;
     if (meant !== FLAG && meant !== ESC) {
       return undefined;
     }
-    plain[length] = meant;
+    bytes[length] = meant;
     length += 1;
     from = mark + 2;
-    mark = bytes.indexOf(ESC, from);
+    mark = find(source, ESC, from);
   }
-  plain.set(bytes.subarray(from), length);
-  return plain.subarray(0, length + bytes.length - from);
+  return from === 0 ? bytes : bytes.subarray(0, length + source.copy(source, length, from));
 }

@@ -90,8 +90,8 @@ describe('the LXMF bridge', () => {
     await using bridges = await pair();
     const { a, b, nodes } = bridges;
     const parts = { to: b.address, text: 'ok', sentAt: 1_760_000_000_123 };
-    const one = a.message({ ...parts, id: `00000001${'0'.repeat(24)}` });
-    const two = a.message({ ...parts, id: `f0000001${'0'.repeat(24)}` });
+    const one = a.message({ ...parts, id: `${'0'.repeat(24)}00000001` });
+    const two = a.message({ ...parts, id: `${'0'.repeat(24)}f0000001` });
     await nodes.until(a.bridge.deliver(a.delivery(one), never()));
     await nodes.until(a.bridge.deliver(a.delivery(two), never()));
     assert.equal(b.port.accepted.length, 2);

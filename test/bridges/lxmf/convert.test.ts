@@ -17,7 +17,7 @@ import { fromHex, utf8 } from '../../../src/lib/bytes.ts';
 import { encode, type MsgpackValue } from '../../../src/lib/msgpack.ts';
 import { audioModes, fields } from '../../../src/mesh/lxmf/fields.ts';
 import { decodeMessage, type LxmfMessage } from '../../../src/mesh/lxmf/message.ts';
-import { vectors } from '../../mesh/lxmf/vectors.ts';
+import { vectors } from '../../mesh/reticulum/vectors.ts';
 
 const sixteen = new Uint8Array(16);
 const target = 'ab'.repeat(32);

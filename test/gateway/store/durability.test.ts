@@ -1,47 +1,14 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
 import { openStore } from '../../../src/gateway/store/store.ts';
-import { openTestSwitch } from '../fixture.ts';
-
-const child = join(import.meta.dirname, 'loop-child.ts');
 
 async function temporary(): Promise<{ dir: string } & AsyncDisposable> {
   const dir = await mkdtemp(join(tmpdir(), 'kos-store-'));
   return { dir, [Symbol.asyncDispose]: () => rm(dir, { recursive: true, force: true }) };
-}
-
-function startLoop(dir: string): {
-  process: ChildProcess;
-  acknowledged: string[];
-  ended: Promise<void>;
-  seen: (n: number) => Promise<void>;
-} {
-  const running = spawn(process.execPath, [child, dir], { stdio: ['ignore', 'pipe', 'inherit'] });
-  const acknowledged: string[] = [];
-  let partial = '';
-  const waiting: { n: number; resolve: () => void }[] = [];
-  running.stdout.on('data', chunk => {
-    const lines = (partial + chunk).split('\n');
-    partial = lines.pop() ?? '';
-    acknowledged.push(...lines.filter(line => line !== 'open'));
-    for (const { n, resolve } of waiting) {
-      if (acknowledged.length >= n) {
-        resolve();
-      }
-    }
-  });
-  const ended = new Promise<void>(resolve => running.once('close', () => resolve()));
-  return {
-    process: running,
-    acknowledged,
-    ended,
-    seen: n => new Promise(resolve => waiting.push({ n, resolve })),
-  };
 }
 
 test('every commit is synced: WAL with synchronous FULL, and folders and files are private', async () => {
@@ -52,61 +19,6 @@ test('every commit is synced: WAL with synchronous FULL, and folders and files a
   for (const file of ['gateway.db', 'gateway.db-wal', 'mesh.db', 'lock.db']) {
     assert.equal((await stat(join(at.dir, file))).mode & 0o777, 0o600, file);
   }
-});
-
-test('kill -9 at random points loses nothing acknowledged and repeats nothing', {
-  timeout: 120_000,
-}, async () => {
-  await using at = await temporary();
-  const acknowledged: string[] = [];
-  for (let round = 0; round < 10; round++) {
-    const loop = startLoop(at.dir);
-    await loop.seen(1 + Math.floor(Math.random() * 60));
-    loop.process.kill('SIGKILL');
-    await loop.ended;
-    acknowledged.push(...loop.acknowledged);
-  }
-  await using hub = await openTestSwitch({ dir: at.dir });
-  assert.equal(hub.desk.hub.boot, 11);
-  const texts: string[] = [];
-  const ids = new Set<string>();
-  for (let after: string | undefined; ; ) {
-    const page = await hub.desk.inbox.read(hub.owner, {
-      limit: 200,
-      hold: true,
-      ...(after === undefined ? {} : { after }),
-    });
-    if (page.items.length === 0) {
-      break;
-    }
-    for (const { message } of page.items) {
-      texts.push(message.text);
-      ids.add(message.id);
-    }
-    after = page.cursor;
-  }
-  assert.equal(new Set(texts).size, texts.length);
-  assert.deepEqual(
-    acknowledged.filter(id => !ids.has(id)),
-    [],
-  );
-});
-
-test('a second process is refused with the pid of the first, and the lock dies with kill -9', {
-  timeout: 30_000,
-}, async () => {
-  await using at = await temporary();
-  const loop = startLoop(at.dir);
-  await loop.seen(1);
-  await assert.rejects(openStore({ dir: at.dir }), (error: Error & { code: string }) => {
-    assert.equal(error.code, 'store/unavailable');
-    assert.match(error.message, new RegExp(`pid ${loop.process.pid}\\b`));
-    return true;
-  });
-  loop.process.kill('SIGKILL');
-  await loop.ended;
-  await using store = await openStore({ dir: at.dir });
-  assert.equal(store.boot, 2);
 });
 
 test('a database of a newer version is refused', async () => {

@@ -38,12 +38,22 @@ test('errors keep their code across the thread', async () => {
 });
 
 test('where too much waits, compression is left out and decompression refused', async () => {
-  const compressor = createCompressor({ capacity: 10_000 });
+  const compressor = createCompressor({ capacity: 10_000, workers: 1 });
   const running = compressor.compress(text);
   const waiting = compressor.compress(text);
   assert.equal(await compressor.compress(text), undefined);
   await assert.rejects(compressor.decompress(text, 1000), e => isGatewayError(e, 'store/full'));
   assert.ok((await running) && (await waiting));
+  await compressor.close();
+});
+
+test('two workers do what is given to them at once, and every answer goes to who asked', async () => {
+  const compressor = createCompressor({ workers: 2 });
+  const texts = Array.from({ length: 6 }, (_, at) => text.subarray(0, text.length - at));
+  const streams = await Promise.all(texts.map(bytes => compressor.compress(bytes)));
+  for (const [at, stream] of streams.entries()) {
+    assert.deepEqual(await compressor.decompress(stream!, text.length), new Uint8Array(texts[at]!));
+  }
   await compressor.close();
 });
 

@@ -9,7 +9,7 @@ import {
   decodePropagationAnnounce,
   encodeDeliveryAnnounce,
 } from '../../../src/mesh/lxmf/announce.ts';
-import { vectors } from './vectors.ts';
+import { vectors } from '../reticulum/vectors.ts';
 
 interface AnnounceData {
   readonly displayName?: string | null;

@@ -15,7 +15,7 @@ import {
   withoutDestination,
 } from '../../../src/mesh/lxmf/message.ts';
 import { generateIdentity, Identity, PublicIdentity } from '../../../src/mesh/reticulum/identity.ts';
-import { vectors } from './vectors.ts';
+import { vectors } from '../reticulum/vectors.ts';
 
 interface Tagged {
   readonly sourcePrivateKey: string;

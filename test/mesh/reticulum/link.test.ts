@@ -15,7 +15,8 @@ import {
   stepLink,
   wakeAt,
 } from '../../../src/mesh/reticulum/link.ts';
-import type { Link, LinkPacket } from '../../../src/mesh/reticulum/link-session.ts';
+import type { LinkPacket } from '../../../src/mesh/reticulum/link-packets.ts';
+import type { Link } from '../../../src/mesh/reticulum/link-session.ts';
 import { contexts, decodePacket } from '../../../src/mesh/reticulum/packet.ts';
 import { type Fate, fill, type Nodes, sound, twoNodes } from './link-nodes.ts';
 

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { utf8 } from '../../../src/lib/bytes.ts';
+import { compress } from '../../../src/lib/bzip2/compress.ts';
+import { decompress } from '../../../src/lib/bzip2/decompress.ts';
 import { createCompressor } from '../../../src/lib/bzip2/pool.ts';
 import { isGatewayError } from '../../../src/lib/errors.ts';
 import type { Random } from '../../../src/lib/random.ts';
@@ -191,8 +193,8 @@ describe('a sender and a receiver of parts', () => {
     );
   });
 
-  test('the window grows by one each round, to 10, and on a fast link to 75', () => {
-    const windowAfter = (msPerRound: number, rounds: number) => {
+  test('the window grows by one each round, to 10; on a fast link it doubles, to 75, and halves when parts are lost', () => {
+    const windowAfter = (msPerRound: number, rounds: number, silence = 0) => {
       const segment = segmentOf(400 * 464);
       const [state, first] = startReceiver(segment.advertisement, 500, 100_000, 4, 0);
       let effects = first;
@@ -214,11 +216,14 @@ describe('a sender and a receiver of parts', () => {
         }
         effects = next.slice(-1);
       }
+      stepReceiver(state, { on: 'time' }, rounds * msPerRound + silence);
       return state.window;
     };
     assert.equal(windowAfter(2000, 5), 9);
     assert.equal(windowAfter(2000, 12), 10);
-    assert.ok(windowAfter(1, 14) > 10);
+    assert.equal(windowAfter(1, 3), 12);
+    assert.equal(windowAfter(1, 7), 75);
+    assert.equal(windowAfter(1, 7, 60_000), 37);
     assert.equal(windowAfter(60_000, 6), 6);
   });
 
@@ -445,6 +450,52 @@ describe('Resources between two nodes of ours', () => {
     await nodes.until(last);
     assert.deepEqual(failures, ['mesh/rejected']);
     same(got[0]?.data, fill('last', 20));
+    assert.equal(nodes.b.budget.used, 0);
+  });
+
+  for (const { how, pace, compressed } of [
+    { how: 'are not compressed where that takes longer than the link', pace: 100, compressed: false },
+    { how: 'are compressed where the link takes longer', pace: 1_000_000, compressed: true },
+  ]) {
+    test(`that follow others ${how}`, async () => {
+      const nodes = twoNodes({
+        compressor: {
+          async compress(bytes) {
+            await nodes.clock.sleep(bytes.length / pace);
+            return compress(bytes);
+          },
+          decompress: async (bytes, limit) => decompress(bytes, { limit }),
+        },
+      });
+      await using _ = nodes;
+      const { link, got, offers } = await linked(nodes);
+      const text = Buffer.from('all work and no play makes a dull boy\n'.repeat(20_000));
+      const noise = fill('noise', 200_000);
+      const data = new Uint8Array(Buffer.concat([text, noise]));
+      for (let sent = 0; sent < 3; sent++) {
+        await nodes.until(link.sendResource(data));
+        same(got.at(-1)?.data, data);
+      }
+      assert.equal(offers[0]?.compressed, true);
+      assert.equal(offers[2]?.compressed, compressed);
+    });
+  }
+
+  test('one that nobody answers for gives its room back after a minute, and may still be proven', async () => {
+    await using nodes = twoNodes();
+    const { link, got } = await linked(nodes, (_, scene) => taking(scene, false));
+    const sending = link.sendResource(fill('data', 1000));
+    sending.catch(() => {});
+    await nodes.clock.advance(30_000);
+    assert.ok(nodes.b.budget.used > 0);
+    await nodes.clock.advance(40_000);
+    assert.equal(nodes.b.budget.used, 0);
+    assert.equal(nodes.b.counters.get('resource/unanswered'), 1);
+    await assert.rejects(sending, { code: 'mesh/timeout' });
+    const sent = nodes.packets.length;
+    got[0]!.prove();
+    got[0]!.reject();
+    assert.equal(nodes.packets.length, sent + 2);
     assert.equal(nodes.b.budget.used, 0);
   });
 

@@ -34,7 +34,9 @@ describe('a token', () => {
     const token = bytesOf(bytes);
     const key = bytesOf(value.key);
     for (let length = 0; length < token.length; length++) {
-      assert.throws(() => openToken(key, token.subarray(0, length)), { code: 'crypto/undecryptable' });
+      // Cut to a length that a token can have, only its code tells.
+      const code = length >= 64 && length % 16 === 0 ? 'crypto/undecryptable' : 'wire/truncated';
+      assert.throws(() => openToken(key, token.subarray(0, length)), { code }, `${length} bytes`);
     }
     for (let at = 0; at < token.length; at++) {
       const changed = new Uint8Array(token);

@@ -72,6 +72,23 @@ describe('announces', () => {
     assert.deepEqual(b.transport.recall(destination.hash)?.appData, utf8('second'));
   });
 
+  test('whose ratchet flag was turned are not believed, although their hash is the same', async () => {
+    const { a, b, air } = neighbours();
+    const { destination } = a.serve({ appData: () => new Uint8Array(64).fill(7) });
+    await a.transport.announce(destination);
+    await settled();
+    const turned = new Uint8Array(air.packets.at(-1)!);
+    turned[0] = turned[0]! ^ 0x20;
+    b.transport.dropPath(destination.hash);
+    // The duplicate filter knows the hash as well, and forgets it in time.
+    b.transport.forget(packetHash(turned));
+    air.carry(turned);
+    await settled();
+    assert.equal(b.counters.get('crypto/bad-signature'), 1);
+    assert.equal(b.transport.recall(destination.hash)?.ratchet, undefined);
+    assert.equal(b.announces.length, 1);
+  });
+
   test('heard again are counted and tell nobody', async () => {
     const { a, air, b } = neighbours();
     const { destination } = a.serve();
@@ -285,6 +302,40 @@ describe('single packets', () => {
     assert.equal(b.counters.get('mesh/not-for-us'), 1);
     air.carry(relayed(air.packets[1]!, b.transport.identity.hash, 1));
     assert.equal(received.length, 2);
+  });
+
+  test('replayed over another interface are dropped and counted, as are those addressed to a link', async () => {
+    const { clock, a, air, b } = neighbours();
+    const elsewhere = new Air();
+    b.use(elsewhere.join('other'));
+    const { destination, received } = b.serve({ proofStrategy: 'all' });
+    await a.transport.send({ destination: to(destination), data: utf8('hello') });
+    await settled();
+    const proofs = () =>
+      [...decoded(air), ...decoded(elsewhere)].filter(one => one.packetType === 'proof').length;
+    assert.equal(proofs(), 1);
+    elsewhere.carry(air.packets[0]!);
+    await clock.advance(1000);
+    assert.equal(received.length, 1);
+    assert.equal(proofs(), 1);
+    assert.equal(b.counters.get('mesh/duplicate'), 1);
+    let taken = 0;
+    const ignore = () => {};
+    b.transport.useLinks({ linkRequest: ignore, linkProof: ignore, linkPacket: () => void taken++ });
+    const packet = encodePacket({
+      hops: 0,
+      contextFlag: false,
+      propagation: 'broadcast',
+      destinationType: 'link',
+      packetType: 'data',
+      destinationHash: new Uint8Array(16).fill(3),
+      context: contexts.none,
+      data: new Uint8Array(64),
+    });
+    air.carry(packet);
+    elsewhere.carry(packet);
+    assert.equal(taken, 1);
+    assert.equal(b.counters.get('mesh/duplicate'), 2);
   });
 
   test('heard twice are taken once', async () => {
@@ -635,7 +686,7 @@ describe('interfaces', () => {
     const { destination } = b.serve();
     const waits: unknown[] = [];
     for (let i = 0; i < 200; i++) {
-      const data = Buffer.alloc(120, i);
+      const data = Buffer.alloc(128, i);
       const packet = encodePacket({
         hops: 0,
         contextFlag: false,

@@ -55,6 +55,31 @@ test('packets come out whole however the stream is cut', () => {
   );
 });
 
+test('a packet of any length is framed in bytes of its own, every flag and escape in it escaped', () => {
+  const seeds = fc.constantFrom(0x01, 0x7d, 0x7e);
+  const lengths = fc.oneof(
+    fc.integer({ min: 20, max: 2000 }),
+    fc.constantFrom(511, 512, 513, 16_384, 40_000, 262_144),
+  );
+  const payload = fc.tuple(lengths, fc.array(seeds, { minLength: 1, maxLength: 40 }));
+  fc.assert(
+    fc.property(fc.array(payload, { minLength: 1, maxLength: 8 }), payloads => {
+      const packets = payloads.map(([length, pattern]) =>
+        Uint8Array.from({ length }, (_, at) => pattern[at % pattern.length]! + (at & 0x80 ? 1 : 0)),
+      );
+      const frames = packets.map(frame);
+      for (const [index, bytes] of packets.entries()) {
+        const escaped = [...bytes].flatMap(byte =>
+          byte === 0x7d || byte === 0x7e ? [0x7d, byte ^ 0x20] : [byte],
+        );
+        assert.deepEqual(frames[index], Uint8Array.from([0x7e, escaped, 0x7e].flat()));
+        assert.deepEqual(new HdlcDeframer().feed(new Uint8Array(frames[index]!)), [bytes]);
+      }
+    }),
+    { numRuns: 10 },
+  );
+});
+
 test('a frame of 19 bytes is a runt, one of 20 is a packet, nothing between flags is neither', () => {
   const deframer = new HdlcDeframer();
   assert.deepEqual(deframer.feed(hex('7e7e7e')), []);

@@ -1,4 +1,4 @@
-import { openTestSwitch } from '../fixture.ts';
+import { openTestSwitch } from '../gateway/fixture.ts';
 
 /** A process that accepts messages without end and says each id once it is acknowledged; made to be killed. */
 const hub = await openTestSwitch({ dir: process.argv[2] ?? '' });

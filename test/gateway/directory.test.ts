@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { memoryBridge, openTestSwitch, type TestSwitch, until } from './fixture.ts';
+
+const peer = `lxmf:${'ab'.repeat(16)}`;
+
+/** A hub that hears somebody, and the `peer.seen` events since it was opened. */
+async function openHearing(peers = 100) {
+  const lxmf = memoryBridge();
+  const hub = await openTestSwitch({ bridges: [lxmf], limits: { peers, peerEventEvery: 60_000 } });
+  const { seen } = await lxmf.port;
+  const start = hub.desk.events.cursor;
+  return { hub, seen, names: () => namesSince(hub, start) };
+}
+
+function namesSince(hub: TestSwitch, cursor: string): (string | undefined)[] {
+  return hub.desk.events
+    .read(hub.owner, cursor)
+    .items.filter(event => event.kind === 'peer.seen')
+    .map(event => event.peer?.name);
+}
+
+test('somebody heard again and again is one event a minute, and another name is one at once', async () => {
+  const { hub, seen, names } = await openHearing();
+  await using _ = hub;
+  const at = 1_800_000_000_000;
+  for (let n = 0; n < 50; n++) {
+    seen(peer, { at: at + n, name: 'Ada', hops: 2 });
+  }
+  seen(peer, { at: at + 100, name: 'Ada L' });
+  seen(peer, { at: at + 200 });
+  seen(peer, { at: at + 60_101 });
+  await until(() => names().length > 0);
+  assert.deepEqual(names(), ['Ada', 'Ada L', 'Ada L']);
+  assert.deepEqual(hub.desk.directory.get(hub.owner, peer), {
+    address: peer,
+    name: 'Ada L',
+    hops: 2,
+    lastSeen: at + 60_101,
+  });
+  assert.deepEqual(
+    hub.store.read.peers().map(row => row.last_seen),
+    [at + 60_101],
+  );
+});
+
+test('a full directory forgets who was heard least recently, on disk too', async () => {
+  const { hub, seen } = await openHearing(2);
+  await using _ = hub;
+  for (const [n, address] of ['lxmf:a', 'lxmf:b', 'lxmf:a', 'lxmf:c'].entries()) {
+    seen(address, { at: n });
+  }
+  await until(() => hub.store.read.peers().length > 0);
+  assert.deepEqual(
+    hub.desk.directory.list(hub.owner, {}).items.map(one => one.address),
+    ['lxmf:a', 'lxmf:c'],
+  );
+  assert.deepEqual(
+    hub.store.read
+      .peers()
+      .map(row => row.address)
+      .sort(),
+    ['lxmf:a', 'lxmf:c'],
+  );
+});

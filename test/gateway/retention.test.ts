@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { DeliveryView } from '../../src/gateway/desk.ts';
+import { defaultLimits, type Limits } from '../../src/gateway/limits.ts';
+import { GatewayError } from '../../src/lib/errors.ts';
+import { memoryBridge, openTestSwitch, type TestSwitch, until } from './fixture.ts';
+
+const peer = `lxmf:${'ab'.repeat(16)}`;
+const far = Number.MAX_SAFE_INTEGER;
+
+async function sweep(hub: TestSwitch, limits: Partial<Limits>, now = Date.now()): Promise<void> {
+  for (let more = true; more; ) {
+    ({ more } = await hub.store.committer.commit('retention.sweep', {
+      now,
+      limits: { ...defaultLimits, ...limits },
+    }));
+  }
+}
+
+async function post(hub: TestSwitch, to: string, texts: readonly string[]): Promise<string[]> {
+  const ids: string[] = [];
+  for (const text of texts) {
+    ids.push((await hub.desk.messages.post(hub.owner, { to, text })).message.id);
+  }
+  return ids;
+}
+
+test('an inbox keeps its newest messages, and a cursor before them has expired', async () => {
+  await using hub = await openTestSwitch();
+  await post(hub, 'app:owner', ['1', '2', '3', '4', '5']);
+  const page = await hub.desk.inbox.read(hub.owner, { limit: 1, hold: true });
+  await sweep(hub, { inboxCount: 2 });
+  await assert.rejects(hub.desk.inbox.read(hub.owner, { after: page.cursor }), {
+    code: 'request/cursor-expired',
+  });
+  const rest = await hub.desk.inbox.read(hub.owner, {});
+  assert.deepEqual(
+    rest.items.map(item => item.message.text),
+    ['4', '5'],
+  );
+  assert.deepEqual((await hub.desk.inbox.read(hub.owner, { after: rest.cursor })).items, []);
+});
+
+test('events are forgotten by number and by age, oldest first, and a stream behind them is told', async () => {
+  await using hub = await openTestSwitch();
+  const start = hub.desk.events.cursor;
+  await post(hub, 'app:owner', ['1', '2', '3']);
+  const all = hub.desk.events.read(hub.owner, start).items;
+  await sweep(hub, { eventCount: 2 });
+  assert.throws(() => hub.desk.events.read(hub.owner, start), { code: 'request/cursor-expired' });
+  assert.deepEqual(hub.desk.events.read(hub.owner, all.at(-3)?.cursor ?? '').items, all.slice(-2));
+  await sweep(hub, { eventAge: 1 }, Date.now() + 10);
+  assert.throws(() => hub.desk.events.read(hub.owner, all.at(-3)?.cursor ?? ''), {
+    code: 'request/cursor-expired',
+  });
+  assert.deepEqual(hub.desk.events.read(hub.owner, hub.desk.events.cursor).items, []);
+  await post(hub, 'app:owner', ['4']);
+  assert.equal(hub.desk.events.read(hub.owner, all.at(-1)?.cursor ?? '').items.length, 2);
+});
+
+test('messages go with all that names them, but not while something of them is open or in an inbox', async () => {
+  const lxmf = memoryBridge();
+  let away = false;
+  lxmf.respond = async ({ id }) => {
+    await (await lxmf.port).remember(id, Uint8Array.of(1), `far-${id}`);
+    if (away) {
+      throw new GatewayError('bridge/unavailable', 'away', { retryable: true });
+    }
+    return { state: 'delivered' };
+  };
+  await using hub = await openTestSwitch({ bridges: [lxmf] });
+  const state = (id: string): DeliveryView | undefined => hub.desk.messages.get(hub.owner, id).deliveries[0];
+  const [done = ''] = await post(hub, peer, ['done']);
+  await until(() => state(done)?.state === 'delivered');
+  const delivery = state(done)?.id ?? '';
+  assert.equal(hub.store.read.remembered(delivery), undefined);
+  away = true;
+  const [open = ''] = await post(hub, peer, ['open']);
+  await until(() => state(open)?.state === 'queued' && state(open)?.reason === 'away');
+  const [kept = ''] = await post(hub, 'app:owner', ['in an inbox']);
+  await sweep(hub, { messageAge: 0 }, Date.now() + 10);
+  assert.throws(() => hub.desk.messages.get(hub.owner, done), { code: 'request/not-found' });
+  assert.equal(hub.store.read.knownAs('lxmf', `far-${delivery}`), undefined);
+  assert.equal(state(open)?.state, 'queued');
+  assert.equal(state(kept)?.state, 'queued');
+  assert.notEqual(hub.store.read.remembered(state(open)?.id ?? ''), undefined);
+});
+
+test('what nobody read in time expires in the inbox', async () => {
+  await using hub = await openTestSwitch();
+  const [id = ''] = await post(hub, 'app:owner', ['too late']);
+  await sweep(hub, { inboxAge: far, messageAge: far }, Date.now() + 8 * 24 * 60 * 60 * 1000);
+  assert.equal(hub.desk.messages.get(hub.owner, id).deliveries[0]?.state, 'expired');
+  assert.deepEqual((await hub.desk.inbox.read(hub.owner, {})).items, []);
+});
+
+test('a list by address or room finds its own, newest first, over pages', async () => {
+  await using hub = await openTestSwitch({ bridges: [memoryBridge()] });
+  await post(hub, peer, ['1', '2', '3']);
+  await post(hub, 'room:hub', ['elsewhere']);
+  const first = hub.desk.messages.list(hub.owner, { peer, limit: 2 });
+  const second = hub.desk.messages.list(hub.owner, { peer, limit: 2, after: first.cursor ?? '' });
+  assert.deepEqual(
+    [...first.items, ...second.items].map(message => message.text),
+    ['3', '2', '1'],
+  );
+  assert.equal(second.cursor, null);
+  assert.equal(hub.desk.messages.list(hub.owner, { room: 'hub' }).items.length, 1);
+});
