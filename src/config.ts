@@ -213,19 +213,17 @@ function applyEnvironment(
   environment: Readonly<Record<string, string | undefined>>,
 ): FieldError[] {
   const mistakes: FieldError[] = [];
-  const scalars = scalarPaths();
-  for (const [name, text] of Object.entries(environment)) {
-    if (!name.startsWith('KOS_') || text === undefined || otherVariables.has(name)) {
-      continue;
-    }
-    const path = scalars.get(name);
-    if (path === undefined) {
+  const variables = Object.entries(environment).filter(
+    ([name, text]) => name.startsWith('KOS_') && text !== undefined && !otherVariables.has(name),
+  ) as [string, string][];
+  const scalars = variables.length === 0 ? new Map<string, Scalar>() : scalarPaths();
+  for (const [name, text] of variables) {
+    const scalar = scalars.get(name);
+    if (scalar === undefined) {
       mistakes.push({ pointer: name, detail: 'no key of the configuration has this variable' });
       continue;
     }
-    const value =
-      text === 'true' ? true : text === 'false' ? false : /^-?\d+$/.test(text) ? Number(text) : text;
-    put(raw, path, value);
+    put(raw, scalar.keys, ofType(text, scalar.type));
   }
   return mistakes;
 }
@@ -235,9 +233,22 @@ interface JsonSchema {
   readonly properties?: Readonly<Record<string, JsonSchema>>;
 }
 
+interface Scalar {
+  readonly keys: readonly string[];
+  readonly type: JsonSchema['type'];
+}
+
+/** What a variable's text means where the schema expects this type; the text itself where it is none of it. */
+function ofType(text: string, type: JsonSchema['type']): unknown {
+  if (type === 'boolean' && (text === 'true' || text === 'false')) {
+    return text === 'true';
+  }
+  return (type === 'number' || type === 'integer') && /^-?\d+$/.test(text) ? Number(text) : text;
+}
+
 /** `KOS_LISTEN_HTTP` → `['listen', 'http']`, for every scalar that is not inside a list. */
-function scalarPaths(): Map<string, readonly string[]> {
-  const paths = new Map<string, readonly string[]>();
+function scalarPaths(): Map<string, Scalar> {
+  const paths = new Map<string, Scalar>();
   const walk = (schema: JsonSchema, path: readonly string[]) => {
     for (const [key, child] of Object.entries(schema.properties ?? {})) {
       const here = [...path, key];
@@ -245,7 +256,7 @@ function scalarPaths(): Map<string, readonly string[]> {
         walk(child, here);
       } else if (child.type !== 'array' && child.type !== 'object') {
         const snake = here.map(part => part.replace(/[A-Z]/g, letter => `_${letter}`).toUpperCase());
-        paths.set(`KOS_${snake.join('_')}`, here);
+        paths.set(`KOS_${snake.join('_')}`, { keys: here, type: child.type });
       }
     }
   };

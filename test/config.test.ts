@@ -90,10 +90,11 @@ rooms: { hub: {} }
 test('a variable overrides a scalar, and a variable that means nothing is a mistake', () => {
   const config = loadConfig({
     file: file('{}'),
-    environment: { KOS_LISTEN_HTTP: '127.0.0.1:9', KOS_HUB_NAME: 'x' },
+    environment: { KOS_LISTEN_HTTP: '127.0.0.1:9', KOS_HUB_NAME: '4711', KOS_HUB_TRANSPORT: 'false' },
   });
   assert.equal(config.listen.http, '127.0.0.1:9');
-  assert.equal(config.hub.name, 'x');
+  assert.equal(config.hub.name, '4711');
+  assert.equal(config.hub.transport, false);
   assert.ok(config.given.has('listen.http'));
   assert.deepEqual(Object.keys(mistakes('{}', { KOS_LISTEN_HTPP: 'x' })), ['KOS_LISTEN_HTPP']);
 });

@@ -4,8 +4,9 @@ import { GatewayError } from '../lib/errors.ts';
 export const deepestJson = 64;
 
 /**
- * The value of a JSON text from outside. Stricter than `JSON.parse`: a key given twice, a key `__proto__`
- * and nesting beyond `deepestJson` are refused, because readers further on would disagree about them.
+ * The value of a JSON text from outside. Stricter than `JSON.parse`: a key given twice, a key `__proto__`,
+ * a number that JavaScript would change and nesting beyond `deepestJson` are refused, because readers
+ * further on would disagree about them.
  * Throws `request/invalid` with a pointer to the place where there is one.
  */
 export function parseJson(text: string): unknown {
@@ -68,8 +69,36 @@ function checkKeys(text: string): void {
       case ',':
         expectKey = level?.keys !== undefined;
         break;
+      default:
+        if (/[-0-9]/.test(text[at] ?? '')) {
+          const number = numberAt(text, at);
+          if (!keepsItsValue(number)) {
+            const here =
+              level === undefined
+                ? ''
+                : `${level.pointer}/${level.keys === undefined ? '-' : escapePointer(key)}`;
+            throw refuse(
+              here,
+              `${number.slice(0, 40)}: a number beyond what JSON readers agree on; send it as text`,
+            );
+          }
+          at += number.length - 1;
+        }
     }
   }
+}
+
+function numberAt(text: string, start: number): string {
+  numberPattern.lastIndex = start;
+  return numberPattern.exec(text)?.[0] ?? '';
+}
+
+const numberPattern = /-?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?/y;
+
+/** Infinities become null and large integers lose digits in silence. */
+function keepsItsValue(text: string): boolean {
+  const value = Number(text);
+  return Number.isFinite(value) && (!/^-?[0-9]+$/.test(text) || String(value) === text || text === '-0');
 }
 
 function endOfString(text: string, start: number): number {

@@ -13,7 +13,8 @@ export interface Call {
   readonly config: string | undefined;
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly signal: AbortSignal;
-  readonly out: (text: string) => void;
+  /** Resolves when the text has been taken: what is read on is acknowledged. */
+  readonly out: (text: string) => Promise<void>;
 }
 
 export interface Command {
@@ -32,6 +33,7 @@ interface Message {
   readonly title?: string;
   readonly type: string;
   readonly acceptedAt: number;
+  readonly assurance: string;
   readonly attachments: readonly { readonly name: string; readonly size: number }[];
 }
 
@@ -115,8 +117,8 @@ async function ask(c: Call, method: string, path: string, body?: unknown): Promi
   return answer;
 }
 
-function print(c: Call, value: unknown, text?: string): number {
-  c.out(c.json || text === undefined ? JSON.stringify(value, null, c.json ? undefined : 2) : text);
+async function print(c: Call, value: unknown, text?: string): Promise<number> {
+  await c.out(c.json || text === undefined ? JSON.stringify(value, null, c.json ? undefined : 2) : text);
   return 0;
 }
 
@@ -143,7 +145,7 @@ async function status(c: Call): Promise<number> {
     `waiting deliveries: ${facts.queued}`,
     ...Object.entries(facts.counters).map(([name, count]) => `  ${name.padEnd(32)} ${count}`),
   ];
-  print(c, body, lines.join('\n'));
+  await print(c, body, lines.join('\n'));
   return facts.ready ? 0 : 1;
 }
 
@@ -187,7 +189,7 @@ async function inbox(c: Call): Promise<number> {
     const { body } = await ask(c, 'GET', `/v1/inbox?${query}`);
     const page = body as { items: { message: Message }[]; cursor: string };
     for (const { message } of page.items) {
-      c.out(c.json ? JSON.stringify(message) : line(message));
+      await c.out(c.json ? JSON.stringify(message) : line(message));
     }
     after = page.cursor;
     if (c.options.follow !== true && page.items.length === 0) {
@@ -196,18 +198,26 @@ async function inbox(c: Call): Promise<number> {
   }
 }
 
-/** Text from the air may hold control characters that would move a terminal's cursor. */
+/**
+ * Text from the air may hold characters that move a terminal's cursor or turn its writing round. A line of its
+ * own is shown as one that goes on, so that nobody can write what looks like a message of somebody else.
+ */
 function printable(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
-  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, '\ufffd');
+  return (
+    text
+      .replace(/\r\n?|[\u0085\u2028\u2029]/g, '\n')
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
+      .replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, '\ufffd')
+      .replaceAll('\n', '\n    | ')
+  );
 }
 
 function line(message: Message): string {
   const title = message.title === undefined || message.title === '' ? '' : `[${message.title}] `;
   const files = message.attachments.map(file => ` (${file.name}, ${file.size} bytes)`).join('');
-  return printable(
-    `${new Date(message.acceptedAt).toISOString()}  ${message.from}  ${title}${message.text}${files}`,
-  );
+  const doubt = message.assurance === 'unverified' ? '  (not verified: anybody may have written this)' : '';
+  const head = `${new Date(message.acceptedAt).toISOString()}  ${printable(message.from)}${doubt}  `;
+  return `${head}${printable(`${title}${message.text}${files}`)}`;
 }
 
 async function announce(c: Call): Promise<number> {
@@ -226,7 +236,7 @@ async function ownerToken(c: Call): Promise<number> {
       `${file} is not there: the owner token was shown at the first start or has been read already. Mint another with: kosctl token create NAME --scopes admin`,
     );
   }
-  print(c, { token }, token);
+  await print(c, { token }, token);
   rmSync(file);
   return 0;
 }
@@ -254,12 +264,17 @@ async function createToken(c: Call): Promise<number> {
 async function listTokens(c: Call): Promise<number> {
   const { body } = await ask(c, 'GET', '/v1/tokens');
   const { items } = body as {
-    items: { name: string; scopes: string[]; revokedAt?: number; expiresAt?: number }[];
+    items: { name: string; scopes: string[]; rooms: string[]; revokedAt?: number; expiresAt?: number }[];
   };
-  const lines = items.map(
-    client =>
-      `${client.name.padEnd(32)}  ${client.scopes.join(',')}${client.revokedAt === undefined ? '' : '  revoked'}`,
-  );
+  const lines = items.map(client => {
+    const life =
+      client.revokedAt !== undefined
+        ? 'revoked'
+        : client.expiresAt === undefined
+          ? ''
+          : `${client.expiresAt <= Date.now() ? 'expired' : 'until'} ${new Date(client.expiresAt).toISOString()}`;
+    return `${client.name.padEnd(32)}  ${client.scopes.join(',')}  rooms ${client.rooms.join(',') || '-'}  ${life}`.trimEnd();
+  });
   return print(c, items, lines.join('\n'));
 }
 

@@ -37,6 +37,8 @@ export async function main({ configFile }: { readonly configFile: string | undef
     process.exitCode = known && (name !== undefined || values.help === true) ? 0 : 2;
     return;
   }
+  // A reader that has seen enough, such as head, is no failure worth a stack.
+  process.stdout.on('error', () => process.exit(1));
   const stop = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => stop.abort());
@@ -49,7 +51,7 @@ export async function main({ configFile }: { readonly configFile: string | undef
       config: configFile,
       environment: process.env,
       signal: stop.signal,
-      out: text => process.stdout.write(`${text}\n`),
+      out: text => write(`${text}\n`),
     });
   } catch (error) {
     if (stop.signal.aborted) {
@@ -62,6 +64,17 @@ export async function main({ configFile }: { readonly configFile: string | undef
     }
     throw error;
   }
+}
+
+/** Resolves when the reader has it, and never where the reader has gone away: that ends the program. */
+function write(text: string): Promise<void> {
+  return new Promise(resolve => {
+    process.stdout.write(text, error => {
+      if (!error) {
+        resolve();
+      }
+    });
+  });
 }
 
 function parse() {

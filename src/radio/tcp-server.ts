@@ -12,7 +12,7 @@ export interface TcpServerOptions {
   readonly host: string;
   /** 0 picks a free one: see `TcpServer.address`. */
   readonly port: number;
-  /** Connections at once; more are closed and counted. Default 500. */
+  /** Connections at once; one more takes the place of the oldest that said nothing, or is closed and counted. Default 500. */
   readonly maxClients?: number;
   /** bit/s, where the way is known to be slower or faster than guessed. */
   readonly bitrate?: number;
@@ -38,7 +38,10 @@ export class TcpServer implements Interface {
   readonly listens = true;
   readonly #options: TcpServerOptions;
   readonly #parts: TcpServerParts;
+  /** The oldest first. */
   readonly #sockets = new Set<Socket>();
+  /** Those that have not said anything yet: they give way when it is full. */
+  readonly #silent = new Set<Socket>();
   #address: TcpAddress | undefined;
 
   constructor(options: TcpServerOptions, parts: TcpServerParts) {
@@ -96,20 +99,38 @@ export class TcpServer implements Interface {
 
   #accept(socket: Socket, port: InterfacePort): void {
     const { remoteAddress, remotePort } = socket;
-    if (
-      remoteAddress === undefined ||
-      this.#sockets.size >= (this.#options.maxClients ?? defaultMaxClients)
-    ) {
+    if (remoteAddress === undefined || !this.#hasRoom()) {
       this.#parts.counters.add('radio/too-many-clients');
       socket.destroy();
       return;
     }
     this.#sockets.add(socket);
+    this.#silent.add(socket);
     socket.on('error', () => {});
-    socket.once('close', () => this.#sockets.delete(socket));
+    socket.once('close', () => {
+      this.#sockets.delete(socket);
+      this.#silent.delete(socket);
+    });
     const address = remoteAddress.replace(/^::ffff:/, '');
     const name = `${this.name}/${address.includes(':') ? `[${address}]` : address}:${remotePort}`;
-    port.attach(tcpPeer(name, this.bitrate, new HdlcSocket(socket, this.#parts), this.#parts.clock));
+    const spoke = () => this.#silent.delete(socket);
+    port.attach(tcpPeer(name, this.bitrate, new HdlcSocket(socket, this.#parts), this.#parts.clock, spoke));
+  }
+
+  /** Whether one more may come. Where it is full, whoever has been here longest without a packet goes. */
+  #hasRoom(): boolean {
+    if (this.#sockets.size < (this.#options.maxClients ?? defaultMaxClients)) {
+      return true;
+    }
+    const [idle] = this.#silent;
+    if (idle === undefined) {
+      return false;
+    }
+    this.#parts.counters.add('radio/idle-client-gave-way');
+    this.#sockets.delete(idle);
+    this.#silent.delete(idle);
+    idle.destroy();
+    return true;
   }
 
   async #close(server: Server): Promise<void> {
@@ -129,7 +150,13 @@ export class TcpServer implements Interface {
  */
 const politeness = 1000;
 
-function tcpPeer(name: string, bitrate: number, connection: HdlcSocket, clock: Clock): Interface {
+function tcpPeer(
+  name: string,
+  bitrate: number,
+  connection: HdlcSocket,
+  clock: Clock,
+  spoke: () => void,
+): Interface {
   const { promise: mayTalk, resolve: talk } = Promise.withResolvers<void>();
   let listening = true;
   return {
@@ -150,6 +177,7 @@ function tcpPeer(name: string, bitrate: number, connection: HdlcSocket, clock: C
               if (listening) {
                 heard();
               }
+              spoke();
               return port.receive(packet, quality);
             },
           },

@@ -59,3 +59,20 @@ test('nesting is bounded', () => {
   assert.match(refusal('['.repeat(deepestJson + 1) + ']'.repeat(deepestJson + 1)).message, /deep/);
   assert.match(refusal(`${'{"a":'.repeat(200_000)}1${'}'.repeat(200_000)}`).message, /deep/);
 });
+
+test('a number that would be changed in silence is refused with its place', () => {
+  for (const [text, pointer] of [
+    ['{"a":1e400}', '/a'],
+    ['{"a":[1,12345678901234567890]}', '/a/-'],
+    ['-9007199254740993', ''],
+  ] as const) {
+    assert.throws(
+      () => parseJson(text),
+      error => isGatewayError(error, 'request/invalid') && error.errors[0]?.pointer === pointer,
+      text,
+    );
+  }
+  assert.deepEqual(parseJson('{"a":[1.5e3,-0.25,9007199254740991,"1e400"]}'), {
+    a: [1500, -0.25, 9007199254740991, '1e400'],
+  });
+});

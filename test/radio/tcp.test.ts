@@ -208,26 +208,35 @@ describe('a TCP server', () => {
     const stop = new AbortController();
     const peers: Interface[] = [];
     const runs: Promise<void>[] = [];
+    let heard = 0;
     const run = server.run(
       silentPort(peer => {
         peers.push(peer);
-        runs.push(peer.run(silentPort(), stop.signal).catch(() => {}));
+        const port = { ...silentPort(), receive: () => void heard++ };
+        runs.push(peer.run(port, stop.signal).catch(() => {}));
       }),
       stop.signal,
     );
     await until(() => server.address !== undefined);
-    const first = connect(server.address!.port);
+    const silent = connect(server.address!.port);
     await until(() => peers.length === 1);
+    // Whoever has said nothing gives way to a newcomer; whoever has spoken stays.
+    const first = connect(server.address!.port);
+    await once(silent, 'close');
+    await until(() => peers.length === 2);
+    assert.equal(counters.get('radio/idle-client-gave-way'), 1);
+    first.write(frame(packetOf(40)));
+    await until(() => heard === 1);
     const second = connect(server.address!.port);
     second.on('error', () => {});
     await once(second, 'close');
     assert.equal(counters.get('radio/too-many-clients'), 1);
-    assert.equal(peers.length, 1);
+    assert.equal(peers.length, 2);
     first.destroy();
     await until(() => server.clients === 0);
     const third = connect(server.address!.port);
-    await until(() => peers.length === 2);
-    assert.match(peers[1]!.name, /^server\/127\.0\.0\.1:\d+$/);
+    await until(() => peers.length === 3);
+    assert.match(peers[2]!.name, /^server\/127\.0\.0\.1:\d+$/);
     stop.abort();
     await Promise.all([run, ...runs]);
     third.destroy();

@@ -45,7 +45,12 @@ export function encodePathRequest(request: PathRequest): Uint8Array {
   return concat(request.destinationHash, request.transportId ?? new Uint8Array(0), request.tag);
 }
 
+/** Requests that are repeated over a medium that came up: a peer that comes and goes must not multiply them. */
+const askedAgain = 32;
+
 interface Waiting {
+  /** 16 B. */
+  readonly destination: Uint8Array;
   readonly promise: Promise<Path>;
   readonly resolve: (path: Path) => void;
   readonly reject: (error: GatewayError) => void;
@@ -89,12 +94,25 @@ export class PathRequests {
       this.#sent.set(key, now);
       this.#parts.send(destination);
     }
-    return waiting?.promise ?? this.#wait(key);
+    return waiting?.promise ?? this.#wait(key, destination);
   }
 
   /** An announce of the destination came in. */
   answer(key: string, path: Path): void {
     this.#take(key)?.resolve(path);
+  }
+
+  /**
+   * A medium came up: what was asked before it was there is asked again, for the newest of those who
+   * wait, and nobody else is kept from asking.
+   */
+  askAgain(): void {
+    const now = this.#parts.clock.monotonic();
+    this.#sent.clear();
+    for (const [key, { destination }] of [...this.#waiting].slice(-askedAgain)) {
+      this.#sent.set(key, now);
+      this.#parts.send(destination);
+    }
   }
 
   /** Rejects everyone who still waits. */
@@ -104,7 +122,7 @@ export class PathRequests {
     }
   }
 
-  #wait(key: string): Promise<Path> {
+  #wait(key: string, destination: Uint8Array): Promise<Path> {
     const { promise, resolve, reject } = Promise.withResolvers<Path>();
     const cancel = this.#parts.clock.after(this.#parts.timeout(), () => {
       this.#take(key)?.reject(
@@ -114,7 +132,7 @@ export class PathRequests {
         }),
       );
     });
-    this.#waiting.set(key, { promise, resolve, reject, cancel });
+    this.#waiting.set(key, { destination, promise, resolve, reject, cancel });
     return promise;
   }
 

@@ -8,7 +8,7 @@ import { encodeResourceProof, type ResourceAdvertisement, resourceHashLength } f
 
 /** A Resource that is whole, and what answers for it. */
 export interface Whole {
-  readonly content: Omit<ReceivedResource, 'prove' | 'reject'>;
+  readonly content: Omit<ReceivedResource, 'prove' | 'reject' | 'drop'>;
   /** Of the last segment, and its proof (32 B). */
   readonly last: ResourceAdvertisement;
   readonly proof: Uint8Array;
@@ -56,6 +56,7 @@ export class ResourceHandover {
         answered();
         this.refuse(last.hash, 'resource/rejected');
       },
+      drop: answered,
     });
     if (this.#held.has(answered)) {
       cancel = this.#port.clock.after(answerWithin, () => {

@@ -325,7 +325,8 @@ export class IncomingResources {
   }
 
   #deliver(transfer: Transfer, last: ResourceAdvertisement, proof: Uint8Array): void {
-    const { first, chunks } = transfer;
+    // What is captured below lives until somebody answers: no more of the transfer than this.
+    const { first, chunks, bytes } = transfer;
     const whole = chunks.length === 1 ? chunks[0]! : concat(...chunks);
     let content = { metadata: undefined as MsgpackValue | undefined, content: whole };
     if (first.flags.metadata && whole.length > 0) {
@@ -350,7 +351,7 @@ export class IncomingResources {
         },
         last,
         proof,
-        release: () => this.#budget.give(transfer.bytes),
+        release: () => this.#budget.give(bytes),
       },
       transfer.reception,
     );

@@ -33,6 +33,8 @@ export interface ReceivedResource {
   prove(): void;
   /** Tells the sender that it is not wanted after all. */
   reject(): void;
+  /** The data is not kept: gives back the room it takes, and tells the sender nothing. It may still be proven. */
+  drop(): void;
 }
 
 /** Who takes an offer, and what it hears about it. None of these must throw. */

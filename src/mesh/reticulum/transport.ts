@@ -1,6 +1,7 @@
 import { equal, toHex } from '../../lib/bytes.ts';
 import type { Cancel, Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
+import { GatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Random } from '../../lib/random.ts';
 import type { Interface, Quality } from '../interface.ts';
@@ -147,7 +148,12 @@ export class Transport {
       log,
       counters,
       receive: (from, packet, quality) => reception.receive(from, packet, quality),
-      changed: iface => this.#onInterface.tell({ iface, online: iface.online }),
+      changed: iface => {
+        if (iface.sends) {
+          this.#pathRequests.askAgain();
+        }
+        this.#onInterface.tell({ iface, online: iface.online });
+      },
       detached: iface => this.#forgetPathsOver(iface.name),
     });
   }
@@ -254,13 +260,20 @@ export class Transport {
 
   /**
    * The way to a destination (16 B), asking the mesh where none is known. Without `insist` a known one
-   * is good enough, and nobody is asked twice within 20 s. Rejects with `mesh/no-path`, retryable, when
-   * no announce came within 15 s, or longer over slow media.
+   * is good enough, and nobody is asked twice within 20 s. Rejects, retryable, with `mesh/no-path` when
+   * no announce came within 15 s, or longer over slow media, and at once with `radio/offline` when
+   * there is nobody to ask.
    */
   async requestPath(destination: Uint8Array, options: { readonly insist?: boolean } = {}): Promise<Path> {
     const insist = options.insist === true;
     const path = this.path(destination);
-    return path && !insist ? path : this.#pathRequests.request(toHex(destination), destination, insist);
+    if (path && !insist) {
+      return path;
+    }
+    if (this.#attachments.allSending().length === 0) {
+      throw new GatewayError('radio/offline', 'no interface is up', { retryable: true });
+    }
+    return this.#pathRequests.request(toHex(destination), destination, insist);
   }
 
   /** What was sent that way got no answer: another path may now replace it without being newer. */
