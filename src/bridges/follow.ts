@@ -1,4 +1,7 @@
 import type { Client, Desk, GatewayEvent } from '../gateway/desk.ts';
+import type { MessageId } from '../gateway/message.ts';
+import { codeOf } from '../lib/errors.ts';
+import type { Log } from '../lib/log.ts';
 
 /** Events read from the store at once: what a stream holds in memory at most. */
 const batchSize = 32;
@@ -7,15 +10,24 @@ export interface EventBatch {
   readonly items: readonly GatewayEvent[];
   /** Everything up to here has been looked at, whether the client may see it or not. */
   readonly cursor: string;
+  /** The reader did not show this one: its message is not marked as sent. */
+  readonly hide: (event: GatewayEvent) => void;
+}
+
+export interface FollowParts {
+  readonly desk: Desk;
+  readonly log: Log;
 }
 
 /**
  * Reads on from a cursor, batch after batch, and waits for commits in between. The reader's own pace is the
  * only back-pressure: nothing is kept for it but its cursor. Inbox messages in a batch that was taken become
- * `sent`. Ends when the signal does; throws `request/cursor-expired` for a reader too slow for the retention.
+ * `sent`, but for the hidden ones; where that cannot be written (a full disk) the stream goes on, and they are
+ * marked when they are acknowledged. Ends when the signal does; throws `request/cursor-expired` for a reader too
+ * slow for the retention.
  */
 export async function* followEvents(
-  desk: Desk,
+  { desk, log }: FollowParts,
   client: Client,
   after: string,
   signal: AbortSignal,
@@ -23,6 +35,22 @@ export async function* followEvents(
   let cursor = after;
   let wake = () => {};
   let stale = true;
+  let isMarking = true;
+  const mark = async (ids: readonly MessageId[]) => {
+    try {
+      await desk.inbox.pushed(client, ids);
+      isMarking = true;
+    } catch (error) {
+      // Once for a whole row of failures: a busy stream would fill what is left of the disk with the same line.
+      if (isMarking) {
+        log.warn(
+          { client: client.name, code: codeOf(error), error },
+          'pushed messages cannot be marked as sent',
+        );
+      }
+      isMarking = false;
+    }
+  };
   const stir = () => {
     stale = true;
     wake();
@@ -36,12 +64,15 @@ export async function* followEvents(
       const moved = batch.cursor !== cursor;
       cursor = batch.cursor;
       if (moved) {
-        yield batch;
-        const ids = batch.items.flatMap(({ kind, message }) =>
-          kind === 'message.accepted' && message !== undefined ? [message.id] : [],
+        const hidden = new Set<GatewayEvent>();
+        yield { ...batch, hide: event => hidden.add(event) };
+        const ids = batch.items.flatMap(event =>
+          event.kind === 'message.accepted' && event.message !== undefined && !hidden.has(event)
+            ? [event.message.id]
+            : [],
         );
         if (ids.length > 0) {
-          await desk.inbox.pushed(client, ids);
+          await mark(ids);
         }
       } else if (!stale) {
         await new Promise<void>(resolve => {

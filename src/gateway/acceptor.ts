@@ -7,9 +7,18 @@ import { newDelivery } from './delivery.ts';
 import type { DeliveryView, HubFacts } from './desk.ts';
 import { orderedId } from './ids.ts';
 import type { Limits } from './limits.ts';
-import { defaultLifetime, type Message, messageId, priorities, schemeOf } from './message.ts';
+import {
+  defaultLifetime,
+  isTime,
+  longestLifetime,
+  type Message,
+  messageId,
+  mostHubs,
+  priorities,
+  schemeOf,
+} from './message.ts';
 import type { Outbox } from './outbox.ts';
-import { type Recipient, type RoutingFacts, route, sensorRoom } from './router.ts';
+import { type Recipient, type Routing, type RoutingFacts, route, sensorRoom } from './router.ts';
 import { viewOf } from './store/delivery-table.ts';
 import type { AcceptArgs, NewDeliveryRow } from './store/message-table.ts';
 import type { Store } from './store/store.ts';
@@ -32,8 +41,9 @@ export interface AcceptorOptions {
 export interface Acceptor {
   /**
    * Resolves when the message, its deliveries and its events are on disk; a known (scheme, remoteId) gives its
-   * first id. Throws `request/invalid`, `request/not-found`, `request/too-large`, `store/full`,
-   * `store/unavailable`, and `request/idempotency-mismatch` where the fingerprint is another than the first.
+   * first id. What has been at this hub before, by its `via`, counts as known and is not kept again. Throws
+   * `request/invalid`, `request/not-found`, `request/too-large`, `store/full`, `store/unavailable`, and
+   * `request/idempotency-mismatch` where the fingerprint is another than the first.
    */
   accept(scheme: string, incoming: Incoming, fingerprint?: Uint8Array): Promise<AcceptedMessage>;
 }
@@ -85,6 +95,11 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
         counters.add('accept/repeated');
         return { id: known.message, repeated: true };
       }
+      // It has been here under another id, and went wherever it could.
+      if (incoming.via?.includes(hub.id)) {
+        counters.add('accept/came-round');
+        return { id: messageId(scheme, incoming.remoteId), repeated: true };
+      }
       checkBounds(incoming, limits);
       for (const [index, attachment] of (incoming.attachments ?? []).entries()) {
         if ((await store.blobs.size(attachment.sha256)) === undefined) {
@@ -92,7 +107,7 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
         }
       }
       const now = clock.now();
-      const routing = route(incoming, options.routing(), incoming.origin);
+      const routing = onward(route(incoming, options.routing(), incoming.origin), incoming);
       const message = messageOf(scheme, incoming, routing.to, now, hub.id);
       const direct = schemeOf(routing.to) !== 'room';
       const rows = routing.recipients.map(recipient => deliveryRow(message, recipient, direct));
@@ -135,6 +150,13 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
   };
 }
 
+/** What has passed as many hubs as it may goes to the apps of this one and to nobody far away. */
+function onward(routing: Routing, { via }: Incoming): Routing {
+  return (via?.length ?? 0) < mostHubs
+    ? routing
+    : { ...routing, recipients: routing.recipients.filter(({ bridge }) => bridge === 'app') };
+}
+
 function isReading(message: Message): boolean {
   return message.type === 'sensor.reading' && message.to === `room:${sensorRoom}`;
 }
@@ -149,7 +171,7 @@ function messageOf(scheme: string, incoming: Incoming, to: string, now: number, 
     to,
     sentAt: incoming.sentAt ?? now,
     acceptedAt: now,
-    expiresAt: incoming.expiresAt ?? now + defaultLifetime,
+    expiresAt: Math.min(incoming.expiresAt ?? now + defaultLifetime, now + longestLifetime),
     priority: incoming.priority ?? 'normal',
     text: incoming.text,
     attachments: incoming.attachments ?? [],
@@ -210,6 +232,11 @@ function checkBounds(incoming: Incoming, limits: Limits): void {
   ] as const) {
     if ((incoming[word]?.length ?? 0) > longestWord) {
       throw invalid('request/too-large', `/${word}`, `${longestWord} characters at most`);
+    }
+  }
+  for (const time of ['sentAt', 'expiresAt'] as const) {
+    if (!isTime(incoming[time] ?? 0)) {
+      throw invalid('request/invalid', `/${time}`, 'milliseconds since 1970, a whole number');
     }
   }
   if (!/^[a-z0-9_-]+(?:\.[a-z0-9_-]+)*$/.test(incoming.type)) {

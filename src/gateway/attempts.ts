@@ -80,6 +80,17 @@ export class Attempts {
     place(line);
   }
 
+  /** Nothing of the line is tried for `delay` ms. */
+  hold(line: WaitingLine, delay: number): void {
+    line.held?.();
+    line.held = this.#options.clock.after(delay, () => {
+      line.held = undefined;
+      place(line);
+      this.pump(line.bridge);
+    });
+    place(line);
+  }
+
   /** The attempt has left. */
   left(attempt: Attempt): void {
     attempt.leftAt ??= this.#options.clock.monotonic();
@@ -238,12 +249,7 @@ export class Attempts {
       insert(entry);
     }
     if (delay > 0) {
-      line.held?.();
-      line.held = clock.after(delay, () => {
-        line.held = undefined;
-        place(line);
-        this.pump(line.bridge);
-      });
+      this.hold(line, delay);
     }
     record.write(entry.id, { on: 'wait', reason, code, nextAt: clock.now() + Math.round(delay) });
   }

@@ -128,8 +128,8 @@ export interface BridgePort {
   reachable(to: Address): void;
   /** Relations, from there to here. */
   resolve(remoteId: RemoteId): MessageId | undefined;
-  /** And from here to there: every id by which this bridge's far sides know the message. */
-  remoteIds(message: MessageId): readonly RemoteId[];
+  /** And from here to there: every id by which this bridge's far sides know the message, or by which this one does. */
+  remoteIds(message: MessageId, to?: Address): readonly RemoteId[];
   /** Somebody was heard; the Directory keeps it and says so in an event. */
   seen(
     address: Address,

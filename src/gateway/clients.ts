@@ -3,6 +3,7 @@ import type { Clock } from '../lib/clock.ts';
 import { GatewayError } from '../lib/errors.ts';
 import type { Random } from '../lib/random.ts';
 import { type Client, type ClientDraft, type Clients, type Scope, scopes } from './desk.ts';
+import { isTime } from './message.ts';
 import { hubRoom } from './router.ts';
 import type { ClientRow } from './store/client-table.ts';
 import type { Store } from './store/store.ts';
@@ -99,7 +100,8 @@ export function createClients(options: {
           errors: [{ pointer: '/name', detail: 'was used before' }],
         });
       }
-      if (byId.size >= options.limit) {
+      const living = [...byId.values()].filter(entry => entry.revokedAt === undefined);
+      if (living.length >= options.limit) {
         throw new GatewayError('store/full', `${options.limit} clients at most`);
       }
       const token = mint();
@@ -167,6 +169,9 @@ function check(draft: ClientDraft, now: number): void {
     ...draft.scopes.flatMap((scope, index) =>
       scopes.includes(scope) ? [] : [{ pointer: `/scopes/${index}`, detail: `one of ${scopes.join(', ')}` }],
     ),
+    ...(draft.expiresAt !== undefined && !isTime(draft.expiresAt)
+      ? [{ pointer: '/expiresAt', detail: 'milliseconds since 1970, a whole number' }]
+      : []),
     ...(draft.expiresAt !== undefined && draft.expiresAt <= now
       ? [{ pointer: '/expiresAt', detail: 'lies in the past' }]
       : []),

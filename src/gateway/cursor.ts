@@ -1,7 +1,10 @@
 import { GatewayError } from '../lib/errors.ts';
 
-/** The lists that are read with a cursor. */
-export type CursorKind = 'inbox' | 'event' | 'message';
+/**
+ * The lists that are read with a cursor. `unread` is one of events too: it was gained by a reader that came for what it has
+ * not read, and that nothing else has to be told of what was forgotten around it.
+ */
+export type CursorKind = 'inbox' | 'event' | 'unread' | 'message';
 
 /**
  * A row number as something nobody should look into: a letter for its list, the data directory's own
@@ -29,4 +32,13 @@ export function createCursors(epoch: string): Cursors {
       return Number.parseInt(match[3] ?? '', 36);
     },
   };
+}
+
+/** The event a cursor of either kind stands for. Throws as `Cursors.decode` does. */
+export function eventOf(
+  cursors: Cursors,
+  cursor: string,
+): { readonly row: number; readonly kind: CursorKind } {
+  const kind = cursor.startsWith('u') ? 'unread' : 'event';
+  return { row: cursors.decode(kind, cursor), kind };
 }

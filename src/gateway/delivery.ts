@@ -5,7 +5,7 @@ import type { DeliveryState } from './desk.ts';
  *
  *     queued ⇄ sending → sent → delivered → read
  *        ├───────┼─────────┼→ failed
- *        ├───────┴→ expired, cancelled
+ *        ├───────┴→ expired, cancelled      an app's own, unread, from `sent` too
  *        └ underway → ambiguous     the process died during an attempt and the far side cannot tell repeats apart
  *
  * An attempt that ends without success leads back to `queued` with its reason, and so does the word of an
@@ -41,7 +41,8 @@ export type DeliveryInput =
   /** How far it got; `underway` where the attempt goes on. */
   | { readonly on: 'progress'; readonly state: 'sent' | 'delivered' | 'read'; readonly underway?: boolean }
   | { readonly on: 'fail'; readonly code: string; readonly reason: string }
-  | { readonly on: 'expire' }
+  /** Its time is over; `unread` where it was given to an app that has not acknowledged it. */
+  | { readonly on: 'expire'; readonly unread?: boolean }
   | { readonly on: 'cancel' }
   /** The process has started again: an attempt that was under way is of unknown outcome. */
   | { readonly on: 'restart'; readonly deduplicates: boolean };
@@ -86,7 +87,7 @@ export function step(delivery: DeliveryStatus, input: DeliveryInput, at: number)
     case 'fail':
       return open || state === 'sent' ? to(delivery, 'failed', at, input) : undefined;
     case 'expire':
-      return open ? to(delivery, 'expired', at) : undefined;
+      return open || (state === 'sent' && input.unread === true) ? to(delivery, 'expired', at) : undefined;
     case 'cancel':
       return open ? to(delivery, 'cancelled', at) : undefined;
     case 'restart':

@@ -4,7 +4,7 @@ import type { Log } from '../lib/log.ts';
 import { pageLimit, requireScope } from './access.ts';
 import type { Directory, Peer } from './desk.ts';
 import type { Limits } from './limits.ts';
-import type { Address } from './message.ts';
+import { type Address, isTime } from './message.ts';
 import type { EventDraft } from './store/event-table.ts';
 import type { Store } from './store/store.ts';
 
@@ -21,6 +21,7 @@ export interface DirectoryBook extends Directory {
 /** ms that what was heard waits for company on its way to disk: losing it costs one announce. */
 const flushDelay = 500;
 const longestName = 128;
+const minute = 60_000;
 
 /** Who was heard: one entry per address, the least recently heard forgotten first. */
 export function createDirectory(options: {
@@ -37,6 +38,8 @@ export function createDirectory(options: {
   let forgotten: Address[] = [];
   let events: EventDraft[] = [];
   let timer: Cancel | undefined;
+  let minuteFrom = Number.NEGATIVE_INFINITY;
+  let toldSince = 0;
   for (const row of store.read.peers().sort((a, b) => a.last_seen - b.last_seen)) {
     peers.set(row.address, {
       address: row.address,
@@ -69,8 +72,26 @@ export function createDirectory(options: {
     await store.committer.commit('peers.seen', args);
   }
 
+  /** Whether one more event may be told in this minute. */
+  function mayTell(): boolean {
+    const now = clock.monotonic();
+    if (now - minuteFrom >= minute) {
+      minuteFrom = now;
+      toldSince = 0;
+    }
+    if (toldSince >= limits.peerEventsPerMinute) {
+      return false;
+    }
+    toldSince += 1;
+    return true;
+  }
+
   return {
     seen(address, facts) {
+      if (!isTime(facts.at) || !isTime(facts.hops ?? 0)) {
+        log.debug({ code: 'request/invalid' }, 'somebody was heard at a time that cannot be');
+        return;
+      }
       const before = peers.get(address);
       const name = facts.name?.slice(0, longestName) ?? before?.name;
       const hops = facts.hops ?? before?.hops;
@@ -93,7 +114,7 @@ export function createDirectory(options: {
         }
       }
       const news = before === undefined || before.name !== name;
-      if (news || facts.at - (told.get(address) ?? 0) >= limits.peerEventEvery) {
+      if ((news || facts.at - (told.get(address) ?? 0) >= limits.peerEventEvery) && mayTell()) {
         told.set(address, facts.at);
         events.push({
           at: facts.at,

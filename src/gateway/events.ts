@@ -1,6 +1,6 @@
 import { GatewayError } from '../lib/errors.ts';
 import { holds } from './access.ts';
-import type { Cursors } from './cursor.ts';
+import { type CursorKind, type Cursors, eventOf } from './cursor.ts';
 import type { Client, Events, GatewayEvent } from './desk.ts';
 import type { EventRow } from './store/event-table.ts';
 import type { Store } from './store/store.ts';
@@ -25,8 +25,12 @@ export function createEvents(options: { readonly store: Store; readonly cursors:
     }
   });
 
-  function shown(row: EventRow): GatewayEvent | undefined {
-    const event = { cursor: cursors.encode('event', row.seq), at: row.at, kind: row.kind };
+  /** A reader among what is left of forgotten events stays `unread` until it is past them. */
+  const cursorAt = (row: number, kind: CursorKind) =>
+    cursors.encode(kind === 'unread' && row < store.read.eventsForgotten() ? kind : 'event', row);
+
+  function shown(row: EventRow, kind: CursorKind): GatewayEvent | undefined {
+    const event = { cursor: cursorAt(row.seq, kind), at: row.at, kind: row.kind };
     const members = row.body === null ? {} : (JSON.parse(row.body) as Partial<GatewayEvent>);
     if (row.message === null) {
       return { ...event, ...members };
@@ -43,25 +47,21 @@ export function createEvents(options: { readonly store: Store; readonly cursors:
       return cursors.encode('event', newest);
     },
     read(client, after, limit = 100) {
-      let at = cursors.decode('event', after);
+      const { row: first, kind } = eventOf(cursors, after);
+      let at = first;
       if (at > newest && at > store.read.newestEvent()) {
+        throw expired();
+      }
+      if (kind === 'event' && at < store.read.eventsForgotten()) {
         throw expired();
       }
       const items: GatewayEvent[] = [];
       for (let looked = 0; looked < scanned && items.length < limit; ) {
         const rows = at >= newest ? [] : store.read.eventsAfter(at, chunk);
-        // Events have numbers without gaps: one that is missing is forgotten.
-        if (
-          looked === 0 &&
-          (rows[0]?.seq ?? newest + 1) > at + 1 &&
-          at < (store.read.oldestEvent() ?? newest + 1) - 1
-        ) {
-          throw expired();
-        }
         for (const row of rows) {
           at = row.seq;
           looked += 1;
-          const event = isVisible(client, row) ? shown(row) : undefined;
+          const event = isVisible(client, row) ? shown(row, kind) : undefined;
           if (event !== undefined) {
             items.push(event);
             if (items.length >= limit) {
@@ -73,7 +73,7 @@ export function createEvents(options: { readonly store: Store; readonly cursors:
           break;
         }
       }
-      return { items, cursor: cursors.encode('event', at) };
+      return { items, cursor: cursorAt(at, kind) };
     },
     onCommit(listener) {
       listeners.add(listener);

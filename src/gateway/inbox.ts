@@ -2,7 +2,7 @@ import type { Clock } from '../lib/clock.ts';
 import { codeOf, GatewayError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import { pageLimit, requireScope } from './access.ts';
-import type { Cursors } from './cursor.ts';
+import { type Cursors, eventOf } from './cursor.ts';
 import type { Client, Inbox, InboxItem } from './desk.ts';
 import type { Store } from './store/store.ts';
 
@@ -32,6 +32,12 @@ export function createInbox(options: {
       throw new GatewayError('request/cursor-expired', 'what follows this cursor is not kept any more');
     }
     return row;
+  }
+
+  /** Where reading goes on: what was forgotten was acknowledged, or has run out of time. */
+  function doneUpTo(address: string): number {
+    const { acknowledged, forgotten } = store.read.inboxMark(address);
+    return Math.max(acknowledged, forgotten);
   }
 
   async function acknowledge(address: string, upTo: number): Promise<void> {
@@ -83,7 +89,7 @@ export function createInbox(options: {
           });
         }
       } else {
-        seq = store.read.inboxMark(address).acknowledged;
+        seq = doneUpTo(address);
       }
       const until = clock.monotonic() + (query.wait ?? 0);
       for (;;) {
@@ -105,10 +111,12 @@ export function createInbox(options: {
             log.warn({ code: codeOf(error) }, 'a delivery state could not be written');
           });
         }
-        const items: InboxItem[] = rows.map(row => ({
-          cursor: cursors.encode('inbox', row.seq),
-          message: row.message,
-        }));
+        const items = rows.flatMap(({ seq: row, message }): InboxItem[] =>
+          message === undefined ? [] : [{ cursor: cursors.encode('inbox', row), message }],
+        );
+        if (items.length < rows.length) {
+          log.error({ rows: rows.length - items.length }, 'damaged messages in an inbox are passed over');
+        }
         return { items, cursor: cursors.encode('inbox', rows.at(-1)?.seq ?? seq) };
       }
     },
@@ -124,7 +132,7 @@ export function createInbox(options: {
         at: clock.now(),
       });
     },
-    acknowledged: client => cursors.encode('inbox', store.read.inboxMark(addressOf(client)).acknowledged),
+    acknowledged: client => cursors.encode('inbox', doneUpTo(addressOf(client))),
     async pushed(client, ids) {
       if (ids.length > 0) {
         await store.committer.commit('inbox.pushed', {
@@ -136,7 +144,7 @@ export function createInbox(options: {
     },
     async seen(client, eventCursor) {
       requireScope(client, 'messages:read');
-      const event = cursors.decode('event', eventCursor);
+      const { row: event } = eventOf(cursors, eventCursor);
       await acknowledge(addressOf(client), store.read.inboxRowAt(addressOf(client), event));
     },
     unseenSince(client) {
@@ -144,7 +152,7 @@ export function createInbox(options: {
       const first = store.read.firstUnreadEvent(addressOf(client), clock.now());
       const row =
         first === undefined || oldest === undefined ? store.read.newestEvent() : Math.max(first, oldest) - 1;
-      return cursors.encode('event', row);
+      return cursors.encode(row < store.read.eventsForgotten() ? 'unread' : 'event', row);
     },
     wake(addresses) {
       for (const address of addresses) {

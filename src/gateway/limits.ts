@@ -21,12 +21,19 @@ export interface Limits {
   readonly peers: number;
   /** ms between two `peer.seen` events of one peer. */
   readonly peerEventEvery: number;
+  /** `peer.seen` events of all peers together in a minute: far ones and their names cost nothing to invent. */
+  readonly peerEventsPerMinute: number;
+  /** ms an event is kept; how many of messages and deliveries, and how many others, which need not be told twice. */
   readonly eventAge: number;
   readonly eventCount: number;
+  readonly otherEventCount: number;
   readonly inboxAge: number;
   readonly inboxCount: number;
   readonly messageAge: number;
   readonly messageCount: number;
+  /** ms a blob that nothing names is kept: its message may be on the way. */
+  readonly orphanAge: number;
+  /** Clients that have not been revoked. */
   readonly clients: number;
 }
 
@@ -47,11 +54,14 @@ export const defaultLimits: Limits = {
   bugAttempts: 5,
   peers: 10_000,
   peerEventEvery: 60_000,
+  peerEventsPerMinute: 600,
   eventAge: 7 * day,
   eventCount: 200_000,
+  otherEventCount: 20_000,
   inboxAge: 7 * day,
   inboxCount: 100_000,
   messageAge: 30 * day,
   messageCount: 1_000_000,
+  orphanAge: day,
   clients: 1000,
 };

@@ -72,13 +72,19 @@ export interface Message {
   readonly native?: Readonly<Record<string, string>>;
 }
 
+/** Hubs that a message passes at most: one that has passed so many is told to nobody far away any more. */
+export const mostHubs = 16;
+/** ms epoch up to which a time that somebody else wrote is believed: the end of the year 9999. */
+export const latestTime = 253_402_300_799_999;
+/** ms a message is kept for at most, whatever its sender asks for. */
+export const longestLifetime = 366 * 24 * 60 * 60 * 1000;
 /** Without a word from the sender a message is of use for seven days. */
 export const defaultLifetime = 7 * 24 * 60 * 60 * 1000;
 
 /**
  * The id of a message: the first 16 bytes of SHA-256 over (scheme, 0x00, the origin's own stable id),
- * so that the same far message has the same id on every hub. For schemes local to a hub (`app`, `mqtt`)
- * the caller puts the hub's identity hash into `remoteId`.
+ * so that the same far message has the same id on every hub. For schemes local to a hub (`app`, `mqtt`) the
+ * switch puts the hub's identity hash before it when it accepts the message; bridges do not.
  */
 export function messageId(scheme: string, remoteId: RemoteId): MessageId {
   return createHash('sha256').update(scheme).update('\0').update(remoteId).digest('hex').slice(0, 32);
@@ -93,4 +99,9 @@ export function schemeOf(address: Address): string {
 /** What an address says after its scheme. */
 export function nameOf(address: Address): string {
   return address.slice(address.indexOf(':') + 1);
+}
+
+/** Whether it is a time that can be stored and read back: whole ms, from 1970 to the end of the year 9999. */
+export function isTime(value: number): boolean {
+  return Number.isSafeInteger(value) && value >= 0 && value <= latestTime;
 }

@@ -1,10 +1,11 @@
 import type { Clock } from '../lib/clock.ts';
 import type { Counters } from '../lib/counters.ts';
-import { GatewayError } from '../lib/errors.ts';
+import { codeOf, GatewayError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
 import { Attempts, attemptsOf, within } from './attempts.ts';
 import type { Bridge, DeliveryId, LaterProgress } from './bridge.ts';
+import type { DeliveryInput } from './delivery.ts';
 import { createDeliveryRecord, type DeliveryRecord } from './delivery-record.ts';
 import type { DeliveryView } from './desk.ts';
 import { createExpiry, type Expiry } from './expiry.ts';
@@ -75,7 +76,7 @@ export class Outbox {
 
   /** Takes up what an earlier process left: attempts of unknown outcome are queued again or held as ambiguous. */
   async restore(): Promise<void> {
-    const { store, clock } = this.#options;
+    const { store, clock, log, counters } = this.#options;
     const rows = store.read.openDeliveries();
     const restarted = await Promise.all(
       rows.map(async row => {
@@ -83,12 +84,21 @@ export class Outbox {
           return row;
         }
         const deduplicates = this.#bridges.get(row.bridge)?.bridge.carries.deduplicates ?? false;
-        const state = await store.committer.commit('delivery.advance', {
-          id: row.id,
-          input: { on: 'restart', deduplicates },
-          at: clock.now(),
-        });
-        return state === 'ambiguous' ? undefined : row;
+        const input = { on: 'restart', deduplicates } as const;
+        try {
+          const state = await store.committer.commit('delivery.advance', {
+            id: row.id,
+            input,
+            at: clock.now(),
+          });
+          return state === 'ambiguous' ? undefined : row;
+        } catch (error) {
+          // A full disk keeps nothing else from starting: what may be repeated is, and the row follows.
+          log.warn({ code: codeOf(error), bridge: row.bridge }, 'a restart could not be written');
+          counters.add('outbox/unwritten');
+          this.#record.write(row.id, input);
+          return deduplicates ? row : undefined;
+        }
       }),
     );
     const early = this.#early ?? [];
@@ -230,15 +240,43 @@ export class Outbox {
     if (attempt !== undefined) {
       attempt.settled = true;
       attempt.controller.abort(new GatewayError('bridge/unavailable', 'the far side has spoken already'));
-    } else if (entry !== undefined) {
-      this.#attempts.finish(entry);
     }
-    await this.#record.commit(
+    await this.#settle(
       id,
+      entry,
       progress.state === 'failed'
         ? { on: 'fail', code: progress.code, reason: progress.reason }
         : { on: 'progress', state: progress.state },
     );
+  }
+
+  /** Takes an entry out of its line and writes why; where that cannot be written it goes back to its place. */
+  async #settle(id: DeliveryId, entry: Entry | undefined, input: DeliveryInput): Promise<void> {
+    const done = entry?.attempt?.done;
+    if (entry !== undefined && done === undefined) {
+      this.#attempts.finish(entry);
+    }
+    try {
+      await this.#record.commit(id, input);
+    } catch (error) {
+      if (entry !== undefined) {
+        void (done ?? Promise.resolve()).then(() => this.#putBack(entry));
+      }
+      throw error;
+    }
+  }
+
+  #putBack(before: Entry): void {
+    const { id, line } = before;
+    const bridge = this.#bridges.get(line.bridge.bridge.name);
+    if (bridge === undefined || this.#byId.has(id)) {
+      return;
+    }
+    const entry: Entry = { ...before, line: lineOf(bridge, line.to), mayRemember: true, attempt: undefined };
+    this.#byId.set(id, entry);
+    insert(entry);
+    this.#expiry.expect(entry.expiresAt);
+    this.#attempts.hold(entry.line, this.#options.limits.firstRetry);
   }
 
   /** Calls back what has not left: waiting entries, and attempts that only wait for something. */
@@ -248,10 +286,7 @@ export class Outbox {
         const entry = this.#byId.get(id);
         const attempt = entry?.attempt;
         if (attempt === undefined) {
-          if (entry !== undefined) {
-            this.#attempts.finish(entry);
-          }
-          await this.#record.commit(id, { on: 'cancel' });
+          await this.#settle(id, entry, { on: 'cancel' });
           return;
         }
         if (attempt.explained) {

@@ -18,6 +18,7 @@ import { createMessages } from './messages.ts';
 import { Outbox } from './outbox.ts';
 import { membersOf, type RoutingFacts } from './router.ts';
 import type { Store } from './store/store.ts';
+import { sweepOnce } from './sweep.ts';
 
 export interface SwitchOptions {
   /** Open already: the mesh remembers in it before the hub's own address is known. */
@@ -51,8 +52,6 @@ export interface Switch {
 
 /** ms between two sweeps of what is too old. */
 const sweepEvery = 60_000;
-/** ms a blob that nothing names is kept: its message may be on the way. */
-const orphanAge = 24 * 60 * 60 * 1000;
 
 /** Joins the parts: acceptor, outbox, inbox, events, directory, clients, and one port per bridge. */
 export function createSwitch(options: SwitchOptions): Switch {
@@ -179,7 +178,7 @@ export function createSwitch(options: SwitchOptions): Switch {
       explain: (id, reason) => outbox.explain(id, reason),
       reachable: to => outbox.reachable(bridge.name, to),
       resolve: remoteId => store.read.knownAs(bridge.name, remoteId)?.message,
-      remoteIds: message => store.read.remoteIds(bridge.name, message),
+      remoteIds: (message, to) => store.read.remoteIds(bridge.name, message, to),
       seen: (address, facts) => directory.seen(address, facts),
       blobs: store.blobs,
     };
@@ -216,14 +215,7 @@ export function createSwitch(options: SwitchOptions): Switch {
 
   async function sweep(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      try {
-        for (let more = true; more && !signal.aborted; ) {
-          ({ more } = await store.committer.commit('retention.sweep', { now: clock.now(), limits }));
-        }
-        await store.blobs.collect(clock.now() - orphanAge, store.read.isBlobNamed);
-      } catch (error) {
-        log.warn({ code: codeOf(error) }, 'what is too old could not be removed');
-      }
+      await sweepOnce({ store, clock, log, counters, limits }, clock.now(), signal);
       await clock.sleep(sweepEvery, signal).catch(() => undefined);
     }
   }

@@ -14,6 +14,7 @@ import { createSwitch, type Switch } from '../gateway/switch.ts';
 import { toHex } from '../lib/bytes.ts';
 import type { Clock } from '../lib/clock.ts';
 import { Counters } from '../lib/counters.ts';
+import { codeOf } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
 import { supervise } from '../lib/service.ts';
@@ -62,7 +63,7 @@ export async function startHub(options: HubOptions): Promise<Hub> {
   const given = options.ownerTokenFile === undefined ? undefined : readOwnerToken(options.ownerTokenFile);
   await using stack = new AsyncDisposableStack();
 
-  const store = stack.use(await openStore({ dir: data }));
+  const store = stack.use(await openStore({ dir: data, clock, random, log }));
   const identity = openIdentity(data, random);
   const mesh = stack.use(createMesh({ ...parts, storage: store.mesh, identity }));
   const lxmf = new LxmfBridge({
@@ -70,6 +71,7 @@ export async function startHub(options: HubOptions): Promise<Hub> {
     transport: mesh.transport,
     router: mesh.router,
     identity,
+    hubId: toHex(identity.hash),
     displayName: config.bridges.lxmf.displayName ?? config.hub.name,
   });
 
@@ -126,6 +128,10 @@ export async function startHub(options: HubOptions): Promise<Hub> {
     gateway.run(stop.signal),
     ...interfaces.map(iface => runInterface(iface, mesh, gateway, options, stop.signal)),
   ]);
+  running.catch(error => {
+    log.error({ code: codeOf(error), error }, 'the switch failed: the hub cannot go on');
+    process.exit(1);
+  });
   stack.defer(async () => {
     stop.abort();
     await running;

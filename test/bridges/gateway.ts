@@ -63,7 +63,7 @@ export async function openGateway(
     counters: () => hub.counters.snapshot(),
     announce: async () => false,
   });
-  addWsWindow(listener, { ...parts, desk, access, sessions, limits });
+  addWsWindow(listener, { ...parts, counters: hub.counters, desk, access, sessions, limits });
   await listener.listen();
   const { url } = listener.address();
   return {

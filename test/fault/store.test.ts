@@ -7,6 +7,9 @@ import { test } from 'node:test';
 import type { Worker } from 'node:worker_threads';
 import { defaultLimits } from '../../src/gateway/limits.ts';
 import { openStore } from '../../src/gateway/store/store.ts';
+import { sweepOnce } from '../../src/gateway/sweep.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import { silentLog } from '../../src/lib/log.ts';
 import { memoryBridge, openTestSwitch } from '../gateway/fixture.ts';
 
 const peer = `lxmf:${'ab'.repeat(16)}`;
@@ -177,9 +180,8 @@ test('a disk that is full holds deliveries up, loses none, and they go on when t
   assert.notEqual(state(), 'delivered');
   const limits = { ...defaultLimits, inboxCount: 1, eventCount: 1, messageAge: 0 };
   await eventually(() => lxmf.delivered.length > 2);
-  for (let more = true; more; ) {
-    ({ more } = await hub.store.committer.commit('retention.sweep', { now: Date.now() + 10, limits }));
-  }
+  const { store, counters } = hub;
+  await sweepOnce({ store, counters, limits, clock: systemClock, log: silentLog }, Date.now() + 10);
   await eventually(() => state() === 'delivered');
   assert.equal(hub.desk.health().queued, 0);
 });

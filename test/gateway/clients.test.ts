@@ -60,3 +60,11 @@ test('one process cannot open the same directory twice either', async () => {
   await using hub = await openTestSwitch();
   await assert.rejects(openTestSwitch({ dir: hub.dir }), { code: 'store/unavailable' });
 });
+
+test('clients that were revoked make room for others', async () => {
+  await using hub = await openTestSwitch({ limits: { clients: 2 } });
+  await hub.client('one');
+  await assert.rejects(hub.client('two'), { code: 'store/full' });
+  await hub.desk.clients.revoke('one');
+  await hub.client('two');
+});

@@ -63,3 +63,15 @@ test('a full directory forgets who was heard least recently, on disk too', async
     ['lxmf:a', 'lxmf:c'],
   );
 });
+
+test('a crowd of inventions is so many events a minute and no more', async () => {
+  const lxmf = memoryBridge();
+  await using hub = await openTestSwitch({ bridges: [lxmf], limits: { peerEventsPerMinute: 5 } });
+  const { seen } = await lxmf.port;
+  const start = hub.desk.events.cursor;
+  for (let n = 0; n < 50; n++) {
+    seen(n % 2 === 0 ? `lxmf:${n}` : peer, { at: Date.now(), name: `${n}` });
+  }
+  await until(() => hub.store.read.peers().length === 26);
+  assert.equal(namesSince(hub, start).length, 5);
+});

@@ -21,6 +21,8 @@ export const testHub = {
 };
 
 export interface TestSwitchOptions {
+  /** `testHub` unless there are several. */
+  readonly hub?: typeof testHub;
   readonly bridges?: readonly Bridge[];
   readonly rooms?: Readonly<Record<string, { readonly members: readonly Address[] }>>;
   readonly clock?: Clock;
@@ -65,7 +67,7 @@ export async function openTestSwitch(options: TestSwitchOptions = {}): Promise<T
     random: systemRandom,
     log: options.log ?? silentLog,
     counters,
-    hub: testHub,
+    hub: options.hub ?? testHub,
     rooms: options.rooms ?? {},
     bridges: options.bridges ?? [],
     ...(options.limits === undefined ? {} : { limits: options.limits }),

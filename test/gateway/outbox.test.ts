@@ -3,9 +3,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import type { Worker } from 'node:worker_threads';
 import type { Delivery } from '../../src/gateway/bridge.ts';
 import { GatewayError } from '../../src/lib/errors.ts';
-import { memoryBridge, openTestSwitch, until } from './fixture.ts';
+import { type MemoryBridge, memoryBridge, openTestSwitch, type TestSwitch, until } from './fixture.ts';
 
 const peer = `lxmf:${'ab'.repeat(16)}`;
 const other = `lxmf:${'cd'.repeat(16)}`;
@@ -200,3 +201,40 @@ test('where the far side answers promptly several leave in order before its word
   );
   assert.equal(left.length, texts.length + 1);
 });
+
+for (const [what, act] of [
+  ['a cancel', (hub: TestSwitch, message: string) => hub.desk.messages.cancel(hub.owner, message)],
+  [
+    "the far side's word",
+    async (_hub: TestSwitch, _message: string, lxmf: MemoryBridge) =>
+      (await lxmf.port).report(lxmf.delivered[0]?.id ?? '', {
+        state: 'failed',
+        code: 'bridge/rejected',
+        reason: 'no',
+      }),
+  ],
+] as const) {
+  test(`${what} that cannot be written leaves the delivery where it was`, async () => {
+    const lxmf = memoryBridge();
+    lxmf.respond = away;
+    const writers: Worker[] = [];
+    await using hub = await openTestSwitch({
+      bridges: [lxmf],
+      store: { onWriter: worker => writers.push(worker) },
+    });
+    const { message } = await hub.desk.messages.post(hub.owner, { to: peer, text: 'still here' });
+    const state = () => hub.desk.messages.get(hub.owner, message.id).deliveries[0];
+    await until(() => state()?.reason === 'away');
+    const acted = act(hub, message.id, lxmf);
+    await writers.at(-1)?.terminate();
+    await assert.rejects(acted, { code: 'store/unavailable' });
+    assert.equal(hub.desk.health().queued, 1);
+    await until(() => writers.length === 2 && hub.desk.health().ready);
+    lxmf.respond = () => ({ state: 'delivered' });
+    await until(() => {
+      void lxmf.port.then(port => port.reachable(peer));
+      return state()?.state === 'delivered';
+    });
+    assert.equal(hub.desk.health().queued, 0);
+  });
+}

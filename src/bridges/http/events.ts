@@ -3,6 +3,7 @@ import type { ServerResponse } from 'node:http';
 import { z } from 'zod';
 import type { Desk, GatewayEvent } from '../../gateway/desk.ts';
 import type { Clock } from '../../lib/clock.ts';
+import type { Log } from '../../lib/log.ts';
 import { followEvents } from '../follow.ts';
 import { eventJson } from '../schema.ts';
 import type { Sessions } from '../sessions.ts';
@@ -21,6 +22,7 @@ export interface EventParts {
   readonly desk: Desk;
   readonly sessions: Sessions;
   readonly clock: Clock;
+  readonly log: Log;
 }
 
 /** Everything that happens, as Server-Sent Events. Source: WHATWG HTML §9.2. */
@@ -53,7 +55,7 @@ export function eventRoutes(parts: EventParts): Route[] {
             async take(response: ServerResponse) {
               using _open = session;
               const ends = AbortSignal.any([signal, session.signal]);
-              await stream(parts, response, followEvents(desk, client, start, ends), start, ends);
+              await stream(parts, response, followEvents(parts, client, start, ends), start, ends);
             },
           };
         } catch (error) {

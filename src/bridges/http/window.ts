@@ -38,11 +38,11 @@ export function addHttpWindow(listener: Listener, parts: HttpParts): void {
 
 /** Every operation there is, in the order of the document. */
 export function httpRoutes(parts: HttpParts): readonly Route[] {
-  const { desk, clock, sessions } = parts;
+  const { desk, clock, log, sessions } = parts;
   const routes: Route[] = [
     ...messageRoutes(desk),
     ...inboxRoutes(desk, sessions),
-    ...eventRoutes({ desk, sessions, clock }),
+    ...eventRoutes({ desk, sessions, clock, log }),
     ...blobRoutes(desk),
     ...peerRoutes(desk),
     ...tokenRoutes(desk, clock),

@@ -15,11 +15,11 @@ import { type LocalDestination, nameHash } from '../../mesh/reticulum/destinatio
 import type { Identity } from '../../mesh/reticulum/identity.ts';
 import { hashLength } from '../../mesh/reticulum/packet.ts';
 import type { Announced, Transport } from '../../mesh/reticulum/transport.ts';
-import { AnnounceSchedule, settlingTime } from './announce-schedule.ts';
+import { AnnounceSchedule } from './announce-schedule.ts';
 import { readMessage } from './incoming.ts';
-import { KnownBy } from './known-by.ts';
 import { nativeEntry } from './native.ts';
 import { composeMessage, type OutgoingFile } from './outgoing.ts';
+import { WaitingPeers } from './waiting-peers.ts';
 
 export interface LxmfBridgeParts {
   readonly clock: Clock;
@@ -30,12 +30,12 @@ export interface LxmfBridgeParts {
   readonly router: LxmfRouter;
   /** The hub's own: its delivery destination is where this bridge receives and sends from. */
   readonly identity: Identity;
+  /** 32 hex: this hub's own id, written into what other hubs may pass on. */
+  readonly hubId: string;
   /** Announced with the destination. */
   readonly displayName: string | undefined;
 }
 
-/** Peers that a delivery failed for lately, to be tried again when an interface comes up. */
-const waitingMost = 1000;
 const mebibyte = 1024 * 1024;
 
 /**
@@ -59,8 +59,7 @@ export class LxmfBridge implements Bridge {
   readonly #parts: LxmfBridgeParts;
   readonly #destination: LocalDestination;
   readonly #announces: AnnounceSchedule;
-  readonly #knownBy = new KnownBy();
-  readonly #waiting = new Set<Address>();
+  readonly #waiting: WaitingPeers;
   #port: BridgePort | undefined;
 
   constructor(parts: LxmfBridgeParts) {
@@ -72,6 +71,7 @@ export class LxmfBridge implements Bridge {
     });
     this.address = this.#destination.key;
     this.#announces = new AnnounceSchedule({ ...parts, destination: this.#destination });
+    this.#waiting = new WaitingPeers({ ...parts, retry: address => this.#port?.reachable(address) });
   }
 
   async run(port: BridgePort, signal: AbortSignal): Promise<void> {
@@ -80,11 +80,12 @@ export class LxmfBridge implements Bridge {
     router.serve(this.#destination);
     const stop = [
       transport.onAnnounce(announced => this.#heard(port, announced), { nameHash: nameHash(deliveryName) }),
-      transport.onInterface(({ online }) => {
+      transport.onInterface(({ iface, online }) => {
         if (online) {
-          this.#parts.clock.after(settlingTime, () => this.#tryWaiting(port));
+          this.#waiting.cameUp(iface);
         }
       }),
+      () => this.#waiting.stop(),
     ];
     try {
       port.ready();
@@ -116,7 +117,9 @@ export class LxmfBridge implements Bridge {
     try {
       await this.#parts.router.send(packed, {
         signal,
-        method: delivery.attempt > 1 ? 'direct' : 'any',
+        method: delivery.attempt > 1 && !this.#neverLeft(delivery.to) ? 'direct' : 'any',
+        // Whoever has no path holds nobody up: the answer to the search brings the delivery back.
+        pathPatience: 0,
         onProgress: progress => {
           if (progress.at === 'sent') {
             reports.push(port.report(delivery.id, { state: 'sent' }));
@@ -130,7 +133,7 @@ export class LxmfBridge implements Bridge {
       await settle(reports, this.#parts.log);
       throw this.#failure(error, delivery.to);
     }
-    this.#waiting.delete(delivery.to);
+    this.#waiting.delivered(delivery.to);
     return { state: 'delivered', remoteId };
   }
 
@@ -141,20 +144,17 @@ export class LxmfBridge implements Bridge {
       return { packed: remembered, id: decodeMessage(remembered).id };
     }
     const files = await Promise.all(message.attachments.map(attachment => fileOf(port, attachment)));
-    const peerKey = toHex(peer);
-    const related = message.inReplyTo === undefined ? [] : port.remoteIds(message.inReplyTo);
+    const related = message.inReplyTo && port.remoteIds(message.inReplyTo, delivery.to)[0];
     const made = encodeMessage(
       {
         destination: peer,
         source: this.#destination.hash,
         timestamp: timestampOf(message, delivery.id),
-        ...composeMessage(message, files, this.#knownBy.choose(related, peerKey)),
+        ...composeMessage(message, files, related, this.#parts.hubId),
       },
       this.#parts.identity,
     );
-    const remoteId = toHex(made.id);
-    this.#knownBy.note(remoteId, peerKey);
-    await port.remember(delivery.id, made.packed, remoteId);
+    await port.remember(delivery.id, made.packed, toHex(made.id));
     return made;
   }
 
@@ -165,7 +165,7 @@ export class LxmfBridge implements Bridge {
     }
     const { message, id, assurance, hops } = received;
     const source = toHex(message.source);
-    const { files, relation, native, ...reading } = readMessage(message);
+    const { files, relation, native, expiresAt, ...reading } = readMessage(message);
     const attachments: Attachment[] = [];
     for (const { name, mediaType, bytes } of files) {
       attachments.push({ name, mediaType, ...(await port.blobs.put(bytes)) });
@@ -177,6 +177,7 @@ export class LxmfBridge implements Bridge {
       unresolved === undefined ? native : { ...native, ...nativeEntry(relation!.field, unresolved) };
     const incoming: Incoming = {
       ...reading,
+      ...expiryHere(reading.sentAt, expiresAt, this.#parts.clock.now()),
       remoteId: id,
       from: `lxmf:${source}`,
       to: `lxmf:${toHex(message.destination)}`,
@@ -187,7 +188,6 @@ export class LxmfBridge implements Bridge {
       urgent: true,
     };
     await port.accept(incoming);
-    this.#knownBy.note(id, source);
     port.seen(incoming.from, { at: this.#parts.clock.now(), hops });
   }
 
@@ -204,11 +204,10 @@ export class LxmfBridge implements Bridge {
     port.reachable(address);
   }
 
-  /** What was waiting for any way out may have one now; who has none is searched for by its next attempt. */
-  #tryWaiting(port: BridgePort): void {
-    for (const address of this.#waiting) {
-      port.reachable(address);
-    }
+  /** Whether the last attempt for this address failed before a packet left. */
+  #neverLeft(to: Address): boolean {
+    const code = this.#waiting.failure(to);
+    return code === 'mesh/no-path' || code === 'radio/offline';
   }
 
   #failure(error: unknown, to: Address): unknown {
@@ -221,7 +220,7 @@ export class LxmfBridge implements Bridge {
       case 'mesh/link-closed':
       case 'radio/offline':
       case 'store/full':
-        this.#waits(to);
+        this.#waiting.failed(to, error.code);
         return new GatewayError('bridge/unavailable', unavailable[error.code], {
           retryable: true,
           cause: error,
@@ -236,14 +235,6 @@ export class LxmfBridge implements Bridge {
         );
       default:
         return error;
-    }
-  }
-
-  #waits(address: Address): void {
-    this.#waiting.delete(address);
-    this.#waiting.add(address);
-    if (this.#waiting.size > waitingMost) {
-      this.#waiting.delete(this.#waiting.values().next().value!);
     }
   }
 }
@@ -306,4 +297,17 @@ async function settle(reports: readonly Promise<void>[], log: Log): Promise<void
       log.warn({ code: codeOf(result.reason) }, 'progress of a delivery was not noted');
     }
   }
+}
+
+/**
+ * When a message expires by our clock. The sender's may be hours off ours: how long it gave the message is what it
+ * meant, and what was proven to it must be seen by somebody here.
+ */
+function expiryHere(
+  sentAt: number | undefined,
+  expiresAt: number | undefined,
+  now: number,
+): { readonly expiresAt?: number } {
+  const lifetime = sentAt === undefined || expiresAt === undefined ? 0 : expiresAt - sentAt;
+  return lifetime > 0 ? { expiresAt: now + lifetime } : {};
 }

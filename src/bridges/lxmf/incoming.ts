@@ -1,5 +1,6 @@
 import type { Incoming } from '../../gateway/bridge.ts';
-import type { BinaryData, JsonValue } from '../../gateway/message.ts';
+import { defaultLimits } from '../../gateway/limits.ts';
+import { type BinaryData, type JsonValue, latestTime } from '../../gateway/message.ts';
 import { isGatewayError } from '../../lib/errors.ts';
 import { decode, type MsgpackValue } from '../../lib/msgpack.ts';
 import { fields, relationKeys } from '../../mesh/lxmf/fields.ts';
@@ -33,12 +34,11 @@ export interface Reading
   readonly native?: Native;
 }
 
-const mostFiles = 64;
+/** Files taken of one message: what the switch takes by default. */
+const mostFiles = defaultLimits.attachments;
 const maxDepth = 8;
 const messageIdLength = 32;
 const longestThread = 64;
-/** ms epoch up to which a clock is believed: the year 9999. */
-const latest = 253_402_300_799_000;
 
 /** Reads every field that has a place in a Message; the rest, and what does not have its field's shape, stays native. */
 export function readMessage(message: LxmfMessage): Reading {
@@ -58,13 +58,16 @@ export function readMessage(message: LxmfMessage): Reading {
   }
   const image = take(fields.image, imageFile);
   const audio = take(fields.audio, audioFile);
-  const files = [...(take(fields.attachments, fileList) ?? []), ...(image ?? []), ...(audio ?? [])];
+  const listed = take(fields.attachments, fileList);
+  const shown = [...(image ?? []), ...(audio ?? [])];
+  const files = [...(listed?.files.slice(0, mostFiles - shown.length) ?? []), ...shown];
+  const leftOut = (listed?.count ?? 0) + shown.length - files.length;
   const reaction = take(fields.reaction, reactionOf);
   const replyTo = take(fields.replyTo, idOf);
   const quote =
     klp?.data === undefined && reaction === undefined ? take(fields.replyQuote, textOf) : undefined;
   const thread = take(fields.thread, threadOf) ?? klp?.thread;
-  const content = klp?.madeText ? '' : lossyText(message.content);
+  const content = noted(klp?.madeText ? '' : lossyText(message.content), leftOut);
   const title = lossyText(message.title);
   return {
     ...body(content, klp, reaction?.content, quote),
@@ -100,6 +103,15 @@ function body(
   return { type: klp?.type ?? 'chat.message', text: content, ...(data === undefined ? {} : { data }) };
 }
 
+/** The text with a line of ours about files that were not taken. */
+function noted(text: string, leftOut: number): string {
+  if (leftOut <= 0) {
+    return text;
+  }
+  const note = `(${leftOut} more ${leftOut === 1 ? 'file was' : 'files were'} left out)`;
+  return text === '' ? note : `${text}\n${note}`;
+}
+
 function relation(reaction: string | undefined, replyTo: string | undefined): { relation?: Relation } {
   if (reaction !== undefined) {
     return { relation: { id: reaction, field: fields.reaction } };
@@ -109,7 +121,7 @@ function relation(reaction: string | undefined, replyTo: string | undefined): { 
 
 function sentAt(timestamp: number): { sentAt?: number } {
   const at = Math.round(timestamp * 1000);
-  return at > 0 && at <= latest ? { sentAt: at } : {};
+  return at > 0 && at <= latestTime ? { sentAt: at } : {};
 }
 
 function native(of: LxmfFields, read: ReadonlySet<number | string>): { native?: Native } {
@@ -136,12 +148,13 @@ function readField<T>(
   }
 }
 
-function fileList(value: MsgpackValue): IncomingFile[] | undefined {
-  if (!Array.isArray(value) || value.length > mostFiles) {
+/** The first files of a list, and how many it holds: the rest is not looked at. */
+function fileList(value: MsgpackValue): { files: IncomingFile[]; count: number } | undefined {
+  if (!Array.isArray(value)) {
     return undefined;
   }
   const files: IncomingFile[] = [];
-  for (const item of value) {
+  for (const item of value.slice(0, mostFiles)) {
     const [name, bytes] = Array.isArray(item) ? item : [];
     const text = name === undefined ? undefined : textOf(name);
     if (text === undefined || !(bytes instanceof Uint8Array)) {
@@ -150,7 +163,7 @@ function fileList(value: MsgpackValue): IncomingFile[] | undefined {
     const shown = fileName(text);
     files.push({ name: shown, mediaType: mediaTypeOf(shown), bytes });
   }
-  return files;
+  return { files, count: value.length };
 }
 
 function imageFile(value: MsgpackValue): [IncomingFile] | undefined {

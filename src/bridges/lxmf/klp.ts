@@ -1,4 +1,11 @@
-import { type BinaryData, type JsonValue, type Priority, priorities } from '../../gateway/message.ts';
+import {
+  type BinaryData,
+  type JsonValue,
+  latestTime,
+  mostHubs,
+  type Priority,
+  priorities,
+} from '../../gateway/message.ts';
 import { fromHex } from '../../lib/bytes.ts';
 import { isGatewayError } from '../../lib/errors.ts';
 import { decode, encode, Float, type MsgpackValue } from '../../lib/msgpack.ts';
@@ -30,7 +37,6 @@ export interface KlpPart {
 const typeName = 'klp/1';
 const maxDepth = 24;
 const longestText = 256;
-const mostHubs = 32;
 const hubShape = /^[0-9a-f]{32}$/;
 const typeShape = /^[a-z][a-z0-9-]*(?:\.[a-z0-9-]+)+$/;
 
@@ -73,7 +79,7 @@ export function decodeKlp(of: LxmfFields): KlpPart | undefined {
       type: type !== undefined && typeShape.test(type) ? type : undefined,
       data: body === undefined ? undefined : fromMsgpack(body),
       priority: priorities.find(priority => priority === meta.get('priority')),
-      expiresAt: numberOf(meta.get('expires')),
+      expiresAt: timeOf(meta.get('expires')),
       correlation: textOf(meta.get('correlation')),
       thread: textOf(meta.get('thread')),
       via: hubsOf(meta.get('via')),
@@ -183,11 +189,13 @@ function textOf(item: MsgpackValue | undefined): string | undefined {
   return item instanceof Uint8Array ? new TextDecoder().decode(item.subarray(0, longestText)) : undefined;
 }
 
-function numberOf(item: MsgpackValue | undefined): number | undefined {
+/** ms epoch, whole; undefined for what no clock says. */
+function timeOf(item: MsgpackValue | undefined): number | undefined {
   const number = item instanceof Float ? item.value : item;
-  return typeof number === 'number' && number > 0 && Number.isFinite(number) ? Math.round(number) : undefined;
+  return typeof number === 'number' && number >= 1 && number <= latestTime ? Math.round(number) : undefined;
 }
 
+/** The first `mostHubs` of a list: a list that is full goes no further, whatever was behind. */
 function hubsOf(item: MsgpackValue | undefined): readonly string[] | undefined {
   if (!Array.isArray(item)) {
     return undefined;

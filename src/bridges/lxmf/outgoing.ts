@@ -3,6 +3,7 @@ import {
   defaultLifetime,
   type JsonValue,
   type Message,
+  mostHubs,
   schemeOf,
 } from '../../gateway/message.ts';
 import { fromHex, utf8 } from '../../lib/bytes.ts';
@@ -25,15 +26,19 @@ export type Content = Pick<LxmfMessage, 'title' | 'content' | 'fields'>;
 /** ms by which an expiry may differ from the default and still be it. */
 const lifetimeSlack = 60_000;
 const longestMadeText = 400;
+/** Of addresses that only this hub speaks for. */
+const ownSchemes: ReadonlySet<string> = new Set(['app', 'mqtt']);
 
 /**
  * A Message as any LXMF client can read it: what LXMF has fields for in those, the rest in the custom
- * fields of `klp.ts`. `relatedTo` is the LXMF id (64 hex) by which the peer knows `message.inReplyTo`.
+ * fields of `klp.ts`. `relatedTo` is the LXMF id (64 hex) by which the peer knows `message.inReplyTo`,
+ * `hub` this hub's id, by which it knows a message of its own that comes round.
  */
 export function composeMessage(
   message: Message,
   files: readonly OutgoingFile[],
   relatedTo: string | undefined,
+  hub: string,
 ): Content {
   const made = new Map(fromNative(message.native));
   const reaction = relatedTo === undefined ? undefined : reactionOf(message);
@@ -62,7 +67,7 @@ export function composeMessage(
   }
   const text = message.text === '' ? madeText(message) : undefined;
   const part = {
-    ...klpPart(message, reaction !== undefined, quote !== undefined),
+    ...klpPart(message, hub, reaction !== undefined, quote !== undefined),
     madeText: text === undefined ? undefined : true,
   };
   for (const [field, raw] of encodeKlp(part)) {
@@ -89,7 +94,7 @@ function placeFiles(made: Map<number | string, Uint8Array>, files: readonly Outg
   }
 }
 
-function klpPart(message: Message, isReaction: boolean, hasQuote: boolean): KlpPart {
+function klpPart(message: Message, hub: string, isReaction: boolean, hasQuote: boolean): KlpPart {
   const { priority, expiresAt, acceptedAt, correlation, thread, via } = message;
   const ownLifetime = Math.abs(expiresAt - acceptedAt - defaultLifetime) > lifetimeSlack;
   const plain = message.type === 'chat.message' || isReaction;
@@ -100,9 +105,16 @@ function klpPart(message: Message, isReaction: boolean, hasQuote: boolean): KlpP
     expiresAt: ownLifetime ? expiresAt : undefined,
     correlation,
     thread: thread !== undefined && threadBytes(thread) === undefined ? thread : undefined,
-    // Only a room's messages can come round in a circle, and the hubs' hashes are long for a radio.
-    via: schemeOf(message.to) === 'room' ? via : undefined,
+    via: mayComeRound(message) ? [...via.slice(0, mostHubs - 1), hub] : undefined,
   };
+}
+
+/**
+ * Whether another hub may send it on to us: what was said in a room, and what we pass on ourselves. A
+ * word of one of our own to one peer ends there, and the hubs' hashes are long for a radio.
+ */
+function mayComeRound({ from, to }: Message): boolean {
+  return schemeOf(to) === 'room' || !ownSchemes.has(schemeOf(from));
 }
 
 /** What a reaction says: the one thing in its data, or else its text. */

@@ -6,14 +6,16 @@ import type { Bridge } from '../../gateway/bridge.ts';
 import type { Desk } from '../../gateway/desk.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
-import { GatewayError } from '../../lib/errors.ts';
+import { GatewayError, isGatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Random } from '../../lib/random.ts';
 import type { Access } from '../access.ts';
 import { refuse } from '../listener.ts';
 import { type Broker, openBroker } from './broker.ts';
 import { type MqttConfig, mqttLimits } from './config.ts';
+import { targetOf } from './delivery.ts';
 import { openJournal } from './journal.ts';
+import { topicsOf } from './topics.ts';
 
 export interface MqttParts {
   /** First looked at when the bridge runs: the switch that has the desk is made with its bridges. */
@@ -105,6 +107,17 @@ export function createMqttBridge(parts: MqttParts): MqttBridge {
       // QoS 1 is "at least once" by contract, and the message's id tells a repeat.
       deduplicates: true,
       concurrency: 16,
+    },
+    reaches(address) {
+      try {
+        targetOf(address, topicsOf(parts.desk.hub.id));
+        return true;
+      } catch (error) {
+        if (isGatewayError(error, 'bridge/rejected')) {
+          return false;
+        }
+        throw error;
+      }
     },
     listen,
     address: () => (server?.address() as AddressInfo | null | undefined) ?? undefined,

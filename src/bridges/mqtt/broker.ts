@@ -3,14 +3,15 @@ import { Aedes, type Client as LibraryClient } from 'aedes';
 import type { BridgePort, Delivery, Progress } from '../../gateway/bridge.ts';
 import type { Address } from '../../gateway/message.ts';
 import { codeOf, GatewayError, isGatewayError } from '../../lib/errors.ts';
+import { lastResort } from '../last-resort.ts';
 import type { MqttParts } from './bridge.ts';
 import { mqttLimits } from './config.ts';
-import { Connection, type ConnectionParts } from './connection.ts';
+import { Connection, type ConnectionParts, connectionsLike } from './connection.ts';
 import { deliverTo, takes, targetOf } from './delivery.ts';
 import { jsonPayload } from './feeds.ts';
 import { type InboundParts, takePublish } from './inbound.ts';
 import type { Journal } from './journal.ts';
-import { judge, type Verdict } from './login.ts';
+import { crowded, judge, unavailable, type Verdict } from './login.ts';
 import { Persistence } from './persistence.ts';
 import { RecentSet } from './recent.ts';
 import { mayHear, maySubscribe } from './rights.ts';
@@ -31,6 +32,9 @@ export interface Broker {
 /** Addresses that deliveries wait for; more than these are found by the outbox's own clock. */
 const mostWaiting = 1024;
 
+/** Between two looks for what the journal need not keep, ms. */
+const purgeEvery = 60 * 60 * 1000;
+
 const version5 = 'MQTT 5 is not built yet: set the client to MQTT 3.1.1 (protocol version 4)';
 
 /** The part of a library client that its types keep to themselves. */
@@ -44,6 +48,7 @@ export async function openBroker(parts: MqttParts, port: BridgePort, journal: Jo
   const topics = topicsOf(desk.hub.id);
   const connections = new WeakMap<LibraryClient, Connection>();
   const open = new Set<Duplex>();
+  const live = new Set<Connection>();
   const sessions = new Set<Session>();
   const waiting = new RecentSet(mostWaiting);
   const connectionParts: ConnectionParts = {
@@ -106,6 +111,9 @@ export async function openBroker(parts: MqttParts, port: BridgePort, journal: Jo
       attempt('log-in', () => {
         verdict = judge(credentials, connection.remote, { access, random, anonymous });
       });
+      if (connectionsLike(verdict, connection.remote, live) >= mqttLimits.connectionsPerClient) {
+        verdict = crowded;
+      }
       connection.verdict = verdict;
       if (verdict.admitted) {
         packet.clientId = verdict.sessionId;
@@ -134,6 +142,8 @@ export async function openBroker(parts: MqttParts, port: BridgePort, journal: Jo
         who: verdict.who,
         clean: verdict.clean,
         stream: connection.stream,
+        clock,
+        counters,
         nextPacketId() {
           const packetId = internals._nextId;
           internals._nextId = packetId >= 65_535 ? 1 : packetId + 1;
@@ -152,10 +162,12 @@ export async function openBroker(parts: MqttParts, port: BridgePort, journal: Jo
       const taken = takePublish(connection, packet as Parameters<typeof takePublish>[1], inbound);
       const turn = Promise.allSettled([connection.turn, taken]).then(() => taken);
       connection.turn = turn.catch(() => {});
-      turn.then(
-        () => done(null),
-        (error: unknown) => done(error instanceof Error ? error : refusal()),
-      );
+      turn
+        .then(
+          () => done(null),
+          (error: unknown) => done(error instanceof Error ? error : refusal()),
+        )
+        .catch(lastResort('mqtt.internal', 'a publish', parts));
     },
     authorizeSubscribe(client, subscription, done) {
       const session = connections.get(client)?.session;
@@ -164,7 +176,8 @@ export async function openBroker(parts: MqttParts, port: BridgePort, journal: Jo
         session !== undefined &&
         !session.filters.has(topic) &&
         session.filters.size >= mqttLimits.subscriptions;
-      if (session === undefined || isFull || !maySubscribe(session.who, topics, topic)) {
+      const isLong = topic.length > mqttLimits.filterLength;
+      if (session === undefined || isFull || isLong || !maySubscribe(session.who, topics, topic)) {
         counters.add('mqtt.subscribe.refused');
         log.info({ client: session?.who.client?.name, filter: topic.slice(0, 200) }, 'subscription refused');
         done(null, null);
@@ -230,6 +243,13 @@ export async function openBroker(parts: MqttParts, port: BridgePort, journal: Jo
   // The library reports a failed store operation this way; the connection it belongs to has ended already.
   (library as NodeJS.EventEmitter).on('error', error => log.error({ error }, 'MQTT broker failure'));
 
+  let cancelPurge = () => {};
+  const purge = () => {
+    attempt('purge', () => journal.purge(clock.now()));
+    cancelPurge = clock.after(purgeEvery, purge);
+  };
+  cancelPurge = clock.after(purgeEvery, purge);
+
   const stopRevoked = desk.clients.onRevoked(revoked => {
     for (const session of sessions) {
       if (session.who.client?.id === revoked.id) {
@@ -263,6 +283,7 @@ export async function openBroker(parts: MqttParts, port: BridgePort, journal: Jo
 
   const begin = (stream: Duplex, remote: string, foreign: boolean) => {
     const connection = new Connection(stream, remote, foreign, connectionParts);
+    live.add(connection);
     const scanner = new PacketScanner(mqttLimits.packetBytes, (type, packetId) => {
       attempt('settle', () => connection.heard());
       if (type === packetTypes.puback || type === packetTypes.pubcomp) {
@@ -283,6 +304,7 @@ export async function openBroker(parts: MqttParts, port: BridgePort, journal: Jo
     const client = library.handle(stream);
     connections.set(client, connection);
     stream.once('close', () => {
+      live.delete(connection);
       connection.end();
       if (connection.session !== undefined) {
         sessions.delete(connection.session);
@@ -333,7 +355,7 @@ export async function openBroker(parts: MqttParts, port: BridgePort, journal: Jo
         if (isGatewayError(error, 'bridge/unavailable')) {
           waiting.add(delivery.to);
           // Somebody may have subscribed since the list of listeners was made.
-          setImmediate(() => sessions.forEach(wakeDeliveries));
+          setImmediate(() => attempt('wake', () => sessions.forEach(wakeDeliveries)));
         }
         throw error;
       }
@@ -341,6 +363,7 @@ export async function openBroker(parts: MqttParts, port: BridgePort, journal: Jo
     async close() {
       closing = true;
       stopRevoked();
+      cancelPurge();
       await Promise.race([sayState(false), clock.sleep(1000)]);
       for (const session of sessions) {
         session.close();
@@ -354,13 +377,6 @@ export async function openBroker(parts: MqttParts, port: BridgePort, journal: Jo
     },
   };
 }
-
-const unavailable: Verdict = {
-  admitted: false,
-  returnCode: 3,
-  code: 'internal',
-  reason: 'the log-in could not be checked',
-};
 
 const refusal = () => new GatewayError('request/unauthenticated', 'refused');
 

@@ -2,10 +2,12 @@ import type { Duplex } from 'node:stream';
 import type { Client } from '../../gateway/desk.ts';
 import type { Cancel } from '../../lib/clock.ts';
 import { codeOf } from '../../lib/errors.ts';
+import { lastResort } from '../last-resort.ts';
 import { mqttLimits } from './config.ts';
 import { type FeedParts, feedEvents, feedInbox } from './feeds.ts';
 import type { Journal } from './journal.ts';
 import type { Verdict } from './login.ts';
+import { hasScope } from './rights.ts';
 import type { Session } from './session.ts';
 import { overlap } from './topics.ts';
 
@@ -53,12 +55,12 @@ export class Connection {
 
   /** The client is in: what happens from now on is its to follow. */
   start(session: Session): void {
-    const { desk, clock, positions } = this.#parts;
+    const { desk, positions } = this.#parts;
     this.#position = (session.clean ? undefined : positions.get(session.id)) ?? desk.events.cursor;
     positions.delete(session.id);
     const expiresAt = session.who.client?.expiresAt;
     if (expiresAt !== undefined) {
-      this.#cancelExpiry = clock.after(expiresAt - clock.now(), () => session.close());
+      this.#closeAt(expiresAt, session);
     }
     this.subscribed([...session.filters.keys()]);
   }
@@ -72,7 +74,7 @@ export class Connection {
     }
     const { topics } = this.#parts;
     const asks = (filter: string) => filters.some(asked => overlap(asked, filter));
-    if (asks(`${topics.root}/mesh/+/rx`)) {
+    if (asks(`${topics.root}/mesh/+/rx`) && hasScope(session.who, 'messages:read')) {
       this.#inbox?.abort();
       const inbox = new AbortController();
       this.#inbox = inbox;
@@ -137,18 +139,53 @@ export class Connection {
     }
   }
 
-  #follow(name: string, signal: AbortSignal, feed: () => Promise<void>): void {
-    feed().catch(error => {
-      if (signal.aborted) {
-        return;
-      }
-      const { log, counters } = this.#parts;
-      counters.add('mqtt.feed.failed');
-      log.warn({ feed: name, client: this.client?.name, code: codeOf(error), error }, 'an MQTT feed ended');
-      // The client comes back and subscribes again: better than a subscription that says nothing.
-      if (codeOf(error) !== 'request/forbidden') {
-        this.session?.close();
-      }
-    });
+  /** A timer cannot be as long as a token may live, so it may fire early. */
+  #closeAt(expiresAt: number, session: Session): void {
+    const { clock } = this.#parts;
+    if (clock.now() >= expiresAt) {
+      session.close();
+    } else {
+      this.#cancelExpiry = clock.after(expiresAt - clock.now(), () => this.#closeAt(expiresAt, session));
+    }
   }
+
+  #follow(name: string, signal: AbortSignal, feed: () => Promise<void>): void {
+    feed()
+      .catch(error => {
+        if (signal.aborted) {
+          return;
+        }
+        const { log, counters } = this.#parts;
+        counters.add('mqtt.feed.failed');
+        log.warn({ feed: name, client: this.client?.name, code: codeOf(error), error }, 'an MQTT feed ended');
+        // The client comes back and subscribes again: better than a subscription that says nothing.
+        if (codeOf(error) !== 'request/forbidden') {
+          this.session?.close();
+        }
+      })
+      .catch(lastResort('mqtt.internal', name, this.#parts));
+  }
+}
+
+/**
+ * How many of the connections its client has beside the one it may take over; anonymous devices are one client
+ * for each IP address.
+ */
+export function connectionsLike(verdict: Verdict, remote: string, connections: Iterable<Connection>): number {
+  if (!verdict.admitted) {
+    return 0;
+  }
+  const holder = verdict.who.client?.id;
+  let count = 0;
+  for (const other of connections) {
+    if (
+      other.verdict?.admitted === true &&
+      other.verdict.sessionId !== verdict.sessionId &&
+      other.verdict.who.client?.id === holder &&
+      (holder !== undefined || other.remote === remote)
+    ) {
+      count += 1;
+    }
+  }
+  return count;
 }

@@ -4,6 +4,7 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
 import { isGatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
+import { lastResort } from '../last-resort.ts';
 import { messageJson } from '../schema.ts';
 import type { Session } from './session.ts';
 import type { Topics } from './topics.ts';
@@ -72,9 +73,11 @@ export async function feedInbox(
           }
           inFlight.delete(message.id);
         })
-        .catch(error =>
-          log.warn({ client: client.name, error }, 'an acknowledged message could not be marked'),
-        );
+        .catch(error => {
+          inFlight.delete(message.id);
+          counters.add('mqtt.rx.unmarked');
+          log.warn({ client: client.name, error }, 'an acknowledged message could not be marked');
+        });
     }
     after = page.cursor;
     if (page.items.length === 0) {
@@ -132,12 +135,15 @@ export async function feedEvents(
       }
       const entry = { cursor: event.cursor, done: false };
       pending.push(entry);
-      void session.write(said.topic, jsonPayload(said.payload), qos).then(taken => {
-        entry.done = taken;
-        while (pending[0]?.done === true) {
-          settled(pending.shift()?.cursor ?? cursor);
-        }
-      });
+      session
+        .write(said.topic, jsonPayload(said.payload), qos)
+        .then(taken => {
+          entry.done = taken;
+          while (pending[0]?.done === true) {
+            settled(pending.shift()?.cursor ?? cursor);
+          }
+        })
+        .catch(lastResort('mqtt.internal', 'an event', parts));
     }
     const moved = page.cursor !== cursor;
     cursor = page.cursor;

@@ -115,7 +115,7 @@ async function accept(connection: Connection, packet: InboundPacket, parts: Inbo
     if (topic.leaf === 'state' && payload.length > 0) {
       const reading = readReading(topic.device, payload, clock.now());
       const known = who.client !== undefined;
-      await acceptOnce(key => acceptReading(parts.port, reading, { hub: desk.hub.id, key, known }));
+      await acceptOnce(key => acceptReading(parts.port, reading, { key, known }));
       counters.add('mqtt.readings.accepted');
     }
   }

@@ -17,6 +17,8 @@ export interface Journal extends Disposable {
   forget(session: string, packetId: number, key?: string): void;
   /** The session has ended in good order. */
   forgetSession(session: string): void;
+  /** Forgets what no client will come back for; for now and then. */
+  purge(now: number): void;
   /** The last words of a topic; none for an empty payload. */
   retain(topic: string, payload: Uint8Array): void;
   retained(): readonly { readonly topic: string; readonly payload: Uint8Array }[];
@@ -32,7 +34,8 @@ const handshakeLifetime = 24 * 60 * 60 * 1000;
  */
 export function openJournal(file: string, now: number): Journal {
   const database = openDatabase(file);
-  database.prepare('DELETE FROM handshake WHERE at < ?').run(now - handshakeLifetime);
+  const expire = database.prepare('DELETE FROM handshake WHERE at < ?');
+  expire.run(now - handshakeLifetime);
   const put = database.prepare('INSERT OR REPLACE INTO handshake VALUES (?, ?, ?, ?, ?)');
   const get = database.prepare('SELECT hash, key FROM handshake WHERE session = ? AND packet = ?');
   const drop = database.prepare(
@@ -51,6 +54,7 @@ export function openJournal(file: string, now: number): Journal {
     },
     forget: (session, packetId, key) => void guarded(() => drop.run(session, packetId, key ?? null)),
     forgetSession: session => void guarded(() => dropAll.run(session)),
+    purge: at => void guarded(() => expire.run(at - handshakeLifetime)),
     retain: (topic, payload) =>
       void guarded(() => (payload.length === 0 ? clear.run(topic) : keep.run(topic, payload))),
     retained: () =>

@@ -1,6 +1,7 @@
 import { type ErrorCode, isGatewayError } from '../../lib/errors.ts';
 import type { Random } from '../../lib/random.ts';
 import type { Access } from '../access.ts';
+import { mqttLimits } from './config.ts';
 import { hasScope, type Who } from './rights.ts';
 
 /** What of a CONNECT decides who it is. */
@@ -70,6 +71,16 @@ export function judge(credentials: Credentials, remote: string, parts: LoginPart
     return refusal(error.code === 'request/rate-limited' ? 5 : 4, error.code, error.message);
   }
 }
+
+/** For a client that has all the connections it may have. */
+export const crowded = refusal(
+  3,
+  'request/rate-limited',
+  `${mqttLimits.connectionsPerClient} connections of this client are open already`,
+);
+
+/** For a log-in that something of ours kept from being checked. */
+export const unavailable = refusal(3, 'internal', 'the log-in could not be checked');
 
 function refusal(returnCode: 2 | 3 | 4 | 5, code: ErrorCode, reason: string): Verdict {
   return { admitted: false, returnCode, code, reason };

@@ -24,7 +24,10 @@ interface KeptSubscription {
 interface KeptSession {
   readonly subscriptions: Map<string, KeptSubscription>;
   outgoing: KeptPacket[];
-  readonly incoming: Map<number, KeptPacket>;
+  /** Of `outgoing`. */
+  bytes: number;
+  /** Packet ids of QoS 2 publishes that were accepted and wait for their PUBREL, oldest first. */
+  readonly incoming: Set<number>;
 }
 
 interface Named {
@@ -40,8 +43,9 @@ export interface PersistenceParts {
 }
 
 /**
- * Sessions and retained messages in memory, in the shape the broker library asks for, and bounded: its own
- * store lets the queue of an absent client grow for ever. Overflow is dropped and counted, newest first.
+ * Sessions and retained messages in memory, in the shape the broker library asks for, and bounded in messages
+ * and bytes: its own store lets the queue of an absent client grow for ever. Overflow is dropped and counted,
+ * newest first. What is kept is a copy: a payload is a view of everything that was read with it.
  */
 export class Persistence {
   readonly #parts: PersistenceParts;
@@ -49,6 +53,7 @@ export class Persistence {
   readonly #retained = new Map<string, KeptPacket>();
   readonly #wills = new Map<string, object>();
   #retainedBytes = 0;
+  #queuedBytes = 0;
 
   constructor(parts: PersistenceParts) {
     this.#parts = parts;
@@ -124,7 +129,7 @@ export class Persistence {
   }
 
   async cleanSubscriptions(client: Named): Promise<void> {
-    this.#sessions.delete(client.id);
+    this.#forget(client.id);
   }
 
   async outgoingEnqueue(
@@ -135,12 +140,18 @@ export class Persistence {
     if (session === undefined) {
       return;
     }
-    if (session.outgoing.length >= mqttLimits.queue) {
+    const bytes = sizeOf(packet);
+    if (
+      session.outgoing.length >= mqttLimits.queue ||
+      session.bytes + bytes > mqttLimits.queueBytes ||
+      this.#queuedBytes + bytes > mqttLimits.queuesBytes
+    ) {
       this.#parts.counters.add('mqtt.queue.dropped');
       return;
     }
     const qos = Math.min(packet.qos, subscription.qos ?? packet.qos);
-    session.outgoing.push({ ...packet, qos, messageId: undefined });
+    session.outgoing.push({ ...packet, payload: Buffer.from(packet.payload), qos, messageId: undefined });
+    this.#account(session, bytes);
   }
 
   async outgoingEnqueueCombi(
@@ -154,38 +165,59 @@ export class Persistence {
 
   /** A packet that is not kept (its queue was full) is sent all the same. */
   async outgoingUpdate(client: Named, packet: KeptPacket): Promise<void> {
-    const outgoing = this.#sessions.get(client.id)?.outgoing ?? [];
-    for (const [index, kept] of outgoing.entries()) {
-      if (kept.brokerId === packet.brokerId && kept.brokerCounter === packet.brokerCounter) {
-        kept.messageId = packet.messageId;
+    const session = this.#sessions.get(client.id);
+    for (const [index, kept] of session?.outgoing.entries() ?? []) {
+      // A PUBREL has no broker's number, and neither has the one of another handshake that is kept here.
+      if (packet.cmd === 'pubrel' && kept.messageId === packet.messageId && session !== undefined) {
+        session.outgoing[index] = packet;
+        this.#account(session, sizeOf(packet) - sizeOf(kept));
         return;
       }
-      if (packet.cmd === 'pubrel' && kept.messageId === packet.messageId) {
-        outgoing[index] = packet;
+      if (
+        packet.cmd !== 'pubrel' &&
+        kept.brokerId === packet.brokerId &&
+        kept.brokerCounter === packet.brokerCounter
+      ) {
+        kept.messageId = packet.messageId;
         return;
       }
     }
   }
 
   async outgoingClearMessageId(client: Named, packet: KeptPacket): Promise<KeptPacket | undefined> {
-    const outgoing = this.#sessions.get(client.id)?.outgoing ?? [];
-    const index =
-      packet.messageId === undefined ? -1 : outgoing.findIndex(kept => kept.messageId === packet.messageId);
-    return index < 0 ? undefined : outgoing.splice(index, 1)[0];
+    const session = this.#sessions.get(client.id);
+    if (session === undefined || packet.messageId === undefined) {
+      return undefined;
+    }
+    const index = session.outgoing.findIndex(kept => kept.messageId === packet.messageId);
+    const [cleared] = index < 0 ? [] : session.outgoing.splice(index, 1);
+    this.#account(session, cleared === undefined ? 0 : -sizeOf(cleared));
+    return cleared;
   }
 
   outgoingStream(client: Named): Readable {
     return Readable.from([...(this.#sessions.get(client.id)?.outgoing ?? [])]);
   }
 
+  /**
+   * Keeps the packet id and no more: the publish itself has been accepted by now. A session that comes back again
+   * and again without its PUBRELs loses the oldest ids; the journal knows a repeat of those for a while.
+   */
   async incomingStorePacket(client: Named, packet: KeptPacket): Promise<void> {
-    this.#session(client).incoming.set(packet.messageId ?? 0, packet);
+    const { incoming } = this.#session(client);
+    incoming.add(packet.messageId ?? 0);
+    if (incoming.size > mqttLimits.inboundHandshakes) {
+      const [oldest = 0] = incoming;
+      incoming.delete(oldest);
+      this.#parts.counters.add('mqtt.handshakes.forgotten');
+    }
   }
 
   /** Rejects where there is none: that is how the library tells a new publish from a repeated one. */
-  incomingGetPacket(client: Named, packet: KeptPacket): Promise<KeptPacket> {
-    const kept = this.#sessions.get(client.id)?.incoming.get(packet.messageId ?? 0);
-    return kept === undefined ? Promise.reject(notKept) : Promise.resolve(kept);
+  incomingGetPacket(client: Named, packet: KeptPacket): Promise<Pick<KeptPacket, 'messageId'>> {
+    const { messageId } = packet;
+    const isKept = this.#sessions.get(client.id)?.incoming.has(messageId ?? 0);
+    return isKept === true ? Promise.resolve({ messageId }) : Promise.reject(notKept);
   }
 
   incomingDelPacket(client: Named, packet: KeptPacket): Promise<void> {
@@ -201,7 +233,7 @@ export class Persistence {
     const session = this.#sessions.get(client.id);
     session?.incoming.clear();
     if (session?.subscriptions.size === 0) {
-      this.#sessions.delete(client.id);
+      this.#forget(client.id);
     }
   }
 
@@ -224,16 +256,38 @@ export class Persistence {
     const session = this.#sessions.get(id) ?? {
       subscriptions: new Map(),
       outgoing: [],
-      incoming: new Map(),
+      bytes: 0,
+      incoming: new Set(),
     };
     this.#sessions.delete(id);
     this.#sessions.set(id, session);
     if (this.#sessions.size > mqttLimits.sessions) {
-      this.#sessions.delete(this.#sessions.keys().next().value ?? '');
+      this.#forget(this.#sessions.keys().next().value ?? '');
       this.#parts.counters.add('mqtt.sessions.forgotten');
     }
     return session;
   }
+
+  #forget(id: string): void {
+    const session = this.#sessions.get(id);
+    if (session !== undefined) {
+      this.#account(session, -session.bytes);
+      this.#sessions.delete(id);
+    }
+  }
+
+  #account(session: KeptSession, bytes: number): void {
+    session.bytes += bytes;
+    this.#queuedBytes += bytes;
+  }
+}
+
+/** What a kept packet takes beside its topic and payload, bytes, about. */
+const overhead = 256;
+
+/** A PUBREL has neither topic nor payload. */
+function sizeOf({ topic, payload }: Partial<KeptPacket>): number {
+  return overhead + (topic?.length ?? 0) + (payload?.length ?? 0);
 }
 
 const notKept = new GatewayError('request/not-found', 'no handshake under this packet id');

@@ -109,10 +109,10 @@ export function readingText({ device, values }: Reading): string {
 export async function acceptReading(
   port: BridgePort,
   reading: Reading,
-  facts: { readonly hub: string; readonly key: string; readonly known: boolean },
+  facts: { readonly key: string; readonly known: boolean },
 ): Promise<void> {
   await port.accept({
-    remoteId: `${facts.hub}/${facts.key}`,
+    remoteId: facts.key,
     from: `mqtt:dev/${reading.device}`,
     to: 'room:sensors',
     type: 'sensor.reading',

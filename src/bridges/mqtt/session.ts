@@ -1,4 +1,6 @@
 import type { Duplex } from 'node:stream';
+import type { Cancel, Clock } from '../../lib/clock.ts';
+import type { Counters } from '../../lib/counters.ts';
 import { mqttLimits } from './config.ts';
 import type { Who } from './rights.ts';
 import { matches } from './topics.ts';
@@ -13,12 +15,15 @@ export interface SessionParts {
   readonly stream: Duplex;
   /** Gives packet ids from the same row as the broker library does for this connection. */
   readonly nextPacketId: () => number;
+  readonly clock: Clock;
+  readonly counters: Counters;
 }
 
 /**
  * One connection of one client, for what the hub says to it alone: its inbox, the status of its messages,
  * its errors, the deliveries to its address. These never pass the broker's routing, so nobody else can
- * subscribe to them; they share one window, and whoever fills it waits.
+ * subscribe to them; they share one window, and whoever fills it waits. A client that leaves one of them
+ * unacknowledged or unread for too long is disconnected, so that nothing waits for it for ever.
  */
 export class Session {
   readonly id: string;
@@ -28,6 +33,8 @@ export class Session {
   readonly filters = new Map<string, number>();
   readonly #stream: Duplex;
   readonly #nextPacketId: () => number;
+  readonly #clock: Clock;
+  readonly #counters: Counters;
   /** Unacknowledged, by packet id; the function takes whether the acknowledgement came. */
   readonly #inFlight = new Map<number, (acknowledged: boolean) => void>();
   #unwritten = 0;
@@ -40,6 +47,8 @@ export class Session {
     this.clean = parts.clean;
     this.#stream = parts.stream;
     this.#nextPacketId = parts.nextPacketId;
+    this.#clock = parts.clock;
+    this.#counters = parts.counters;
     parts.stream.on('drain', () => this.#wake());
     parts.stream.once('close', () => this.close());
   }
@@ -79,24 +88,39 @@ export class Session {
     return !this.#closed && this.#hasRoom();
   }
 
-  /** Writes a message; resolves with whether it was acknowledged (QoS 1) or written (QoS 0). Ask for `room` before. */
+  /**
+   * Writes a message; resolves with whether it was acknowledged (QoS 1) or written (QoS 0), and never rejects.
+   * Ask for `room` before.
+   */
   write(topic: string, payload: Uint8Array, qos: 0 | 1): Promise<boolean> {
     if (this.#closed) {
       return Promise.resolve(false);
     }
     return new Promise(resolve => {
+      const cancel = this.#expectAnswer();
+      const settle = (taken: boolean) => {
+        cancel();
+        resolve(taken);
+      };
       if (qos === 0) {
         this.#unwritten += 1;
         this.#stream.write(encodePublish(topic, payload), error => {
           this.#unwritten -= 1;
-          resolve(error === undefined || error === null);
+          settle(error === undefined || error === null);
           this.#wake();
         });
         return;
       }
       const packetId = this.#freePacketId();
-      this.#inFlight.set(packetId, resolve);
+      this.#inFlight.set(packetId, settle);
       this.#stream.write(encodePublish(topic, payload, packetId));
+    });
+  }
+
+  #expectAnswer(): Cancel {
+    return this.#clock.after(mqttLimits.acknowledgeTimeout, () => {
+      this.#counters.add('mqtt.session.silent');
+      this.close();
     });
   }
 

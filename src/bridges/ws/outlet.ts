@@ -20,7 +20,11 @@ export function createOutlet(socket: WebSocket, clock: Clock, limits: WsLimits):
 
   const end = (code: number, reason: string) => {
     ended.abort();
-    socket.close(code, reason.slice(0, 120));
+    try {
+      socket.close(code, closeReason(reason));
+    } catch {
+      socket.terminate();
+    }
   };
   const send = (frame: HubFrame, taken?: () => void) => {
     if (socket.readyState !== socket.OPEN) {
@@ -54,6 +58,19 @@ export function createOutlet(socket: WebSocket, clock: Clock, limits: WsLimits):
     end,
   };
 }
+
+/**
+ * As much of a reason as a close frame holds, cut between characters: 125 bytes less the code.
+ *
+ * Source: RFC 6455 §5.5, §5.5.1.
+ */
+export function closeReason(text: string): string {
+  const { read } = new TextEncoder().encodeInto(text, new Uint8Array(longestReason));
+  return text.slice(0, read);
+}
+
+/** Bytes of UTF-8. */
+const longestReason = 123;
 
 /** Ends a socket whose other end does not answer a ping before the next one. */
 export function keepAlive(socket: WebSocket, clock: Clock, limits: WsLimits): void {

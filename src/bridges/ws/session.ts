@@ -1,10 +1,12 @@
 import type { RawData, WebSocket } from 'ws';
 import type { Client, Desk } from '../../gateway/desk.ts';
 import type { Clock } from '../../lib/clock.ts';
+import type { Counters } from '../../lib/counters.ts';
 import { codeOf, GatewayError, isGatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import { type Access, requireScope } from '../access.ts';
 import { followEvents } from '../follow.ts';
+import { lastResort } from '../last-resort.ts';
 import type { Session, Sessions } from '../sessions.ts';
 import {
   ackFrame,
@@ -23,6 +25,7 @@ export interface SessionParts {
   readonly desk: Desk;
   readonly clock: Clock;
   readonly log: Log;
+  readonly counters: Counters;
   readonly access: Access;
   readonly sessions: Sessions;
   readonly limits: WsLimits;
@@ -94,14 +97,16 @@ export function serveSocket(socket: WebSocket, caller: Caller, parts: SessionPar
     const first = subscriptions.size === 0;
     subscriptions.set(id, filter);
     if (first) {
-      stream(desk, client, start, subscriptions, outlet).catch(error => {
-        if (isGatewayError(error, 'request/cursor-expired')) {
-          outlet.end(closeCodes.expired, error.message);
-        } else if (!outlet.ended.aborted) {
-          log.error({ code: codeOf(error), error }, 'a WebSocket stream broke');
-          outlet.end(closeCodes.fault, 'the gateway failed here');
-        }
-      });
+      stream(parts, client, start, subscriptions, outlet)
+        .catch(error => {
+          if (isGatewayError(error, 'request/cursor-expired')) {
+            outlet.end(closeCodes.expired, error.message);
+          } else if (!outlet.ended.aborted) {
+            log.error({ code: codeOf(error), error }, 'a WebSocket stream broke');
+            outlet.end(closeCodes.fault, 'the gateway failed here');
+          }
+        })
+        .catch(lastResort('ws/internal', 'a stream', parts));
     }
   };
 
@@ -163,7 +168,9 @@ export function serveSocket(socket: WebSocket, caller: Caller, parts: SessionPar
         throw new GatewayError('request/unsupported', 'frames are text: one JSON object each');
       }
       return receive(decodeFrame(text));
-    }).catch(error => complain(error, idOf(text)));
+    })
+      .catch(error => complain(error, idOf(text)))
+      .catch(lastResort('ws/internal', 'a frame', parts));
   });
 
   const stop = () => outlet.end(closeCodes.restarting, 'the gateway is stopping');
@@ -185,16 +192,18 @@ export function serveSocket(socket: WebSocket, caller: Caller, parts: SessionPar
 
 /** Carries events to the socket, each once, for as long as it lasts. */
 async function stream(
-  desk: Desk,
+  parts: SessionParts,
   client: Client,
   start: string,
   subscriptions: ReadonlyMap<string, Filter>,
   outlet: Outlet,
 ): Promise<void> {
-  for await (const { items } of followEvents(desk, client, start, outlet.ended)) {
+  for await (const { items, hide } of followEvents(parts, client, start, outlet.ended)) {
     for (const event of items) {
       if (subscriptions.values().some(filter => shows(filter, event))) {
         await outlet.push(eventFrame(event));
+      } else {
+        hide(event);
       }
     }
   }

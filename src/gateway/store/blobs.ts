@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { createReadStream, rmSync, statSync } from 'node:fs';
+import { mkdir, open, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { GatewayError } from '../../lib/errors.ts';
@@ -12,8 +12,12 @@ export interface BlobLimits {
   readonly blobsTotal: number;
 }
 
+/** Bytes a blob counts for at least: what a file takes on disk, however small it is. */
+const leastRoom = 4096;
+const roomOf = (size: number) => Math.max(size, leastRoom);
+
 export interface BlobFiles extends BlobStore {
-  /** Bytes of all blobs together. */
+  /** Bytes of all blobs together, each counted with 4096 at least. */
   readonly total: number;
   /** Removes blobs older than `before` (ms epoch) that `isNamed` denies; gives how many. */
   collect(before: number, isNamed: (sha256: string) => boolean): Promise<number>;
@@ -25,11 +29,13 @@ export interface BlobFiles extends BlobStore {
  */
 export async function openBlobs(directory: string, limits: BlobLimits): Promise<BlobFiles> {
   const incoming = join(directory, 'incoming');
-  await rm(incoming, { recursive: true, force: true });
   await mkdir(incoming, { recursive: true, mode: 0o700 });
+  for (const name of await readdir(incoming)) {
+    await rm(join(incoming, name), { recursive: true, force: true });
+  }
   let total = 0;
   for await (const blob of every(directory)) {
-    total += blob.size;
+    total += roomOf(blob.size);
   }
 
   const place = (sha256: string) => {
@@ -49,6 +55,29 @@ export async function openBlobs(directory: string, limits: BlobLimits): Promise<
     }
   };
 
+  async function syncFolders(target: string): Promise<void> {
+    await syncFolder(join(target, '..'));
+    await syncFolder(join(target, '..', '..'));
+    await syncFolder(directory);
+  }
+
+  /** Makes a blob that is there already young again, so that nobody removes it now; false where it is not there. */
+  async function refresh(sha256: string): Promise<boolean> {
+    const target = place(sha256);
+    const now = new Date();
+    try {
+      await utimes(target, now, now);
+    } catch (error) {
+      if (isMissing(error)) {
+        return false;
+      }
+      throw error;
+    }
+    // Whoever put it there may have died before it synced the folder.
+    await syncFolders(target);
+    return true;
+  }
+
   return {
     get total() {
       return total;
@@ -56,23 +85,29 @@ export async function openBlobs(directory: string, limits: BlobLimits): Promise<
     async put(bytes, limit = limits.blobBytes) {
       const temporary = join(incoming, randomUUID());
       const most = Math.min(limit, limits.blobBytes);
+      let size = 0;
       let reserved = 0;
+      const reserve = (room: number) => {
+        if (total + room - reserved > limits.blobsTotal) {
+          throw new GatewayError('store/full', `all blobs together may hold ${limits.blobsTotal} bytes`, {
+            retryable: true,
+          });
+        }
+        total += room - reserved;
+        reserved = room;
+      };
       try {
+        reserve(roomOf(0));
         const hash = createHash('sha256');
         const file = await open(temporary, 'wx', 0o600);
         try {
           for await (const chunk of bytes instanceof Uint8Array ? [bytes] : bytes) {
             const part = typeof chunk === 'string' ? Buffer.from(chunk) : (chunk as Uint8Array);
-            if (reserved + part.length > most) {
+            if (size + part.length > most) {
               throw new GatewayError('request/too-large', `larger than ${most} bytes`);
             }
-            if (total + part.length > limits.blobsTotal) {
-              throw new GatewayError('store/full', `all blobs together may hold ${limits.blobsTotal} bytes`, {
-                retryable: true,
-              });
-            }
-            total += part.length;
-            reserved += part.length;
+            size += part.length;
+            reserve(roomOf(size));
             hash.update(part);
             await file.writeFile(part);
           }
@@ -81,16 +116,13 @@ export async function openBlobs(directory: string, limits: BlobLimits): Promise<
           await file.close();
         }
         const sha256 = hash.digest('hex');
-        const size = reserved;
-        if ((await sizeOf(sha256)) !== undefined) {
+        if (await refresh(sha256)) {
           return { sha256, size };
         }
         const target = place(sha256);
         await mkdir(join(target, '..'), { recursive: true, mode: 0o700 });
         await rename(temporary, target);
-        await syncFolder(join(target, '..'));
-        await syncFolder(join(target, '..', '..'));
-        await syncFolder(directory);
+        await syncFolders(target);
         reserved = 0;
         return { sha256, size };
       } catch (error) {
@@ -121,9 +153,14 @@ export async function openBlobs(directory: string, limits: BlobLimits): Promise<
       let removed = 0;
       for await (const blob of every(directory)) {
         if (blob.changed < before && !isNamed(blob.sha256)) {
-          await rm(place(blob.sha256), { force: true });
-          total -= blob.size;
-          removed += 1;
+          const path = place(blob.sha256);
+          // Nothing may come between this look and the removal, and so both are made at once.
+          const again = statSync(path, { throwIfNoEntry: false });
+          if (again !== undefined && again.mtimeMs < before && !isNamed(blob.sha256)) {
+            rmSync(path, { force: true });
+            total -= roomOf(blob.size);
+            removed += 1;
+          }
         }
       }
       return removed;

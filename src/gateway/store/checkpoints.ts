@@ -9,6 +9,7 @@ export interface Checkpoints {
   grown(jobs: number): void;
   /** ms without a job after which `fold` is worth it; for ever where the log is empty. */
   readonly patience: number;
+  /** Where it fails the log stays as it is, and after some seconds it is tried again. */
   fold(): void;
   foldIfLong(): void;
 }
@@ -21,15 +22,26 @@ const longish = 1000;
 const shortPause = 20;
 /** ms of pause that is used for any log. */
 const pause = 200;
+/** ms until it is tried again where the disk was full. */
+const failedPause = 5000;
 /** Pages after which it happens without a pause, 64 MiB: the log is written over from its beginning then. */
 const long = 16_384;
 
 export function createCheckpoints(database: DatabaseSync): Checkpoints {
   let pages = 0;
+  let failed = false;
+  let notBefore = 0;
   function fold(): void {
-    if (pages > 0) {
-      database.exec('PRAGMA wal_checkpoint(PASSIVE)');
-      pages = 0;
+    if (pages > 0 && (!failed || performance.now() >= notBefore)) {
+      try {
+        database.exec('PRAGMA wal_checkpoint(PASSIVE)');
+        pages = 0;
+        failed = false;
+      } catch {
+        // A full disk: what is committed stays in the log and is read from there.
+        failed = true;
+        notBefore = performance.now() + failedPause;
+      }
     }
   }
   return {
@@ -37,6 +49,9 @@ export function createCheckpoints(database: DatabaseSync): Checkpoints {
       pages += pagesPerCommit + jobs * pagesPerJob;
     },
     get patience() {
+      if (failed) {
+        return failedPause;
+      }
       return pages === 0 ? Number.POSITIVE_INFINITY : pages < longish ? pause : shortPause;
     },
     fold,

@@ -67,6 +67,18 @@ export function storeError(error: unknown): unknown {
   return error;
 }
 
+/** An error of SQLite while reading as `store/unavailable`, whatever it is: a read asks for nothing that could be wrong. */
+export function readError(error: unknown): unknown {
+  const ours = storeError(error);
+  const { code } = ours as { code?: string };
+  return code === 'ERR_SQLITE_ERROR' || code === 'ERR_OUT_OF_RANGE'
+    ? new GatewayError('store/unavailable', `the store cannot be read: ${(error as Error).message}`, {
+        retryable: true,
+        cause: error,
+      })
+    : ours;
+}
+
 const sqliteFull = 13;
 /** Busy, locked, read-only, I/O, corrupt, cannot open, not a database. */
 const unavailable: ReadonlySet<number> = new Set([5, 6, 8, 10, 11, 14, 26]);

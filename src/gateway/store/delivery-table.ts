@@ -1,6 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { type DeliveryInput, type DeliveryStatus, type DeliveryStep, step } from '../delivery.ts';
 import type { DeliveryState, DeliveryView } from '../desk.ts';
+import { latestTime } from '../message.ts';
 import { eventWriter } from './event-table.ts';
 
 /** A delivery as it is stored; `priority` counts from 0, the most urgent. */
@@ -45,7 +46,9 @@ export interface DeliveryJobs {
   'delivery.remember': { args: { id: string; bytes: Uint8Array; remoteId?: string }; result: undefined };
 }
 
-const columns = `d.seq, d.id, m.id AS message, d.bridge, d.recipient, d.priority, d.expires_at, d.state, d.reason,
+/** As a number JavaScript can hold, whatever an older version let in: one row must not hide the others. */
+const expiresAt = `max(0, min(d.expires_at, ${latestTime})) AS expires_at`;
+const columns = `d.seq, d.id, m.id AS message, d.bridge, d.recipient, d.priority, ${expiresAt}, d.state, d.reason,
   d.code, d.attempts, d.underway, d.next_at, d.history`;
 
 /** Applies inputs to stored deliveries and writes the event of every change. */
@@ -147,8 +150,8 @@ export function deliveryVerbs(database: DatabaseSync) {
     'INSERT OR REPLACE INTO remembered (delivery, bytes) SELECT seq, ? FROM deliveries WHERE id = ?',
   );
   const identify = database.prepare(
-    `INSERT OR IGNORE INTO remote_ids (scheme, remote_id, message)
-     SELECT bridge, ?, message FROM deliveries WHERE id = ?`,
+    `INSERT OR IGNORE INTO remote_ids (scheme, remote_id, message, known_to)
+     SELECT bridge, ?, message, recipient FROM deliveries WHERE id = ?`,
   );
   return {
     'delivery.advance'({ id, input, at, remoteId }: DeliveryJobs['delivery.advance']['args']) {
@@ -171,7 +174,7 @@ export function deliveryReads(database: DatabaseSync) {
     `SELECT ${columns} FROM messages m JOIN deliveries d ON d.message = m.seq WHERE m.id = ? ORDER BY d.seq`,
   );
   const open = database.prepare(
-    `SELECT d.seq, d.id, m.id AS message, d.bridge, d.recipient, d.priority, d.expires_at, d.attempts, d.underway
+    `SELECT d.seq, d.id, m.id AS message, d.bridge, d.recipient, d.priority, ${expiresAt}, d.attempts, d.underway
      FROM deliveries d JOIN messages m ON m.seq = d.message
      WHERE (d.state IN ('queued', 'sending') OR d.underway = 1) AND d.bridge <> 'app' ORDER BY d.seq`,
   );

@@ -59,7 +59,10 @@ export function eventReads(database: DatabaseSync) {
   const newest = database.prepare(
     "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) AS seq",
   );
+  const forgotten = database.prepare("SELECT value FROM meta WHERE key = 'eventsForgotten'");
   return {
+    /** The newest event of a message or a delivery that is not kept any more: a reader before it has missed it. */
+    eventsForgotten: () => Number(forgotten.get()?.value ?? 0),
     newestEvent: () => (newest.get() as { seq: number }).seq,
     eventsAfter: (seq: number, limit: number) => after.all(seq, limit) as unknown as EventRow[],
     /** The oldest event still kept, or undefined if there is none. */

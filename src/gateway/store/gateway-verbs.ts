@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import type { DatabaseSync } from 'node:sqlite';
+import { isGatewayError } from '../../lib/errors.ts';
 import { blobVerbs } from './blob-table.ts';
 import { clientVerbs } from './client-table.ts';
+import { storeError } from './database.ts';
 import { deliveryVerbs } from './delivery-table.ts';
 import { eventVerbs } from './event-table.ts';
 import { inboxVerbs } from './inbox-table.ts';
@@ -34,10 +36,20 @@ export function generation(database: DatabaseSync, counts: boolean): { boot: num
   const boot = Number(get.get('boot')?.value ?? 0) + (counts ? 1 : 0);
   const epoch = String(get.get('epoch')?.value ?? randomBytes(2).toString('hex'));
   if (counts) {
-    database.exec('BEGIN IMMEDIATE');
-    put.run('boot', String(boot));
-    put.run('epoch', epoch);
-    database.exec('COMMIT');
+    try {
+      database.exec('BEGIN IMMEDIATE');
+      put.run('boot', String(boot));
+      put.run('epoch', epoch);
+      database.exec('COMMIT');
+    } catch (error) {
+      if (database.isTransaction) {
+        database.exec('ROLLBACK');
+      }
+      // A full disk keeps nobody from starting and reading; a number that is not kept is given again.
+      if (boot === 1 || !isGatewayError(storeError(error), 'store/full')) {
+        throw error;
+      }
+    }
   }
   return { boot, epoch };
 }

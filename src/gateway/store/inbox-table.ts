@@ -1,6 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { Message } from '../message.ts';
 import { deliveryAdvancer } from './delivery-table.ts';
+import { messageIn } from './message-table.ts';
 
 /** An app's inbox: the deliveries to its address, by their row numbers. */
 export interface InboxJobs {
@@ -27,7 +28,8 @@ export interface InboxRow {
   readonly seq: number;
   readonly id: string;
   readonly state: string;
-  readonly message: Message;
+  /** Undefined where the row is damaged. */
+  readonly message: Message | undefined;
 }
 
 /** Deliveries acknowledged in one job, so that a long inbox does not hold up a group. */
@@ -131,7 +133,7 @@ export function inboxReads(database: DatabaseSync) {
         query.now,
         query.limit,
       ) as unknown as { seq: number; id: string; state: string; body: string }[];
-      return rows.map(({ body, ...row }) => ({ ...row, message: JSON.parse(body) as Message }));
+      return rows.map(({ body, ...row }) => ({ ...row, message: messageIn(body) }));
     },
     inboxMark: (recipient: string) =>
       (marks.get(recipient) as InboxMark | undefined) ?? { acknowledged: 0, forgotten: 0 },

@@ -1,7 +1,8 @@
 import { chmodSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { GatewayError } from '../../lib/errors.ts';
+import { GatewayError, isGatewayError } from '../../lib/errors.ts';
+import { storeError } from './database.ts';
 
 /**
  * One data directory, one process. The lock is a write transaction left open in a tiny database: the
@@ -14,20 +15,34 @@ export function lockDirectory(directory: string): Disposable {
   const database = new DatabaseSync(path);
   try {
     chmodSync(path, 0o600);
-    database.exec(`
-      BEGIN IMMEDIATE;
-      CREATE TABLE IF NOT EXISTS holder (pid INTEGER NOT NULL, since TEXT NOT NULL) STRICT;
-      DELETE FROM holder;
-      INSERT INTO holder VALUES (${process.pid}, datetime('now'));
-      COMMIT;
-      BEGIN IMMEDIATE;
-    `);
+    database.exec('BEGIN IMMEDIATE');
+    sign(database);
   } catch (cause) {
     const who = holder(database);
     database.close();
     throw new GatewayError('store/unavailable', `${directory} is in use by another gateway${who}`, { cause });
   }
   return { [Symbol.dispose]: () => database.close() };
+}
+
+/** Leaves word of the holder, for people: on a full disk there is none, and the lock holds all the same. */
+function sign(database: DatabaseSync): void {
+  try {
+    database.exec(`
+      CREATE TABLE IF NOT EXISTS holder (pid INTEGER NOT NULL, since TEXT NOT NULL) STRICT;
+      DELETE FROM holder;
+      INSERT INTO holder VALUES (${process.pid}, datetime('now'));
+      COMMIT;
+      BEGIN IMMEDIATE;
+    `);
+  } catch (error) {
+    if (!isGatewayError(storeError(error), 'store/full')) {
+      throw error;
+    }
+    if (!database.isTransaction) {
+      database.exec('BEGIN IMMEDIATE');
+    }
+  }
 }
 
 function holder(database: DatabaseSync): string {

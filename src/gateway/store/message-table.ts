@@ -1,5 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite';
-import type { Message, MessageId, RemoteId } from '../message.ts';
+import type { Address, Message, MessageId, RemoteId } from '../message.ts';
 import { type DeliveryRow, deliveryEvent, viewOf } from './delivery-table.ts';
 import { eventWriter } from './event-table.ts';
 
@@ -46,7 +46,7 @@ export function messageVerbs(database: DatabaseSync) {
   const known = database.prepare(knownQuery);
   const exists = database.prepare('SELECT seq FROM messages WHERE id = ?');
   const identify = database.prepare(
-    'INSERT INTO remote_ids (scheme, remote_id, message, fingerprint) VALUES (?, ?, ?, ?)',
+    'INSERT INTO remote_ids (scheme, remote_id, message, fingerprint, known_to) VALUES (?, ?, ?, ?, ?)',
   );
   const insert = database.prepare(
     'INSERT INTO messages (id, type, sender, recipient, accepted_at, correlation, body) VALUES (?, ?, ?, ?, ?, ?, ?)',
@@ -68,7 +68,7 @@ export function messageVerbs(database: DatabaseSync) {
       }
       const there = exists.get(message.id) as { seq: number } | undefined;
       if (there !== undefined) {
-        identify.run(args.scheme, args.remoteId, there.seq, args.fingerprint ?? null);
+        identify.run(args.scheme, args.remoteId, there.seq, args.fingerprint ?? null, message.from);
         return { repeated: true, id: message.id, same: args.fingerprint === undefined };
       }
       const row = insert.run(
@@ -80,7 +80,7 @@ export function messageVerbs(database: DatabaseSync) {
         message.correlation ?? null,
         args.body,
       ).lastInsertRowid;
-      identify.run(args.scheme, args.remoteId, row, args.fingerprint ?? null);
+      identify.run(args.scheme, args.remoteId, row, args.fingerprint ?? null, message.from);
       const event = write({
         at: message.acceptedAt,
         kind: 'message.accepted',
@@ -143,7 +143,8 @@ export function messageReads(database: DatabaseSync) {
   const sender = database.prepare('SELECT sender FROM messages WHERE id = ?');
   const known = database.prepare(knownQuery);
   const remoteIds = database.prepare(
-    'SELECT remote_id FROM remote_ids WHERE message = (SELECT seq FROM messages WHERE id = ?) AND scheme = ?',
+    `SELECT remote_id FROM remote_ids WHERE message = (SELECT seq FROM messages WHERE id = :message)
+       AND scheme = :scheme AND (:to IS NULL OR known_to = :to)`,
   );
   const reads = database.prepare(
     'SELECT r.device, m.id AS message, r.at FROM readings r JOIN messages m ON m.seq = r.message ORDER BY r.device',
@@ -171,13 +172,15 @@ export function messageReads(database: DatabaseSync) {
   return {
     message(id: MessageId): Message | undefined {
       const row = one.get(id) as unknown as MessageRow | undefined;
-      return row === undefined ? undefined : (JSON.parse(row.body) as Message);
+      return row === undefined ? undefined : messageIn(row.body);
     },
     senderOf: (id: MessageId) => (sender.get(id) as { sender: string } | undefined)?.sender,
     /** The message a far side's id stands for, and the fingerprint of the draft that made it. */
     knownAs: (scheme: string, remoteId: RemoteId) => known.get(scheme, remoteId) as KnownRow | undefined,
-    remoteIds: (scheme: string, message: MessageId) =>
-      (remoteIds.all(message, scheme) as { remote_id: RemoteId }[]).map(row => row.remote_id),
+    remoteIds: (scheme: string, message: MessageId, to?: Address) =>
+      (remoteIds.all({ scheme, message, to: to ?? null }) as { remote_id: RemoteId }[]).map(
+        row => row.remote_id,
+      ),
     newestReadings: () => reads.all() as unknown as { device: string; message: MessageId; at: number }[],
     newestMessage: () => (newest.get() as { seq: number }).seq,
     messages(filter: MessageFilter): { seq: number; message: Message }[] {
@@ -191,9 +194,21 @@ export function messageReads(database: DatabaseSync) {
         rooms: JSON.stringify(filter.viewer?.rooms.map(room => `room:${room}`) ?? []),
         limit: filter.limit,
       }) as unknown as MessageRow[];
-      return rows.map(({ seq, body }) => ({ seq, message: JSON.parse(body) as Message }));
+      return rows.flatMap(({ seq, body }) => {
+        const message = messageIn(body);
+        return message === undefined ? [] : [{ seq, message }];
+      });
     },
   };
+}
+
+/** The message in a row, or undefined where the row is damaged: it must not hide the others. */
+export function messageIn(body: string): Message | undefined {
+  try {
+    return JSON.parse(body) as Message;
+  } catch {
+    return undefined;
+  }
 }
 
 function sameBytes(a: Uint8Array | null, b: Uint8Array | undefined): boolean {

@@ -1,3 +1,6 @@
+/** Events that a reader must be told of when they are forgotten before it has read them. */
+export const isKeptEvent = "kind IN ('message.accepted', 'message.changed', 'delivery.changed')";
+
 /**
  * The tables of the two databases, as the steps that led to them: a file's `user_version` says how many
  * steps it has seen. A step that has been released is never changed; a change is a new step. Rows name a
@@ -114,6 +117,14 @@ export const gatewaySchema: readonly string[] = [
     PRIMARY KEY (sha256, message)
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX message_blobs_message ON message_blobs (message);
+  `,
+  `
+  -- Who knows the message by this id: whoever told it, or was told; NULL where that was not noted yet.
+  ALTER TABLE remote_ids ADD COLUMN known_to TEXT;
+  `,
+  `
+  CREATE INDEX events_others ON events (seq) WHERE NOT (${isKeptEvent});
+  CREATE INDEX deliveries_late ON deliveries (expires_at) WHERE bridge = 'app' AND state IN ('queued', 'sent');
   `,
 ];
 

@@ -11,7 +11,7 @@ import { blobReads } from './blob-table.ts';
 import { type BlobFiles, type BlobLimits, openBlobs } from './blobs.ts';
 import { clientReads } from './client-table.ts';
 import { type Committer, startCommitter } from './committer.ts';
-import { openReadable } from './database.ts';
+import { openReadable, readError } from './database.ts';
 import { deliveryReads } from './delivery-table.ts';
 import { eventReads } from './event-table.ts';
 import { inboxReads } from './inbox-table.ts';
@@ -104,7 +104,7 @@ function makeFolder(dir: string): void {
 }
 
 function openReads(database: ReturnType<typeof openReadable>) {
-  return {
+  return guarded({
     ...messageReads(database),
     ...deliveryReads(database),
     ...inboxReads(database),
@@ -112,5 +112,20 @@ function openReads(database: ReturnType<typeof openReadable>) {
     ...clientReads(database),
     ...peerReads(database),
     ...blobReads(database),
-  };
+  });
+}
+
+/** Reads whose failure says that the store is at fault for now, and not the one who asked. */
+function guarded<R extends object>(reads: R): R {
+  const safe = Object.entries(reads).map(([name, read]: [string, (...args: unknown[]) => unknown]) => [
+    name,
+    (...args: unknown[]) => {
+      try {
+        return read(...args);
+      } catch (error) {
+        throw readError(error);
+      }
+    },
+  ]);
+  return Object.fromEntries(safe) as R;
 }

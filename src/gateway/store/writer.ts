@@ -81,13 +81,21 @@ function serve(
 ): void {
   const logs = [targets.gateway.log, targets.mesh.log];
   let known = newestEvent();
+  /** The commit stands, whether or not the disk lets us look. */
+  const newestAfter = (before: number) => {
+    try {
+      return newestEvent();
+    } catch {
+      return before;
+    }
+  };
   for (;;) {
     const posted = Atomics.load(signals, signal.posted);
     const urgent = takeUrgent(lanes.urgent);
     const first = urgent ?? take(lanes.gateway);
     if (first !== undefined) {
       const done = commitGroup(targets.gateway, first, lanes.gateway, lanes.urgent, urgent !== undefined);
-      const newest = newestEvent();
+      const newest = newestAfter(known);
       report(newest === known ? done : { ...done, newestEvent: newest });
       known = newest;
     }
@@ -152,15 +160,23 @@ function commitGroup(
     target.log.grown(urgent.length + replies.length);
     return { urgent, replies };
   } catch (error) {
-    if (database.isTransaction) {
-      database.exec('ROLLBACK');
-    }
+    rollBack(database);
     if (taken.urgent.length + taken.replies.length === 0) {
       taken[hurry ? 'urgent' : 'replies'].push(first.id);
     }
     const failure = describe(error);
     const failed = (ids: readonly number[]) => ids.map(id => ({ id, failure }));
     return { urgent: failed(taken.urgent), replies: failed(taken.replies) };
+  }
+}
+
+function rollBack(database: DatabaseSync): void {
+  try {
+    if (database.isTransaction) {
+      database.exec('ROLLBACK');
+    }
+  } catch {
+    // A disk that is gone cannot even be told: the next BEGIN says so to whoever asks.
   }
 }
 
@@ -177,7 +193,11 @@ function runJob(target: Target, job: JobRequest): JobReply {
       // SQLite gave the whole transaction up (disk full, I/O): nothing of this group is kept.
       throw error;
     }
-    database.exec('ROLLBACK TO job; RELEASE job');
+    try {
+      database.exec('ROLLBACK TO job; RELEASE job');
+    } catch {
+      throw error;
+    }
     return { id: job.id, failure: describe(error) };
   }
 }

@@ -1,7 +1,7 @@
 import { toHex } from '../../lib/bytes.ts';
 import type { Cancel, Clock } from '../../lib/clock.ts';
 import type { SignedMessage } from './message.ts';
-import type { Arrival } from './receiver.ts';
+import type { Answer, Arrival } from './receiver.ts';
 
 /**
  * Messages whose sender nobody here has heard of. They wait, unproven, for its announce; when none
@@ -17,13 +17,14 @@ import type { Arrival } from './receiver.ts';
  */
 export interface Held {
   readonly message: SignedMessage;
-  /** Each time it came; all are proven. */
-  readonly arrivals: readonly Arrival[];
+  /** How it came first. */
+  readonly arrival: Pick<Arrival, 'method' | 'hops' | 'quality'>;
+  /** One for each time it came, the newest last; all of them get the same. */
+  readonly answers: readonly Answer[];
 }
 
-interface Entry {
-  readonly message: SignedMessage;
-  readonly arrivals: Arrival[];
+interface Entry extends Held {
+  readonly answers: Answer[];
   readonly since: number;
   readonly size: number;
   readonly cancel: Cancel;
@@ -35,19 +36,19 @@ export const holdLongest = 60_000;
 export const searchOver = 15_000;
 const countMost = 256;
 const bytesMost = 16 * 1024 * 1024;
-const arrivalsMost = 8;
+const answersMost = 8;
 /** Of its sender's patience, what is left for taking the message. */
 const takingTime = 5000;
 
 /** The messages held, bounded in number and bytes; what finds no room is dropped, unproven. */
 export class HeldMessages {
   readonly #clock: Clock;
-  readonly #giveUp: (arrivals: readonly Arrival[], message: SignedMessage) => void;
+  readonly #giveUp: (held: Held) => void;
   readonly #entries = new Map<string, Entry>();
   #bytes = 0;
 
   /** `giveUp` takes what was held in vain. */
-  constructor(clock: Clock, giveUp: (arrivals: readonly Arrival[], message: SignedMessage) => void) {
+  constructor(clock: Clock, giveUp: (held: Held) => void) {
     this.#clock = clock;
     this.#giveUp = giveUp;
   }
@@ -62,9 +63,10 @@ export class HeldMessages {
     const key = `${toHex(message.id)}${toHex(message.signature)}`;
     const entry = this.#entries.get(key);
     if (entry !== undefined) {
-      entry.arrivals.push(arrival);
-      if (entry.arrivals.length > arrivalsMost) {
-        entry.arrivals.shift();
+      arrival.drop?.();
+      entry.answers.push(answerOf(arrival));
+      if (entry.answers.length > answersMost) {
+        entry.answers.shift()?.drop?.();
       }
       if (this.#clock.monotonic() - entry.since >= searchOver) {
         this.#end(key);
@@ -78,7 +80,15 @@ export class HeldMessages {
     this.#bytes += size;
     const wait = Math.max(0, Math.min(holdLongest, arrival.patience - takingTime));
     const cancel = this.#clock.after(wait, () => this.#end(key));
-    this.#entries.set(key, { message, arrivals: [arrival], since: this.#clock.monotonic(), size, cancel });
+    const { method, hops, quality } = arrival;
+    this.#entries.set(key, {
+      message,
+      arrival: { method, hops, quality },
+      answers: [answerOf(arrival)],
+      since: this.#clock.monotonic(),
+      size,
+      cancel,
+    });
     return 'first';
   }
 
@@ -97,14 +107,16 @@ export class HeldMessages {
 
   close(): void {
     for (const key of [...this.#entries.keys()]) {
-      this.#remove(key);
+      for (const answer of this.#remove(key)?.answers ?? []) {
+        answer.drop?.();
+      }
     }
   }
 
   #end(key: string): void {
     const entry = this.#remove(key);
     if (entry !== undefined) {
-      this.#giveUp(entry.arrivals, entry.message);
+      this.#giveUp(entry);
     }
   }
 
@@ -117,4 +129,9 @@ export class HeldMessages {
     }
     return entry;
   }
+}
+
+/** What is kept of an arrival: its bytes are in the message of the first, and those of a repeat are the same. */
+function answerOf({ prove, refuse, drop }: Arrival): Answer {
+  return { prove, ...(refuse && { refuse }), ...(drop && { drop }) };
 }

@@ -5,7 +5,7 @@ import { codeOf, isGatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Quality } from '../interface.ts';
 import type { PublicIdentity } from '../reticulum/identity.ts';
-import { HeldMessages } from './held.ts';
+import { type Held, HeldMessages } from './held.ts';
 import { decodeMessage, type SignedMessage, verifyMessage } from './message.ts';
 
 /** How a message travelled: in a single packet, or over a link. */
@@ -29,8 +29,18 @@ export interface ReceivedMessage {
  */
 export type OnMessage = (received: ReceivedMessage) => Promise<void>;
 
+/** How an arrival ends: one of the three is called, and again does no harm. None needs its `this`. */
+export interface Answer {
+  /** Tells the sender that it is safe. */
+  readonly prove: () => void;
+  /** Tells the sender that it is not wanted and never will be, where there is a way to say so. */
+  readonly refuse?: () => void;
+  /** Its bytes are not kept: gives back the room they take, where they take any. It may still be proven. */
+  readonly drop?: () => void;
+}
+
 /** A message as it came to one of our destinations, not looked at yet. */
-export interface Arrival {
+export interface Arrival extends Answer {
   /** 16 B: our destination it came to. */
   readonly to: Uint8Array;
   /** With the destination hash in front. */
@@ -42,10 +52,6 @@ export interface Arrival {
   readonly remote?: { readonly identity: PublicIdentity; readonly destination: Uint8Array } | undefined;
   /** ms for which its sender waits for the proof. */
   readonly patience: number;
-  /** Tells the sender that it is safe; again does no harm. */
-  prove(): void;
-  /** Tells the sender that it is not wanted and never will be, where there is a way to say so. */
-  refuse?(): void;
 }
 
 export interface ReceiverParts {
@@ -84,9 +90,7 @@ export class Receiver {
 
   constructor(parts: ReceiverParts) {
     this.#parts = parts;
-    this.#held = new HeldMessages(parts.clock, (arrivals, message) =>
-      this.#take(arrivals, message, 'unverified'),
-    );
+    this.#held = new HeldMessages(parts.clock, held => this.#take(held, 'unverified'));
   }
 
   /** Messages waiting for their sender's announce. */
@@ -109,12 +113,12 @@ export class Receiver {
         log.error({ error }, 'a bug in decoding a message');
       }
       counters.add(codeOf(error));
-      arrival.refuse?.();
+      refuse([arrival]);
       return;
     }
     if (!equal(message.destination, arrival.to)) {
       counters.add('lxmf/for-another');
-      arrival.refuse?.();
+      refuse([arrival]);
       return;
     }
     const { remote } = arrival;
@@ -123,7 +127,7 @@ export class Receiver {
         ? remote.identity
         : this.#parts.recall(message.source);
     if (identity !== undefined) {
-      this.#check([arrival], message, identity);
+      this.#check({ message, arrival, answers: [arrival] }, identity);
       return;
     }
     switch (this.#held.hold(arrival, message)) {
@@ -134,14 +138,15 @@ export class Receiver {
         break;
       case 'full':
         counters.add('store/full');
+        drop([arrival]);
         break;
     }
   }
 
   /** A destination's Identity became known: what was held from it is checked now. */
   learnt(source: Uint8Array, identity: PublicIdentity): void {
-    for (const { arrivals, message } of this.#held.release(source)) {
-      this.#check(arrivals, message, identity);
+    for (const held of this.#held.release(source)) {
+      this.#check(held, identity);
     }
   }
 
@@ -150,9 +155,10 @@ export class Receiver {
     this.#held.close();
   }
 
-  #check(arrivals: readonly Arrival[], message: SignedMessage, identity: PublicIdentity): void {
+  #check(held: Held, identity: PublicIdentity): void {
+    const { message, answers } = held;
     if (verifyMessage(message, identity)) {
-      this.#take(arrivals, message, 'signed');
+      this.#take(held, 'signed');
       return;
     }
     this.#parts.counters.add('crypto/bad-signature');
@@ -160,18 +166,20 @@ export class Receiver {
       { code: 'crypto/bad-signature', source: toHex(message.source).slice(0, 8) },
       'dropped a message that its sender did not sign',
     );
-    refuse(arrivals);
+    refuse(answers);
   }
 
-  #take(arrivals: readonly Arrival[], message: SignedMessage, assurance: 'signed' | 'unverified'): void {
+  #take({ message, arrival, answers }: Held, assurance: 'signed' | 'unverified'): void {
     const { counters, log } = this.#parts;
-    const arrival = arrivals[0];
     const onMessage = this.#onMessage.get(toHex(message.destination));
-    if (arrival === undefined || onMessage === undefined) {
+    if (onMessage === undefined) {
+      counters.add('lxmf/not-served');
+      drop(answers);
       return;
     }
     if (this.#taking >= takingMost) {
       counters.add('store/full');
+      drop(answers);
       return;
     }
     this.#taking += 1;
@@ -179,7 +187,7 @@ export class Receiver {
     Promise.try(onMessage, { message, id: toHex(message.id), assurance, method, hops, quality })
       .then(
         () => {
-          for (const one of arrivals) {
+          for (const one of answers) {
             one.prove();
           }
         },
@@ -189,9 +197,7 @@ export class Receiver {
             { code: codeOf(error), error: String(error) },
             'a message was not taken, its sender will try again',
           );
-          if (isGatewayError(error, ...unwanted)) {
-            refuse(arrivals);
-          }
+          (isGatewayError(error, ...unwanted) ? refuse : drop)(answers);
         },
       )
       .catch(error => log.error({ error }, 'a bug in proving a message'))
@@ -201,8 +207,14 @@ export class Receiver {
   }
 }
 
-function refuse(arrivals: readonly Arrival[]): void {
-  for (const arrival of arrivals) {
-    arrival.refuse?.();
+function refuse(answers: readonly Answer[]): void {
+  for (const answer of answers) {
+    answer.refuse?.();
+  }
+}
+
+function drop(answers: readonly Answer[]): void {
+  for (const answer of answers) {
+    answer.drop?.();
   }
 }

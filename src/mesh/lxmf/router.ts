@@ -159,12 +159,13 @@ export class LxmfRouter {
           return 'reject';
         }
         return {
-          onResource: resource =>
+          onResource: ({ data, prove, reject, drop }) =>
             this.#receiver.receive({
-              ...arrival(link, resource.data),
+              ...arrival(link, data),
               patience: resourcePatience,
-              prove: () => resource.prove(),
-              refuse: () => resource.reject(),
+              prove,
+              refuse: reject,
+              drop,
             }),
         };
       },

@@ -17,6 +17,8 @@ export interface SendOptions {
   readonly signal: AbortSignal;
   /** `direct` where a single packet got no answer before. Default `any`. */
   readonly method?: 'any' | 'direct';
+  /** ms to wait for a path that is searched, default 5 s; with 0 whoever sends waits for the answer by itself. */
+  readonly pathPatience?: number;
   /** Must not throw. */
   readonly onProgress?: (progress: SendProgress) => void;
 }
@@ -50,7 +52,7 @@ export function chooseMethod(facts: MethodFacts): Method {
 }
 
 /** ms a message waits for a path; after that it is the announce that brings it back. */
-export const pathPatience = 5000;
+const defaultPathPatience = 5000;
 /** ms to wait for the proof of a link packet, at least: the receiver stores the message first. */
 export const proofPatience = 5000;
 const proofRtts = 6;
@@ -157,7 +159,8 @@ export class Sender {
   }
 
   /** What the peer announced, once there is a path to it. */
-  async #findPeer(peer: Uint8Array, { signal, onProgress }: SendOptions): Promise<Known> {
+  async #findPeer(peer: Uint8Array, options: SendOptions): Promise<Known> {
+    const { signal, onProgress, pathPatience = defaultPathPatience } = options;
     const { transport, clock } = this.#parts;
     const before = transport.recall(peer);
     const path = transport.path(peer);

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import { messageId } from '../../../src/gateway/message.ts';
 import { GatewayError, isGatewayError } from '../../../src/lib/errors.ts';
 import { decodeMessage } from '../../../src/mesh/lxmf/message.ts';
-import { type Nodes, twoNodes } from '../../mesh/reticulum/link-nodes.ts';
+import { type Fate, type Nodes, sound, twoNodes } from '../../mesh/reticulum/link-nodes.ts';
 import { BridgeNode } from './node.ts';
 
 interface Pair extends AsyncDisposable {
@@ -12,9 +12,10 @@ interface Pair extends AsyncDisposable {
   readonly b: BridgeNode;
 }
 
-async function pair(): Promise<Pair> {
+async function pair(fate: Fate = sound): Promise<Pair> {
   await using opened = new AsyncDisposableStack();
   const nodes = opened.use(twoNodes());
+  nodes.fate = fate;
   const { clock } = nodes;
   const a = opened.use(new BridgeNode({ ...nodes.a, clock, displayName: 'Ann' }));
   const b = opened.use(new BridgeNode({ ...nodes.b, clock, displayName: 'Ben' }));
@@ -160,9 +161,40 @@ describe('the LXMF bridge', () => {
     const said = 'ab'.repeat(32);
     const told = a.message({ to: b.address, text: 'somebody said' });
     const { remoteId } = await nodes.until(a.bridge.deliver(a.delivery(told), never()));
-    a.port.remoteIds = () => [remoteId!, said];
+    a.port.remoteIds = (_, to) => (to === b.address ? [remoteId!] : [said, remoteId!]);
     await nodes.until(a.send({ to: b.address, text: 'more', inReplyTo: messageId('lxmf', said) }));
     assert.equal(b.port.accepted[1]!.inReplyTo, b.port.accepted[0]!.id);
+  });
+
+  test('holds nobody up for a peer without a path, and brings the delivery back with the answer', async () => {
+    await using strangers = await pair(() => []);
+    const { a, b, nodes } = strangers;
+    nodes.fate = sound;
+    const message = a.message({ to: b.address, text: 'hello' });
+    const before = nodes.clock.monotonic();
+    await assert.rejects(nodes.until(a.bridge.deliver(a.delivery(message), never())), error =>
+      isGatewayError(error, 'bridge/unavailable'),
+    );
+    assert.ok(nodes.clock.monotonic() - before <= 100);
+    await nodes.clock.advance(500);
+    assert.deepEqual(a.port.reached, [b.address]);
+    const remembered = a.port.remembered.get(message.id)!;
+    await nodes.until(a.bridge.deliver(a.delivery(message, { attempt: 2, remembered }), never()));
+    assert.equal(b.port.accepted[0]?.text, 'hello');
+    // Nothing had left before: no single packet was lost that a link would have to replace.
+    assert.equal(a.counters.get('lxmf/sent-opportunistic'), 1);
+  });
+
+  test('names this hub in what another may pass on, and to a peer of its own apps in nothing', async () => {
+    await using bridges = await pair();
+    const { a, b, nodes } = bridges;
+    const said = a.message({ to: 'room:plaza', text: 'to all', via: ['aa'.repeat(16)] });
+    await nodes.until(a.bridge.deliver(a.delivery(said, { to: b.address }), never()));
+    await nodes.until(a.send({ to: b.address, text: 'to you' }));
+    assert.deepEqual(
+      b.port.accepted.map(({ via }) => via),
+      [['aa'.repeat(16), nodes.a.identity.hash.toHex()], undefined],
+    );
   });
 
   test('stops when told, delivers nothing then, and runs again', async () => {

@@ -1,4 +1,5 @@
 import { LxmfBridge } from '../../../src/bridges/lxmf/bridge.ts';
+import { toHex } from '../../../src/lib/bytes.ts';
 import { systemClock } from '../../../src/lib/clock.ts';
 import { Counters } from '../../../src/lib/counters.ts';
 import { silentLog } from '../../../src/lib/log.ts';
@@ -63,7 +64,11 @@ async function farSide(): Promise<FarSide> {
     },
   });
   peer.router.serve(local);
-  const bridge = new LxmfBridge({ ...hub, displayName: 'Hub' });
+  const bridge = new LxmfBridge({ ...hub, hubId: toHex(hub.transport.identity.hash), displayName: 'Hub' });
+  const heard = Promise.withResolvers<void>();
+  hub.transport.onAnnounce(() => heard.resolve());
+  await peer.transport.announce(local);
+  await heard.promise;
   return {
     bridge,
     to: `lxmf:${local.key}`,

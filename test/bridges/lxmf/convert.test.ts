@@ -12,15 +12,23 @@ import {
   mediaTypeOf,
 } from '../../../src/bridges/lxmf/media.ts';
 import { composeMessage, type OutgoingFile } from '../../../src/bridges/lxmf/outgoing.ts';
-import { defaultLifetime, type JsonValue, type Message } from '../../../src/gateway/message.ts';
-import { fromHex, utf8 } from '../../../src/lib/bytes.ts';
-import { encode, type MsgpackValue } from '../../../src/lib/msgpack.ts';
+import { defaultLimits } from '../../../src/gateway/limits.ts';
+import {
+  defaultLifetime,
+  type JsonValue,
+  latestTime,
+  type Message,
+  mostHubs,
+} from '../../../src/gateway/message.ts';
+import { fromHex, toHex, utf8 } from '../../../src/lib/bytes.ts';
+import { encode, Float, type MsgpackValue } from '../../../src/lib/msgpack.ts';
 import { audioModes, fields } from '../../../src/mesh/lxmf/fields.ts';
 import { decodeMessage, type LxmfMessage } from '../../../src/mesh/lxmf/message.ts';
 import { vectors } from '../../mesh/reticulum/vectors.ts';
 
 const sixteen = new Uint8Array(16);
 const target = 'ab'.repeat(32);
+const hub = 'fe'.repeat(16);
 
 function lxmf(
   content: string,
@@ -60,7 +68,7 @@ function file(name: string, mediaType: string, bytes = Uint8Array.of(1, 2)): Out
 
 /** What a peer of ours reads of a message of ours. */
 function carried(parts: Partial<Message>, files: readonly OutgoingFile[] = [], relatedTo?: string) {
-  const content = composeMessage(message(parts), files, relatedTo);
+  const content = composeMessage(message(parts), files, relatedTo, hub);
   return readMessage({ ...lxmf(''), ...content });
 }
 
@@ -153,7 +161,7 @@ describe('reading a message', () => {
       Object.entries(reading.native!),
       [...original.fields].map(([key, raw]) => [`lxmf:${JSON.stringify(key)}`, raw.toBase64()]),
     );
-    const again = composeMessage(message({ native: reading.native! }), [], undefined);
+    const again = composeMessage(message({ native: reading.native! }), [], undefined, hub);
     assert.deepEqual([...again.fields], [...original.fields]);
   });
 
@@ -175,6 +183,7 @@ describe('a message of ours', () => {
       message({ text: 'hi', title: 'T', thread: 'cd'.repeat(16), data: { quote: 'before' } }),
       [file('a.bin', 'application/octet-stream'), file('b.png', 'image/png'), file('c.ogg', 'audio/ogg')],
       target,
+      hub,
     );
     assert.deepEqual(
       [...made.keys()].sort((a, b) => Number(a) - Number(b)),
@@ -204,16 +213,24 @@ describe('a message of ours', () => {
       thread: 'not a hash',
       via: ['aa'.repeat(16)],
     };
-    const made = composeMessage(message(parts), [], undefined);
+    const made = composeMessage(message(parts), [], undefined, hub);
     assert.equal(
       new TextDecoder().decode(made.content),
       'sensor.reading: device pump, values (temperature 21.5, runs true), at 1',
     );
     const { text, files, sentAt, ...read } = carried({ ...parts, to: 'room:plaza' });
-    assert.deepEqual(read, parts);
+    assert.deepEqual(read, { ...parts, via: [...parts.via, hub] });
     assert.equal(text, '');
-    // Hubs are named only where a message could come round: in a room.
-    assert.equal(carried(parts).via, undefined);
+  });
+
+  test('names the hubs it passed where it may come round, and nowhere else', () => {
+    const via = ['aa'.repeat(16)];
+    assert.deepEqual(carried({ to: 'room:plaza' }).via, [hub]);
+    assert.deepEqual(carried({ from: `lxmf:${'1'.repeat(32)}`, to: 'room:hub', via }).via, [...via, hub]);
+    assert.deepEqual(carried({ from: 'matrix:@eve', via }).via, [...via, hub]);
+    assert.equal(carried({ via }).via, undefined);
+    const many = Array.from({ length: 40 }, (_, at) => at.toString(16).padStart(32, '0'));
+    assert.equal(carried({ to: 'room:plaza', via: many }).via?.length, mostHubs);
   });
 
   test('keeps bytes with a media type as bytes', () => {
@@ -235,7 +252,7 @@ describe('a message of ours', () => {
   });
 
   test('that removes another says so', () => {
-    const made = composeMessage(message({ type: 'chat.redaction' }), [], target);
+    const made = composeMessage(message({ type: 'chat.redaction' }), [], target, hub);
     assert.equal(new TextDecoder().decode(made.content), '(message removed)');
     const read = readMessage({ ...lxmf(''), ...made });
     assert.deepEqual(
@@ -253,7 +270,7 @@ describe('a message of ours', () => {
       'matrix:1': 'AA==',
       'lxmf:10': 'AQ==',
     };
-    const { fields: made } = composeMessage(message({ native }), [], undefined);
+    const { fields: made } = composeMessage(message({ native }), [], undefined, hub);
     assert.deepEqual([...made], [[10, Uint8Array.of(1)]]);
   });
 
@@ -280,6 +297,54 @@ test('custom fields of any bytes are read or left alone', () => {
       });
     }),
   );
+});
+
+describe('of a stranger', () => {
+  const withMeta = (meta: Readonly<Record<string, MsgpackValue>>) =>
+    readMessage(
+      lxmf('hi', [
+        [fields.customType, 'klp/1'],
+        [fields.customMeta, new Map(Object.entries(meta))],
+      ]),
+    );
+
+  test('a time that no clock says is left out, so that the store can hold every time there is', () => {
+    const times = [1e16, 2n ** 63n, 2 ** 53, latestTime + 1, new Float(1e300), new Float(Number.NaN)];
+    for (const expires of [...times, new Float(0.4), 0, -1, 'soon', null, []]) {
+      assert.equal(withMeta({ expires }).expiresAt, undefined, String(expires));
+    }
+    assert.equal(withMeta({ expires: new Float(1.4) }).expiresAt, 1);
+    assert.equal(withMeta({ expires: latestTime }).expiresAt, latestTime);
+    for (const timestamp of [Number.NaN, Number.POSITIVE_INFINITY, 1e308, 1e15, -1, 0, 1e-9]) {
+      assert.equal(readMessage({ ...lxmf('hi'), timestamp }).sentAt, undefined, String(timestamp));
+    }
+  });
+
+  test('the list of hubs is bounded, and holds hashes only', () => {
+    const hubs = Array.from({ length: 40 }, (_, at) => new Uint8Array(16).fill(at));
+    assert.equal(withMeta({ via: hubs }).via?.length, mostHubs);
+    assert.deepEqual(withMeta({ via: [new Uint8Array(15), 'aa', 7, hubs[1]!] }).via, [toHex(hubs[1]!)]);
+    assert.equal(withMeta({ via: 'aa' }).via, undefined);
+    assert.equal(withMeta({ priority: 'now' }).priority, undefined);
+  });
+
+  test('more files than the switch takes leave a message that can be read', () => {
+    const list = (count: number) =>
+      Array.from({ length: count }, (_, at) => [`${at}.txt`, Uint8Array.of(at)]);
+    const reading = readMessage(
+      lxmf('photos', [
+        [fields.attachments, list(40)],
+        [fields.image, ['jpg', Uint8Array.of(3)]],
+      ]),
+    );
+    assert.equal(reading.files.length, defaultLimits.attachments);
+    assert.equal(reading.files.at(-1)?.name, 'image.jpg');
+    assert.equal(reading.text, 'photos\n(9 more files were left out)');
+    assert.equal(reading.native, undefined);
+    const most = readMessage(lxmf('', [[fields.attachments, list(defaultLimits.attachments)]]));
+    assert.equal(most.files.length, defaultLimits.attachments);
+    assert.equal(most.text, '');
+  });
 });
 
 test('a part that says nothing takes no field', () => {

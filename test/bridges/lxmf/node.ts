@@ -6,6 +6,7 @@ import {
   defaultLifetime,
   type Message,
 } from '../../../src/gateway/message.ts';
+import { toHex } from '../../../src/lib/bytes.ts';
 import type { Clock } from '../../../src/lib/clock.ts';
 import type { Counters } from '../../../src/lib/counters.ts';
 import { silentLog } from '../../../src/lib/log.ts';
@@ -31,6 +32,7 @@ export class BridgeNode implements AsyncDisposable {
   readonly port = new MemoryPort();
   readonly bridge: LxmfBridge;
   readonly router: LxmfRouter;
+  readonly counters: Counters;
   readonly #clock: Clock;
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
@@ -38,6 +40,7 @@ export class BridgeNode implements AsyncDisposable {
 
   constructor(parts: BridgeNodeParts) {
     const { clock, random, counters, transport, links, identity } = parts;
+    this.counters = counters;
     this.#clock = clock;
     this.router = new LxmfRouter({ clock, log: silentLog, counters, transport, links });
     this.bridge = new LxmfBridge({
@@ -48,6 +51,7 @@ export class BridgeNode implements AsyncDisposable {
       transport,
       identity,
       router: this.router,
+      hubId: toHex(identity.hash),
       displayName: parts.displayName ?? 'Gateway',
     });
     this.#running = this.bridge.run(this.port, this.#stop.signal);
@@ -78,7 +82,9 @@ export class BridgeNode implements AsyncDisposable {
 
   /** A delivery of the message, under the message's own id: `remoteIds` finds it again. */
   delivery(message: Message, how: Partial<Delivery> = {}): Delivery {
-    return { id: message.id, to: message.to, attempt: 1, message, ...how };
+    const delivery = { id: message.id, to: message.to, attempt: 1, message, ...how };
+    this.port.recipients.set(delivery.id, delivery.to);
+    return delivery;
   }
 
   send(

@@ -19,7 +19,11 @@ export class MemoryPort implements BridgePort {
   readonly reached: Address[] = [];
   readonly peers = new Map<Address, { name?: string; hops?: number }>();
   readonly remembered = new Map<string, Uint8Array>();
+  /** Whom each delivery is for. */
+  readonly recipients = new Map<string, Address>();
   readonly #ids = new Map<RemoteId, MessageId>();
+  /** Who knows a message by this id. */
+  readonly #knownTo = new Map<RemoteId, Address>();
   readonly #waiting = new Set<() => void>();
   readonly #blobs = new Map<string, Uint8Array>();
   up = false;
@@ -57,6 +61,7 @@ export class MemoryPort implements BridgePort {
     }
     const id = messageId('lxmf', incoming.remoteId);
     this.#ids.set(incoming.remoteId, id);
+    this.#knownTo.set(incoming.remoteId, incoming.from);
     this.accepted.push({ ...incoming, id });
     this.#changed();
     return { id, repeated: false };
@@ -66,6 +71,7 @@ export class MemoryPort implements BridgePort {
     this.remembered.set(delivery, bytes.slice());
     if (remoteId !== undefined) {
       this.#ids.set(remoteId, delivery);
+      this.#knownTo.set(remoteId, this.recipients.get(delivery) ?? '');
     }
   }
 
@@ -86,8 +92,10 @@ export class MemoryPort implements BridgePort {
     return this.#ids.get(remoteId);
   }
 
-  remoteIds(message: MessageId): readonly RemoteId[] {
-    return [...this.#ids].filter(([, id]) => id === message).map(([remoteId]) => remoteId);
+  remoteIds(message: MessageId, to?: Address): readonly RemoteId[] {
+    return [...this.#ids].flatMap(([remoteId, id]) =>
+      id === message && (to === undefined || this.#knownTo.get(remoteId) === to) ? [remoteId] : [],
+    );
   }
 
   seen(address: Address, { name, hops }: { name?: string; hops?: number }): void {

@@ -246,8 +246,7 @@ test('a literal topic is an address too, and what belongs to the hub is none', a
   const id = await hub.post('mqtt:plaza/sign', 'open');
   assert.equal((await heard.take(1))[0]?.json.text, 'open');
   await hub.until(() => hub.delivery(id)?.state === 'sent');
-  const forged = await hub.post(`mqtt:${hub.topics.err}`, 'x');
-  await hub.until(() => hub.delivery(forged)?.state === 'failed');
+  await assert.rejects(hub.post(`mqtt:${hub.topics.err}`, 'x'), { code: 'request/not-found' });
 });
 
 test('a will is a publish of its client like any other', async () => {
@@ -292,4 +291,21 @@ test('a command is heard by its device and nobody else, whatever they subscribe 
   await owner.publishAsync(hub.topics.device('boss', 'ev/end'), 'x', { qos: 1 });
   await spied.find(({ topic }) => topic.endsWith('/ev/end'));
   assert.ok(spied.seen.every(({ topic }) => !topic.includes('/set')));
+});
+
+test('an address that can be no topic is refused when the message is posted', async () => {
+  await using hub = await openHub();
+  const { client } = await hub.desk.clients.create({ name: 'poster', scopes: ['messages:send'] });
+  for (const to of [
+    'mqtt:a/#',
+    'mqtt:plaza/+',
+    'mqtt:$SYS/x',
+    `mqtt:kos/v1/${hub.desk.hub.id.slice(0, 8)}/state`,
+  ]) {
+    await assert.rejects(
+      hub.desk.messages.post(client, { to, text: 'x' }),
+      { code: 'request/not-found' },
+      to,
+    );
+  }
 });

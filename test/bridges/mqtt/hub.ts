@@ -10,7 +10,7 @@ import { type Topics, topicsOf } from '../../../src/bridges/mqtt/topics.ts';
 import type { Bridge, BridgePort, Delivery } from '../../../src/gateway/bridge.ts';
 import type { DeliveryView, Desk, Scope } from '../../../src/gateway/desk.ts';
 import type { Message } from '../../../src/gateway/message.ts';
-import { systemClock } from '../../../src/lib/clock.ts';
+import { type Clock, systemClock } from '../../../src/lib/clock.ts';
 import { Counters } from '../../../src/lib/counters.ts';
 import { type Log, type LogFacts, silentLog } from '../../../src/lib/log.ts';
 import { BoundedQueue } from '../../../src/lib/queue.ts';
@@ -39,7 +39,7 @@ export interface Heard {
   readonly json: any;
 }
 
-/** A real switch with a real broker on free ports, and a mesh made up of one test bridge. */
+/** A real switch with a real broker (by its own clock, if one is given) on free ports, and a mesh made up of one test bridge. */
 export interface TestHub extends AsyncDisposable {
   readonly desk: Desk;
   readonly topics: Topics;
@@ -78,7 +78,9 @@ export interface TestHub extends AsyncDisposable {
   restart(): Promise<void>;
 }
 
-export async function openHub(options: { readonly anonymous?: boolean } = {}): Promise<TestHub> {
+export async function openHub(
+  options: { readonly anonymous?: boolean; readonly clock?: Clock } = {},
+): Promise<TestHub> {
   const folder = await mkdtemp(join(tmpdir(), 'mqtt-'));
   const counters = new Counters();
   const lines: TestHub['lines'] = [];
@@ -98,7 +100,7 @@ export async function openHub(options: { readonly anonymous?: boolean } = {}): P
       host: '127.0.0.1',
       port: 0,
       file: join(folder, 'mqtt.db'),
-      clock: systemClock,
+      clock: options.clock ?? systemClock,
       random: systemRandom,
       log,
       counters,

@@ -5,14 +5,17 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { type Journal, openJournal } from '../../../src/bridges/mqtt/journal.ts';
 import {
+  acceptReading,
   type PublishFacts,
   publishKey,
   readingText,
   readReading,
 } from '../../../src/bridges/mqtt/publish.ts';
+import { messageId } from '../../../src/gateway/message.ts';
 import { systemClock } from '../../../src/lib/clock.ts';
 import { isGatewayError } from '../../../src/lib/errors.ts';
 import { systemRandom } from '../../../src/lib/random.ts';
+import { memoryBridge, openTestSwitch, testHub } from '../../gateway/fixture.ts';
 
 const facts: PublishFacts = {
   session: 'pump/a',
@@ -111,5 +114,16 @@ test('a reading is an object or one value, and reads well', () => {
   assert.throws(
     () => readReading('x', Buffer.from([0xff]), 0),
     error => isGatewayError(error, 'request/invalid'),
+  );
+});
+
+test('the id of a reading is made from the hub and its key, each once', async () => {
+  const bridge = memoryBridge('mqtt');
+  await using hub = await openTestSwitch({ bridges: [bridge] });
+  const reading = readReading('pump', Buffer.from('{"t":1}'), 5);
+  await acceptReading(await bridge.port, reading, { key: 'mqtt-1', known: true });
+  assert.deepEqual(
+    hub.desk.messages.list(hub.owner, {}).items.map(({ id }) => id),
+    [messageId('mqtt', `${testHub.id}/mqtt-1`)],
   );
 });

@@ -5,7 +5,7 @@ import { type ClientOptions, WebSocket } from 'ws';
 import { eventSchema, messageViewSchema } from '../../../src/bridges/schema.ts';
 import { systemClock } from '../../../src/lib/clock.ts';
 import { memoryBridge } from '../../gateway/fixture.ts';
-import { foreign, openGateway, type TestGateway } from '../gateway.ts';
+import { eventually, foreign, openGateway, type TestGateway } from '../gateway.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: frames are looked at, not used.
 type Frame = any;
@@ -350,4 +350,37 @@ test('a socket whose other end does not answer pings is ended', async () => {
   const a = await gateway.client('a');
   using dead = dial(gateway, bearer(a), { autoPong: false });
   assert.equal(await dead.closed(), 1006);
+});
+
+test('a first frame whose mistake is longer than a close frame holds ends its own socket and nothing else', async () => {
+  await using gateway = await openGateway();
+  const a = await gateway.client('a');
+  using other = dial(gateway, bearer(a));
+  for (const letter of ['x', 'é', '語', '📡']) {
+    using stranger = dial(gateway);
+    stranger.say({ op: 'hello', [letter.repeat(100)]: 1 });
+    assert.equal((await stranger.until(isError)).problem.code, 'request/invalid');
+    assert.equal(await stranger.closed(), 4001);
+  }
+  other.say({ op: 'hello' });
+  await other.until(isHello);
+});
+
+test('only what a subscription showed is marked as sent', async () => {
+  await using gateway = await openGateway();
+  const a = await gateway.client('a');
+  const b = await gateway.client('b');
+  using socket = dial(gateway, bearer(b));
+  socket.say({ op: 'hello' });
+  await socket.until(isHello);
+  socket.say({ op: 'subscribe', id: 's', filter: { types: ['alarm.fire'] } });
+  const post = async (type: string) =>
+    (await gateway.call(a, 'POST', '/v1/messages', { to: 'app:b', type, text: type })).body.id;
+  const quiet = await post('chat.message');
+  const loud = await post('alarm.fire');
+  assert.equal((await socket.until(isMessage)).message.id, loud);
+  const state = async (id: string) =>
+    (await gateway.call(a, 'GET', `/v1/messages/${id}`)).body.deliveries[0].state;
+  await eventually(() => state(loud), 'sent');
+  assert.equal(await state(quiet), 'queued');
 });

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import { utimesSync } from 'node:fs';
 import { mkdtemp, readdir, rm, utimes } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -52,7 +53,7 @@ test('a stream that breaks off, or is too long, leaves nothing', async () => {
 });
 
 test('all blobs together have a bound, which what was removed does not count towards', async () => {
-  await using at = await open({ blobsTotal: 100 });
+  await using at = await open({ blobsTotal: 5000 });
   const { sha256 } = await at.blobs.put(new Uint8Array(60).fill(1));
   await assert.rejects(at.blobs.put(new Uint8Array(60).fill(2)), { code: 'store/full', retryable: true });
   assert.equal(await at.blobs.collect(Date.now() + 1000, () => true), 0);
@@ -71,11 +72,39 @@ test('a blob that nothing names yet is kept while it is young', async () => {
   assert.deepEqual(await at.files(), [young.sha256]);
 });
 
+test('a small blob counts for what it takes on disk', async () => {
+  await using at = await open({ blobsTotal: 10_000 });
+  await at.blobs.put(Uint8Array.of(1));
+  await at.blobs.put(Uint8Array.of(2));
+  await assert.rejects(at.blobs.put(Uint8Array.of(3)), { code: 'store/full' });
+  assert.equal(at.blobs.total, 8192);
+});
+
+test('a blob that is put again is young again', async () => {
+  await using at = await open();
+  const { sha256 } = await at.blobs.put(Uint8Array.of(1));
+  const path = join(at.dir, sha256.slice(0, 2), sha256.slice(2, 4), sha256);
+  await utimes(path, 1000, 1000);
+  await at.blobs.put(Uint8Array.of(1));
+  assert.equal(await at.blobs.collect(Date.now() - 60_000, () => false), 0);
+  await utimes(path, 1000, 1000);
+  // It is put again just after the collection has looked at it.
+  let looks = 0;
+  const named = () => {
+    looks += 1;
+    utimesSync(path, new Date(), new Date());
+    return false;
+  };
+  assert.equal(await at.blobs.collect(Date.now() - 60_000, named), 0);
+  assert.equal(looks, 1);
+  assert.deepEqual(await at.files(), [sha256]);
+});
+
 test('a start removes what an earlier one left unfinished and counts what is there', async () => {
   await using at = await open();
   await at.blobs.put(new Uint8Array(30));
-  const again = await openBlobs(at.dir, { blobBytes: 100, blobsTotal: 100 });
-  assert.equal(again.total, 30);
+  const again = await openBlobs(at.dir, { blobBytes: 100, blobsTotal: 10_000 });
+  assert.equal(again.total, 4096);
 });
 
 test('a name that is no hash is nothing, wherever it points', async () => {

@@ -111,3 +111,11 @@ test('what the mesh remembers survives, replaced and removed by key', async () =
     [['aa', [2]]],
   );
 });
+
+test('a read that fails says that the store is at fault, and that it may work later', async () => {
+  await using at = await temporary();
+  await using store = await openStore({ dir: at.dir });
+  using database = new DatabaseSync(join(at.dir, 'gateway.db'));
+  database.exec('DROP TABLE remembered');
+  assert.throws(() => store.read.remembered('x'), { code: 'store/unavailable', retryable: true });
+});

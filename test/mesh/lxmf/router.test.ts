@@ -278,6 +278,66 @@ test('a forged message of a known sender is dropped, counted and not proven', as
   assert.equal(b.counters.get('crypto/bad-signature'), 1);
 });
 
+describe('a Resource that is neither proven nor refused gives back the room it took', () => {
+  /** What a sends to b over a link it has opened, as a Resource. */
+  async function sendOverLink({ a, b, nodes }: LxmfNodes, packed: Uint8Array): Promise<void> {
+    const link = await nodes.until(a.links.open(b.local.hash, { identity: b.identity.public }));
+    link.sendResource(packed).catch(() => {});
+    await nodes.clock.advance(2000);
+  }
+
+  test('where its signature is wrong', async () => {
+    await using routers = await acquainted();
+    const { a, b } = routers;
+    const { packed } = a.pack(b.local.hash, huge);
+    packed[40]! ^= 1;
+    await sendOverLink(routers, packed);
+    assert.equal(b.counters.get('crypto/bad-signature'), 1);
+    assert.equal(b.budget.used, 0);
+  });
+
+  test('where its receiver cannot take it now', async () => {
+    await using routers = await acquainted();
+    const { a, b } = routers;
+    b.take = () => Promise.reject(new GatewayError('store/full', 'no room', { retryable: true }));
+    await sendOverLink(routers, a.pack(b.local.hash, huge).packed);
+    assert.equal(b.counters.get('store/full'), 1);
+    assert.equal(b.budget.used, 0);
+  });
+
+  test('where its sender is unknown and it came again, or the node stops', async () => {
+    await using routers = twoRouters();
+    const { a, b } = routers;
+    await b.announce();
+    a.router.withdraw(a.local);
+    const { packed } = a.pack(b.local.hash, huge);
+    await sendOverLink(routers, packed);
+    const once = b.budget.used;
+    assert.ok(once > 0);
+    for (let repeat = 0; repeat < 3; repeat++) {
+      await sendOverLink(routers, packed);
+    }
+    assert.equal(b.router.held, 1);
+    assert.equal(b.budget.used, once);
+    b.router.close();
+    assert.equal(b.budget.used, 0);
+  });
+
+  test('where no more are held', async () => {
+    await using routers = twoRouters();
+    const { a, b } = routers;
+    await b.announce();
+    a.router.withdraw(a.local);
+    const large = 'x'.repeat(6 * 1024 * 1024);
+    for (let count = 0; count < 3; count++) {
+      await sendOverLink(routers, a.pack(b.local.hash, `${count}${large}`).packed);
+    }
+    assert.equal(b.router.held, 2);
+    assert.equal(b.counters.get('store/full'), 1);
+    assert.ok(b.budget.used < 3 * large.length);
+  });
+});
+
 test('a message that names another destination than it came to is dropped', async () => {
   await using routers = await acquainted();
   const { a, b, nodes } = routers;
