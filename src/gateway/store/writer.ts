@@ -1,3 +1,4 @@
+import { flushCompileCache } from 'node:module';
 import type { DatabaseSync } from 'node:sqlite';
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { isGatewayError } from '../../lib/errors.ts';
@@ -53,6 +54,8 @@ parent.once('message', (ports: WriterPorts) => {
   const mesh = openWritable({ path: data.meshPath, schema: meshSchema, limit: data.meshLimit });
   const newestEvent = newestEventOf(gateway);
   parent.postMessage({ ...generation(gateway, data.first), newestEvent: newestEvent() });
+  // A thread that is ended writes nothing at its end: without this each start compiles it anew.
+  flushCompileCache();
   const lane = (port: MessagePort): Lane => ({ port, jobs: [], next: 0 });
   serve(
     { urgent: lane(ports.urgent), gateway: lane(ports.gateway), mesh: lane(ports.mesh) },
