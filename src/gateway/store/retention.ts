@@ -1,22 +1,21 @@
 import type { DatabaseSync } from 'node:sqlite';
+import type { Limits } from '../limits.ts';
 import { eventSweeper, otherEventSweeper } from './event-retention.ts';
 import { inboxSweeper, lateSweeper } from './inbox-retention.ts';
 import { blobOwnerSweeper, messageSweeper } from './message-retention.ts';
 
-export interface RetentionLimits {
-  /** ms an event is kept, how many of messages and deliveries at most, and how many others. */
-  readonly eventAge: number;
-  readonly eventCount: number;
-  readonly otherEventCount: number;
-  /** ms an inbox row that was read is kept, and how many rows per client at most. */
-  readonly inboxAge: number;
-  readonly inboxCount: number;
-  /** ms a message is kept once nothing of it is open, and how many at most. */
-  readonly messageAge: number;
-  readonly messageCount: number;
-  /** ms a blob that no message names is kept. */
-  readonly orphanAge: number;
-}
+/** The bounds a sweep holds. */
+export type RetentionLimits = Pick<
+  Limits,
+  | 'eventAge'
+  | 'eventCount'
+  | 'otherEventCount'
+  | 'inboxAge'
+  | 'inboxCount'
+  | 'messageAge'
+  | 'messageCount'
+  | 'orphanAge'
+>;
 
 /** What is swept, in this order: what only removes goes before what writes as well, because the disk may be full. */
 export const retentionParts = [
