@@ -83,6 +83,8 @@ export async function startCommitter(options: CommitterOptions): Promise<Committ
   let thread: WriterThread | undefined;
   let gone = new GatewayError('store/unavailable', 'the store is starting', { retryable: true });
   let next = 1;
+  /** Jobs the thread has and has not answered: while there are none, a job has nobody to travel with. */
+  let posted = 0;
   let commitsBefore = 0;
   let flushing = false;
   let cancelLazy: (() => void) | undefined;
@@ -104,6 +106,7 @@ export async function startCommitter(options: CommitterOptions): Promise<Committ
   function post(lane: LaneName, jobs: readonly JobRequest[]): void {
     try {
       thread?.post(lane, jobs);
+      posted += jobs.length;
     } catch (error) {
       if (jobs.length > 1) {
         for (const job of jobs) {
@@ -118,9 +121,9 @@ export async function startCommitter(options: CommitterOptions): Promise<Committ
     }
   }
 
-  /** Everything posted in this turn of the event loop travels together. */
+  /** Everything posted in this turn of the event loop travels together, but an idle writer is given its work at once. */
   function flushSoon({ urgent, lazy }: CommitOptions): void {
-    if (urgent) {
+    if (urgent || (posted === 0 && !lazy)) {
       flush();
     } else if (lazy) {
       cancelLazy ??= clock.after(lazyDelay, flush);
@@ -131,6 +134,7 @@ export async function startCommitter(options: CommitterOptions): Promise<Committ
   }
 
   function hear(reply: JobReply): void {
+    posted -= 1;
     const job = waiting.get(reply.id);
     waiting.delete(reply.id);
     if ('failure' in reply) {
@@ -171,6 +175,7 @@ export async function startCommitter(options: CommitterOptions): Promise<Committ
     for (const reply of replies.splice(0)) {
       hear(reply);
     }
+    posted = 0;
     for (const lane of laneNames) {
       outgoing[lane] = [];
     }
