@@ -1,43 +1,69 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 const root = join(import.meta.dirname, '..');
-const cache = join(root, '.cache', 'py');
+const cache = join(root, '.cache');
 
 /** The reference versions that tests run against: rns, and the lxmf of its time. */
 export const references = { '1.5.7': '1.2.1', '1.4.2': '1.0.1' } as const;
 
 export type ReferenceVersion = keyof typeof references;
 
+/** What a venv is made from. */
+export interface Wanted {
+  /** What it is, in the words of a notice: `rns 1.5.7 and lxmf 1.2.1`. */
+  readonly title: string;
+  /** Its own folder under `.cache/`. */
+  readonly folder: string;
+  /** A pip requirements file, relative to the project. */
+  readonly requirements: string;
+  /** The oldest Python it runs on, as 3.minor. */
+  readonly minor: number;
+  /** What cannot run without it. */
+  readonly tests: string;
+}
+
 /**
  * The Python of a venv that has this reference, made on the first call and kept under `.cache/py/`.
  * Says loudly what to install, and gives undefined, where Python 3.9 or later with venv and pip is missing;
  * throws instead when `CI` is set, so that an interop run is never silently empty.
  */
-export async function ensureVenv(version: ReferenceVersion): Promise<string | undefined> {
-  const directory = join(cache, `${version}-${references[version]}`);
+export function ensureVenv(version: ReferenceVersion): Promise<string | undefined> {
+  return ensurePython({
+    title: `the Python reference rns ${version} with lxmf ${references[version]}`,
+    folder: join('py', `${version}-${references[version]}`),
+    requirements: `test/interop/requirements-${version}.txt`,
+    minor: 9,
+    tests: 'Interop tests',
+  });
+}
+
+/** The same for any other requirements file. */
+export async function ensurePython(wanted: Wanted): Promise<string | undefined> {
+  const directory = join(cache, wanted.folder);
   const python = join(directory, 'bin', 'python');
-  const wanted = await readFile(join(root, 'test', 'interop', `requirements-${version}.txt`), 'utf8');
-  if (await isMade(directory, wanted)) return python;
+  const requirements = join(root, wanted.requirements);
+  const text = await readFile(requirements, 'utf8');
+  if (await isMade(directory, text)) return python;
   try {
-    const base = await findPython();
-    await mkdir(cache, { recursive: true });
+    const base = await findPython(wanted.minor);
+    await mkdir(dirname(directory), { recursive: true });
     await locked(`${directory}.lock`, async () => {
-      if (await isMade(directory, wanted)) return;
-      console.log(`making a venv with rns ${version} and lxmf ${references[version]} under .cache/py/ …`);
-      await make(base, directory, version);
-      await writeFile(stampOf(directory), wanted);
+      if (await isMade(directory, text)) return;
+      console.log(`making a venv with ${wanted.title} under .cache/${wanted.folder} …`);
+      await make(base, directory, requirements);
+      await writeFile(stampOf(directory), text);
     });
     return python;
   } catch (error) {
-    const notice = `The Python reference rns ${version} is not available: ${reasonOf(error)}`;
+    const notice = `Not available: ${wanted.title}: ${reasonOf(error)}`;
     if (process.env.CI) throw new Error(notice, { cause: error });
-    console.error(`\n${'!'.repeat(100)}\n${notice}\nInterop tests are skipped.\n${'!'.repeat(100)}\n`);
+    console.error(`\n${'!'.repeat(100)}\n${notice}\n${wanted.tests} are skipped.\n${'!'.repeat(100)}\n`);
     return undefined;
   }
 }
@@ -50,14 +76,13 @@ async function isMade(directory: string, wanted: string): Promise<boolean> {
   return (await readFile(stampOf(directory), 'utf8').catch(() => '')) === wanted;
 }
 
-async function make(base: string, directory: string, version: ReferenceVersion): Promise<void> {
+async function make(base: string, directory: string, requirements: string): Promise<void> {
   await rm(directory, { recursive: true, force: true });
   await run(base, ['-m', 'venv', directory]).catch(error => {
     throw new Error('python3 -m venv failed; on Debian: apt-get install python3-venv python3-pip', {
       cause: error,
     });
   });
-  const requirements = join(root, 'test', 'interop', `requirements-${version}.txt`);
   const pip = [
     '-m',
     'pip',
@@ -71,15 +96,16 @@ async function make(base: string, directory: string, version: ReferenceVersion):
   await run(join(directory, 'bin', 'python'), pip, { timeout: 300_000 });
 }
 
-async function findPython(): Promise<string> {
-  for (const name of ['python3', 'python3.13', 'python3.12', 'python3.11', 'python3.10', 'python3.9']) {
-    const found = await run(name, ['-c', 'import sys; print(sys.version_info >= (3, 9))']).catch(
+async function findPython(minor: number): Promise<string> {
+  const names = ['python3', ...[13, 12, 11, 10, 9].filter(one => one >= minor).map(one => `python3.${one}`)];
+  for (const name of names) {
+    const found = await run(name, ['-c', `import sys; print(sys.version_info >= (3, ${minor}))`]).catch(
       () => undefined,
     );
     if (found?.stdout.trim() === 'True') return name;
   }
   throw new Error(
-    'no Python 3.9 or later on PATH; on Debian: apt-get install python3 python3-venv python3-pip',
+    `no Python 3.${minor} or later on PATH; on Debian: apt-get install python3 python3-venv python3-pip`,
   );
 }
 
