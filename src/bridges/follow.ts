@@ -33,8 +33,6 @@ export async function* followEvents(
   signal: AbortSignal,
 ): AsyncGenerator<EventBatch, void, undefined> {
   let cursor = after;
-  let wake = () => {};
-  let stale = true;
   let isMarking = true;
   const mark = async (ids: readonly MessageId[]) => {
     try {
@@ -51,37 +49,56 @@ export async function* followEvents(
       isMarking = false;
     }
   };
+  using news = watchCommits(desk, signal);
+  while (!signal.aborted) {
+    const batch = desk.events.read(client, cursor, batchSize);
+    const moved = batch.cursor !== cursor;
+    cursor = batch.cursor;
+    if (moved) {
+      const hidden = new Set<GatewayEvent>();
+      yield { ...batch, hide: event => hidden.add(event) };
+      const ids = batch.items.flatMap(event =>
+        event.kind === 'message.accepted' && event.message !== undefined && !hidden.has(event)
+          ? [event.message.id]
+          : [],
+      );
+      if (ids.length > 0) {
+        await mark(ids);
+      }
+    } else {
+      await news.next();
+    }
+  }
+}
+
+export interface CommitWatch extends Disposable {
+  /** Resolves when there was a commit since the last call (or since the watch began), and when the signal ends. */
+  next(): Promise<void>;
+}
+
+/** Waits for commits that brought events, missing none between two reads. The one way readers of the store wait. */
+export function watchCommits(desk: Pick<Desk, 'events'>, signal: AbortSignal): CommitWatch {
+  let isStale = false;
+  let wake = () => {};
   const stir = () => {
-    stale = true;
+    isStale = true;
     wake();
   };
   const stop = desk.events.onCommit(stir);
   signal.addEventListener('abort', stir);
-  try {
-    while (!signal.aborted) {
-      stale = false;
-      const batch = desk.events.read(client, cursor, batchSize);
-      const moved = batch.cursor !== cursor;
-      cursor = batch.cursor;
-      if (moved) {
-        const hidden = new Set<GatewayEvent>();
-        yield { ...batch, hide: event => hidden.add(event) };
-        const ids = batch.items.flatMap(event =>
-          event.kind === 'message.accepted' && event.message !== undefined && !hidden.has(event)
-            ? [event.message.id]
-            : [],
-        );
-        if (ids.length > 0) {
-          await mark(ids);
-        }
-      } else if (!stale) {
+  return {
+    async next() {
+      if (!isStale && !signal.aborted) {
         await new Promise<void>(resolve => {
           wake = resolve;
         });
       }
-    }
-  } finally {
-    stop();
-    signal.removeEventListener('abort', stir);
-  }
+      isStale = false;
+    },
+    [Symbol.dispose]() {
+      stop();
+      signal.removeEventListener('abort', stir);
+      wake();
+    },
+  };
 }

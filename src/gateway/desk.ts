@@ -242,6 +242,8 @@ export interface Events {
     after: string,
     limit?: number,
   ): { readonly items: readonly GatewayEvent[]; readonly cursor: string };
+  /** Whether the first of two event cursors lies after the second. Throws `request/invalid` for what is no cursor of events. */
+  isAfter(cursor: string, other: string): boolean;
   /** Called after every commit that brought events: read again from your cursor. Returns the way to stop. */
   onCommit(listener: () => void): () => void;
 }

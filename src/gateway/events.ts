@@ -75,6 +75,7 @@ export function createEvents(options: { readonly store: Store; readonly cursors:
       }
       return { items, cursor: cursorAt(at, kind) };
     },
+    isAfter: (cursor, other) => eventOf(cursors, cursor).row > eventOf(cursors, other).row,
     onCommit(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);

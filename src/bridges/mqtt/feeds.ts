@@ -4,6 +4,7 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
 import { isGatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
+import { watchCommits } from '../follow.ts';
 import { lastResort } from '../last-resort.ts';
 import { messageJson } from '../schema.ts';
 import type { Session } from './session.ts';
@@ -101,7 +102,7 @@ export async function feedEvents(
   signal: AbortSignal,
 ): Promise<void> {
   const { desk, clock, counters } = parts;
-  const news = commitWatch(desk, signal);
+  using news = watchCommits(desk, signal);
   const isOwn = ownMessages(desk, client);
   const pending: { readonly cursor: string; done: boolean }[] = [];
   let cursor = start;
@@ -151,7 +152,7 @@ export async function feedEvents(
       settled(cursor);
     }
     if (!moved || page.items.length === 0) {
-      await news();
+      await news.next();
     }
   }
 }
@@ -194,31 +195,5 @@ function ownMessages(desk: Desk, client: Client): (message: string) => boolean {
       }
     }
     return own;
-  };
-}
-
-/** A function that waits for the next commit after its last call, or the signal. */
-function commitWatch(desk: Desk, signal: AbortSignal): () => Promise<void> {
-  let dirty = false;
-  let wake = () => {};
-  const stop = desk.events.onCommit(() => {
-    dirty = true;
-    wake();
-  });
-  signal.addEventListener(
-    'abort',
-    () => {
-      stop();
-      wake();
-    },
-    { once: true },
-  );
-  return async () => {
-    if (!dirty && !signal.aborted) {
-      await new Promise<void>(resolve => {
-        wake = resolve;
-      });
-    }
-    dirty = false;
   };
 }

@@ -48,6 +48,8 @@ interface Member {
   readonly session: Session;
   /** The event cursor the stream begins at. */
   readonly start: string;
+  /** How far the stream has come on this socket: nothing beyond it can have been seen. */
+  reached: string;
 }
 
 /**
@@ -80,14 +82,14 @@ export function serveSocket(socket: WebSocket, caller: Caller, parts: SessionPar
       desk.events.read(client, after, 1);
     }
     const session = sessions.open(client);
-    member = { client, session, start };
+    member = { client, session, start, reached: start };
     const revoked = () => outlet.end(closeCodes.unauthorized, (session.signal.reason as Error).message);
     session.signal.addEventListener('abort', revoked, { once: true });
     outlet.write({ op: 'hello', hub: desk.hub.id, cursor: start, client: `app:${client.name}` });
   };
 
-  const subscribe = ({ id, filter = {} }: FrameOf<'subscribe'>, { client, start }: Member) => {
-    requireScope(client, ['messages:read']);
+  const subscribe = ({ id, filter = {} }: FrameOf<'subscribe'>, whose: Member) => {
+    requireScope(whose.client, ['messages:read']);
     if (!subscriptions.has(id) && subscriptions.size >= limits.subscriptions) {
       throw new GatewayError(
         'request/rate-limited',
@@ -97,7 +99,7 @@ export function serveSocket(socket: WebSocket, caller: Caller, parts: SessionPar
     const first = subscriptions.size === 0;
     subscriptions.set(id, filter);
     if (first) {
-      stream(parts, client, start, subscriptions, outlet)
+      stream(parts, whose, subscriptions, outlet)
         .catch(error => {
           if (isGatewayError(error, 'request/cursor-expired')) {
             outlet.end(closeCodes.expired, error.message);
@@ -124,6 +126,17 @@ export function serveSocket(socket: WebSocket, caller: Caller, parts: SessionPar
     }
   };
 
+  const see = async ({ cursor }: FrameOf<'seen'>, { client, reached }: Member) => {
+    requireScope(client, ['messages:read']);
+    if (desk.events.isAfter(cursor, reached)) {
+      const detail = 'lies beyond what was pushed on this socket';
+      throw new GatewayError('request/invalid', `/cursor: ${detail}`, {
+        errors: [{ pointer: '/cursor', detail }],
+      });
+    }
+    await desk.inbox.seen(client, cursor);
+  };
+
   const receive = async (frame: ClientFrame): Promise<void> => {
     if (frame.op === 'hello') {
       return hello(frame);
@@ -137,8 +150,7 @@ export function serveSocket(socket: WebSocket, caller: Caller, parts: SessionPar
       case 'send':
         return post(frame, member);
       case 'seen':
-        requireScope(member.client, ['messages:read']);
-        return desk.inbox.seen(member.client, frame.cursor);
+        return see(frame, member);
     }
   };
 
@@ -193,19 +205,21 @@ export function serveSocket(socket: WebSocket, caller: Caller, parts: SessionPar
 /** Carries events to the socket, each once, for as long as it lasts. */
 async function stream(
   parts: SessionParts,
-  client: Client,
-  start: string,
+  member: Member,
   subscriptions: ReadonlyMap<string, Filter>,
   outlet: Outlet,
 ): Promise<void> {
-  for await (const { items, hide } of followEvents(parts, client, start, outlet.ended)) {
+  const batches = followEvents(parts, member.client, member.start, outlet.ended);
+  for await (const { items, cursor, hide } of batches) {
     for (const event of items) {
+      member.reached = event.cursor;
       if (subscriptions.values().some(filter => shows(filter, event))) {
         await outlet.push(eventFrame(event));
       } else {
         hide(event);
       }
     }
+    member.reached = cursor;
   }
 }
 

@@ -13,9 +13,9 @@ import type { Message } from '../../../src/gateway/message.ts';
 import { type Clock, systemClock } from '../../../src/lib/clock.ts';
 import { Counters } from '../../../src/lib/counters.ts';
 import { type Log, type LogFacts, silentLog } from '../../../src/lib/log.ts';
-import { BoundedQueue } from '../../../src/lib/queue.ts';
 import { systemRandom } from '../../../src/lib/random.ts';
 import { openTestSwitch, testHub, until } from '../../gateway/fixture.ts';
+import { createMailbox } from '../../mailbox.ts';
 
 /** The mesh as the switch sees it: what goes out is told, what comes in is made up. */
 export interface TestMesh {
@@ -214,9 +214,8 @@ export function collect(client: MqttClient): {
   find(fits: (heard: Heard) => boolean): Promise<Heard>;
   all(): readonly Heard[];
 } {
-  const queue = new BoundedQueue<Heard>({ name: 'heard', capacity: 10_000, overflow: 'refuse' });
+  const queue = createMailbox<Heard>();
   const seen: Heard[] = [];
-  const never = new AbortController().signal;
   client.on('message', (topic, payload, { retain, qos }) => {
     const text = payload.toString();
     let json: unknown;
@@ -235,13 +234,13 @@ export function collect(client: MqttClient): {
     async take(count) {
       const taken: Heard[] = [];
       while (taken.length < count) {
-        taken.push(await queue.take(never));
+        taken.push(await queue.take());
       }
       return taken;
     },
     async find(fits) {
       for (;;) {
-        const heard = await queue.take(never);
+        const heard = await queue.take();
         if (fits(heard)) {
           return heard;
         }
@@ -251,8 +250,7 @@ export function collect(client: MqttClient): {
 }
 
 function testMesh(): TestMesh & { readonly bridge: Bridge } {
-  const left = new BoundedQueue<Delivery>({ name: 'mesh', capacity: 10_000, overflow: 'refuse' });
-  const never = new AbortController().signal;
+  const left = createMailbox<Delivery>();
   let port: BridgePort | undefined;
   let said = 0;
   const opened = () => port as BridgePort;
@@ -260,7 +258,7 @@ function testMesh(): TestMesh & { readonly bridge: Bridge } {
     get port() {
       return opened();
     },
-    next: () => left.take(never),
+    next: () => left.take(),
     pending: () => left.size,
     prove: delivery => void opened().report(delivery, { state: 'delivered' }),
     async say(peer, text, facts = {}) {

@@ -187,6 +187,36 @@ test('what was not seen comes again to a socket without a cursor, what was seen 
   assert.equal(view.body.deliveries[0].state, 'delivered');
 });
 
+test('what was not pushed on a socket cannot be seen by it', async () => {
+  await using gateway = await openGateway();
+  const [a, b] = await Promise.all(['a', 'b'].map(name => gateway.client(name)));
+  const send = async (text: string) =>
+    (await gateway.call(a, 'POST', '/v1/messages', { to: 'app:b', text })).body;
+  const first = await send('one');
+  using socket = dial(gateway, bearer(b!));
+  socket.say({ op: 'hello' });
+  const start = await socket.until(isHello);
+  const later = await send('two');
+  const ahead = gateway.desk.events.cursor;
+  socket.say({ op: 'seen', cursor: ahead });
+  const refused = await socket.until(isError);
+  assert.equal(refused.problem.code, 'request/invalid');
+  assert.deepEqual(refused.problem.errors[0].pointer, '/cursor');
+  socket.say({ op: 'seen', cursor: start.cursor });
+  socket.say({ op: 'subscribe', id: 's', filter: { kinds: ['message.accepted'] } });
+  const event = await socket.until(isMessage);
+  assert.equal(event.message.id, first.id);
+  const second = await socket.until(isMessage);
+  socket.say({ op: 'seen', cursor: event.cursor });
+  socket.say({ op: 'send', id: 'after', message: { to: 'app:a', text: 'ok' } });
+  await socket.until(isAck);
+  assert.equal(second.message.id, later.id);
+  const stateOf = async (id: string) =>
+    (await gateway.call(a, 'GET', `/v1/messages/${id}`)).body.deliveries[0].state;
+  assert.equal(await stateOf(first.id), 'delivered');
+  assert.notEqual(await stateOf(later.id), 'delivered');
+});
+
 test('a subscription shows what its filter says, and nothing of other clients', async () => {
   await using gateway = await openGateway();
   const [a, b, c] = await Promise.all(['a', 'b', 'c'].map(name => gateway.client(name)));
