@@ -98,11 +98,11 @@ test('the gateway decodes no packet: of the mesh it knows two contracts, as type
   );
 });
 
-test('only the store opens the database or a thread: everything else asks it', () => {
+test('only a store opens a database or a thread: everything else asks it', () => {
   const storeOnly = ['node:sqlite', 'node:worker_threads'];
   onlyImports(
     'src/gateway/',
-    (to, { path }) => path.startsWith('src/gateway/store/') || !storeOnly.includes(to),
+    (to, { path }) => /^src\/gateway\/(?:replicas\/)?store\//.test(path) || !storeOnly.includes(to),
   );
 });
 

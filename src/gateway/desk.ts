@@ -1,6 +1,7 @@
 import type { ServiceHealth } from '../lib/service.ts';
 import type { BlobStore, DeliveryId } from './bridge.ts';
 import type { Address, BinaryData, JsonValue, Message, MessageId, Priority } from './message.ts';
+import type { ReplicaDesk } from './replicas/contract.ts';
 
 /**
  * What the switch offers the windows local programs look through: http, ws, mqtt and the control socket.
@@ -21,6 +22,8 @@ export interface Desk {
   /** Marks that the client put the blob there. */
   ownBlob(client: Client, sha256: string): Promise<void>;
   health(): Health;
+  /** Replicas of cloud services; absent where none is defined. */
+  readonly replicas?: ReplicaDesk;
 }
 
 export interface HubFacts {
