@@ -23,6 +23,20 @@ export interface Interface {
    * sender down. Rejects with `radio/offline` if it is not ready. The bytes are not changed or kept.
    */
   send(packet: Uint8Array): Promise<void>;
+  /**
+   * Why a message of so many bytes should not be begun now, where the medium rations what is sent over it.
+   * Nothing is booked: it is a word to whoever is about to begin.
+   */
+  hold?(bytes: number, urgency: Urgency): Hold | undefined;
+}
+
+/** How soon a message is wanted, from the most to the least. */
+export type Urgency = 'critical' | 'high' | 'normal' | 'bulk';
+
+/** A medium has no room for a message. */
+export interface Hold {
+  /** ms until there is room; undefined where there never is: the message is too large for the ration. */
+  readonly delay: number | undefined;
 }
 
 export interface InterfacePort {
