@@ -30,8 +30,8 @@ export interface CommitOptions {
 /** The way to the writer thread. */
 export interface Committer {
   /**
-   * Resolves when the job's transaction is on disk. Jobs that are neither urgent nor of the mesh are committed in the
-   * order they were given. Throws `store/full`, `store/unavailable`, and what the verb itself throws. After
+   * Resolves when the job's transaction is on disk. Jobs of one database that are not urgent are committed in the order
+   * they were given. Throws `store/full`, `store/unavailable`, and what the verb itself throws. After
    * `store/unavailable` the job may have been done all the same: the writer died over it.
    */
   commit<V extends Verb>(verb: V, args: Args<V>, options?: CommitOptions): Promise<Result<V>>;
@@ -69,13 +69,13 @@ const lazyDelay = 5;
 const repliesAtOnce = 16;
 
 /**
- * Starts the writer thread and resolves when both databases are open; a thread that dies later is started
+ * Starts the writer thread and resolves when all databases are open; a thread that dies later is started
  * again, after a while. Throws `store/unavailable`.
  */
 export async function startCommitter(options: CommitterOptions): Promise<Committer> {
   const { clock, random, log, onWriter, ...data } = options;
   const waiting = new Map<number, Waiting>();
-  const outgoing: Record<LaneName, JobRequest[]> = { urgent: [], gateway: [], mesh: [] };
+  const outgoing: Record<LaneName, JobRequest[]> = { urgent: [], gateway: [], mesh: [], outbox: [] };
   const replies: JobReply[] = [];
   const listeners = new Set<(newest: number) => void>();
   const healthListeners = new Set<(health: ServiceHealth) => void>();
@@ -254,7 +254,7 @@ export async function startCommitter(options: CommitterOptions): Promise<Committ
       const id = next++;
       return new Promise((resolve, reject) => {
         waiting.set(id, { resolve, reject });
-        const lane = verb.startsWith('mesh.') ? 'mesh' : commit.urgent ? 'urgent' : 'gateway';
+        const lane = laneOf(verb, commit);
         outgoing[lane].push({ id, verb, args });
         flushSoon(commit);
       });
@@ -274,6 +274,17 @@ export async function startCommitter(options: CommitterOptions): Promise<Committ
       await running;
     },
   };
+}
+
+/** The database a verb belongs to, by its first word, and how soon. */
+function laneOf(verb: Verb, { urgent }: CommitOptions): LaneName {
+  if (verb.startsWith('mesh.')) {
+    return 'mesh';
+  }
+  if (verb.startsWith('outbox.')) {
+    return 'outbox';
+  }
+  return urgent ? 'urgent' : 'gateway';
 }
 
 function failureError(failure: JobFailure): GatewayError {

@@ -5,6 +5,7 @@ import type { EventJobs } from './event-table.ts';
 import type { InboxJobs } from './inbox-table.ts';
 import type { MeshJobs } from './mesh-table.ts';
 import type { MessageJobs } from './message-table.ts';
+import type { OutboxJobs } from './outbox-table.ts';
 import type { PeerJobs } from './peer-table.ts';
 import type { RetentionJobs } from './retention.ts';
 
@@ -19,7 +20,7 @@ export interface GatewayJobs
     BlobJobs,
     RetentionJobs {}
 
-export interface Jobs extends GatewayJobs, MeshJobs {}
+export interface Jobs extends GatewayJobs, MeshJobs, OutboxJobs {}
 
 export type Verb = keyof Jobs & string;
 export type Args<V extends Verb> = Jobs[V]['args'];
@@ -60,8 +61,10 @@ export interface CommitReport {
 export interface WriterData {
   readonly gatewayPath: string;
   readonly meshPath: string;
+  readonly outboxPath: string;
   readonly gatewayLimit: number;
   readonly meshLimit: number;
+  readonly outboxLimit: number;
   /** Whether this is the first writer of the process: what follows a crash is no new start of the hub. */
   readonly first: boolean;
   readonly signals: Int32Array<SharedArrayBuffer>;
@@ -81,14 +84,14 @@ export const signal = {
   sleeping: 4,
 } as const;
 
-/** The lanes to the writer: each keeps its order, the urgent one goes first, the mesh has its own database. */
-export const laneNames = ['urgent', 'gateway', 'mesh'] as const;
+/** The lanes to the writer: each keeps its order, the urgent one goes first, the mesh and the replicas' outbox have databases of their own. */
+export const laneNames = ['urgent', 'gateway', 'mesh', 'outbox'] as const;
 export type LaneName = (typeof laneNames)[number];
 
 /** A port for each lane. */
 export type WriterPorts = Readonly<Record<LaneName, import('node:worker_threads').MessagePort>>;
 
-/** The writer's first word: both databases are open. */
+/** The writer's first word: all databases are open. */
 export interface WriterReady {
   readonly boot: number;
   readonly epoch: string;

@@ -2,7 +2,7 @@
 export const isKeptEvent = "kind IN ('message.accepted', 'message.changed', 'delivery.changed')";
 
 /**
- * The tables of the two databases, as the steps that led to them: a file's `user_version` says how many
+ * The tables of the three databases, as the steps that led to them: a file's `user_version` says how many
  * steps it has seen. A step that has been released is never changed; a change is a new step. Rows name a
  * message by its row number, which grows: an index over its random id would touch one more page for each row.
  */
@@ -135,6 +135,38 @@ export const meshSchema: readonly string[] = [
     key TEXT NOT NULL,
     value BLOB NOT NULL,
     PRIMARY KEY (kind, key)
+  ) STRICT, WITHOUT ROWID;
+  `,
+];
+
+/** The writes of the replicas. Whatever a client or a cloud said is sealed: these rows hold people's tokens. */
+export const outboxSchema: readonly string[] = [
+  `
+  CREATE TABLE operations (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    service TEXT NOT NULL,
+    partition TEXT NOT NULL,
+    state TEXT NOT NULL,
+    next_at INTEGER,
+    client_key TEXT,
+    facts TEXT NOT NULL,
+    status TEXT NOT NULL,
+    request BLOB NOT NULL,
+    base BLOB,
+    answer BLOB,
+    outcome BLOB,
+    theirs BLOB
+  ) STRICT;
+  CREATE UNIQUE INDEX operations_key ON operations (service, partition, client_key) WHERE client_key IS NOT NULL;
+
+  CREATE TABLE given_ids (
+    service TEXT NOT NULL,
+    partition TEXT NOT NULL,
+    provisional TEXT NOT NULL,
+    given TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (service, partition, provisional)
   ) STRICT, WITHOUT ROWID;
   `,
 ];

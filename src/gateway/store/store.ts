@@ -18,6 +18,7 @@ import { inboxReads } from './inbox-table.ts';
 import { lockDirectory } from './lock.ts';
 import { createMeshStorage } from './mesh.ts';
 import { messageReads } from './message-table.ts';
+import { type OutboxReads, outboxReads } from './outbox-table.ts';
 import { peerReads } from './peer-table.ts';
 
 export interface StoreOptions {
@@ -43,6 +44,8 @@ export interface Store extends AsyncDisposable {
   readonly committer: Committer;
   readonly read: Reads;
   readonly mesh: MeshStorage;
+  /** What the replicas' writes wait in; written by the `outbox.` verbs. */
+  readonly outbox: OutboxReads;
   readonly blobs: BlobFiles;
 }
 
@@ -62,13 +65,16 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   stack.use(lockDirectory(dir));
   const gatewayPath = join(dir, 'gateway.db');
   const meshPath = join(dir, 'mesh.db');
+  const outboxPath = join(dir, 'replica-outbox.db');
   const limit = options.databaseLimit ?? databaseLimit;
   const { clock = systemClock, random = systemRandom, log = silentLog, onWriter } = options;
   const committer = await startCommitter({
     gatewayPath,
     meshPath,
+    outboxPath,
     gatewayLimit: limit,
     meshLimit: limit,
+    outboxLimit: limit,
     clock,
     random,
     log,
@@ -77,6 +83,8 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   stack.defer(() => committer.close());
   const database = openReadable(gatewayPath);
   stack.defer(() => database.close());
+  const outbox = openReadable(outboxPath);
+  stack.defer(() => outbox.close());
   const blobs = await openBlobs(join(dir, 'blobs'), { ...defaultLimits, ...options.blobs });
   const { boot, epoch } = committer.ready;
   const resources = stack.move();
@@ -86,6 +94,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     committer,
     read: openReads(database),
     mesh: createMeshStorage(meshPath, committer),
+    outbox: guarded(outboxReads(outbox)),
     blobs,
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };

@@ -16,7 +16,8 @@ import {
   type WriterPorts,
 } from './job.ts';
 import { meshVerbs } from './mesh-table.ts';
-import { gatewaySchema, meshSchema } from './schema.ts';
+import { outboxVerbs } from './outbox-table.ts';
+import { gatewaySchema, meshSchema, outboxSchema } from './schema.ts';
 
 /**
  * The writer thread: the only one that writes to the databases. Jobs that are posted while a commit
@@ -52,13 +53,19 @@ const parent = parentPort as MessagePort;
 parent.once('message', (ports: WriterPorts) => {
   const gateway = openWritable({ path: data.gatewayPath, schema: gatewaySchema, limit: data.gatewayLimit });
   const mesh = openWritable({ path: data.meshPath, schema: meshSchema, limit: data.meshLimit });
+  const outbox = openWritable({ path: data.outboxPath, schema: outboxSchema, limit: data.outboxLimit });
   const newestEvent = newestEventOf(gateway);
   parent.postMessage({ ...generation(gateway, data.first), newestEvent: newestEvent() });
   // A thread that is ended writes nothing at its end: without this each start compiles it anew.
   flushCompileCache();
   const lane = (port: MessagePort): Lane => ({ port, jobs: [], next: 0 });
   serve(
-    { urgent: lane(ports.urgent), gateway: lane(ports.gateway), mesh: lane(ports.mesh) },
+    {
+      urgent: lane(ports.urgent),
+      gateway: lane(ports.gateway),
+      mesh: lane(ports.mesh),
+      outbox: lane(ports.outbox),
+    },
     {
       gateway: {
         database: gateway,
@@ -66,11 +73,13 @@ parent.once('message', (ports: WriterPorts) => {
         log: createCheckpoints(gateway),
       },
       mesh: { database: mesh, verbs: meshVerbs(mesh) as AnyVerbs, log: createCheckpoints(mesh) },
+      outbox: { database: outbox, verbs: outboxVerbs(outbox) as AnyVerbs, log: createCheckpoints(outbox) },
     },
     newestEvent,
   );
   gateway.close();
   mesh.close();
+  outbox.close();
   parent.close();
   for (const port of Object.values(ports)) {
     port.close();
@@ -79,10 +88,10 @@ parent.once('message', (ports: WriterPorts) => {
 
 function serve(
   lanes: Readonly<Record<LaneName, Lane>>,
-  targets: { readonly gateway: Target; readonly mesh: Target },
+  targets: { readonly gateway: Target; readonly mesh: Target; readonly outbox: Target },
   newestEvent: () => number,
 ): void {
-  const logs = [targets.gateway.log, targets.mesh.log];
+  const logs = [targets.gateway.log, targets.mesh.log, targets.outbox.log];
   let known = newestEvent();
   /** The commit stands, whether or not the disk lets us look. */
   const newestAfter = (before: number) => {
@@ -106,7 +115,11 @@ function serve(
     if (meshFirst !== undefined) {
       report(commitGroup(targets.mesh, meshFirst, lanes.mesh));
     }
-    if (first !== undefined || meshFirst !== undefined) {
+    const outboxFirst = hasUrgent() ? undefined : take(lanes.outbox);
+    if (outboxFirst !== undefined) {
+      report(commitGroup(targets.outbox, outboxFirst, lanes.outbox));
+    }
+    if (first !== undefined || meshFirst !== undefined || outboxFirst !== undefined) {
       if (!hasUrgent()) {
         for (const log of logs) {
           log.foldIfLong();

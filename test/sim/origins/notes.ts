@@ -78,7 +78,9 @@ export async function startNotesOrigin(options: NotesOriginOptions = {}): Promis
     if (version !== 'v1' || kind !== 'notes' || more !== undefined) {
       return { status: 404, body: { error: 'not found' } };
     }
-    return remembering(user, request, () => (id === undefined ? collection(user, request) : one(user, id, request)));
+    return remembering(user, request, () =>
+      id === undefined ? collection(user, request) : one(user, id, request),
+    );
   };
 
   /** One answer a key, and another body under it is refused. */
@@ -117,7 +119,10 @@ export async function startNotesOrigin(options: NotesOriginOptions = {}): Promis
       };
       return {
         status: 200,
-        headers: { 'cache-control': 'private, max-age=0, must-revalidate', ...(etags ? { etag: listTag(body) } : {}) },
+        headers: {
+          'cache-control': 'private, max-age=0, must-revalidate',
+          ...(etags ? { etag: listTag(body) } : {}),
+        },
         body,
       };
     }

@@ -89,7 +89,9 @@ export async function startOrigin(answer: (request: OriginRequest) => OriginAnsw
           response,
           {
             status: fault.status,
-            ...(fault.retryAfter === undefined ? {} : { headers: { 'retry-after': String(fault.retryAfter) } }),
+            ...(fault.retryAfter === undefined
+              ? {}
+              : { headers: { 'retry-after': String(fault.retryAfter) } }),
             body: { error: `broken on purpose: ${fault.status}` },
           },
           incoming.method === 'HEAD',

@@ -29,7 +29,11 @@ export async function startWeatherOrigin(options: { readonly maxAge?: number } =
       return { status: 200, headers: { 'cache-control': 'no-store' }, body: { pong: true } };
     }
     if (kind === 'stations' && id === undefined) {
-      return validated(request, { items: stations, total: stations.length }, `public, max-age=${maxAge * 60}`);
+      return validated(
+        request,
+        { items: stations, total: stations.length },
+        `public, max-age=${maxAge * 60}`,
+      );
     }
     const station = stations.find(known => known.id === id);
     if (kind !== 'stations' || station === undefined || part === undefined) {
