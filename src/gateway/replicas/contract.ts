@@ -56,10 +56,16 @@ export type Forward = (request: ReplicaRequest, options?: ForwardOptions) => Pro
 
 /** What the replica holds for a URL of a partition, as the origin last said it. */
 export interface StoredResponse extends ReplicaResponse {
-  /** ms epoch when it was received or last confirmed by the origin. */
+  /**
+   * ms epoch when the request it answers, or last confirmed it, was sent: not when it came. What was written meanwhile
+   * may be missing from it.
+   */
   readonly asOf: number;
   readonly etag?: string;
 }
+
+/** What a projection starts from: an answer, and when the request for it was sent. */
+export type Base = ReplicaResponse & { readonly asOf: number };
 
 /** What the write side may ask of the read side's store. */
 export interface BaseReads {
@@ -104,13 +110,24 @@ export interface WritePath {
 }
 
 export interface Projection {
-  /** Whether an operation that is not settled touches this path: cheap, asked at every read. */
+  /** Whether an operation that may not be in stored answers touches this path: cheap, asked at every read. */
   touches(service: string, partition: string, path: string): boolean;
   /**
-   * The answer with pending operations in it, or undefined where they change nothing. `base` is what the
-   * origin or the store says, undefined where nobody knows. Own ETag, `Replica-State: projected`, `Replica-Pending`.
+   * The path with provisional ids replaced by those the origin has given meanwhile: asked before anything is looked up
+   * or forwarded, so that an address given out offline answers ever after. `local` where it still has a provisional
+   * id: the origin cannot know it, and is not asked.
    */
-  apply(request: ReplicaRequest, base: ReplicaResponse | undefined): ReplicaResponse | undefined;
+  resolve(
+    service: string,
+    partition: string,
+    path: string,
+  ): { readonly path: string; readonly local: boolean };
+  /**
+   * The answer with pending operations in it, or undefined where they change nothing. `base` is what the
+   * origin or the store says, undefined where nobody knows: then an item is looked for in the stored lists.
+   * Own ETag (If-None-Match is answered), `Replica-State: projected`, `Replica-Pending`.
+   */
+  apply(request: ReplicaRequest, base: Base | undefined): Promise<ReplicaResponse | undefined>;
 }
 
 export const queueStates = [
