@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { httpConfigSchema } from './bridges/http/config.ts';
 import { lxmfConfig } from './bridges/lxmf/config.ts';
 import { mqttConfigSchema } from './bridges/mqtt/config.ts';
+import { defaultLimits } from './gateway/limits.ts';
 import { type FieldError, GatewayError } from './lib/errors.ts';
 import { type InterfaceConfig, interfaceSchema } from './radio/config.ts';
 
@@ -24,8 +25,8 @@ const endpoint = z
 const address = z
   .string()
   .regex(
-    /^(?:lxmf:[0-9a-f]{32}|mqtt:\S+|app:[a-z0-9-]{1,32})$/,
-    'lxmf:<32 hex digits>, mqtt:<topic> or app:<client name>',
+    /^(?:lxmf:[0-9a-f]{32}|mqtt:\S+|app:[a-z0-9-]{1,32}|matrix:[@!][^\s:]+(?::\S+)?)$/,
+    'lxmf:<32 hex digits>, mqtt:<topic>, app:<client name>, matrix:!room:server or matrix:@user:server',
   );
 
 /** The whole config file. Every key has a default: no file at all is a good configuration. */
@@ -154,7 +155,17 @@ function crossChecks(raw: Tree): FieldError[] {
     }
     names.add(name);
   });
-  for (const name of Object.keys(raw.rooms ?? {})) {
+  const rooms = Object.keys(raw.rooms ?? {});
+  const residents = (raw as { bridges?: { lxmf?: { residents?: unknown } | null } | null }).bridges?.lxmf
+    ?.residents;
+  const most = typeof residents === 'number' ? residents : defaultLimits.residents;
+  if (rooms.length > most) {
+    mistakes.push({
+      pointer: 'rooms',
+      detail: `${rooms.length} rooms, and addresses for ${most}: bridges.lxmf.residents allows more`,
+    });
+  }
+  for (const name of rooms) {
     if (ownRooms.has(name)) {
       mistakes.push({ pointer: `rooms.${name}`, detail: 'the hub keeps this room itself' });
     } else if (!roomName.test(name)) {

@@ -55,7 +55,7 @@ export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
   [
     'token create',
     {
-      words: 'NAME [--scopes a,b] [--rooms hub] [--expires ISO-DATE]',
+      words: 'NAME [--scopes a,b] [--rooms hub] [--identity own] [--expires ISO-DATE]',
       does: 'mint a token; shown this once',
       run: createToken,
     },
@@ -133,6 +133,7 @@ async function status(c: Call): Promise<number> {
     ready: boolean;
     services: { name: string; state: string; reason?: string }[];
     queued: number;
+    residents?: { party: string; name: string; addresses: string[] }[];
     counters: Record<string, number>;
   };
   const lines = [
@@ -141,6 +142,9 @@ async function status(c: Call): Promise<number> {
     `transport: ${facts.hub.transport}`,
     ...facts.services.map(
       s => `  ${s.name.padEnd(24)} ${s.state}${s.reason === undefined ? '' : `: ${s.reason}`}`,
+    ),
+    ...(facts.residents ?? []).map(
+      r => `  ${r.addresses.join(' ').padEnd(37)}  ${r.party}  ${printable(r.name)}`,
     ),
     `waiting deliveries: ${facts.queued}`,
     ...Object.entries(facts.counters).map(([name, count]) => `  ${name.padEnd(32)} ${count}`),
@@ -255,16 +259,25 @@ async function createToken(c: Call): Promise<number> {
   const { body } = await ask(c, 'POST', '/v1/tokens', {
     name,
     scopes: list(c.options.scopes, ['messages:read', 'messages:send', 'peers:read']),
+    ...(typeof c.options.identity === 'string' ? { identity: c.options.identity } : {}),
     ...(typeof c.options.rooms === 'string' ? { rooms: list(c.options.rooms, []) } : {}),
     ...(typeof expires === 'string' ? { expiresAt: Date.parse(expires) } : {}),
   });
-  return print(c, body, (body as { token: string }).token);
+  const { token, addresses = [] } = body as { token: string; addresses?: string[] };
+  return print(c, body, [token, ...addresses].join('\n'));
 }
 
 async function listTokens(c: Call): Promise<number> {
   const { body } = await ask(c, 'GET', '/v1/tokens');
   const { items } = body as {
-    items: { name: string; scopes: string[]; rooms: string[]; revokedAt?: number; expiresAt?: number }[];
+    items: {
+      name: string;
+      scopes: string[];
+      rooms: string[];
+      addresses?: string[];
+      revokedAt?: number;
+      expiresAt?: number;
+    }[];
   };
   const lines = items.map(client => {
     const life =
@@ -273,7 +286,7 @@ async function listTokens(c: Call): Promise<number> {
         : client.expiresAt === undefined
           ? ''
           : `${client.expiresAt <= Date.now() ? 'expired' : 'until'} ${new Date(client.expiresAt).toISOString()}`;
-    return `${client.name.padEnd(32)}  ${client.scopes.join(',')}  rooms ${client.rooms.join(',') || '-'}  ${life}`.trimEnd();
+    return `${client.name.padEnd(32)}  ${client.scopes.join(',')}  rooms ${client.rooms.join(',') || '-'}  ${[...(client.addresses ?? []), life].join('  ')}`.trimEnd();
   });
   return print(c, items, lines.join('\n'));
 }

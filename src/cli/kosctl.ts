@@ -12,6 +12,7 @@ const options = {
   after: { type: 'string' },
   scopes: { type: 'string' },
   rooms: { type: 'string' },
+  identity: { type: 'string' },
   expires: { type: 'string' },
   help: { type: 'boolean', short: 'h' },
 } as const;

@@ -3,6 +3,7 @@ import type {
   Address,
   Assurance,
   Attachment,
+  Author,
   BinaryData,
   JsonValue,
   Message,
@@ -25,6 +26,10 @@ export interface Bridge {
   readonly carries: Capabilities;
   /** Whether an address of its scheme can exist; without it every one can. */
   readonly reaches?: (address: Address) => boolean;
+  /** Whom of its far side the hub's own room is for, beside the clients that were minted into it. */
+  readonly hubMembers?: readonly Address[];
+  /** Where its far side can give local parties addresses of their own. */
+  readonly residence?: Residence;
   /** Lives until the signal; calls `port.ready()` once it can deliver. */
   run(port: BridgePort, signal: AbortSignal): Promise<void>;
   /**
@@ -33,6 +38,36 @@ export interface Bridge {
    * `mesh/too-large` are final. The signal ends the attempt (cancelled, expired, stopping).
    */
   deliver(delivery: Delivery, signal: AbortSignal): Promise<Progress>;
+}
+
+/**
+ * A far side on which local parties can have addresses of their own: rooms, people and apps that are written to
+ * there as themselves, and not as the hub. The switch keeps the keys; the bridge takes and sends under them.
+ */
+export interface Residence {
+  /** A new address and the secret behind it. Nothing is told to anybody before `open`. */
+  make(): { readonly address: Address; readonly key: Uint8Array };
+  /**
+   * The address is kept on disk by now: messages to it are taken and its name is told to the far side, at every run
+   * of the bridge until `close`. Called again for a changed name.
+   */
+  open(resident: {
+    readonly address: Address;
+    readonly key: Uint8Array;
+    readonly name: string;
+    /** Whose it is. */
+    readonly party: Address;
+  }): void;
+  /** Nothing is taken there any more. */
+  close(address: Address): void;
+}
+
+/** A local party with addresses of its own on meshes. */
+export interface Resident {
+  /** As it is announced: fit to be shown. */
+  readonly name: string;
+  /** `lxmf:<32 hex>` */
+  readonly addresses: readonly Address[];
 }
 
 /** What a far side can take: asked by the router, never the bridge's type. */
@@ -98,6 +133,8 @@ export interface Incoming {
   readonly assurance: Assurance;
   readonly via?: readonly string[];
   readonly native?: Readonly<Record<string, string>>;
+  /** Who spoke, where `from` is a room that passes it on: see `Message.author`. */
+  readonly author?: Author;
   /** Somebody's timer runs while this is accepted: it is committed at once instead of with others. */
   readonly urgent?: boolean;
 }
@@ -135,6 +172,17 @@ export interface BridgePort {
     address: Address,
     facts: { readonly at: number; readonly name?: string; readonly hops?: number },
   ): void;
+  /**
+   * This bridge's local party wants an address of its own on every mesh, or gives it up; durable when it resolves. Doing
+   * it again changes nothing but the name, which is announced anew. Whoever comes back after giving up has the
+   * same address again. Throws `store/full` where too many have one, `request/invalid` for an address of another
+   * scheme.
+   */
+  host(address: Address, resident: { readonly name: string } | undefined): Promise<void>;
+  /** Name and addresses of a local party that has some: a person's, a room's, an app's. */
+  residentOf(address: Address): Resident | undefined;
+  /** How people call whoever has the address: as announced, as heard, or what the address itself says. Never verified. */
+  nameOf(address: Address): string;
   readonly blobs: BlobStore;
 }
 

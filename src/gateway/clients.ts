@@ -4,6 +4,7 @@ import { GatewayError } from '../lib/errors.ts';
 import type { Random } from '../lib/random.ts';
 import { type Client, type ClientDraft, type Clients, type Scope, scopes } from './desk.ts';
 import { isTime } from './message.ts';
+import type { Residents } from './residents.ts';
 import { hubRoom } from './router.ts';
 import type { ClientRow } from './store/client-table.ts';
 import type { Store } from './store/store.ts';
@@ -37,8 +38,9 @@ export function createClients(options: {
   readonly clock: Clock;
   readonly random: Random;
   readonly limit: number;
+  readonly residents: Residents;
 }): ClientBook {
-  const { store, clock, random } = options;
+  const { store, clock, random, residents } = options;
   const byHash = new Map<string, Entry>();
   const byId = new Map<string, Entry>();
   const listeners = new Set<(client: Client) => void>();
@@ -63,6 +65,10 @@ export function createClients(options: {
     return byId.get(nameOrId) ?? [...byId.values()].find(entry => entry.client.name === nameOrId);
   }
 
+  const partyOf = ({ name }: { readonly name: string }) => `app:${name}`;
+  const addressesOf = (client: Client) =>
+    client.identity === 'own' ? { addresses: residents.of(partyOf(client))?.addresses ?? [] } : {};
+
   const isExpired = (client: Client) => client.expiresAt !== undefined && client.expiresAt <= clock.now();
 
   async function add(draft: ClientDraft, token: string): Promise<Client> {
@@ -75,8 +81,16 @@ export function createClients(options: {
       created_at: clock.now(),
       expires_at: draft.expiresAt ?? null,
       revoked_at: null,
+      identity: draft.identity ?? 'hub',
     };
-    await store.committer.commit('client.create', row);
+    const addresses = draft.identity === 'own' ? residents.draft(partyOf(draft), draft.name) : [];
+    if (draft.identity === 'own' && addresses.length === 0) {
+      throw new GatewayError('request/unsupported', 'no bridge of this hub gives addresses', {
+        errors: [{ pointer: '/identity', detail: 'no bridge of this hub gives addresses' }],
+      });
+    }
+    await store.committer.commit('client.create', { ...row, residents: addresses });
+    residents.opened(addresses);
     const entry = entryOf(row);
     put(entry);
     return entry.client;
@@ -105,11 +119,13 @@ export function createClients(options: {
         throw new GatewayError('store/full', `${options.limit} clients at most`);
       }
       const token = mint();
-      return { client: await add(draft, token), token };
+      const client = await add(draft, token);
+      return { client, token, ...addressesOf(client) };
     },
     list: () =>
       [...byId.values()].map(({ client, createdAt, revokedAt }) => ({
         ...client,
+        ...addressesOf(client),
         createdAt,
         ...(revokedAt === undefined ? {} : { revokedAt }),
       })),
@@ -122,7 +138,12 @@ export function createClients(options: {
         throw new GatewayError('request/conflict', 'the owner cannot be revoked');
       }
       const revokedAt = clock.now();
-      await store.committer.commit('client.revoke', { id: entry.client.id, at: revokedAt });
+      await store.committer.commit('client.revoke', {
+        id: entry.client.id,
+        at: revokedAt,
+        party: partyOf(entry.client),
+      });
+      residents.removed(partyOf(entry.client));
       put({ ...entry, revokedAt });
       for (const listener of listeners) {
         listener(entry.client);
@@ -188,6 +209,7 @@ function entryOf(row: ClientRow): Entry {
       name: row.name,
       scopes: JSON.parse(row.scopes) as Scope[],
       rooms: JSON.parse(row.rooms) as string[],
+      ...(row.identity === 'own' ? { identity: 'own' } : {}),
       ...(row.expires_at === null ? {} : { expiresAt: row.expires_at }),
     },
     hash: row.hash,

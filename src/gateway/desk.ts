@@ -1,5 +1,5 @@
 import type { ServiceHealth } from '../lib/service.ts';
-import type { BlobStore, DeliveryId } from './bridge.ts';
+import type { BlobStore, DeliveryId, Resident } from './bridge.ts';
 import type { Address, BinaryData, JsonValue, Message, MessageId, Priority } from './message.ts';
 import type { ReplicaDesk } from './replicas/contract.ts';
 
@@ -16,6 +16,9 @@ export interface Desk {
   readonly inbox: Inbox;
   readonly events: Events;
   readonly directory: Directory;
+  readonly rooms: Rooms;
+  /** Local parties with addresses of their own on the mesh. */
+  residents(): readonly (Resident & { readonly party: Address })[];
   readonly blobs: BlobStore;
   /** Whether the client may read this blob: it put it there, or may see a message that carries it. */
   mayReadBlob(client: Client, sha256: string): boolean;
@@ -56,6 +59,8 @@ export interface Client {
   readonly name: string;
   readonly scopes: readonly Scope[];
   readonly rooms: readonly string[];
+  /** It has addresses of its own on the mesh; others send under the hub's. */
+  readonly identity?: 'own';
   readonly expiresAt?: number;
 }
 
@@ -65,15 +70,28 @@ export interface ClientDraft {
   readonly scopes: readonly Scope[];
   /** Default `['hub']`. */
   readonly rooms?: readonly string[];
+  /** `own`: addresses of its own on the mesh, announced under its name until it is revoked. Default `hub`. */
+  readonly identity?: 'own' | 'hub';
   readonly expiresAt?: number;
 }
 
 export interface Clients {
   /** The client of a token, or undefined for a wrong, revoked or expired one; `expired` tells the last apart. */
   authenticate(token: string): { readonly client?: Client; readonly expired?: boolean };
-  /** `request/conflict` if the name was ever used. The token is shown here and never again. */
-  create(draft: ClientDraft): Promise<{ readonly client: Client; readonly token: string }>;
-  list(): readonly (Client & { readonly createdAt: number; readonly revokedAt?: number })[];
+  /**
+   * `request/conflict` if the name was ever used, `store/full` where too many clients are there or have addresses of their
+   * own. The token is shown here and never again.
+   */
+  create(draft: ClientDraft): Promise<{
+    readonly client: Client;
+    readonly token: string;
+    readonly addresses?: readonly Address[];
+  }>;
+  list(): readonly (Client & {
+    readonly addresses?: readonly Address[];
+    readonly createdAt: number;
+    readonly revokedAt?: number;
+  })[];
   /** By name or id; `request/not-found`. Sessions of the client end: see `onRevoked`. */
   revoke(nameOrId: string): Promise<void>;
   onRevoked(listener: (client: Client) => void): () => void;
@@ -265,6 +283,19 @@ export interface Directory {
   ): Page<Peer>;
   /** `request/not-found` */
   get(client: Client, address: Address): Peer;
+}
+
+/** A conversation and who is in it. */
+export interface RoomView {
+  readonly name: string;
+  readonly members: readonly Address[];
+  /** By which meshes write to it. */
+  readonly addresses: readonly Address[];
+}
+
+export interface Rooms {
+  /** The rooms the client is a member of, all for an admin; by name. */
+  list(client: Client): readonly RoomView[];
 }
 
 /** `/readyz` and `kosctl status`: what is wrong has a name. */

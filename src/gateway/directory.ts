@@ -14,6 +14,7 @@ export interface DirectoryBook extends Directory {
     address: Address,
     facts: { readonly at: number; readonly name?: string; readonly hops?: number },
   ): void;
+  nameOf(address: Address): string | undefined;
   /** Writes what was heard since the last time. */
   flush(): Promise<void>;
 }
@@ -128,6 +129,7 @@ export function createDirectory(options: {
         flush().catch(error => log.warn({ code: codeOf(error) }, 'the directory could not be written'));
       });
     },
+    nameOf: address => peers.get(address)?.name,
     flush,
     list(client, query) {
       requireScope(client, 'peers:read');

@@ -35,6 +35,8 @@ export interface Limits {
   readonly orphanAge: number;
   /** Clients that have not been revoked. */
   readonly clients: number;
+  /** Local parties with addresses of their own on the mesh; as many that gave theirs up are remembered. */
+  readonly residents: number;
 }
 
 const day = 24 * 60 * 60 * 1000;
@@ -64,4 +66,5 @@ export const defaultLimits: Limits = {
   messageCount: 1_000_000,
   orphanAge: day,
   clients: 1000,
+  residents: 256,
 };

@@ -39,6 +39,12 @@ export interface Attachment {
   readonly sha256: string;
 }
 
+/** Who spoke, as somebody else says it. */
+export interface Author {
+  /** Fit to be shown: a line without control characters, at most 64 of them. */
+  readonly name: string;
+}
+
 /** The one form of everything that crosses the switch. */
 export interface Message {
   readonly id: MessageId;
@@ -65,6 +71,11 @@ export interface Message {
   /** Identity hashes of the hubs it came through. */
   readonly via: readonly string[];
   readonly assurance: Assurance;
+  /**
+   * Who spoke, where `from` is a room of another hub that passes the message on. It is `from` that claims it, and
+   * `assurance` says nothing about it: show it as such, and never as the sender.
+   */
+  readonly author?: Author;
   /**
    * What the origin's protocol carried that a Message has no member for, kept byte for byte and given
    * back when the message leaves by that protocol again: `lxmf:<field number>` → base64 of the msgpack value.
@@ -99,6 +110,20 @@ export function schemeOf(address: Address): string {
 /** What an address says after its scheme. */
 export function nameOf(address: Address): string {
   return address.slice(address.indexOf(':') + 1);
+}
+
+/** Characters of a name that is shown. */
+const longestShownName = 64;
+
+/** A name from somewhere as it may be shown and announced: one line, without control characters or marks that turn the writing; undefined where nothing is left. */
+export function shownName(name: string): string | undefined {
+  const line = name
+    .slice(0, 4 * longestShownName)
+    .replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ')
+    .replace(/[\u200e\u200f\u202a-\u202e\u2066-\u2069]|\p{Cs}/gu, '')
+    .trim();
+  const short = [...line].slice(0, longestShownName).join('').trim();
+  return short === '' ? undefined : short;
 }
 
 /** Whether it is a time that can be stored and read back: whole ms, from 1970 to the end of the year 9999. */

@@ -12,6 +12,10 @@ export interface RoutingFacts {
   readonly clients: readonly Pick<Client, 'name' | 'scopes' | 'rooms'>[];
   /** What the bridge of a scheme says of an address; undefined where there is no such bridge. */
   readonly reaches: (address: Address) => boolean | undefined;
+  /** Whose an address on a mesh is, where it is a local party's own. */
+  readonly partyAt: (address: Address) => Address | undefined;
+  /** Who is in the hub's own room because a bridge asks for it. */
+  readonly hubMembers: readonly Address[];
   /** The sender of a message that is known. */
   readonly senderOf: (id: string) => Address | undefined;
 }
@@ -69,8 +73,9 @@ export function membersOf(room: string, facts: RoutingFacts): readonly Address[]
   if (configured === undefined && room !== hubRoom && room !== sensorRoom) {
     return undefined;
   }
+  const asked = room === hubRoom ? facts.hubMembers : [];
   const readers = facts.clients.filter(client => isMember(client, room)).map(client => `app:${client.name}`);
-  return [...(configured ?? []), ...readers];
+  return [...(configured ?? []), ...asked, ...readers];
 }
 
 /** Whether a client was minted into a room and may read what is said there. */
@@ -81,7 +86,7 @@ export function isMember(client: Pick<Client, 'scopes' | 'rooms'>, room: string)
 
 function resolveHub(message: Pick<Message, 'to' | 'inReplyTo'>, facts: RoutingFacts): Address {
   if (message.to !== `lxmf:${facts.hubLxmf}`) {
-    return message.to;
+    return facts.partyAt(message.to) ?? message.to;
   }
   const sender = message.inReplyTo === undefined ? undefined : facts.senderOf(message.inReplyTo);
   const known = sender !== undefined && schemeOf(sender) === 'app' && recipient(sender, facts) !== undefined;

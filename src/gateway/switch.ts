@@ -13,10 +13,11 @@ import { createDirectory } from './directory.ts';
 import { createEvents } from './events.ts';
 import { createInbox } from './inbox.ts';
 import { defaultLimits, type Limits } from './limits.ts';
-import { type Address, schemeOf } from './message.ts';
+import { type Address, nameOf, schemeOf, shownName } from './message.ts';
 import { createMessages } from './messages.ts';
 import { Outbox } from './outbox.ts';
-import { membersOf, type RoutingFacts } from './router.ts';
+import { createResidents } from './residents.ts';
+import { hubRoom, membersOf, type RoutingFacts, sensorRoom } from './router.ts';
 import type { Store } from './store/store.ts';
 import { sweepOnce } from './sweep.ts';
 
@@ -60,7 +61,8 @@ export function createSwitch(options: SwitchOptions): Switch {
   const hub: HubFacts = { ...options.hub, boot: store.boot };
   const bridges = new Map(options.bridges.map(bridge => [bridge.name, bridge]));
   const cursors = createCursors(store.epoch);
-  const clients = createClients({ store, clock, random, limit: limits.clients });
+  const residents = createResidents({ store, clock, bridges: options.bridges, limit: limits.residents });
+  const clients = createClients({ store, clock, random, limit: limits.clients, residents });
   const outbox = new Outbox({ store, clock, random, log, counters, limits, bridges: options.bridges });
   const inbox = createInbox({ store, clock, log, cursors });
   const events = createEvents({ store, cursors });
@@ -77,6 +79,8 @@ export function createSwitch(options: SwitchOptions): Switch {
         : (bridge.reaches?.(address) ?? address.length > bridge.name.length + 1);
     },
     senderOf: store.read.senderOf,
+    partyAt: residents.at,
+    hubMembers: options.bridges.flatMap(bridge => bridge.hubMembers ?? []),
   });
   const roomExists = (room: string) => membersOf(room, routing()) !== undefined;
   const roomsOf = (client: Client) => {
@@ -180,8 +184,45 @@ export function createSwitch(options: SwitchOptions): Switch {
       resolve: remoteId => store.read.knownAs(bridge.name, remoteId)?.message,
       remoteIds: (message, to) => store.read.remoteIds(bridge.name, message, to),
       seen: (address, facts) => directory.seen(address, facts),
+      async host(address, resident) {
+        if (schemeOf(address) !== bridge.name) {
+          throw new GatewayError(
+            'request/invalid',
+            `${bridge.name} speaks for no ${schemeOf(address)} address`,
+          );
+        }
+        await (resident === undefined ? residents.giveUp(address) : residents.host(address, resident.name));
+      },
+      residentOf: residents.of,
+      nameOf: personName,
       blobs: store.blobs,
     };
+  }
+
+  /** How people call whoever has the address. */
+  function personName(address: Address): string {
+    const known = residents.of(address)?.name ?? directory.nameOf(address);
+    return known ?? shownName(plainName(address)) ?? schemeOf(address);
+  }
+
+  /**
+   * Every room of the configuration has an address, and one that is not there any more has none until it comes back. What
+   * the store cannot take now is tried again at the next sweep.
+   */
+  async function houseRooms(): Promise<void> {
+    const wanted = new Set(Object.keys(options.rooms).map(room => `room:${room}`));
+    const gone = residents.list().filter(({ party }) => schemeOf(party) === 'room' && !wanted.has(party));
+    try {
+      for (const { party } of gone) {
+        await residents.giveUp(party);
+      }
+      for (const party of wanted) {
+        await residents.host(party, nameOf(party));
+      }
+    } catch (error) {
+      counters.add('residents/unwritten');
+      log.warn({ code: codeOf(error), error: String(error) }, 'a room could not be given its address');
+    }
   }
 
   async function runBridge(bridge: Bridge, signal: AbortSignal): Promise<void> {
@@ -216,6 +257,7 @@ export function createSwitch(options: SwitchOptions): Switch {
   async function sweep(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       await sweepOnce({ store, clock, log, counters, limits }, clock.now(), signal);
+      await houseRooms();
       await clock.sleep(sweepEvery, signal).catch(() => undefined);
     }
   }
@@ -227,6 +269,22 @@ export function createSwitch(options: SwitchOptions): Switch {
     inbox,
     events,
     directory,
+    rooms: {
+      list(client) {
+        const facts = routing();
+        const all = [hubRoom, sensorRoom, ...Object.keys(options.rooms)].sort();
+        const mine = client.scopes.includes('admin') ? all : roomsOf(client);
+        return all
+          .filter(name => mine.includes(name))
+          .map(name => ({
+            name,
+            members: [...new Set(membersOf(name, facts))],
+            addresses:
+              name === hubRoom ? [`lxmf:${hub.lxmf}`] : (residents.of(`room:${name}`)?.addresses ?? []),
+          }));
+      },
+    },
+    residents: residents.list,
     blobs: store.blobs,
     mayReadBlob,
     async ownBlob(client, sha256) {
@@ -245,6 +303,7 @@ export function createSwitch(options: SwitchOptions): Switch {
     },
     async run(signal) {
       await outbox.restore();
+      await houseRooms();
       const running = options.bridges.map(bridge => runBridge(bridge, signal));
       const sweeping = sweep(signal);
       if (!signal.aborted) {
@@ -261,4 +320,20 @@ export function createSwitch(options: SwitchOptions): Switch {
       events.close();
     },
   };
+}
+
+/** What an address says to a person: the user of a Matrix id, the device of a topic, the beginning of a hash. */
+function plainName(address: Address): string {
+  const name = nameOf(address);
+  switch (schemeOf(address)) {
+    case 'matrix':
+      return name.replace(/^[@!#]([^:]*).*$/su, '$1');
+    case 'mqtt':
+      return name.replace(/^dev\//, '');
+    case 'lxmf':
+    case 'kmesh':
+      return name.slice(0, 8);
+    default:
+      return name;
+  }
 }

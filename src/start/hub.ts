@@ -97,6 +97,7 @@ export async function startHub(options: HubOptions): Promise<Hub> {
     store,
     hub: { id: toHex(identity.hash), name: config.hub.name, lxmf: lxmf.address, version: manifest.version },
     rooms: config.rooms,
+    limits: { residents: config.bridges.lxmf.residents },
     bridges: [lxmf, mqtt],
   });
   stack.defer(() => gateway.close());

@@ -223,6 +223,9 @@ class Running {
       resolve: remoteId => this.#known.get(remoteId),
       remoteIds: message => [...this.#known].filter(([, id]) => id === message).map(([remoteId]) => remoteId),
       seen: () => undefined,
+      host: async () => undefined,
+      residentOf: () => undefined,
+      nameOf: address => address,
       blobs: {
         put: async () => ({ sha256: '0'.repeat(64), size: 0 }),
         size: async () => undefined,

@@ -46,8 +46,13 @@ export interface TestSwitch
   /** Mints a client; all scopes but `admin` unless told. */
   client(
     name: string,
-    options?: { scopes?: readonly Scope[]; rooms?: readonly string[]; expiresAt?: number },
-  ): Promise<{ client: Client; token: string }>;
+    options?: {
+      scopes?: readonly Scope[];
+      rooms?: readonly string[];
+      expiresAt?: number;
+      identity?: 'own' | 'hub';
+    },
+  ): Promise<{ client: Client; token: string; addresses?: readonly Address[] }>;
   /** Stops everything; disposing does so too. */
   stop(): Promise<void>;
 }

@@ -33,6 +33,8 @@ const facts: fc.Arbitrary<RoutingFacts> = fc.record({
     { maxLength: 4 },
   ),
   reaches: fc.constant((to: string) => (/^(lxmf|mqtt):./.test(to) ? true : undefined)),
+  partyAt: fc.constant(() => undefined),
+  hubMembers: fc.constant([]),
   senderOf: fc.constant((id: string) => (id === 'known' ? 'app:ann' : undefined)),
 });
 
@@ -74,6 +76,8 @@ test("what is written to the hub's address goes to the app it answers, or else t
       { name: 'deaf', scopes: ['messages:send'], rooms: ['hub'] },
     ],
     reaches: () => true,
+    partyAt: () => undefined,
+    hubMembers: [],
     senderOf: id => (id === 'known' ? 'app:ann' : undefined),
   };
   const message = { from: `lxmf:${'aa'.repeat(16)}`, to: `lxmf:${hubLxmf}` };

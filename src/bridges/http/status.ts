@@ -58,6 +58,15 @@ export function statusRoutes({ desk, counters, transport }: StatusParts): Route[
               boot: z.int().describe('starts of this data directory'),
               transport: z.string(),
             }),
+            residents: z
+              .array(
+                z.looseObject({
+                  party: z.string().describe('a room, a person or an app of this hub'),
+                  name: z.string().describe('as it is announced'),
+                  addresses: z.array(z.string()),
+                }),
+              )
+              .describe('who has an address of its own on the mesh'),
             counters: z.record(z.string(), z.number()),
           }),
         },
@@ -69,6 +78,9 @@ export function statusRoutes({ desk, counters, transport }: StatusParts): Route[
           json: {
             hub: { id, name, lxmf, version, boot, transport },
             ...desk.health(),
+            residents: desk
+              .residents()
+              .map(({ party, name: shown, addresses }) => ({ party, name: shown, addresses })),
             counters: counters(),
           },
         };

@@ -9,6 +9,8 @@ const clientShape = {
   name: z.string(),
   scopes: z.array(scopeSchema),
   rooms: z.array(z.string()),
+  identity: z.literal('own').exactOptional().describe('it has addresses of its own on the mesh'),
+  addresses: z.array(z.string()).exactOptional().describe('its own on the mesh, announced under its name'),
   expiresAt: z.int().exactOptional(),
 };
 
@@ -30,8 +32,11 @@ const draftSchema = z
       .exactOptional()
       .describe('rooms it is a member of; default [hub]'),
     identity: z
-      .literal('hub', { error: 'only "hub"; an identity of its own is not available in this version' })
-      .exactOptional(),
+      .enum(['own', 'hub'])
+      .exactOptional()
+      .describe(
+        'own: an LXMF address of its own, announced under its name until it is revoked; default hub: it sends under the address of the hub',
+      ),
     expiresAt: z.int().min(0).exactOptional().describe('ms since 1970; default never'),
   })
   .meta({ id: 'ClientDraft' });
@@ -53,12 +58,15 @@ export function tokenRoutes(desk: Desk, clock: Clock): Route[] {
         },
       },
       async handle({ body }) {
-        const { identity: _identity, ...draft } = body;
+        const draft = body;
         if (draft.expiresAt !== undefined && draft.expiresAt <= clock.now()) {
           throw invalid([{ pointer: '/expiresAt', detail: 'lies in the past' }]);
         }
-        const { client, token } = await desk.clients.create(draft);
-        return { status: 201, json: { ...clientJson(client), token } };
+        const { client, token, addresses } = await desk.clients.create(draft);
+        return {
+          status: 201,
+          json: { ...clientJson({ ...client, ...(addresses && { addresses }) }), token },
+        };
       },
     }),
     route({
@@ -101,6 +109,15 @@ export function tokenRoutes(desk: Desk, clock: Clock): Route[] {
   ];
 }
 
-function clientJson({ id, name, scopes, rooms, expiresAt }: Client) {
-  return { id, name, scopes, rooms, ...(expiresAt !== undefined && { expiresAt }) };
+function clientJson(client: Client & { readonly addresses?: readonly string[] }) {
+  const { id, name, scopes, rooms, identity, addresses, expiresAt } = client;
+  return {
+    id,
+    name,
+    scopes,
+    rooms,
+    ...(identity !== undefined && { identity }),
+    ...(addresses !== undefined && { addresses }),
+    ...(expiresAt !== undefined && { expiresAt }),
+  };
 }

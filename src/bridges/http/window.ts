@@ -12,6 +12,7 @@ import { meshRoutes } from './mesh.ts';
 import { messageRoutes } from './messages.ts';
 import { openapiDocument, openapiRoute } from './openapi.ts';
 import { peerRoutes } from './peers.ts';
+import { roomRoutes } from './rooms.ts';
 import { addRoutes, type Route } from './route.ts';
 import { statusRoutes } from './status.ts';
 import { tokenRoutes } from './tokens.ts';
@@ -45,6 +46,7 @@ export function httpRoutes(parts: HttpParts): readonly Route[] {
     ...eventRoutes({ desk, sessions, clock, log }),
     ...blobRoutes(desk),
     ...peerRoutes(desk),
+    ...roomRoutes(desk),
     ...tokenRoutes(desk, clock),
     ...meshRoutes(parts),
     ...statusRoutes({ desk, counters: parts.counters, transport: parts.transport ?? 'not yet' }),

@@ -15,6 +15,7 @@ import { type LocalDestination, nameHash } from '../../mesh/reticulum/destinatio
 import type { Identity } from '../../mesh/reticulum/identity.ts';
 import { hashLength } from '../../mesh/reticulum/packet.ts';
 import type { Announced, Transport } from '../../mesh/reticulum/transport.ts';
+import { Addresses, type OwnAddress } from './addresses.ts';
 import { AnnounceSchedule } from './announce-schedule.ts';
 import { readMessage } from './incoming.ts';
 import { nativeEntry } from './native.ts';
@@ -28,7 +29,7 @@ export interface LxmfBridgeParts {
   readonly counters: Counters;
   readonly transport: Transport;
   readonly router: LxmfRouter;
-  /** The hub's own: its delivery destination is where this bridge receives and sends from. */
+  /** The hub's own: its delivery destination is where this bridge receives for all who have no other. */
   readonly identity: Identity;
   /** 32 hex: this hub's own id, written into what other hubs may pass on. */
   readonly hubId: string;
@@ -40,7 +41,7 @@ const mebibyte = 1024 * 1024;
 
 /**
  * The LXMF mesh as a Bridge: `lxmf:<32 hex>` is a peer's delivery destination. Receives under the
- * hub's destination, proves what the switch has on disk, and sends each delivery in the same bytes at
+ * hub's destination and those of its residents, proves what the switch has on disk, and sends each delivery in the same bytes at
  * every attempt, so that a peer knows a repeat by its id.
  */
 export class LxmfBridge implements Bridge {
@@ -56,6 +57,7 @@ export class LxmfBridge implements Bridge {
   };
   /** 32 hex: the hub's delivery destination. */
   readonly address: string;
+  readonly residence: Addresses;
   readonly #parts: LxmfBridgeParts;
   readonly #destination: LocalDestination;
   readonly #announces: AnnounceSchedule;
@@ -70,7 +72,16 @@ export class LxmfBridge implements Bridge {
       onMessage: received => this.#receive(received),
     });
     this.address = this.#destination.key;
-    this.#announces = new AnnounceSchedule({ ...parts, destination: this.#destination });
+    this.residence = new Addresses({
+      ...parts,
+      onMessage: received => this.#receive(received),
+      announce: destination => this.#announces.changed(destination),
+    });
+    this.#announces = new AnnounceSchedule({
+      ...parts,
+      destination: this.#destination,
+      others: () => this.residence.destinations(),
+    });
     this.#waiting = new WaitingPeers({ ...parts, retry: address => this.#port?.reachable(address) });
   }
 
@@ -78,6 +89,7 @@ export class LxmfBridge implements Bridge {
     const { transport, router } = this.#parts;
     this.#port = port;
     router.serve(this.#destination);
+    this.residence.serve();
     const stop = [
       transport.onAnnounce(announced => this.#heard(port, announced), { nameHash: nameHash(deliveryName) }),
       transport.onInterface(({ iface, online }) => {
@@ -94,12 +106,13 @@ export class LxmfBridge implements Bridge {
       for (const cancel of stop) {
         cancel();
       }
+      this.residence.withdraw();
       router.withdraw(this.#destination);
       this.#port = undefined;
     }
   }
 
-  /** Announces the hub now; whether a medium took it. */
+  /** Announces the hub now, and its residents after it; whether a medium took the hub's. */
   announceNow(): Promise<boolean> {
     return this.#announces.now();
   }
@@ -145,17 +158,31 @@ export class LxmfBridge implements Bridge {
     }
     const files = await Promise.all(message.attachments.map(attachment => fileOf(port, attachment)));
     const related = message.inReplyTo && port.remoteIds(message.inReplyTo, delivery.to)[0];
+    const own = this.#ownAddress(port, message);
     const made = encodeMessage(
       {
         destination: peer,
-        source: this.#destination.hash,
+        source: own.destination.hash,
         timestamp: timestampOf(message, delivery.id),
         ...composeMessage(message, files, related, this.#parts.hubId),
       },
-      this.#parts.identity,
+      own.identity,
     );
     await port.remember(delivery.id, made.packed, toHex(made.id));
     return made;
+  }
+
+  /**
+   * Whom a message leaves as: the room it was said in, so that an answer comes back to it; else whoever sent it, if it has
+   * an address; else the hub.
+   */
+  #ownAddress(port: BridgePort, message: Message): OwnAddress {
+    const room = schemeOf(message.to) === 'room' ? port.residentOf(message.to) : undefined;
+    const resident = room ?? port.residentOf(message.from);
+    const own = resident?.addresses
+      .map(address => this.residence.get(address))
+      .find(one => one !== undefined);
+    return own ?? { identity: this.#parts.identity, destination: this.#destination };
   }
 
   async #receive(received: ReceivedMessage): Promise<void> {

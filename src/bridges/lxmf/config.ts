@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { defaultLimits } from '../../gateway/limits.ts';
 
 const notYet = 'not available in this version';
 /** An announce must fit one small packet with its ratchet: 285 B of app data, and names are the least of it. */
@@ -14,6 +15,12 @@ export const lxmfConfig = z.strictObject({
     .refine(name => !/\p{Cc}/u.test(name), 'no control characters')
     .optional()
     .describe('announced name of the hub; the name of the hub where absent'),
+  residents: z
+    .int()
+    .min(1)
+    .max(10_000)
+    .default(defaultLimits.residents)
+    .describe('rooms, people and apps that may have an address of their own at a time'),
   propagationNode: z
     .literal(false, { error: notYet })
     .default(false)

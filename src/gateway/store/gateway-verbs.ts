@@ -10,6 +10,7 @@ import { inboxVerbs } from './inbox-table.ts';
 import type { GatewayJobs, Verbs } from './job.ts';
 import { messageVerbs } from './message-table.ts';
 import { peerVerbs } from './peer-table.ts';
+import { residentVerbs } from './resident-table.ts';
 import { retentionVerbs } from './retention.ts';
 
 /** Every verb the writer of gateway.db knows. */
@@ -21,6 +22,7 @@ export function gatewayVerbs(database: DatabaseSync): Verbs<GatewayJobs> {
     ...clientVerbs(database),
     ...eventVerbs(database),
     ...peerVerbs(database),
+    ...residentVerbs(database),
     ...blobVerbs(database),
     ...retentionVerbs(database),
   };

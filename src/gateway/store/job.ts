@@ -7,6 +7,7 @@ import type { MeshJobs } from './mesh-table.ts';
 import type { MessageJobs } from './message-table.ts';
 import type { OutboxJobs } from './outbox-table.ts';
 import type { PeerJobs } from './peer-table.ts';
+import type { ResidentJobs } from './resident-table.ts';
 import type { RetentionJobs } from './retention.ts';
 
 /** Everything that can be asked of the writer of gateway.db: verb → what it takes and gives. */
@@ -17,6 +18,7 @@ export interface GatewayJobs
     ClientJobs,
     EventJobs,
     PeerJobs,
+    ResidentJobs,
     BlobJobs,
     RetentionJobs {}
 

@@ -126,6 +126,23 @@ export const gatewaySchema: readonly string[] = [
   CREATE INDEX events_others ON events (seq) WHERE NOT (${isKeptEvent});
   CREATE INDEX deliveries_late ON deliveries (expires_at) WHERE bridge = 'app' AND state IN ('queued', 'sent');
   `,
+  `
+  -- Addresses of their own that local parties have on a mesh, with the private keys behind them. Where ended_at is
+  -- set the party has given it up, and has it again when it comes back.
+  CREATE TABLE residents (
+    address TEXT PRIMARY KEY,
+    party TEXT NOT NULL,
+    bridge TEXT NOT NULL,
+    name TEXT NOT NULL,
+    key BLOB NOT NULL,
+    since INTEGER NOT NULL,
+    ended_at INTEGER,
+    UNIQUE (party, bridge)
+  ) STRICT, WITHOUT ROWID;
+  ALTER TABLE clients ADD COLUMN identity TEXT NOT NULL DEFAULT 'hub';
+  -- Whom the hub has to do with: not forgotten for strangers.
+  ALTER TABLE peers ADD COLUMN kept INTEGER NOT NULL DEFAULT 0;
+  `,
 ];
 
 export const meshSchema: readonly string[] = [

@@ -20,6 +20,7 @@ import { createMeshStorage } from './mesh.ts';
 import { messageReads } from './message-table.ts';
 import { type OutboxReads, outboxReads } from './outbox-table.ts';
 import { peerReads } from './peer-table.ts';
+import { residentReads } from './resident-table.ts';
 
 export interface StoreOptions {
   /** The data directory; made where it is not there, 0700. */
@@ -120,6 +121,7 @@ function openReads(database: ReturnType<typeof openReadable>) {
     ...eventReads(database),
     ...clientReads(database),
     ...peerReads(database),
+    ...residentReads(database),
     ...blobReads(database),
   });
 }

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { lxmfConfig } from '../../../src/bridges/lxmf/config.ts';
 
 test('an empty section is the defaults', () => {
-  assert.deepEqual(lxmfConfig.parse({}), { propagationNode: false, stampCost: null });
+  assert.deepEqual(lxmfConfig.parse({}), { propagationNode: false, residents: 256, stampCost: null });
 });
 
 test('what is not built yet is refused by name', () => {

@@ -6,6 +6,7 @@ import type {
   BridgePort,
   Incoming,
   LaterProgress,
+  Resident,
 } from '../../../src/gateway/bridge.ts';
 import { type Address, type MessageId, messageId, type RemoteId } from '../../../src/gateway/message.ts';
 import { GatewayError } from '../../../src/lib/errors.ts';
@@ -21,6 +22,8 @@ export class MemoryPort implements BridgePort {
   readonly remembered = new Map<string, Uint8Array>();
   /** Whom each delivery is for. */
   readonly recipients = new Map<string, Address>();
+  readonly residents = new Map<Address, Resident>();
+  readonly names = new Map<Address, string>();
   readonly #ids = new Map<RemoteId, MessageId>();
   /** Who knows a message by this id. */
   readonly #knownTo = new Map<RemoteId, Address>();
@@ -86,6 +89,16 @@ export class MemoryPort implements BridgePort {
   reachable(to: Address): void {
     this.reached.push(to);
     this.#changed();
+  }
+
+  async host(): Promise<void> {}
+
+  residentOf(address: Address): Resident | undefined {
+    return this.residents.get(address);
+  }
+
+  nameOf(address: Address): string {
+    return this.names.get(address) ?? this.residents.get(address)?.name ?? address;
   }
 
   resolve(remoteId: RemoteId): MessageId | undefined {

@@ -62,6 +62,7 @@ test('a job that fails takes none of its group with it', async () => {
     created_at: 1,
     expires_at: null,
     revoked_at: null,
+    identity: 'hub',
   });
   const results = await Promise.allSettled([
     store.committer.commit('client.create', row('1', 'a')),
