@@ -1,5 +1,7 @@
 import { z } from 'zod';
 import {
+  type Conversation,
+  type DeliveryItem,
   type DeliveryView,
   deliveryStates,
   eventKinds,
@@ -158,6 +160,28 @@ export const messageViewSchema = z
   .looseObject({ ...messageShape, deliveries: z.array(deliverySchema) })
   .meta({ id: 'MessageWithDeliveries' });
 
+const briefShape = {
+  id: messageIdSchema,
+  type: z.string(),
+  from: z.string(),
+  to: z.string(),
+  text: z.string().describe('its first 240 characters'),
+  acceptedAt: timeSchema,
+  expiresAt: timeSchema,
+  priority: z.enum(priorities),
+  attachments: z.int().min(0).describe('how many'),
+};
+
+const briefSchema = z.looseObject(briefShape).meta({ id: 'MessageBrief' });
+
+export const conversationSchema = z
+  .looseObject({ address: z.string(), name: z.string().exactOptional(), last: briefSchema })
+  .meta({ id: 'Conversation' });
+
+export const deliveryItemSchema = z
+  .looseObject({ ...deliveryShape, message: briefSchema })
+  .meta({ id: 'DeliveryWithMessage' });
+
 export const peerSchema = z
   .looseObject({
     address: z.string(),
@@ -270,6 +294,16 @@ export function deliveryJson(delivery: DeliveryView): DeliveryView {
 /** A message with its deliveries. */
 export function messageViewJson(view: MessageView): MessageView {
   return { ...messageJson(view), deliveries: view.deliveries.map(deliveryJson) };
+}
+
+/** A delivery with what it is of. */
+export function deliveryItemJson(item: DeliveryItem): DeliveryItem {
+  return { ...pick(item, deliveryShape), message: pick(item.message, briefShape) };
+}
+
+/** A conversation as JSON shows it. */
+export function conversationJson(one: Conversation): Conversation {
+  return { ...pick(one, conversationSchema.shape), last: pick(one.last, briefShape) };
 }
 
 /** A peer of the Directory as JSON shows it. */

@@ -107,6 +107,12 @@ export function createClients(options: {
       }
       return isExpired(entry.client) ? { expired: true } : { client: entry.client };
     },
+    holderOf(tokenHash) {
+      const entry = byHash.get(tokenHash);
+      return entry === undefined || entry.revokedAt !== undefined || isExpired(entry.client)
+        ? undefined
+        : entry.client;
+    },
     async create(draft) {
       check(draft, clock.now());
       if (find(draft.name) !== undefined) {

@@ -13,6 +13,7 @@ export interface Desk {
   readonly hub: HubFacts;
   readonly clients: Clients;
   readonly messages: Messages;
+  readonly deliveries: Deliveries;
   readonly inbox: Inbox;
   readonly events: Events;
   readonly directory: Directory;
@@ -87,6 +88,8 @@ export interface Clients {
     readonly token: string;
     readonly addresses?: readonly Address[];
   }>;
+  /** The client whose token has this SHA-256 (hex), while the token is good: what a log-in keeps instead of the token. */
+  holderOf(tokenHash: string): Client | undefined;
   list(): readonly (Client & {
     readonly addresses?: readonly Address[];
     readonly createdAt: number;
@@ -170,6 +173,11 @@ export interface Messages {
   ): Promise<{ readonly message: MessageView; readonly repeated: boolean }>;
   get(client: Client, id: MessageId): MessageView;
   list(client: Client, query: MessageQuery): Page<MessageView>;
+  /** With whom there were messages, the newest first; a later page may name one again. Needs `messages:read`. */
+  conversations(
+    client: Client,
+    query: { readonly after?: string; readonly limit?: number },
+  ): Page<Conversation>;
   /** Cancels what is still queued; gives the message as it is then. Only its sender or an admin. */
   cancel(client: Client, id: MessageId): Promise<MessageView>;
 }
@@ -181,6 +189,38 @@ export interface MessageQuery {
   readonly after?: string;
   /** 1..200, default 50. */
   readonly limit?: number;
+}
+
+/** As much of a message as a list shows of it. */
+export interface MessageBrief
+  extends Pick<Message, 'id' | 'type' | 'from' | 'to' | 'text' | 'acceptedAt' | 'expiresAt' | 'priority'> {
+  /** How many. */
+  readonly attachments: number;
+}
+
+/** Everything said with one address, or in one room. */
+export interface Conversation {
+  readonly address: Address;
+  readonly name?: string;
+  /** Its newest message; the text may be cut. */
+  readonly last: MessageBrief;
+}
+
+/** What the outbox is not done with (`queued`, which holds `sending` too), and what it is done with in vain. */
+export const listedStates = ['queued', 'failed', 'expired', 'ambiguous'] as const;
+export type ListedState = (typeof listedStates)[number];
+
+export type DeliveryItem = DeliveryView & { readonly message: MessageBrief };
+
+export interface Deliveries {
+  /**
+   * Deliveries of all messages to far sides: what waits, oldest first, or what ended in vain, newest first. What lies
+   * in an app's inbox is not among them. An admin sees all, others those of their own messages. Needs `messages:read`.
+   */
+  list(
+    client: Client,
+    query: { readonly state?: ListedState; readonly after?: string; readonly limit?: number },
+  ): Page<DeliveryItem>;
 }
 
 export interface InboxItem {
@@ -279,7 +319,13 @@ export interface Peer {
 export interface Directory {
   list(
     client: Client,
-    query: { readonly after?: string; readonly limit?: number; readonly search?: string },
+    query: {
+      readonly after?: string;
+      readonly limit?: number;
+      readonly search?: string;
+      /** By `address` (the default), or by `seen`: the one heard last first. */
+      readonly order?: 'address' | 'seen';
+    },
   ): Page<Peer>;
   /** `request/not-found` */
   get(client: Client, address: Address): Peer;

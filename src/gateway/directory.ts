@@ -4,7 +4,7 @@ import type { Log } from '../lib/log.ts';
 import { pageLimit, requireScope } from './access.ts';
 import type { Directory, Peer } from './desk.ts';
 import type { Limits } from './limits.ts';
-import { type Address, isTime } from './message.ts';
+import { type Address, isTime, latestTime } from './message.ts';
 import type { EventDraft } from './store/event-table.ts';
 import type { Store } from './store/store.ts';
 
@@ -17,6 +17,8 @@ export interface DirectoryBook extends Directory {
   nameOf(address: Address): string | undefined;
   /** Writes what was heard since the last time. */
   flush(): Promise<void>;
+  /** Who has this address, if anybody was heard by it. */
+  peek(address: Address): Peer | undefined;
 }
 
 /** ms that what was heard waits for company on its way to disk: losing it costs one announce. */
@@ -131,26 +133,28 @@ export function createDirectory(options: {
     },
     nameOf: address => peers.get(address)?.name,
     flush,
+    peek: address => peers.get(address),
     list(client, query) {
       requireScope(client, 'peers:read');
       const limit = pageLimit(query.limit);
+      const keyOf = query.order === 'seen' ? seenKey : (peer: Peer) => peer.address;
       const after = query.after === undefined ? '' : Buffer.from(query.after, 'base64url').toString();
       const search = query.search?.toLowerCase();
       const found = [...peers.values()]
         .filter(
-          ({ address, name }) =>
-            address > after &&
+          peer =>
+            keyOf(peer) > after &&
             (search === undefined ||
-              address.includes(search) ||
-              name?.toLowerCase().includes(search) === true),
+              peer.address.includes(search) ||
+              peer.name?.toLowerCase().includes(search) === true),
         )
-        .sort((a, b) => (a.address < b.address ? -1 : 1));
+        .sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1));
       const items = found.slice(0, limit);
       const last = items.at(-1);
       return {
         items,
         cursor:
-          found.length > limit && last !== undefined ? Buffer.from(last.address).toString('base64url') : null,
+          found.length > limit && last !== undefined ? Buffer.from(keyOf(last)).toString('base64url') : null,
       };
     },
     get(client, address) {
@@ -162,4 +166,9 @@ export function createDirectory(options: {
       return peer;
     },
   };
+}
+
+/** Sorts the one heard last first, as text. Within a page by cursor nobody is skipped; who is heard meanwhile moves up. */
+function seenKey({ lastSeen, address }: Peer): string {
+  return `${String(latestTime - lastSeen).padStart(15, '0')} ${address}`;
 }

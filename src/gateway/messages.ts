@@ -5,6 +5,7 @@ import type { Random } from '../lib/random.ts';
 import type { Acceptor } from './acceptor.ts';
 import { holds, pageLimit, requireScope } from './access.ts';
 import type { BlobStore } from './bridge.ts';
+import type { ListConversations } from './conversations.ts';
 import type { Cursors } from './cursor.ts';
 import type { Client, MessageDraft, Messages, MessageView } from './desk.ts';
 import { orderedId } from './ids.ts';
@@ -27,6 +28,7 @@ export interface MessagesOptions {
   /** Rooms the client is a member of. */
   readonly roomsOf: (client: Client) => readonly string[];
   readonly roomExists: (room: string) => boolean;
+  readonly conversations: ListConversations;
 }
 
 /** What an app says, and what it may see of what was said. */
@@ -176,6 +178,7 @@ export function createMessages(options: MessagesOptions): MessageDesk {
         cursor: rows.length > limit && last !== undefined ? cursors.encode('message', last.seq) : null,
       };
     },
+    conversations: options.conversations,
     async cancel(client, id) {
       const message = find(client, id);
       if (message.from !== addressOf(client) && !holds(client, 'admin')) {

@@ -315,6 +315,15 @@ export class Outbox {
     return { ...view, reason: line.reason ?? 'others for the same address go first' };
   }
 
+  /** Deliveries not over whose row lies after this one, in the order of their acceptance. */
+  waiting(after: number, limit: number): DeliveryId[] {
+    return [...this.#byId.values()]
+      .filter(entry => entry.seq > after)
+      .sort((a, b) => a.seq - b.seq)
+      .slice(0, limit)
+      .map(entry => entry.id);
+  }
+
   /** Ends every attempt and begins no more; what they leave is in their rows. */
   async stop(reason: unknown): Promise<void> {
     this.#expiry.stop();

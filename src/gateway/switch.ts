@@ -7,7 +7,9 @@ import { type ServiceHealth, supervise } from '../lib/service.ts';
 import { createAcceptor } from './acceptor.ts';
 import type { Bridge, BridgePort } from './bridge.ts';
 import { type ClientBook, createClients } from './clients.ts';
+import { createConversations } from './conversations.ts';
 import { createCursors } from './cursor.ts';
+import { createDeliveryList } from './delivery-list.ts';
 import type { Client, Desk, EventKind, GatewayEvent, Health, HubFacts } from './desk.ts';
 import { createDirectory } from './directory.ts';
 import { createEvents } from './events.ts';
@@ -120,6 +122,12 @@ export function createSwitch(options: SwitchOptions): Switch {
     mayReadBlob,
     roomsOf,
     roomExists,
+    conversations: createConversations({
+      store,
+      cursors,
+      roomsOf,
+      nameOf: address => directory.peek(address)?.name,
+    }),
   });
 
   const services = new Map<string, ServiceHealth>();
@@ -266,6 +274,7 @@ export function createSwitch(options: SwitchOptions): Switch {
     hub,
     clients,
     messages,
+    deliveries: createDeliveryList({ store, cursors, outbox }),
     inbox,
     events,
     directory,

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import manifest from '../../package.json' with { type: 'json' };
 import { createAccess } from '../bridges/access.ts';
+import { createLogins } from '../bridges/http/session.ts';
 import { addHttpWindow } from '../bridges/http/window.ts';
 import { createListener, type Listener } from '../bridges/listener.ts';
 import { LxmfBridge } from '../bridges/lxmf/bridge.ts';
@@ -22,7 +23,9 @@ import type { Interface } from '../mesh/interface.ts';
 import { openIdentity } from './identity.ts';
 import { addressOf, createInterface } from './interfaces.ts';
 import { endpointOf, listenOrMove } from './listening.ts';
+import { loginFile } from './login-file.ts';
 import { createMesh, type Mesh } from './mesh.ts';
+import { createMeshView } from './mesh-view.ts';
 import { keepOwnerToken, readOwnerToken } from './owner-token.ts';
 
 export interface HubOptions {
@@ -104,6 +107,7 @@ export async function startHub(options: HubOptions): Promise<Hub> {
   const { desk } = gateway;
   const access = createAccess({ clients: desk.clients, clock });
   const sessions = createSessions({ clients: desk.clients, clock });
+  const logins = createLogins({ ...parts, desk, file: loginFile(data) });
   const mintedOwnerToken = await desk.clients.ensureOwner({
     given,
     keep: token => keepOwnerToken(data, token),
@@ -116,7 +120,14 @@ export async function startHub(options: HubOptions): Promise<Hub> {
     sessions,
     counters: () => counters.snapshot(),
     transport: config.hub.transport ? 'not yet' : 'off',
-    announce: () => lxmf.announceNow(),
+    logins,
+    mesh: createMeshView({
+      mesh,
+      configured: config.interfaces,
+      services: () => desk.health().services,
+      announce: () => lxmf.announceNow(),
+    }),
+    addresses: () => ({ mqtt: mqttUrlOf(mqtt, mqttAt.host) }),
   });
   addWsWindow(listener, { ...parts, desk, access, sessions });
   listener.onUpgrade('/mqtt', mqtt.handleUpgrade);

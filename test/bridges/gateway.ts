@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { type Access, createAccess } from '../../src/bridges/access.ts';
+import type { MeshView } from '../../src/bridges/http/mesh.ts';
+import { createLogins } from '../../src/bridges/http/session.ts';
 import { addHttpWindow } from '../../src/bridges/http/window.ts';
 import { createListener, type Listener } from '../../src/bridges/listener.ts';
 import { problemSchema } from '../../src/bridges/problems.ts';
@@ -9,6 +11,7 @@ import { addWsWindow } from '../../src/bridges/ws/window.ts';
 import type { ClientDraft, Desk } from '../../src/gateway/desk.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { silentLog } from '../../src/lib/log.ts';
+import { systemRandom } from '../../src/lib/random.ts';
 import { openTestSwitch, type TestSwitch, type TestSwitchOptions } from '../gateway/fixture.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: answers are looked at, not used.
@@ -24,6 +27,15 @@ export interface CallOptions {
   readonly headers?: Record<string, string>;
   readonly signal?: AbortSignal;
 }
+
+/** No interface, nobody heard. */
+const noMesh: MeshView = {
+  announce: async () => false,
+  interfaces: () => [],
+  paths: () => [],
+  links: () => [],
+  announces: () => [],
+};
 
 /** A real switch behind a real listener on a free port. */
 export interface TestGateway extends AsyncDisposable {
@@ -45,7 +57,7 @@ export interface TestGateway extends AsyncDisposable {
 }
 
 export async function openGateway(
-  options: TestSwitchOptions & { readonly ws?: Partial<WsLimits> } = {},
+  options: TestSwitchOptions & { readonly ws?: Partial<WsLimits>; readonly mesh?: Partial<MeshView> } = {},
 ): Promise<TestGateway> {
   const { ws: limits = {}, ...rest } = options;
   const hub = await openTestSwitch(rest);
@@ -61,7 +73,8 @@ export async function openGateway(
     access,
     sessions,
     counters: () => hub.counters.snapshot(),
-    announce: async () => false,
+    logins: createLogins({ ...parts, desk, random: systemRandom }),
+    mesh: { ...noMesh, ...options.mesh },
   });
   addWsWindow(listener, { ...parts, counters: hub.counters, desk, access, sessions, limits });
   await listener.listen();

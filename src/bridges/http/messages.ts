@@ -1,7 +1,11 @@
 import { z } from 'zod';
-import type { Desk } from '../../gateway/desk.ts';
+import { type Desk, listedStates } from '../../gateway/desk.ts';
 import {
   addressSchema,
+  conversationJson,
+  conversationSchema,
+  deliveryItemJson,
+  deliveryItemSchema,
   invalid,
   messageDraftSchema,
   messageIdSchema,
@@ -65,6 +69,37 @@ export function messageRoutes(desk: Desk): Route[] {
       responses: { 200: { description: 'a page', schema: pageSchema(messageViewSchema) } },
       handle: ({ client, query, request }) =>
         pageAnswer(request, desk.messages.list(client, query), messageViewJson),
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/conversations',
+      summary: 'With whom there were messages, the newest first; a later page may name one again',
+      tag: 'messages',
+      audience: ['messages:read'],
+      query: z.strictObject({ after: cursorParam, limit: integerParam(1, 200, 'default 50') }),
+      responses: { 200: { description: 'a page', schema: pageSchema(conversationSchema) } },
+      handle: ({ client, query, request }) =>
+        pageAnswer(request, desk.messages.conversations(client, query), conversationJson),
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/deliveries',
+      summary: 'What waits and why, oldest first, or what ended in vain, newest first',
+      tag: 'messages',
+      audience: ['messages:read'],
+      query: z.strictObject({
+        state: z
+          .enum(listedStates)
+          .exactOptional()
+          .describe(
+            'default queued, which holds sending too; what lies in the inbox of an app is not listed',
+          ),
+        after: cursorParam,
+        limit: integerParam(1, 200, 'default 50'),
+      }),
+      responses: { 200: { description: 'a page', schema: pageSchema(deliveryItemSchema) } },
+      handle: ({ client, query, request }) =>
+        pageAnswer(request, desk.deliveries.list(client, query), deliveryItemJson),
     }),
     route({
       method: 'GET',

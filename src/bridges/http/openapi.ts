@@ -12,7 +12,7 @@ export function openapiDocument(routes: readonly Route[], version: string): Json
   // What a stream carries has no place of its own in OpenAPI 3.1; its name is in the stream's description.
   jsonSchema(eventSchema, 'output', schemas);
   const paths: Record<string, Json> = {};
-  for (const one of routes) {
+  for (const one of routes.filter(({ undocumented }) => undocumented !== true)) {
     paths[one.path] = { ...paths[one.path], [one.method.toLowerCase()]: operation(one, schemas) };
   }
   return {

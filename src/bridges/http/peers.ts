@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { Desk } from '../../gateway/desk.ts';
 import { addressSchema, peerJson, peerSchema } from '../schema.ts';
 import { pageAnswer, pageSchema } from './page.ts';
-import { cursorParam, integerParam, type Route, route } from './route.ts';
+import { integerParam, type Route, route } from './route.ts';
 
 /** The Directory: who was heard on the mesh and elsewhere. */
 export function peerRoutes(desk: Desk): Route[] {
@@ -15,7 +15,12 @@ export function peerRoutes(desk: Desk): Route[] {
       audience: ['peers:read'],
       query: z.strictObject({
         search: z.string().min(1).max(100).exactOptional().describe('part of a name or address'),
-        after: cursorParam,
+        order: z
+          .enum(['address', 'seen'])
+          .exactOptional()
+          .describe('by address (the default), or the one heard last first'),
+        // A cursor of this list holds an address.
+        after: z.string().max(800).exactOptional().describe('a cursor from an earlier answer'),
         limit: integerParam(1, 200, 'default 50'),
       }),
       responses: { 200: { description: 'a page', schema: pageSchema(peerSchema) } },

@@ -10,6 +10,7 @@ import { type Access, requireScope } from '../access.ts';
 import { type Listener, sendProblem } from '../listener.ts';
 import { invalid, mistakesOf } from '../schema.ts';
 import { readJson } from './body.ts';
+import type { Logins } from './session.ts';
 
 /** Who may call: anybody, or a client with one of these scopes. */
 export type Audience = 'public' | readonly [Scope, ...Scope[]];
@@ -33,6 +34,8 @@ export interface Route {
   readonly timeout?: number;
   /** Answers change by being read, or do not end: no HEAD, no ETag. */
   readonly live?: boolean;
+  /** A file of the page and nothing for programs: it is not in the document. */
+  readonly undocumented?: boolean;
   handle(call: Call<never, never, never>): Promise<Answer> | Answer;
 }
 
@@ -62,7 +65,7 @@ export interface Answer {
   readonly headers?: Readonly<Record<string, string>>;
   readonly json?: unknown;
   /** Text with a content type of its own among `headers`, or bytes as they come. */
-  readonly body?: string | Readable;
+  readonly body?: string | Uint8Array | Readable;
   /** A problem whose status its code does not tell (416). */
   readonly error?: GatewayError;
   /** Takes the response over: for streams that do not end. Rejections end the socket. */
@@ -104,11 +107,15 @@ export const cursorParam = z.string().max(64).exactOptional().describe('a cursor
 const nobody: Client = { id: '', name: '', scopes: [], rooms: [] };
 const nothing = z.strictObject({});
 
+export interface RouteParts {
+  readonly listener: Listener;
+  readonly access: Access;
+  readonly logins: Logins;
+  readonly log: Log;
+}
+
 /** Registers the table. */
-export function addRoutes(
-  { listener, access, log }: { readonly listener: Listener; readonly access: Access; readonly log: Log },
-  routes: readonly Route[],
-): void {
+export function addRoutes({ listener, access, logins, log }: RouteParts, routes: readonly Route[]): void {
   void listener.app.register((app, _options, done) => {
     // Bodies are read by `readJson`, after the caller is known and with every mistake at once.
     app.removeAllContentTypeParsers();
@@ -119,8 +126,9 @@ export function addRoutes(
         url: one.path.replaceAll(/\{(\w+)\}/g, ':$1'),
         ...(one.timeout !== undefined && { handlerTimeout: one.timeout }),
         handler: async (request, reply) => {
-          const client = callerOf(one.audience, request, listener, access);
-          const call = await checked(one, client, request, AbortSignal.any([gone(reply), listener.closing]));
+          const { client, ended } = callerOf(one.audience, request, { listener, access, logins });
+          const ends = [gone(reply), listener.closing, ...(ended === undefined ? [] : [ended])];
+          const call = await checked(one, client, request, AbortSignal.any(ends));
           const answer = await one.handle(call as Call<never, never, never>);
           if (answer.take === undefined) {
             send(one, answer, request, reply);
@@ -146,18 +154,23 @@ function gone(reply: FastifyReply): AbortSignal {
   return controller.signal;
 }
 
-/** The client that calls, with the scope it needs. */
-function callerOf(audience: Audience, request: FastifyRequest, listener: Listener, access: Access): Client {
+/** The client that calls, with the scope it needs; `ended` tells when a browser's log-in is over. */
+function callerOf(
+  audience: Audience,
+  request: FastifyRequest,
+  { listener, access, logins }: Omit<RouteParts, 'log'>,
+): { readonly client: Client; readonly ended?: AbortSignal } {
   if (audience === 'public') {
-    return nobody;
+    return { client: nobody };
   }
   const header = request.headers.authorization;
-  const client =
-    header === undefined && listener.isControl(request.raw)
-      ? access.owner()
-      : access.bearer(header, request.ip);
-  requireScope(client, audience);
-  return client;
+  const caller =
+    (header === undefined ? logins.find(request.raw) : undefined) ??
+    (header === undefined && listener.isControl(request.raw)
+      ? { client: access.owner() }
+      : { client: access.bearer(header, request.ip) });
+  requireScope(caller.client, audience);
+  return caller;
 }
 
 async function checked(
@@ -223,6 +236,10 @@ function send(one: Route, answer: Answer, request: FastifyRequest, reply: Fastif
 export function matches(header: string | undefined, tag: string): boolean {
   return (
     header !== undefined &&
-    (header.trim() === '*' || header.split(',').some(one => one.trim().replace(/^W\//, '') === tag))
+    (header.trim() === '*' || header.split(',').some(one => strong(one.trim()) === strong(tag)))
   );
+}
+
+function strong(tag: string): string {
+  return tag.replace(/^W\//, '');
 }

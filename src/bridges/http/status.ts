@@ -11,10 +11,12 @@ export interface StatusParts {
   readonly counters: () => Readonly<Record<string, number>>;
   /** What the hub does for others on the mesh: `not yet` where configured but not built. */
   readonly transport: string;
+  /** Where else the hub is reached, by the name of the door. */
+  readonly addresses?: () => Readonly<Record<string, string>>;
 }
 
 /** How the gateway is. */
-export function statusRoutes({ desk, counters, transport }: StatusParts): Route[] {
+export function statusRoutes({ desk, counters, transport, addresses }: StatusParts): Route[] {
   return [
     route({
       method: 'GET',
@@ -67,6 +69,9 @@ export function statusRoutes({ desk, counters, transport }: StatusParts): Route[
                 }),
               )
               .describe('who has an address of its own on the mesh'),
+            addresses: z
+              .record(z.string(), z.string())
+              .describe('where else it is reached, by the name of the door'),
             counters: z.record(z.string(), z.number()),
           }),
         },
@@ -81,6 +86,7 @@ export function statusRoutes({ desk, counters, transport }: StatusParts): Route[
             residents: desk
               .residents()
               .map(({ party, name: shown, addresses }) => ({ party, name: shown, addresses })),
+            addresses: addresses?.() ?? {},
             counters: counters(),
           },
         };

@@ -8,12 +8,15 @@ import { blobRoutes } from './blobs.ts';
 import { docsRoutes } from './docs.ts';
 import { eventRoutes } from './events.ts';
 import { inboxRoutes } from './inbox.ts';
-import { meshRoutes } from './mesh.ts';
+import { type MeshView, meshRoutes } from './mesh.ts';
 import { messageRoutes } from './messages.ts';
+import { metricsRoutes } from './metrics.ts';
 import { openapiDocument, openapiRoute } from './openapi.ts';
 import { peerRoutes } from './peers.ts';
+import { replicaRoutes } from './replicas.ts';
 import { roomRoutes } from './rooms.ts';
 import { addRoutes, type Route } from './route.ts';
+import { type Logins, sessionRoutes } from './session.ts';
 import { statusRoutes } from './status.ts';
 import { tokenRoutes } from './tokens.ts';
 
@@ -28,13 +31,16 @@ export interface HttpParts {
   readonly counters: () => Readonly<Record<string, number>>;
   /** `off`, or `not yet` where the configuration asks for it. */
   readonly transport?: string;
-  /** Announces the hub's destinations; whether an interface took it. */
-  readonly announce: () => Promise<boolean>;
+  readonly mesh: MeshView;
+  /** Browsers that are logged in. */
+  readonly logins: Logins;
+  /** Where else the hub is reached, by the name of the door: `mqtt`, … */
+  readonly addresses?: () => Readonly<Record<string, string>>;
 }
 
 /** The REST window: adds `/v1` and what stands beside it to the listener. Before `listen`. */
 export function addHttpWindow(listener: Listener, parts: HttpParts): void {
-  addRoutes({ listener, access: parts.access, log: parts.log }, httpRoutes(parts));
+  addRoutes({ listener, ...parts }, httpRoutes(parts));
 }
 
 /** Every operation there is, in the order of the document. */
@@ -48,8 +54,11 @@ export function httpRoutes(parts: HttpParts): readonly Route[] {
     ...peerRoutes(desk),
     ...roomRoutes(desk),
     ...tokenRoutes(desk, clock),
-    ...meshRoutes(parts),
-    ...statusRoutes({ desk, counters: parts.counters, transport: parts.transport ?? 'not yet' }),
+    ...sessionRoutes(parts),
+    ...meshRoutes(parts.mesh),
+    ...replicaRoutes(desk),
+    ...statusRoutes({ ...parts, transport: parts.transport ?? 'not yet' }),
+    ...metricsRoutes(parts),
     openapiRoute(() => openapiDocument(routes, desk.hub.version)),
     ...docsRoutes(),
   ];

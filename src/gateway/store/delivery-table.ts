@@ -3,6 +3,7 @@ import { type DeliveryInput, type DeliveryStatus, type DeliveryStep, step } from
 import type { DeliveryState, DeliveryView } from '../desk.ts';
 import { latestTime } from '../message.ts';
 import { eventWriter } from './event-table.ts';
+import { endedInVain } from './schema.ts';
 
 /** A delivery as it is stored; `priority` counts from 0, the most urgent. */
 export interface DeliveryRow {
@@ -178,11 +179,22 @@ export function deliveryReads(database: DatabaseSync) {
      FROM deliveries d JOIN messages m ON m.seq = d.message
      WHERE (d.state IN ('queued', 'sending') OR d.underway = 1) AND d.bridge <> 'app' ORDER BY d.seq`,
   );
+  const one = database.prepare(
+    `SELECT ${columns} FROM deliveries d JOIN messages m ON m.seq = d.message WHERE d.id = ?`,
+  );
+  const ended = database.prepare(
+    `SELECT ${columns} FROM deliveries d JOIN messages m ON m.seq = d.message
+     WHERE d.state = ? AND d.state IN (${endedInVain}) AND d.bridge <> 'app' AND d.seq < ? ORDER BY d.seq DESC LIMIT ?`,
+  );
   const remembered = database.prepare(
     'SELECT bytes FROM remembered WHERE delivery = (SELECT seq FROM deliveries WHERE id = ?)',
   );
   return {
     deliveriesOf: (message: string) => ofMessage.all(message) as unknown as DeliveryRow[],
+    delivery: (id: string) => one.get(id) as unknown as DeliveryRow | undefined,
+    /** Those in one of the states of `endedInVain`, newest first. */
+    endedDeliveries: (state: DeliveryState, before: number, limit: number) =>
+      ended.all(state, before, limit) as unknown as DeliveryRow[],
     /** Everything the outbox has to work off, in the order it was accepted. */
     openDeliveries: () => open.all() as unknown as OpenDelivery[],
     remembered: (id: string) => (remembered.get(id) as { bytes: Uint8Array } | undefined)?.bytes,

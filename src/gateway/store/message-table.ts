@@ -138,6 +138,11 @@ export interface MessageFilter {
   readonly viewer?: { readonly address: string; readonly rooms: readonly string[] };
 }
 
+/** Whether the viewer sent it, gets it, or is in its room. */
+const seenBy = `(:viewer IS NULL OR m.sender = :viewer
+          OR m.recipient IN (SELECT value FROM json_each(:rooms))
+          OR EXISTS (SELECT 1 FROM deliveries d WHERE d.message = m.seq AND d.recipient = :viewer))`;
+
 export function messageReads(database: DatabaseSync) {
   const one = database.prepare('SELECT seq, body FROM messages WHERE id = ?');
   const sender = database.prepare('SELECT sender FROM messages WHERE id = ?');
@@ -157,15 +162,17 @@ export function messageReads(database: DatabaseSync) {
         AND (:recipient IS NULL OR m.recipient = :recipient)
         AND (:peer IS NULL OR m.sender = :peer OR m.recipient = :peer)
         AND (:type IS NULL OR m.type = :type)
-        AND (:viewer IS NULL OR m.sender = :viewer
-          OR m.recipient IN (SELECT value FROM json_each(:rooms))
-          OR EXISTS (SELECT 1 FROM deliveries d WHERE d.message = m.seq AND d.recipient = :viewer))
+        AND ${seenBy}
       ORDER BY m.seq DESC LIMIT :limit`);
   const list = {
     all: listWhere('true'),
     recipient: listWhere('m.recipient = :recipient'),
     peer: listWhere('(m.sender = :peer OR m.recipient = :peer)'),
   };
+  const at = database.prepare('SELECT body FROM messages WHERE seq = ?');
+  const heads = database.prepare(`
+      SELECT m.seq, m.sender, m.recipient FROM messages m
+      WHERE m.seq < :before AND ${seenBy} ORDER BY m.seq DESC LIMIT :limit`);
   const newest = database.prepare(
     "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'messages'), 0) AS seq",
   );
@@ -182,6 +189,18 @@ export function messageReads(database: DatabaseSync) {
         row => row.remote_id,
       ),
     newestReadings: () => reads.all() as unknown as { device: string; message: MessageId; at: number }[],
+    messageAt(seq: number): Message | undefined {
+      const row = at.get(seq) as unknown as MessageRow | undefined;
+      return row === undefined ? undefined : messageIn(row.body);
+    },
+    /** Who wrote to whom, newest first: without the bodies. */
+    messageHeads: (filter: Pick<MessageFilter, 'before' | 'limit' | 'viewer'>) =>
+      heads.all({
+        before: filter.before,
+        limit: filter.limit,
+        viewer: filter.viewer?.address ?? null,
+        rooms: roomsJson(filter.viewer),
+      }) as unknown as { seq: number; sender: Address; recipient: Address }[],
     newestMessage: () => (newest.get() as { seq: number }).seq,
     messages(filter: MessageFilter): { seq: number; message: Message }[] {
       const by = filter.recipient !== undefined ? 'recipient' : filter.peer !== undefined ? 'peer' : 'all';
@@ -191,7 +210,7 @@ export function messageReads(database: DatabaseSync) {
         peer: filter.peer ?? null,
         type: filter.type ?? null,
         viewer: filter.viewer?.address ?? null,
-        rooms: JSON.stringify(filter.viewer?.rooms.map(room => `room:${room}`) ?? []),
+        rooms: roomsJson(filter.viewer),
         limit: filter.limit,
       }) as unknown as MessageRow[];
       return rows.flatMap(({ seq, body }) => {
@@ -200,6 +219,10 @@ export function messageReads(database: DatabaseSync) {
       });
     },
   };
+}
+
+function roomsJson(viewer: MessageFilter['viewer']): string {
+  return JSON.stringify(viewer?.rooms.map(room => `room:${room}`) ?? []);
 }
 
 /** The message in a row, or undefined where the row is damaged: it must not hide the others. */

@@ -1,6 +1,9 @@
 /** Events that a reader must be told of when they are forgotten before it has read them. */
 export const isKeptEvent = "kind IN ('message.accepted', 'message.changed', 'delivery.changed')";
 
+/** States in which a delivery is over and did not get there, or may not have: people ask for these. */
+export const endedInVain = "'failed', 'expired', 'ambiguous'";
+
 /**
  * The tables of the three databases, as the steps that led to them: a file's `user_version` says how many
  * steps it has seen. A step that has been released is never changed; a change is a new step. Rows name a
@@ -142,6 +145,9 @@ export const gatewaySchema: readonly string[] = [
   ALTER TABLE clients ADD COLUMN identity TEXT NOT NULL DEFAULT 'hub';
   -- Whom the hub has to do with: not forgotten for strangers.
   ALTER TABLE peers ADD COLUMN kept INTEGER NOT NULL DEFAULT 0;
+  `,
+  `
+  CREATE INDEX deliveries_in_vain ON deliveries (state, seq) WHERE state IN (${endedInVain});
   `,
 ];
 

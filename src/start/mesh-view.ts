@@ -1,0 +1,106 @@
+import type { InterfaceView, MeshView } from '../bridges/http/mesh.ts';
+import { toHex } from '../lib/bytes.ts';
+import type { ServiceHealth } from '../lib/service.ts';
+import type { Interface } from '../mesh/interface.ts';
+import type { Attachment } from '../mesh/reticulum/attachment.ts';
+import type { InterfaceConfig } from '../radio/config.ts';
+import { addressOf } from './interfaces.ts';
+import type { Mesh } from './mesh.ts';
+
+export interface MeshViewParts {
+  readonly mesh: Mesh;
+  readonly configured: readonly InterfaceConfig[];
+  readonly services: () => readonly ServiceHealth[];
+  readonly announce: () => Promise<boolean>;
+}
+
+/** What windows show of the mesh: read when it is asked for, nothing is kept. */
+export function createMeshView({ mesh, configured, services, announce }: MeshViewParts): MeshView {
+  const { transport, links } = mesh;
+  return {
+    announce,
+    interfaces() {
+      const kinds = new Map(configured.map(({ name, kind }) => [name, kind]));
+      const health = new Map(services().map(service => [service.name, service]));
+      const views = [...transport.interfaces()].map(one => interfaceView(one, kinds, health.get(one.name)));
+      const order = [...kinds.keys()];
+      const placeOf = ({ name, parent }: InterfaceView) => order.indexOf(parent ?? name);
+      return views.sort(
+        (a, b) =>
+          placeOf(a) - placeOf(b) ||
+          Number(a.parent !== undefined) - Number(b.parent !== undefined) ||
+          (a.name < b.name ? -1 : 1),
+      );
+    },
+    *paths() {
+      for (const path of transport.paths()) {
+        yield {
+          destination: toHex(path.destinationHash),
+          hops: path.hops,
+          interface: path.interfaceName,
+          nextHop: toHex(path.nextHop),
+          heard: path.heard,
+          expires: path.expires,
+        };
+      }
+    },
+    *links() {
+      for (const link of links.all()) {
+        yield {
+          id: link.key,
+          destination: toHex(link.destinationHash),
+          role: link.role,
+          state: link.state.at,
+          interface: link.iface.name,
+          hops: link.hops,
+          rtt: Math.round(link.rtt),
+        };
+      }
+    },
+    *announces() {
+      for (const known of transport.known()) {
+        const path = transport.path(known.destinationHash);
+        yield {
+          destination: toHex(known.destinationHash),
+          identity: toHex(known.identity.hash),
+          heard: known.heard,
+          ...(path !== undefined && { hops: path.hops, interface: path.interfaceName }),
+        };
+      }
+    },
+  };
+}
+
+function interfaceView(
+  attachment: Attachment,
+  kinds: ReadonlyMap<string, string>,
+  health: ServiceHealth | undefined,
+): InterfaceView {
+  const { name, iface, traffic } = attachment;
+  const kind = kinds.get(name);
+  // What a listener or a LAN finds is named after it: `server/192.0.2.1:5000`.
+  const parent = kind === undefined ? name.split('/', 1)[0] : undefined;
+  const address = addressOf(iface);
+  const airtime = airtimeOf(iface);
+  return {
+    name,
+    kind: kind ?? 'peer',
+    ...(parent !== undefined && { parent }),
+    state: health?.state ?? (attachment.online ? 'up' : 'starting'),
+    ...(health?.reason !== undefined && { reason: health.reason }),
+    ...(health?.code !== undefined && { code: health.code }),
+    ...(health !== undefined && { since: health.since }),
+    bitrate: attachment.bitrate,
+    mtu: attachment.mtu,
+    ...(address !== undefined && { address }),
+    rx: { packets: traffic.rxPackets, bytes: traffic.rxBytes },
+    tx: { packets: traffic.txPackets, bytes: traffic.txBytes, failed: traffic.txFailed },
+    ...(airtime !== undefined && { airtime }),
+  };
+}
+
+/** A radio that rations its airtime says how much of it is used. */
+function airtimeOf(iface: Interface): InterfaceView['airtime'] {
+  const rationed = iface as Interface & { airtime?: () => NonNullable<InterfaceView['airtime']> };
+  return rationed.airtime?.();
+}
