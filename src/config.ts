@@ -6,6 +6,8 @@ import { httpConfigSchema } from './bridges/http/config.ts';
 import { lxmfConfig } from './bridges/lxmf/config.ts';
 import { mqttConfigSchema } from './bridges/mqtt/config.ts';
 import { defaultLimits } from './gateway/limits.ts';
+import { priorities } from './gateway/message.ts';
+import { isPattern, rateOf } from './gateway/route-rule.ts';
 import { type FieldError, GatewayError } from './lib/errors.ts';
 import { type InterfaceConfig, interfaceSchema } from './radio/config.ts';
 
@@ -72,7 +74,38 @@ export const configSchema = z.strictObject({
     )
     .default({})
     .describe('conversations with members on any bridge, by name'),
-  routes: z.array(z.never({ error: 'not available in this version' })).default([]),
+  routes: z
+    .array(
+      z.strictObject({
+        from: z
+          .string()
+          .max(512)
+          .refine(
+            isPattern,
+            'an address, with * for one piece of a topic and # at its end for the rest: mqtt:dev/#',
+          )
+          .describe('whose messages'),
+        type: z
+          .string()
+          .regex(/^[a-z0-9_-]+(?:\.[a-z0-9_-]+)*$/, 'dotted lower-case, such as sensor.reading')
+          .max(64)
+          .optional()
+          .describe('only messages of this type'),
+        to: z.array(address).min(1).max(256).describe('who gets them as well'),
+        priority: z.enum(priorities).optional().describe('place in the queue'),
+        maxRate: z
+          .string()
+          .refine(
+            text => rateOf(text) !== undefined,
+            'number/time, such as 1/10m or 6/h, the number at most 1000',
+          )
+          .optional()
+          .describe('of each sender to each recipient; what comes faster is not delivered, only counted'),
+      }),
+    )
+    .max(256)
+    .default([])
+    .describe("recipients for what comes to the hub's own rooms: readings of sensors, messages to the hub"),
   replicas: missing('replicas'),
   log: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info').describe('log level'),
 });

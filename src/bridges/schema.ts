@@ -135,6 +135,10 @@ const messageShape = {
   correlation: z.string().exactOptional(),
   via: z.array(z.string()).describe('identity hashes of the hubs it came through'),
   assurance: z.enum(assurances).describe('who vouches for from: a signature, this hub, nobody'),
+  author: z
+    .looseObject({ name: z.string() })
+    .exactOptional()
+    .describe('who spoke, where from is a room of another hub: what that room claims, vouched for by nobody'),
   native: z.record(z.string(), z.string()).exactOptional(),
 };
 

@@ -34,6 +34,7 @@ interface Message {
   readonly type: string;
   readonly acceptedAt: number;
   readonly assurance: string;
+  readonly author?: { readonly name: string };
   readonly attachments: readonly { readonly name: string; readonly size: number }[];
 }
 
@@ -220,7 +221,8 @@ function line(message: Message): string {
   const title = message.title === undefined || message.title === '' ? '' : `[${message.title}] `;
   const files = message.attachments.map(file => ` (${file.name}, ${file.size} bytes)`).join('');
   const doubt = message.assurance === 'unverified' ? '  (not verified: anybody may have written this)' : '';
-  const head = `${new Date(message.acceptedAt).toISOString()}  ${printable(message.from)}${doubt}  `;
+  const author = message.author === undefined ? '' : `  (says it is from ${printable(message.author.name)})`;
+  const head = `${new Date(message.acceptedAt).toISOString()}  ${printable(message.from)}${doubt}${author}  `;
   return `${head}${printable(`${title}${message.text}${files}`)}`;
 }
 

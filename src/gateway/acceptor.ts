@@ -19,6 +19,7 @@ import {
 } from './message.ts';
 import type { Outbox } from './outbox.ts';
 import { type Recipient, type Routing, type RoutingFacts, route, sensorRoom } from './router.ts';
+import type { Routes } from './routes.ts';
 import { viewOf } from './store/delivery-table.ts';
 import type { AcceptArgs, NewDeliveryRow } from './store/message-table.ts';
 import type { Store } from './store/store.ts';
@@ -33,6 +34,8 @@ export interface AcceptorOptions {
   readonly bridges: ReadonlyMap<string, Bridge>;
   readonly outbox: Outbox;
   readonly routing: () => RoutingFacts;
+  /** Holds the rates of routes. */
+  readonly admit: Routes['admit'];
   /** Apps that have something in their inbox now. */
   readonly onInbox: (addresses: readonly string[]) => void;
 }
@@ -75,7 +78,7 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
       message: message.id,
       bridge: recipient.bridge,
       recipient: recipient.address,
-      priority: priorities.indexOf(message.priority),
+      priority: priorities.indexOf(recipient.priority ?? message.priority),
       expires_at: message.expiresAt,
       state: status.state,
       reason: status.reason ?? null,
@@ -110,10 +113,14 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
       const routing = onward(route(incoming, options.routing(), incoming.origin), incoming);
       const message = messageOf(scheme, incoming, routing.to, now, hub.id);
       const direct = schemeOf(routing.to) !== 'room';
-      const rows = routing.recipients.map(recipient => deliveryRow(message, recipient, direct));
-      const apps = routing.recipients.filter(({ bridge }) => bridge === 'app').map(({ address }) => address);
-      const release = outbox.reserve(routing.recipients);
+      const admitted = options.admit(message.from, routing.recipients);
+      let release = () => {};
+      let stored = false;
       try {
+        const { recipients } = admitted;
+        const rows = recipients.map(recipient => deliveryRow(message, recipient, direct));
+        const apps = recipients.filter(({ bridge }) => bridge === 'app').map(({ address }) => address);
+        release = outbox.reserve(recipients);
         const args: AcceptArgs = {
           scheme,
           remoteId: incoming.remoteId,
@@ -133,6 +140,7 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
           counters.add('accept/repeated');
           return { id: result.id, repeated: true };
         }
+        stored = true;
         counters.add('accept/stored');
         const open = rows.flatMap((row, index) =>
           row.bridge === 'app' || row.state !== 'queued' ? [] : [{ ...row, seq: result.seqs[index] ?? 0 }],
@@ -145,6 +153,9 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
         return { id: result.id, repeated: false, fresh: { message, deliveries: rows.map(viewOf) } };
       } finally {
         release();
+        if (!stored) {
+          admitted.undo();
+        }
       }
     },
   };
@@ -163,7 +174,7 @@ function isReading(message: Message): boolean {
 
 function messageOf(scheme: string, incoming: Incoming, to: string, now: number, hubId: string): Message {
   const remoteId = localSchemes.has(scheme) ? `${hubId}/${incoming.remoteId}` : incoming.remoteId;
-  const { title, data, inReplyTo, thread, correlation, native } = incoming;
+  const { title, data, inReplyTo, thread, correlation, author, native } = incoming;
   return {
     id: messageId(scheme, remoteId),
     type: incoming.type,
@@ -182,6 +193,7 @@ function messageOf(scheme: string, incoming: Incoming, to: string, now: number, 
     ...(inReplyTo === undefined ? {} : { inReplyTo }),
     ...(thread === undefined ? {} : { thread }),
     ...(correlation === undefined ? {} : { correlation }),
+    ...(author === undefined ? {} : { author }),
     ...(native === undefined ? {} : { native }),
   };
 }
@@ -216,6 +228,9 @@ function checkBounds(incoming: Incoming, limits: Limits): void {
     if (value !== undefined && Buffer.byteLength(JSON.stringify(value)) > limits.dataBytes) {
       throw invalid('request/too-large', `/${part}`, `${limits.dataBytes} bytes at most`);
     }
+  }
+  if ((incoming.author?.name.length ?? 0) > longestWord) {
+    throw invalid('request/too-large', '/author', `${longestWord} characters at most`);
   }
   if ((incoming.attachments?.length ?? 0) > limits.attachments) {
     throw invalid('request/too-large', '/attachments', `${limits.attachments} at most`);

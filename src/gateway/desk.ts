@@ -2,6 +2,7 @@ import type { ServiceHealth } from '../lib/service.ts';
 import type { BlobStore, DeliveryId, Resident } from './bridge.ts';
 import type { Address, BinaryData, JsonValue, Message, MessageId, Priority } from './message.ts';
 import type { ReplicaDesk } from './replicas/contract.ts';
+import type { RouteRule } from './route-rule.ts';
 
 /**
  * What the switch offers the windows local programs look through: http, ws, mqtt and the control socket.
@@ -18,6 +19,8 @@ export interface Desk {
   readonly events: Events;
   readonly directory: Directory;
   readonly rooms: Rooms;
+  /** Rules that add recipients to what is said in the hub's own rooms. */
+  routes(): readonly RouteView[];
   /** Local parties with addresses of their own on the mesh. */
   residents(): readonly (Resident & { readonly party: Address })[];
   readonly blobs: BlobStore;
@@ -343,6 +346,14 @@ export interface Rooms {
   /** The rooms the client is a member of, all for an admin; by name. */
   list(client: Client): readonly RoomView[];
 }
+
+/** A rule of the configuration, and what has come of it since the start. */
+export type RouteView = RouteRule & {
+  /** Deliveries it made. */
+  readonly passed: number;
+  /** Those it did not make because of `maxRate`: they are not made later. */
+  readonly leftOut: number;
+};
 
 /** `/readyz` and `kosctl status`: what is wrong has a name. */
 export interface Health {

@@ -1,6 +1,7 @@
 import { GatewayError } from '../lib/errors.ts';
 import type { Client } from './desk.ts';
-import { type Address, type Message, nameOf, schemeOf } from './message.ts';
+import { type Address, type Message, nameOf, type Priority, schemeOf } from './message.ts';
+import { matches, type RouteRule } from './route-rule.ts';
 
 /** What the router knows of the world; nothing of it is asked for anywhere else. */
 export interface RoutingFacts {
@@ -8,6 +9,8 @@ export interface RoutingFacts {
   readonly hubLxmf: string;
   /** Rooms of the configuration and their members. */
   readonly rooms: Readonly<Record<string, { readonly members: readonly Address[] }>>;
+  /** Who else gets what is said in the hub's own rooms. */
+  readonly routes: readonly RouteRule[];
   /** Holders of valid tokens. */
   readonly clients: readonly Pick<Client, 'name' | 'scopes' | 'rooms'>[];
   /** What the bridge of a scheme says of an address; undefined where there is no such bridge. */
@@ -16,8 +19,10 @@ export interface RoutingFacts {
   readonly partyAt: (address: Address) => Address | undefined;
   /** Who is in the hub's own room because a bridge asks for it. */
   readonly hubMembers: readonly Address[];
-  /** The sender of a message that is known. */
-  readonly senderOf: (id: string) => Address | undefined;
+  /** Who sent a message that is known, and where to. */
+  readonly headOf: (id: string) => { readonly from: Address; readonly to: Address } | undefined;
+  /** Who got a message that is known. */
+  readonly toldOf: (id: string) => readonly Address[];
 }
 
 /** Who gets a message, one delivery each. */
@@ -29,7 +34,13 @@ export interface Routing {
 export interface Recipient {
   readonly bridge: string;
   readonly address: Address;
+  /** The place of the rule in the routes that adds it; absent where it is meant anyway. */
+  readonly route?: number;
+  /** Instead of the message's own. */
+  readonly priority?: Priority;
 }
+
+type Routed = Pick<Message, 'from' | 'to' | 'inReplyTo' | 'type'>;
 
 /** Rooms the hub keeps by itself. */
 export const hubRoom = 'hub';
@@ -37,33 +48,23 @@ export const sensorRoom = 'sensors';
 
 /**
  * Where a message is going and who gets it: never who it came from, unless an app writes to its own
- * address by name, and nobody twice. `origin` is where it was said, if that is not its sender. Throws
- * `request/not-found` where nobody has the address.
+ * address by name, and nobody twice, by whichever of their addresses. `origin` is where it was said, if that is not
+ * its sender. Throws `request/not-found` where nobody has the address.
+ *
+ * To a room: its members; whoever is answered, where that is somebody outside who wrote to the room; and everybody
+ * who was told a message that is now changed or taken back. To a room of the hub's own: whoever a route adds.
  */
-export function route(
-  message: Pick<Message, 'from' | 'to' | 'inReplyTo'>,
-  facts: RoutingFacts,
-  origin?: Address,
-): Routing {
-  const to = resolveHub(message, facts);
+export function route(message: Routed, facts: RoutingFacts, origin?: Address): Routing {
+  const to = destinationOf(message, facts);
   if (schemeOf(to) === 'room') {
-    const room = nameOf(to);
-    const members = membersOf(room, facts);
-    if (members === undefined) {
-      throw notFound(`there is no room ${room}`);
-    }
-    const addresses = new Set(members);
-    addresses.delete(message.from);
-    if (origin !== undefined) {
-      addresses.delete(origin);
-    }
-    return { to, recipients: [...addresses].flatMap(address => recipient(address, facts) ?? []) };
+    return { to, recipients: recipientsIn(to, message, facts, origin) };
   }
   const one = recipient(to, facts);
   if (one === undefined) {
     throw notFound(`nobody has the address ${to.slice(0, 200)}`);
   }
-  const echo = to === origin || (to === message.from && one.bridge !== 'app');
+  const wasSaidThere = origin !== undefined && to === here(origin, facts);
+  const echo = wasSaidThere || (to === here(message.from, facts) && one.bridge !== 'app');
   return { to, recipients: echo ? [] : [one] };
 }
 
@@ -84,13 +85,86 @@ export function isMember(client: Pick<Client, 'scopes' | 'rooms'>, room: string)
   return mayRead && client.rooms.includes(room);
 }
 
-function resolveHub(message: Pick<Message, 'to' | 'inReplyTo'>, facts: RoutingFacts): Address {
+function recipientsIn(
+  to: Address,
+  message: Routed,
+  facts: RoutingFacts,
+  origin: Address | undefined,
+): readonly Recipient[] {
+  const room = nameOf(to);
+  if (membersOf(room, facts) === undefined) {
+    throw notFound(`there is no room ${room}`);
+  }
+  const passed = new Set([here(message.from, facts)]);
+  if (origin !== undefined) {
+    passed.add(here(origin, facts));
+  }
+  const found = new Map<Address, Recipient>();
+  const add = (addresses: Iterable<Address>, how: Omit<Recipient, 'bridge' | 'address'> = {}) => {
+    for (const address of addresses) {
+      const one = passed.has(address) || found.has(address) ? undefined : recipient(address, facts);
+      if (one !== undefined) {
+        found.set(address, { ...one, ...how });
+      }
+    }
+  };
+  add(inside([to], facts));
+  add(inside(related(to, message, facts), facts));
+  if (room === hubRoom || room === sensorRoom) {
+    for (const [index, rule] of facts.routes.entries()) {
+      if (matches(rule, message)) {
+        const priority = rule.priority === undefined ? {} : { priority: rule.priority };
+        add(inside(rule.to, facts), { route: index, ...priority });
+      }
+    }
+  }
+  return [...found.values()];
+}
+
+/** Who a message in a room concerns because of the one it names. */
+function related(to: Address, message: Routed, facts: RoutingFacts): readonly Address[] {
+  const target = message.inReplyTo === undefined ? undefined : facts.headOf(message.inReplyTo);
+  if (target?.to !== to) {
+    return [];
+  }
+  const changes = message.type === 'chat.edit' || message.type === 'chat.redaction';
+  const told = changes && target.from === message.from ? facts.toldOf(message.inReplyTo!) : [];
+  return [target.from, ...told];
+}
+
+/** Addresses as this hub knows them, and instead of its rooms, also of rooms in rooms, who is in them. */
+function inside(addresses: Iterable<Address>, facts: RoutingFacts): Set<Address> {
+  const people = new Set<Address>();
+  const seen = new Set<Address>();
+  const open = [...addresses];
+  for (let next = open.shift(); next !== undefined; next = open.shift()) {
+    const address = here(next, facts);
+    if (seen.has(address)) {
+      continue;
+    }
+    seen.add(address);
+    if (schemeOf(address) === 'room') {
+      open.push(...(membersOf(nameOf(address), facts) ?? []));
+    } else {
+      people.add(address);
+    }
+  }
+  return people;
+}
+
+/** What an address is at this hub: its own address on the mesh is its room, a resident's is the resident. */
+function here(address: Address, facts: RoutingFacts): Address {
+  return address === `lxmf:${facts.hubLxmf}` ? `room:${hubRoom}` : (facts.partyAt(address) ?? address);
+}
+
+/** The hub's own address is that of its room, but for an answer to an app or a person: that is for them alone. */
+function destinationOf(message: Routed, facts: RoutingFacts): Address {
   if (message.to !== `lxmf:${facts.hubLxmf}`) {
     return facts.partyAt(message.to) ?? message.to;
   }
-  const sender = message.inReplyTo === undefined ? undefined : facts.senderOf(message.inReplyTo);
-  const known = sender !== undefined && schemeOf(sender) === 'app' && recipient(sender, facts) !== undefined;
-  return known ? sender : `room:${hubRoom}`;
+  const asked = message.inReplyTo === undefined ? undefined : facts.headOf(message.inReplyTo)?.from;
+  const isPerson = asked !== undefined && (schemeOf(asked) === 'app' || asked.startsWith('matrix:@'));
+  return isPerson && recipient(asked, facts) !== undefined ? asked : `room:${hubRoom}`;
 }
 
 function recipient(address: Address, facts: RoutingFacts): Recipient | undefined {

@@ -19,7 +19,9 @@ import { type Address, nameOf, schemeOf, shownName } from './message.ts';
 import { createMessages } from './messages.ts';
 import { Outbox } from './outbox.ts';
 import { createResidents } from './residents.ts';
+import type { RouteRule } from './route-rule.ts';
 import { hubRoom, membersOf, type RoutingFacts, sensorRoom } from './router.ts';
+import { createRoutes } from './routes.ts';
 import type { Store } from './store/store.ts';
 import { sweepOnce } from './sweep.ts';
 
@@ -32,6 +34,7 @@ export interface SwitchOptions {
   readonly counters: Counters;
   readonly hub: Omit<HubFacts, 'boot'>;
   readonly rooms: Readonly<Record<string, { readonly members: readonly Address[] }>>;
+  readonly routes?: readonly RouteRule[];
   readonly bridges: readonly Bridge[];
   readonly limits?: Partial<Limits>;
 }
@@ -70,6 +73,7 @@ export function createSwitch(options: SwitchOptions): Switch {
   const events = createEvents({ store, cursors });
   const directory = createDirectory({ store, clock, log, limits });
 
+  const routes = createRoutes({ rules: options.routes ?? [], clock, counters });
   const routing = (): RoutingFacts => ({
     hubLxmf: hub.lxmf,
     rooms: options.rooms,
@@ -80,7 +84,9 @@ export function createSwitch(options: SwitchOptions): Switch {
         ? undefined
         : (bridge.reaches?.(address) ?? address.length > bridge.name.length + 1);
     },
-    senderOf: store.read.senderOf,
+    routes: routes.rules,
+    headOf: store.read.headOf,
+    toldOf: store.read.toldOf,
     partyAt: residents.at,
     hubMembers: options.bridges.flatMap(bridge => bridge.hubMembers ?? []),
   });
@@ -108,6 +114,7 @@ export function createSwitch(options: SwitchOptions): Switch {
     bridges,
     outbox,
     routing,
+    admit: routes.admit,
     onInbox: addresses => inbox.wake(addresses),
   });
   const messages = createMessages({
@@ -293,6 +300,7 @@ export function createSwitch(options: SwitchOptions): Switch {
           }));
       },
     },
+    routes: routes.views,
     residents: residents.list,
     blobs: store.blobs,
     mayReadBlob,

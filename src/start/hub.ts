@@ -100,6 +100,7 @@ export async function startHub(options: HubOptions): Promise<Hub> {
     store,
     hub: { id: toHex(identity.hash), name: config.hub.name, lxmf: lxmf.address, version: manifest.version },
     rooms: config.rooms,
+    routes: config.routes,
     limits: { residents: config.bridges.lxmf.residents },
     bridges: [lxmf, mqtt],
   });

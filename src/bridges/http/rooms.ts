@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Desk } from '../../gateway/desk.ts';
+import { priorities } from '../../gateway/message.ts';
 import { type Route, route } from './route.ts';
 
 const roomSchema = z
@@ -10,7 +11,19 @@ const roomSchema = z
   })
   .meta({ id: 'Room' });
 
-/** Rooms as the configuration and the clients' tokens make them. */
+const ruleSchema = z
+  .looseObject({
+    from: z.string().describe('whose messages: * is one piece of a topic, # the rest'),
+    type: z.string().exactOptional(),
+    to: z.array(z.string()),
+    priority: z.enum(priorities).exactOptional(),
+    maxRate: z.string().exactOptional().describe('of each sender to each recipient'),
+    passed: z.int().describe('deliveries it made since the start'),
+    leftOut: z.int().describe('those it did not make because of maxRate; they are not made later'),
+  })
+  .meta({ id: 'Route' });
+
+/** Rooms and routes as the configuration and the clients' tokens make them. */
 export function roomRoutes(desk: Desk): Route[] {
   return [
     route({
@@ -34,6 +47,20 @@ export function roomRoutes(desk: Desk): Route[] {
           cursor: null,
         },
       }),
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/routes',
+      summary: "Rules that add recipients to what comes to the hub's own rooms, and what came of them",
+      tag: 'rooms',
+      audience: ['admin'],
+      responses: {
+        200: {
+          description: 'in the order of the configuration',
+          schema: z.looseObject({ items: z.array(ruleSchema), cursor: z.null() }),
+        },
+      },
+      handle: () => ({ status: 200, json: { items: desk.routes(), cursor: null } }),
     }),
   ];
 }

@@ -1,5 +1,12 @@
 import type { Bridge, BridgePort, Capabilities, Delivery, Incoming, Progress } from '../../gateway/bridge.ts';
-import { type Address, type Attachment, type Message, nameOf, schemeOf } from '../../gateway/message.ts';
+import {
+  type Address,
+  type Attachment,
+  type Message,
+  nameOf,
+  schemeOf,
+  shownName,
+} from '../../gateway/message.ts';
 import { fromHex, toHex } from '../../lib/bytes.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
@@ -125,6 +132,7 @@ export class LxmfBridge implements Bridge {
     }
     const peer = peerOf(delivery.to);
     const { packed, id } = await this.#packed(port, delivery, peer);
+    this.#checkSource(packed);
     const remoteId = toHex(id);
     const reports: Promise<void>[] = [];
     try {
@@ -164,12 +172,20 @@ export class LxmfBridge implements Bridge {
         destination: peer,
         source: own.destination.hash,
         timestamp: timestampOf(message, delivery.id),
-        ...composeMessage(message, files, related, this.#parts.hubId),
+        ...composeMessage(message, files, related, this.#parts.hubId, authorOf(port, message, own)),
       },
       own.identity,
     );
     await port.remember(delivery.id, made.packed, toHex(made.id));
     return made;
+  }
+
+  /** What was packed under an address that has been given up since cannot be sent or packed anew: its id would change. */
+  #checkSource(packed: Uint8Array): void {
+    const source = toHex(packed.subarray(hashLength, 2 * hashLength));
+    if (source !== this.address && this.residence.get(`lxmf:${source}`) === undefined) {
+      throw new GatewayError('bridge/rejected', 'its sender has given up its address on the mesh');
+    }
   }
 
   /**
@@ -264,6 +280,14 @@ export class LxmfBridge implements Bridge {
         return error;
     }
   }
+}
+
+/** Who spoke, where the message leaves under another name; a reading says itself what it is of. */
+function authorOf(port: BridgePort, message: Message, own: OwnAddress): string | undefined {
+  const isOwn = port.residentOf(message.from)?.addresses.includes(`lxmf:${own.destination.key}`) === true;
+  const fromApp = schemeOf(message.from) === 'app' || schemeOf(message.from) === 'mqtt';
+  const plain = isOwn || (fromApp && schemeOf(message.to) !== 'room') || message.type === 'sensor.reading';
+  return plain ? undefined : (message.author?.name ?? shownName(port.nameOf(message.from)));
 }
 
 const reasons: Readonly<Record<Exclude<SendProgress['at'], 'sent'>, string>> = {

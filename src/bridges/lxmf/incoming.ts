@@ -1,6 +1,6 @@
 import type { Incoming } from '../../gateway/bridge.ts';
 import { defaultLimits } from '../../gateway/limits.ts';
-import { type BinaryData, type JsonValue, latestTime } from '../../gateway/message.ts';
+import { type BinaryData, type JsonValue, latestTime, shownName } from '../../gateway/message.ts';
 import { isGatewayError } from '../../lib/errors.ts';
 import { decode, type MsgpackValue } from '../../lib/msgpack.ts';
 import { fields, relationKeys } from '../../mesh/lxmf/fields.ts';
@@ -24,7 +24,10 @@ export interface Relation {
 
 /** What a Message can take of an LXMF message; the bridge adds addresses, blobs and resolved relations. */
 export interface Reading
-  extends Pick<Incoming, 'type' | 'text' | 'title' | 'data' | 'thread' | 'correlation' | 'priority'> {
+  extends Pick<
+    Incoming,
+    'type' | 'text' | 'title' | 'data' | 'thread' | 'correlation' | 'priority' | 'author'
+  > {
   readonly files: readonly IncomingFile[];
   readonly relation?: Relation;
   /** ms epoch; undefined where the sender's clock says nothing sensible. */
@@ -67,8 +70,9 @@ export function readMessage(message: LxmfMessage): Reading {
   const quote =
     klp?.data === undefined && reaction === undefined ? take(fields.replyQuote, textOf) : undefined;
   const thread = take(fields.thread, threadOf) ?? klp?.thread;
-  const content = noted(klp?.madeText ? '' : lossyText(message.content), leftOut);
+  const content = noted(klp?.madeText ? '' : lossyText(afterLead(message.content, klp)), leftOut);
   const title = lossyText(message.title);
+  const author = klp?.author === undefined ? undefined : shownName(klp.author);
   return {
     ...body(content, klp, reaction?.content, quote),
     ...(title === '' ? {} : { title }),
@@ -79,6 +83,7 @@ export function readMessage(message: LxmfMessage): Reading {
     ...(klp?.priority === undefined ? {} : { priority: klp.priority }),
     ...(klp?.expiresAt === undefined ? {} : { expiresAt: klp.expiresAt }),
     ...(klp?.via === undefined ? {} : { via: klp.via }),
+    ...(author === undefined ? {} : { author: { name: author } }),
     ...sentAt(message.timestamp),
     ...native(message.fields, read),
   };
@@ -101,6 +106,14 @@ function body(
   const quoted = quote === undefined ? undefined : { quote };
   const data = klp?.data === undefined ? quoted : klp.data;
   return { type: klp?.type ?? 'chat.message', text: content, ...(data === undefined ? {} : { data }) };
+}
+
+/** The content without what another hub put before it for plain clients; all of it where that cannot be. */
+function afterLead(content: Uint8Array, klp: KlpPart | undefined): Uint8Array {
+  const lead = klp?.lead ?? 0;
+  const begins = content[lead];
+  const whole = lead === content.length || (begins !== undefined && (begins & 0xc0) !== 0x80);
+  return whole ? content.subarray(lead) : content;
 }
 
 /** The text with a line of ours about files that were not taken. */

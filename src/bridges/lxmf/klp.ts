@@ -18,7 +18,8 @@ import type { LxmfFields } from '../../mesh/lxmf/message.ts';
  *
  *     custom type  "klp/1"
  *     custom data  map {type: text, data: any value}
- *     custom meta  map {priority, expires: ms epoch, correlation, thread, via: list of hashes 16, made: bool}
+ *     custom meta  map {priority, expires: ms epoch, correlation, thread, via: list of hashes 16, made: bool,
+ *                       author: text, lead: int}
  *
  * `data` that is bytes with a media type is a map of exactly {mediaType: text, bytes: bin}.
  */
@@ -32,6 +33,10 @@ export interface KlpPart {
   readonly via?: readonly string[] | undefined;
   /** The content was made from the data for people with plain clients, and is nothing the sender wrote. */
   readonly madeText?: boolean | undefined;
+  /** Who spoke, where the message leaves under another name: a room's, the hub's. */
+  readonly author?: string | undefined;
+  /** Bytes at the beginning of the content that were put there for plain clients: the author's name, a word about the kind. */
+  readonly lead?: number | undefined;
 }
 
 const typeName = 'klp/1';
@@ -50,6 +55,8 @@ export function encodeKlp(part: KlpPart): ReadonlyMap<number, Uint8Array> {
     thread: part.thread,
     via: part.via?.length ? part.via.filter(hub => hubShape.test(hub)).map(hub => fromHex(hub)) : undefined,
     made: part.madeText || undefined,
+    author: part.author,
+    lead: part.lead || undefined,
   });
   const made = new Map<number, Uint8Array>();
   if (data.size + meta.size > 0) {
@@ -84,6 +91,8 @@ export function decodeKlp(of: LxmfFields): KlpPart | undefined {
       thread: textOf(meta.get('thread')),
       via: hubsOf(meta.get('via')),
       madeText: meta.get('made') === true,
+      author: textOf(meta.get('author')),
+      lead: lengthOf(meta.get('lead')),
     };
   } catch (error) {
     if (isGatewayError(error)) {
@@ -187,6 +196,10 @@ function textOf(item: MsgpackValue | undefined): string | undefined {
     return item.slice(0, longestText);
   }
   return item instanceof Uint8Array ? new TextDecoder().decode(item.subarray(0, longestText)) : undefined;
+}
+
+function lengthOf(item: MsgpackValue | undefined): number | undefined {
+  return typeof item === 'number' && Number.isInteger(item) && item > 0 ? item : undefined;
 }
 
 /** ms epoch, whole; undefined for what no clock says. */

@@ -6,7 +6,7 @@ import {
   mostHubs,
   schemeOf,
 } from '../../gateway/message.ts';
-import { fromHex, utf8 } from '../../lib/bytes.ts';
+import { concat, fromHex, utf8 } from '../../lib/bytes.ts';
 import { encode } from '../../lib/msgpack.ts';
 import { fields, relationKeys } from '../../mesh/lxmf/fields.ts';
 import type { LxmfMessage } from '../../mesh/lxmf/message.ts';
@@ -26,19 +26,21 @@ export type Content = Pick<LxmfMessage, 'title' | 'content' | 'fields'>;
 /** ms by which an expiry may differ from the default and still be it. */
 const lifetimeSlack = 60_000;
 const longestMadeText = 400;
-/** Of addresses that only this hub speaks for. */
-const ownSchemes: ReadonlySet<string> = new Set(['app', 'mqtt']);
+/** What plain clients read before the new text of a message that was changed. */
+const editNote = '(edited) ';
 
 /**
  * A Message as any LXMF client can read it: what LXMF has fields for in those, the rest in the custom
  * fields of `klp.ts`. `relatedTo` is the LXMF id (64 hex) by which the peer knows `message.inReplyTo`,
- * `hub` this hub's id, by which it knows a message of its own that comes round.
+ * `hub` this hub's id, by which it knows a message of its own that comes round. `author` is who spoke, where the message
+ * leaves under another name: plain clients read it before the text, and another hub takes it off again.
  */
 export function composeMessage(
   message: Message,
   files: readonly OutgoingFile[],
   relatedTo: string | undefined,
   hub: string,
+  author?: string,
 ): Content {
   const made = new Map(fromNative(message.native));
   const reaction = relatedTo === undefined ? undefined : reactionOf(message);
@@ -66,14 +68,23 @@ export function composeMessage(
     made.set(fields.thread, encode(thread));
   }
   const text = message.text === '' ? madeText(message) : undefined;
+  const lead = utf8(
+    `${author === undefined ? '' : `${author}: `}${message.type === 'chat.edit' ? editNote : ''}`,
+  );
   const part = {
     ...klpPart(message, hub, reaction !== undefined, quote !== undefined),
     madeText: text === undefined ? undefined : true,
+    author,
+    lead: lead.length,
   };
   for (const [field, raw] of encodeKlp(part)) {
     made.set(field, raw);
   }
-  return { title: utf8(message.title ?? ''), content: utf8(text ?? message.text), fields: made };
+  return {
+    title: utf8(message.title ?? ''),
+    content: concat(lead, utf8(text ?? message.text)),
+    fields: made,
+  };
 }
 
 /** Clients show one image and play one recording; any more, and everything else, is a list of files. */
@@ -110,11 +121,12 @@ function klpPart(message: Message, hub: string, isReaction: boolean, hasQuote: b
 }
 
 /**
- * Whether another hub may send it on to us: what was said in a room, and what we pass on ourselves. A
- * word of one of our own to one peer ends there, and the hubs' hashes are long for a radio.
+ * Whether another hub may send it on to us: what was said in a room, and what we pass on for somebody on the mesh. A
+ * word of one of our own to one peer ends there, or in a room of another hub, which names itself when it passes it
+ * on; and the hubs' hashes are long for a radio.
  */
 function mayComeRound({ from, to }: Message): boolean {
-  return schemeOf(to) === 'room' || !ownSchemes.has(schemeOf(from));
+  return schemeOf(to) === 'room' || schemeOf(from) === 'lxmf';
 }
 
 /** What a reaction says: the one thing in its data, or else its text. */

@@ -145,7 +145,10 @@ const seenBy = `(:viewer IS NULL OR m.sender = :viewer
 
 export function messageReads(database: DatabaseSync) {
   const one = database.prepare('SELECT seq, body FROM messages WHERE id = ?');
-  const sender = database.prepare('SELECT sender FROM messages WHERE id = ?');
+  const head = database.prepare('SELECT sender, recipient FROM messages WHERE id = ?');
+  const told = database.prepare(
+    'SELECT d.recipient FROM messages m JOIN deliveries d ON d.message = m.seq WHERE m.id = ? ORDER BY d.seq',
+  );
   const known = database.prepare(knownQuery);
   const remoteIds = database.prepare(
     `SELECT remote_id FROM remote_ids WHERE message = (SELECT seq FROM messages WHERE id = :message)
@@ -181,7 +184,13 @@ export function messageReads(database: DatabaseSync) {
       const row = one.get(id) as unknown as MessageRow | undefined;
       return row === undefined ? undefined : messageIn(row.body);
     },
-    senderOf: (id: MessageId) => (sender.get(id) as { sender: string } | undefined)?.sender,
+    /** Who sent a message and where to. */
+    headOf(id: MessageId): { from: Address; to: Address } | undefined {
+      const row = head.get(id) as { sender: string; recipient: string } | undefined;
+      return row && { from: row.sender, to: row.recipient };
+    },
+    /** Who a message was for. */
+    toldOf: (id: MessageId) => (told.all(id) as { recipient: Address }[]).map(row => row.recipient),
     /** The message a far side's id stands for, and the fingerprint of the draft that made it. */
     knownAs: (scheme: string, remoteId: RemoteId) => known.get(scheme, remoteId) as KnownRow | undefined,
     remoteIds: (scheme: string, message: MessageId, to?: Address) =>

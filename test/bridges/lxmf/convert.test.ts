@@ -227,7 +227,8 @@ describe('a message of ours', () => {
     const via = ['aa'.repeat(16)];
     assert.deepEqual(carried({ to: 'room:plaza' }).via, [hub]);
     assert.deepEqual(carried({ from: `lxmf:${'1'.repeat(32)}`, to: 'room:hub', via }).via, [...via, hub]);
-    assert.deepEqual(carried({ from: 'matrix:@eve', via }).via, [...via, hub]);
+    assert.deepEqual(carried({ from: `lxmf:${'1'.repeat(32)}`, via }).via, [...via, hub]);
+    assert.equal(carried({ from: 'matrix:@eve:home' }).via, undefined);
     assert.equal(carried({ via }).via, undefined);
     const many = Array.from({ length: 40 }, (_, at) => at.toString(16).padStart(32, '0'));
     assert.equal(carried({ to: 'room:plaza', via: many }).via?.length, mostHubs);
