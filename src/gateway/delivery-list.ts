@@ -48,6 +48,6 @@ export function createDeliveryList({ store, cursors, outbox }: DeliveryListOptio
   };
 
   function isOwn(client: Client, message: string, mine: string): boolean {
-    return holds(client, 'admin') || store.read.senderOf(message) === mine;
+    return holds(client, 'admin') || store.read.headOf(message)?.from === mine;
   }
 }
