@@ -5,6 +5,7 @@ import type { Bridge, BridgePort, Delivery, Incoming, Progress } from '../../src
 import type { Client, Scope } from '../../src/gateway/desk.ts';
 import type { Limits } from '../../src/gateway/limits.ts';
 import type { Address } from '../../src/gateway/message.ts';
+import type { RouteRule } from '../../src/gateway/route-rule.ts';
 import { openStore, type Store, type StoreOptions } from '../../src/gateway/store/store.ts';
 import { createSwitch, type Switch } from '../../src/gateway/switch.ts';
 import { type Clock, systemClock } from '../../src/lib/clock.ts';
@@ -25,6 +26,7 @@ export interface TestSwitchOptions {
   readonly hub?: typeof testHub;
   readonly bridges?: readonly Bridge[];
   readonly rooms?: Readonly<Record<string, { readonly members: readonly Address[] }>>;
+  readonly routes?: readonly RouteRule[];
   readonly clock?: Clock;
   readonly log?: Log;
   readonly limits?: Partial<Limits>;
@@ -74,6 +76,7 @@ export async function openTestSwitch(options: TestSwitchOptions = {}): Promise<T
     counters,
     hub: options.hub ?? testHub,
     rooms: options.rooms ?? {},
+    routes: options.routes ?? [],
     bridges: options.bridges ?? [],
     ...(options.limits === undefined ? {} : { limits: options.limits }),
   });
