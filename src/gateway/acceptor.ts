@@ -8,6 +8,7 @@ import type { DeliveryView, HubFacts } from './desk.ts';
 import { orderedId } from './ids.ts';
 import type { Limits } from './limits.ts';
 import {
+  type Address,
   defaultLifetime,
   isTime,
   longestLifetime,
@@ -36,6 +37,8 @@ export interface AcceptorOptions {
   readonly routing: () => RoutingFacts;
   /** Holds the rates of routes. */
   readonly admit: Routes['admit'];
+  /** Far sides that a message came from, for certain, or goes to. */
+  readonly onTraffic: (addresses: readonly Address[]) => void;
   /** Apps that have something in their inbox now. */
   readonly onInbox: (addresses: readonly string[]) => void;
 }
@@ -147,6 +150,7 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
         );
         release();
         outbox.add(open);
+        options.onTraffic(farSides(message, recipients));
         if (apps.length > 0) {
           options.onInbox(apps);
         }
@@ -159,6 +163,12 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
       }
     },
   };
+}
+
+function farSides(message: Message, recipients: readonly Recipient[]): readonly Address[] {
+  const sender = message.assurance === 'signed' ? [message.from] : [];
+  const told = recipients.filter(({ bridge }) => bridge !== 'app').map(({ address }) => address);
+  return [...sender, ...told];
 }
 
 /** What has passed as many hubs as it may goes to the apps of this one and to nobody far away. */

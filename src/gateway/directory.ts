@@ -5,6 +5,7 @@ import { pageLimit, requireScope } from './access.ts';
 import type { Directory, Peer } from './desk.ts';
 import type { Limits } from './limits.ts';
 import { type Address, isTime, latestTime } from './message.ts';
+import { createPeerShelf } from './peer-shelf.ts';
 import type { EventDraft } from './store/event-table.ts';
 import type { Store } from './store/store.ts';
 
@@ -14,6 +15,8 @@ export interface DirectoryBook extends Directory {
     address: Address,
     facts: { readonly at: number; readonly name?: string; readonly hops?: number },
   ): void;
+  /** The hub has to do with these: messages come from them or go to them. They are not forgotten for strangers. */
+  keep(addresses: readonly Address[]): void;
   nameOf(address: Address): string | undefined;
   /** Writes what was heard since the last time. */
   flush(): Promise<void>;
@@ -26,25 +29,32 @@ const flushDelay = 500;
 const longestName = 128;
 const minute = 60_000;
 
-/** Who was heard: one entry per address, the least recently heard forgotten first. */
+/**
+ * Who was heard: one entry per address; where there are too many the stranger heard least recently is forgotten, and
+ * before those the hub has to do with, all strangers.
+ */
 export function createDirectory(options: {
   readonly store: Store;
   readonly clock: Clock;
   readonly log: Log;
   readonly limits: Limits;
+  /** Whom the configuration names. */
+  readonly pinned?: ReadonlySet<Address>;
 }): DirectoryBook {
   const { store, clock, log, limits } = options;
-  /** In the order they were heard, oldest first. */
-  const peers = new Map<Address, Peer>();
+  const peers = createPeerShelf(limits.peers, options.pinned ?? new Set());
   const told = new Map<Address, number>();
   const changed = new Set<Address>();
-  let forgotten: Address[] = [];
+  const forgotten = new Set<Address>();
   let events: EventDraft[] = [];
   let timer: Cancel | undefined;
   let minuteFrom = Number.NEGATIVE_INFINITY;
   let toldSince = 0;
   for (const row of store.read.peers().sort((a, b) => a.last_seen - b.last_seen)) {
-    peers.set(row.address, {
+    if (row.kept === 1) {
+      peers.keep(row.address);
+    }
+    peers.put({
       address: row.address,
       lastSeen: row.last_seen,
       ...(row.name === null ? {} : { name: row.name }),
@@ -65,14 +75,22 @@ export function createDirectory(options: {
         name: peer.name ?? null,
         last_seen: peer.lastSeen,
         hops: peer.hops ?? null,
+        kept: peers.isKept(peer.address) ? 1 : 0,
       })),
-      forgotten,
+      forgotten: [...forgotten],
       events,
     };
     changed.clear();
-    forgotten = [];
+    forgotten.clear();
     events = [];
     await store.committer.commit('peers.seen', args);
+  }
+
+  function flushSoon(): void {
+    timer ??= clock.after(flushDelay, () => {
+      timer = undefined;
+      flush().catch(error => log.warn({ code: codeOf(error) }, 'the directory could not be written'));
+    });
   }
 
   /** Whether one more event may be told in this minute. */
@@ -104,17 +122,13 @@ export function createDirectory(options: {
         ...(name === undefined ? {} : { name }),
         ...(hops === undefined ? {} : { hops }),
       };
-      peers.delete(address);
-      peers.set(address, peer);
+      const oldest = peers.put(peer);
       changed.add(address);
-      if (peers.size > limits.peers) {
-        for (const [oldest] of peers) {
-          peers.delete(oldest);
-          told.delete(oldest);
-          changed.delete(oldest);
-          forgotten.push(oldest);
-          break;
-        }
+      forgotten.delete(address);
+      if (oldest !== undefined) {
+        told.delete(oldest);
+        changed.delete(oldest);
+        forgotten.add(oldest);
       }
       const news = before === undefined || before.name !== name;
       if ((news || facts.at - (told.get(address) ?? 0) >= limits.peerEventEvery) && mayTell()) {
@@ -126,10 +140,15 @@ export function createDirectory(options: {
           audience: ['scope:peers:read'],
         });
       }
-      timer ??= clock.after(flushDelay, () => {
-        timer = undefined;
-        flush().catch(error => log.warn({ code: codeOf(error) }, 'the directory could not be written'));
-      });
+      flushSoon();
+    },
+    keep(addresses) {
+      for (const address of addresses) {
+        if (peers.keep(address) && peers.get(address) !== undefined) {
+          changed.add(address);
+          flushSoon();
+        }
+      }
     },
     nameOf: address => peers.get(address)?.name,
     flush,

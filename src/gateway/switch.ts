@@ -71,7 +71,16 @@ export function createSwitch(options: SwitchOptions): Switch {
   const outbox = new Outbox({ store, clock, random, log, counters, limits, bridges: options.bridges });
   const inbox = createInbox({ store, clock, log, cursors });
   const events = createEvents({ store, cursors });
-  const directory = createDirectory({ store, clock, log, limits });
+  const directory = createDirectory({
+    store,
+    clock,
+    log,
+    limits,
+    pinned: new Set([
+      ...Object.values(options.rooms).flatMap(({ members }) => members),
+      ...(options.routes ?? []).flatMap(({ to }) => to),
+    ]),
+  });
 
   const routes = createRoutes({ rules: options.routes ?? [], clock, counters });
   const routing = (): RoutingFacts => ({
@@ -115,6 +124,7 @@ export function createSwitch(options: SwitchOptions): Switch {
     outbox,
     routing,
     admit: routes.admit,
+    onTraffic: addresses => directory.keep(addresses),
     onInbox: addresses => inbox.wake(addresses),
   });
   const messages = createMessages({

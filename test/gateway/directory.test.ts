@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { memoryBridge, openTestSwitch, type TestSwitch, until } from './fixture.ts';
 
@@ -74,4 +77,38 @@ test('a crowd of inventions is so many events a minute and no more', async () =>
   }
   await until(() => hub.store.read.peers().length === 26);
   assert.equal(namesSince(hub, start).length, 5);
+});
+
+test('eleven thousand inventions push out strangers, and nobody the hub has to do with, also after a restart', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'kos-directory-'));
+  const invented = (n: number) => `lxmf:${n.toString(16).padStart(32, '0')}`;
+  const [member, written, writer, unheard] = ['11', '22', '33', '44'].map(
+    two => `lxmf:${two.repeat(16)}`,
+  ) as [string, string, string, string];
+  const friends = [member, written, writer, unheard];
+  const rooms = { plaza: { members: [member] } };
+  try {
+    for (const run of [1, 2]) {
+      const lxmf = memoryBridge();
+      await using hub = await openTestSwitch({ dir, rooms, bridges: [lxmf] });
+      const { seen } = await lxmf.port;
+      if (run === 1) {
+        for (const [n, address] of [member, written, writer].entries()) {
+          seen(address, { at: n, name: 'friend' });
+        }
+        await hub.desk.messages.post(hub.owner, { to: written, text: 'hello' });
+        await hub.desk.messages.post(hub.owner, { to: unheard, text: 'hello' });
+        await lxmf.say({ remoteId: '1', from: writer, to: 'room:hub' });
+        seen(unheard, { at: 4 });
+      }
+      for (let n = 0; n < 11_000; n++) {
+        seen(invented(run * 20_000 + n), { at: 1000 + n });
+      }
+      for (const address of friends) {
+        assert.equal(hub.desk.directory.get(hub.owner, address).address, address, `run ${run}`);
+      }
+    }
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
 });
