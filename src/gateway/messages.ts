@@ -161,7 +161,7 @@ export function createMessages(options: MessagesOptions): MessageDesk {
       if (query.room !== undefined && !options.roomExists(query.room)) {
         throw new GatewayError('request/not-found', `there is no room ${query.room}`);
       }
-      const rows = store.read.messages({
+      const { rows, floor } = store.read.messages({
         before: query.after === undefined ? Number.MAX_SAFE_INTEGER : cursors.decode('message', query.after),
         limit: limit + 1,
         ...(query.room === undefined ? {} : { recipient: `room:${query.room}` }),
@@ -173,9 +173,11 @@ export function createMessages(options: MessagesOptions): MessageDesk {
       });
       const page = rows.slice(0, limit);
       const last = page.at(-1);
+      // Where the filter was not through with all, a page may be short or empty and yet not the last.
+      const next = rows.length > limit && last !== undefined ? last.seq : floor;
       return {
         items: page.map(({ message }) => view(client, message)),
-        cursor: rows.length > limit && last !== undefined ? cursors.encode('message', last.seq) : null,
+        cursor: next > 0 ? cursors.encode('message', next) : null,
       };
     },
     conversations: options.conversations,

@@ -143,6 +143,9 @@ const seenBy = `(:viewer IS NULL OR m.sender = :viewer
           OR m.recipient IN (SELECT value FROM json_each(:rooms))
           OR EXISTS (SELECT 1 FROM deliveries d WHERE d.message = m.seq AND d.recipient = :viewer))`;
 
+/** Messages that one read looks at, where its filter may let few of them through: it must not hold up everybody. */
+const looked = 4000;
+
 export function messageReads(database: DatabaseSync) {
   const one = database.prepare('SELECT seq, body FROM messages WHERE id = ?');
   const head = database.prepare('SELECT sender, recipient FROM messages WHERE id = ?');
@@ -161,7 +164,7 @@ export function messageReads(database: DatabaseSync) {
   const listWhere = (indexed: string) =>
     database.prepare(`
       SELECT m.seq, m.body FROM messages m
-      WHERE m.seq < :before AND ${indexed}
+      WHERE m.seq < :before AND m.seq >= :floor AND ${indexed}
         AND (:recipient IS NULL OR m.recipient = :recipient)
         AND (:peer IS NULL OR m.sender = :peer OR m.recipient = :peer)
         AND (:type IS NULL OR m.type = :type)
@@ -172,6 +175,26 @@ export function messageReads(database: DatabaseSync) {
     recipient: listWhere('m.recipient = :recipient'),
     peer: listWhere('(m.sender = :peer OR m.recipient = :peer)'),
   };
+  const boundary = (column: 'sender' | 'recipient') =>
+    database.prepare(
+      `SELECT seq FROM messages WHERE ${column} = ? AND seq < ? ORDER BY seq DESC LIMIT 1 OFFSET ${looked - 1}`,
+    );
+  const boundaries = { sender: boundary('sender'), recipient: boundary('recipient') };
+
+  /** The row down to which a filter looks at most; 0 where it is through with all by then. */
+  function floorOf({ before, recipient, peer, type, viewer }: MessageFilter): number {
+    const to = (column: 'sender' | 'recipient', address: string) =>
+      (boundaries[column].get(address, before) as { seq: number } | undefined)?.seq ?? 0;
+    if (recipient !== undefined) {
+      return to('recipient', recipient);
+    }
+    if (peer !== undefined) {
+      return Math.max(to('sender', peer), to('recipient', peer));
+    }
+    const filters = type !== undefined || viewer !== undefined;
+    return filters ? Math.max(0, Math.min(before, newestSeq() + 1) - looked) : 0;
+  }
+
   const at = database.prepare('SELECT body FROM messages WHERE seq = ?');
   const heads = database.prepare(`
       SELECT m.seq, m.sender, m.recipient FROM messages m
@@ -179,6 +202,7 @@ export function messageReads(database: DatabaseSync) {
   const newest = database.prepare(
     "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'messages'), 0) AS seq",
   );
+  const newestSeq = () => (newest.get() as { seq: number }).seq;
   return {
     message(id: MessageId): Message | undefined {
       const row = one.get(id) as unknown as MessageRow | undefined;
@@ -210,11 +234,17 @@ export function messageReads(database: DatabaseSync) {
         viewer: filter.viewer?.address ?? null,
         rooms: roomsJson(filter.viewer),
       }) as unknown as { seq: number; sender: Address; recipient: Address }[],
-    newestMessage: () => (newest.get() as { seq: number }).seq,
-    messages(filter: MessageFilter): { seq: number; message: Message }[] {
+    newestMessage: newestSeq,
+    /** Messages the filter lets through, and the row down to which was looked; 0 where there are no more. */
+    messages(filter: MessageFilter): {
+      readonly rows: readonly { readonly seq: number; readonly message: Message }[];
+      readonly floor: number;
+    } {
+      const floor = floorOf(filter);
       const by = filter.recipient !== undefined ? 'recipient' : filter.peer !== undefined ? 'peer' : 'all';
       const rows = list[by].all({
         before: filter.before,
+        floor,
         recipient: filter.recipient ?? null,
         peer: filter.peer ?? null,
         type: filter.type ?? null,
@@ -222,10 +252,11 @@ export function messageReads(database: DatabaseSync) {
         rooms: roomsJson(filter.viewer),
         limit: filter.limit,
       }) as unknown as MessageRow[];
-      return rows.flatMap(({ seq, body }) => {
+      const found = rows.flatMap(({ seq, body }) => {
         const message = messageIn(body);
         return message === undefined ? [] : [{ seq, message }];
       });
+      return { rows: found, floor };
     },
   };
 }
