@@ -1,0 +1,234 @@
+import { GatewayError } from '../../lib/errors.ts';
+import { collect } from './buffers.ts';
+import { captive } from './captive.ts';
+import type { ReplicaWrites } from './contract.ts';
+import type { Exchange, Reply } from './exchange.ts';
+import { field } from './fields.ts';
+import { forwarded } from './labels.ts';
+import { failed, failureOf, isGrave } from './origin.ts';
+import type { Policy } from './policy.ts';
+import { readProjected } from './projected.ts';
+import { createReads, miss, unanswered } from './reads.ts';
+import { invalidated } from './rfc9111/invalidation.ts';
+import type { Service } from './service.ts';
+import { createTrust, type Standing, untrusted } from './trust.ts';
+
+/** Pages of a list that a write puts in doubt. */
+const mostPages = 200;
+const reading: ReadonlySet<string> = new Set(['GET', 'HEAD']);
+
+/** Everything a client may ask of one service. */
+export interface Server {
+  /** Throws a GatewayError whose `detail` may have `status` and `retryAfter`. */
+  answer(exchange: Exchange): Promise<Reply>;
+  standing(exchange: Pick<Exchange, 'headers'>): Promise<Standing>;
+  /** What is stored for paths of a partition is to be asked for again. */
+  invalidate(partition: string, paths: readonly string[]): void;
+}
+
+export function createServer(service: Service, writes: () => ReplicaWrites | undefined): Server {
+  const { definition, policies, cache, link, origin, counters, clock } = service;
+  const { id } = definition;
+  const trust = createTrust(service);
+  const reads = createReads(service, trust);
+
+  async function answer(exchange: Exchange): Promise<Reply> {
+    const policy = policies.of(exchange.method, exchange.path);
+    const standing = await trust.standing(exchange.headers);
+    if (policy.stream) {
+      return through(exchange, standing, policy, true);
+    }
+    if (!reading.has(exchange.method) || exchange.body !== undefined) {
+      return policy.write.mode === 'queue' && writes() !== undefined && !isSafeMethod(exchange.method)
+        ? queue(exchange, standing, policy)
+        : through(exchange, standing, policy, false);
+    }
+    const projection = writes()?.projection;
+    const read = (of: Exchange) => reads.answer({ exchange: of, standing, policy: policy.read });
+    if (
+      projection?.touches(id, standing.partition, exchange.path) !== true ||
+      policy.read.mode === 'bypass'
+    ) {
+      return read(exchange);
+    }
+    if (!standing.trusted && link.away) {
+      throw untrusted();
+    }
+    counters.add('replica/projected');
+    return readProjected(
+      projection,
+      id,
+      standing.partition,
+      exchange,
+      definition.storage.maxEntry,
+      headers => read({ ...exchange, method: 'GET', headers }),
+      clock.now(),
+    );
+  }
+
+  /** A write that may wait: its body is taken whole before anybody sees it. */
+  async function queue(exchange: Exchange, standing: Standing, policy: Policy): Promise<Reply> {
+    const { write } = policy;
+    if (link.away && !standing.trusted) {
+      throw untrusted();
+    }
+    const tooLarge = () =>
+      new GatewayError('request/too-large', `at most ${write.maxBody} bytes here, because it may be queued`);
+    if (Number(field(exchange.headers, 'content-length') ?? 0) > write.maxBody) {
+      throw tooLarge();
+    }
+    if (field(exchange.headers, 'expect') !== undefined) {
+      exchange.inform(100, []);
+    }
+    const body = exchange.body === undefined ? new Uint8Array() : await collect(exchange.body, write.maxBody);
+    if (body === undefined) {
+      throw tooLarge();
+    }
+    if (exchange.signal.aborted) {
+      throw exchange.signal.reason;
+    }
+    counters.add('replica/writes');
+    const path = writes()?.path;
+    if (path === undefined) {
+      throw miss(service, 'nothing takes writes here');
+    }
+    const { partition } = standing;
+    return path.handle({
+      service: id,
+      partition,
+      method: exchange.method,
+      path: exchange.path,
+      headers: exchange.headers.filter(([name]) => name.toLowerCase() !== 'expect'),
+      body,
+      policy: write,
+      params: policy.params,
+    });
+  }
+
+  /** To the service and back, in a stream both ways; nothing is kept. */
+  async function through(
+    exchange: Exchange,
+    standing: Standing,
+    policy: Policy,
+    stream: boolean,
+  ): Promise<Reply> {
+    const safe = isSafeMethod(exchange.method);
+    if (link.away) {
+      counters.add(safe ? 'replica/miss-offline' : 'replica/writes-refused');
+      const { state } = link;
+      const wait = state.nextProbeAt === undefined ? 5000 : state.nextProbeAt - clock.now();
+      throw new GatewayError(
+        safe ? 'replica/offline-miss' : 'bridge/unavailable',
+        safe
+          ? 'the service cannot be reached, and this is never stored'
+          : 'the service cannot be reached, and this is never queued: try again when it can',
+        {
+          retryable: true,
+          detail: { status: 503, retryAfter: Math.max(1, wait / 1000), service: id, since: state.since },
+        },
+      );
+    }
+    counters.add('replica/passed');
+    try {
+      const reply = await origin.send(
+        {
+          method: exchange.method,
+          path: exchange.path,
+          headers: exchange.headers,
+          ...(exchange.body !== undefined && { body: exchange.body }),
+          ...(exchange.trailers !== undefined && { trailers: exchange.trailers }),
+          client: exchange.client,
+        },
+        { signal: exchange.signal, onInformation: exchange.inform, stream },
+      );
+      const { types } = definition.upstream.expect;
+      const fake = captive(reply.status, reply.headers, {
+        base: origin.base,
+        ...(types && !stream && { types }),
+      });
+      if (fake !== undefined) {
+        reply.body.destroy();
+        counters.add('replica/captive');
+        throw failed('captive', `not itself: ${fake}`, true);
+      }
+      link.tell({ on: 'answer' });
+      trust.learn(standing, exchange.headers, reply.status);
+      changed(exchange.method, standing.partition, exchange.path, reply.status, reply.headers, policy);
+      const why = safe ? 'bypass' : 'method';
+      return {
+        status: reply.status,
+        statusMessage: reply.statusMessage,
+        headers: forwarded(reply.headers, `kos; fwd=${why}; fwd-status=${reply.status}`),
+        body: reply.body,
+        trailers: reply.trailers,
+      };
+    } catch (error) {
+      if (exchange.signal.aborted) {
+        throw error;
+      }
+      const cause = failureOf(error);
+      counters.add(`replica/failure/${cause}`);
+      if (cause !== 'aborted' && cause !== 'busy') {
+        link.tell({ on: 'failure', grave: isGrave(cause), reason: (error as Error).message });
+      }
+      throw unanswered(service, error);
+    }
+  }
+
+  /** An unsafe method went through: what is stored of the things it may have changed is in doubt. */
+  function changed(
+    method: string,
+    partition: string,
+    path: string,
+    status: number,
+    headers: Reply['headers'],
+    policy: Policy,
+  ): void {
+    const urls = invalidated(method, origin.urlOf(path), status, headers);
+    const [own] = urls;
+    if (own === undefined) {
+      return;
+    }
+    const prefix = origin.base.pathname.replace(/\/+$/, '');
+    const paths = urls
+      .map(url => url.pathname + url.search)
+      .filter(each => each.startsWith(`${prefix}/`))
+      .map(each => each.slice(prefix.length));
+    const match = policies.resourceOf(path);
+    const bare = path.split('?', 1)[0] ?? path;
+    const lists = match?.kind === 'item' ? [bare.replace(/\/[^/]*$/, '')] : match === undefined ? [] : [bare];
+    const named = policy.write.invalidates.map(template => filled(template, policy.params));
+    invalidate(partition, [...paths, ...[...lists, ...named].flatMap(list => pagesOf(partition, list))]);
+    if (method === 'DELETE') {
+      // Offline it must not come back.
+      cache.remove(id, partition, path);
+    }
+  }
+
+  /** A list with all its queries. */
+  function pagesOf(partition: string, path: string): readonly string[] {
+    return [path, ...cache.pathsBelow(id, partition, `${path}?`, mostPages)];
+  }
+
+  function invalidate(partition: string, paths: readonly string[]): void {
+    for (const path of new Set(paths)) {
+      cache.invalidate(id, partition, path);
+    }
+  }
+
+  return {
+    answer,
+    standing: exchange => trust.standing(exchange.headers),
+    invalidate,
+  };
+}
+
+function filled(template: string, params: Readonly<Record<string, string>>): string {
+  return template.replace(/\{([^}]*)\}/g, (whole, name: string) =>
+    params[name] === undefined ? whole : encodeURIComponent(params[name]),
+  );
+}
+
+function isSafeMethod(method: string): boolean {
+  return reading.has(method) || method === 'OPTIONS' || method === 'TRACE';
+}
