@@ -26,4 +26,6 @@ export interface Reply {
   readonly headers: Fields;
   readonly body?: Uint8Array | Readable;
   readonly trailers?: () => Fields;
+  /** ms epoch when the request to the service was sent that this answers or last confirmed it. */
+  readonly asOf?: number;
 }

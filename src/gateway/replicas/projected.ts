@@ -2,7 +2,7 @@ import { promisify } from 'node:util';
 import { brotliDecompress, gunzip, inflate, zstdDecompress } from 'node:zlib';
 import { GatewayError } from '../../lib/errors.ts';
 import { collect } from './buffers.ts';
-import type { Projection, ReplicaResponse } from './contract.ts';
+import type { Base, Projection, ReplicaResponse } from './contract.ts';
 import type { Exchange, Reply } from './exchange.ts';
 import { type Fields, joined, listOf, withField, without } from './fields.ts';
 import { unconditional } from './rfc9111/validation.ts';
@@ -49,42 +49,54 @@ export async function identityOf(
       };
 }
 
+/** A read that operations may change. */
+export interface ProjectedRead {
+  readonly projection: Projection;
+  readonly service: string;
+  readonly partition: string;
+  readonly exchange: Exchange;
+  /** Bytes of a base. */
+  readonly most: number;
+  /** ms epoch. */
+  readonly now: number;
+  /** Reads the base with these header fields; not asked where the path is known here alone. */
+  readonly read: ((headers: Fields) => Promise<Reply>) | undefined;
+}
+
 /**
  * A read with the operations that wait in it. The base is read whole and without the client's conditions, which are
  * looked at when the projection has its own entity tag.
  */
-export async function readProjected(
-  projection: Projection,
-  service: string,
-  partition: string,
-  exchange: Exchange,
-  most: number,
-  read: (headers: Fields) => Promise<Reply>,
-  now: number,
-): Promise<Reply> {
+export async function readProjected(of: ProjectedRead): Promise<Reply> {
+  const { projection, service, partition, exchange, most, now } = of;
   const whole = withField(without(unconditional(exchange.headers), 'range'), 'Accept-Encoding', 'identity');
-  let base: ReplicaResponse | undefined;
-  let reason: unknown;
-  try {
-    base = await wholeOf(await read(whole), most);
-  } catch (error) {
-    // Without a base an operation may still be all there is: what was created here.
-    if (!(error instanceof GatewayError)) {
-      throw error;
+  let base: Base | undefined;
+  let reason: unknown = new GatewayError('request/not-found', 'not known to the service yet, nor here');
+  if (of.read !== undefined) {
+    try {
+      base = await wholeOf(await of.read(whole), most, now);
+    } catch (error) {
+      // Without a base an operation may still be all there is: what was created here.
+      if (!(error instanceof GatewayError)) {
+        throw error;
+      }
+      reason = error;
     }
-    reason = error;
   }
-  const request = { service, partition, method: 'GET', path: exchange.path, headers: exchange.headers };
-  const shown = projection.apply(request, base) ?? base;
+  const plain = without(unconditional(exchange.headers), 'range');
+  const request = { service, partition, method: 'GET', path: exchange.path, headers: plain };
+  const projected = await projection.apply(request, base);
+  const shown = projected ?? base;
   if (shown === undefined) {
     throw reason;
   }
   const label = { state: 'fresh' as const, asOf: now, age: 0, ttl: 0, status: '' };
-  const reply = storedReply(exchange.method, exchange.headers, { ...shown, responseTime: now }, label);
+  const made = { ...shown, responseTime: now, requestTime: now };
+  const reply = storedReply(exchange.method, exchange.headers, made, label);
   if (reply === undefined) {
     return shown;
   }
-  if (shown === base) {
+  if (projected === undefined) {
     return { ...reply, headers: restored(reply.headers, shown.headers) };
   }
   const headers = restored(reply.headers, without(shown.headers, 'cache-status', 'age'));
@@ -97,7 +109,7 @@ function restored(headers: Fields, from: Fields): Fields {
   return [...without(headers, ...labels), ...from.filter(([name]) => labels.includes(name.toLowerCase()))];
 }
 
-async function wholeOf(reply: Reply, most: number): Promise<ReplicaResponse> {
+async function wholeOf(reply: Reply, most: number, now: number): Promise<Base> {
   const { status, headers, body } = reply;
   const bytes =
     body === undefined ? new Uint8Array() : body instanceof Uint8Array ? body : await collect(body, most);
@@ -111,5 +123,5 @@ async function wholeOf(reply: Reply, most: number): Promise<ReplicaResponse> {
       'in a coding that cannot be read, to show the changes that wait',
     );
   }
-  return whole;
+  return { ...whole, asOf: reply.asOf ?? now };
 }

@@ -183,7 +183,7 @@ export function createReads(service: Service, trust: Trust): Reads {
       if (joinedFlight === undefined) {
         release(flight);
       }
-      const grace = AbortSignal.any([exchange.signal, afterwards(policy.patience - (clock.now() - began))]);
+      const grace = AbortSignal.any([exchange.signal, delayed(policy.patience - (clock.now() - began))]);
       if (chosen !== undefined && standIn() === undefined) {
         await link.settled(grace);
       }
@@ -217,7 +217,9 @@ export function createReads(service: Service, trust: Trust): Reads {
       return reply ?? pass(question, why);
     }
     if (!leads) {
-      return pass(question, why);
+      return landing.at === 'passing' && landing.taken !== undefined
+        ? afterwards(question, landing.taken, why)
+        : pass(question, why);
     }
     const { answer } = landing;
     if (landing.at === 'trouble' && chosen !== undefined && standsIn(question, chosen)) {
@@ -233,7 +235,22 @@ export function createReads(service: Service, trust: Trust): Reads {
       headers: forwarded(answer.headers, status),
       body: taken?.stream() ?? answer.body,
       trailers: answer.trailers,
+      asOf: answer.requestTime,
     };
+  }
+
+  /** Waits with the others until the answer that one client sees already is whole and kept. */
+  async function afterwards(question: Question, taken: Taken, why: string): Promise<Reply> {
+    const { exchange, standing: who } = question;
+    const { promise: gone, resolve } = Promise.withResolvers<void>();
+    exchange.signal.addEventListener('abort', () => resolve(), { once: true });
+    const body = await Promise.race([taken.whole.catch(() => undefined), gone]);
+    const entry = chosenOf(cache.select(id, who.partition, exchange.path), exchange.headers);
+    const reply =
+      body instanceof Uint8Array && entry !== undefined
+        ? await stored(question, entry, `kos; fwd=${why}; stored; ttl={ttl}; collapsed`, true)
+        : undefined;
+    return reply ?? pass(question, why);
   }
 
   /** What is stored, in place of what the service does not say. */
@@ -266,7 +283,8 @@ export function createReads(service: Service, trust: Trust): Reads {
       ttl,
       status: whole ? status : `kos; ${status.replace(/^hit/, 'hit; ttl={ttl}')}`,
     };
-    return storedReply(exchange.method, exchange.headers, { ...entry, body }, label);
+    const reply = storedReply(exchange.method, exchange.headers, { ...entry, body }, label);
+    return reply && { ...reply, asOf: entry.requestTime };
   }
 
   /** First of: the service's answer, the end of patience where something stands in, the client's leaving. */
@@ -557,6 +575,7 @@ export function createReads(service: Service, trust: Trust): Reads {
         headers: forwarded(answer.headers, `kos; fwd=${why}; fwd-status=${answer.status}`),
         body: answer.body,
         trailers: answer.trailers,
+        asOf: answer.requestTime,
       };
     } catch (error) {
       if (exchange.signal.aborted) {
@@ -587,7 +606,7 @@ export function createReads(service: Service, trust: Trust): Reads {
     cool.set(key, clock.monotonic() + coolFor);
   }
 
-  function afterwards(delay: number): AbortSignal {
+  function delayed(delay: number): AbortSignal {
     const end = new AbortController();
     clock.after(Math.max(0, delay), () => end.abort());
     return end.signal;
@@ -628,7 +647,8 @@ function withoutOwn(headers: Fields): Fields {
 /** There is no answer: 504, and when to come again. */
 export function miss(service: Service, detail: string): GatewayError {
   const { state } = service.link;
-  return new GatewayError('replica/offline-miss', detail, {
+  const why = service.link.away && state.reason !== undefined ? `${detail} (${state.reason})` : detail;
+  return new GatewayError('replica/offline-miss', why, {
     retryable: true,
     detail: whenAgain(service, state),
   });

@@ -217,7 +217,7 @@ export async function openReplicas(options: ReplicasOptions): Promise<Replicas> 
       }
       const plain = await identityOf({ status: 200, headers: newest.headers, body }, defaultForwardBody);
       const etag = field(newest.headers, 'etag');
-      return plain && { ...plain, asOf: newest.responseTime, ...(etag !== undefined && { etag }) };
+      return plain && { ...plain, asOf: newest.requestTime, ...(etag !== undefined && { etag }) };
     },
     pathsBelow: (service, partition, prefix, limit = 200) =>
       cache.pathsBelow(service, partition, prefix, limit),

@@ -32,38 +32,45 @@ export function createServer(service: Service, writes: () => ReplicaWrites | und
   const trust = createTrust(service);
   const reads = createReads(service, trust);
 
-  async function answer(exchange: Exchange): Promise<Reply> {
-    const policy = policies.of(exchange.method, exchange.path);
-    const standing = await trust.standing(exchange.headers);
-    if (policy.stream) {
+  async function answer(given: Exchange): Promise<Reply> {
+    const standing = await trust.standing(given.headers);
+    const projection = writes()?.projection;
+    const { path, local } = projection?.resolve(id, standing.partition, given.path) ?? {
+      path: given.path,
+      local: false,
+    };
+    const exchange = path === given.path ? given : { ...given, path };
+    const policy = policies.of(exchange.method, path);
+    if (policy.stream && !local) {
       return through(exchange, standing, policy, true);
     }
     if (!reading.has(exchange.method) || exchange.body !== undefined) {
-      return policy.write.mode === 'queue' && writes() !== undefined && !isSafeMethod(exchange.method)
-        ? queue(exchange, standing, policy)
-        : through(exchange, standing, policy, false);
+      if (policy.write.mode === 'queue' && writes() !== undefined && !isSafeMethod(exchange.method)) {
+        return queue(exchange, standing, policy);
+      }
+      if (local) {
+        throw new GatewayError('request/not-found', 'not known to the service yet');
+      }
+      return through(exchange, standing, policy, false);
     }
-    const projection = writes()?.projection;
     const read = (of: Exchange) => reads.answer({ exchange: of, standing, policy: policy.read });
-    if (
-      projection?.touches(id, standing.partition, exchange.path) !== true ||
-      policy.read.mode === 'bypass'
-    ) {
+    const touched = local || projection?.touches(id, standing.partition, path) === true;
+    if (projection === undefined || !touched || policy.read.mode === 'bypass') {
       return read(exchange);
     }
     if (!standing.trusted && link.away) {
       throw untrusted();
     }
     counters.add('replica/projected');
-    return readProjected(
+    return readProjected({
       projection,
-      id,
-      standing.partition,
+      service: id,
+      partition: standing.partition,
       exchange,
-      definition.storage.maxEntry,
-      headers => read({ ...exchange, method: 'GET', headers }),
-      clock.now(),
-    );
+      most: definition.storage.maxEntry,
+      now: clock.now(),
+      read: local ? undefined : headers => read({ ...exchange, method: 'GET', headers }),
+    });
   }
 
   /** A write that may wait: its body is taken whole before anybody sees it. */

@@ -10,6 +10,7 @@ export interface Representation {
   readonly headers: Fields;
   readonly body: Uint8Array;
   readonly responseTime: number;
+  readonly requestTime: number;
 }
 
 /**

@@ -86,6 +86,8 @@ export interface HubOptions {
   readonly upstream?: string;
   /** Further keys of the definition. */
   readonly more?: string;
+  /** Whether the service may lie here; it does, so true without it. */
+  readonly allowPrivate?: boolean;
   readonly clock?: Clock;
   readonly dir?: string;
   readonly files?: Readonly<Record<string, string>>;
@@ -104,7 +106,7 @@ export async function startHub(t: TestContext, origin: string, options: HubOptio
   }
   await writeFile(
     file,
-    `version: 1\nid: api\nupstream:\n  url: ${origin}\n  allowPrivate: true\n${options.upstream ?? ''}\n${options.more ?? ''}\n`,
+    `version: 1\nid: api\nupstream:\n  url: ${origin}\n  allowPrivate: ${options.allowPrivate ?? true}\n${options.upstream ?? ''}\n${options.more ?? ''}\n`,
   );
   const clock = options.clock ?? systemClock;
   const counters = new Counters();
