@@ -12,6 +12,7 @@ import { createCursors } from './cursor.ts';
 import { createDeliveryList } from './delivery-list.ts';
 import type { Client, Desk, EventKind, GatewayEvent, Health, HubFacts } from './desk.ts';
 import { createDirectory } from './directory.ts';
+import { watchDisk } from './disk-watch.ts';
 import { createEvents } from './events.ts';
 import { createInbox } from './inbox.ts';
 import { defaultLimits, type Limits } from './limits.ts';
@@ -155,6 +156,7 @@ export function createSwitch(options: SwitchOptions): Switch {
     return {
       ready:
         (services.get('store')?.state ?? 'up') === 'up' &&
+        services.get('disk')?.code !== 'store/full' &&
         options.bridges.every(bridge => services.get(bridge.name)?.state === 'up'),
       services: [...services.values()],
       queued: outbox.size,
@@ -332,12 +334,13 @@ export function createSwitch(options: SwitchOptions): Switch {
       await outbox.restore();
       await houseRooms();
       const running = options.bridges.map(bridge => runBridge(bridge, signal));
+      const watching = watchDisk({ store, clock, random, report }, signal);
       const sweeping = sweep(signal);
       if (!signal.aborted) {
         await new Promise(resolve => signal.addEventListener('abort', resolve, { once: true }));
       }
       await outbox.stop(new GatewayError('bridge/unavailable', 'the gateway is stopping'));
-      await Promise.all([...running, sweeping]);
+      await Promise.all([...running, sweeping, watching]);
       await directory
         .flush()
         .catch(error => log.warn({ code: codeOf(error) }, 'the directory could not be written'));

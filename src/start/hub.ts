@@ -10,6 +10,7 @@ import { createSessions } from '../bridges/sessions.ts';
 import { addWsWindow } from '../bridges/ws/window.ts';
 import type { Config } from '../config.ts';
 import type { Desk, HubFacts } from '../gateway/desk.ts';
+import { startError } from '../gateway/store/room.ts';
 import { openStore } from '../gateway/store/store.ts';
 import { createSwitch, type Switch } from '../gateway/switch.ts';
 import { toHex } from '../lib/bytes.ts';
@@ -55,10 +56,18 @@ export interface Hub {
 
 /**
  * The composition root: opens everything in order on one stack, and closes it in reverse. Throws
- * `store/unavailable` where the data folder is in use or unusable, `bridge/unavailable` where a chosen
+ * `store/unavailable` where the data folder is in use or unusable, `store/full` where its disk is, `bridge/unavailable` where a chosen
  * port is busy, `config/invalid` for an owner token that cannot be used.
  */
 export async function startHub(options: HubOptions): Promise<Hub> {
+  try {
+    return await openAll(options);
+  } catch (error) {
+    throw await startError(options.config.hub.data, error);
+  }
+}
+
+async function openAll(options: HubOptions): Promise<Hub> {
   const { config, clock, random, log } = options;
   const { data } = config.hub;
   const counters = new Counters();

@@ -39,6 +39,8 @@ export interface Committer {
   onEvents(listener: (newest: number) => void): () => void;
   /** The writer thread is gone, or back: while it is not `up` every job is refused with `store/unavailable`. */
   onHealth(listener: (health: ServiceHealth) => void): () => void;
+  /** Whether there is room for what is accepted: called with false when a job met a full disk or database, with true when one was written again. */
+  onRoom(listener: (room: boolean) => void): () => void;
   readonly ready: WriterReady;
   /** Jobs posted and not yet answered. */
   readonly waiting: number;
@@ -57,10 +59,14 @@ export interface CommitterOptions extends Omit<WriterData, 'signals' | 'first'> 
 }
 
 interface Waiting {
+  /** Its outcome tells whether there is room for messages. */
+  readonly tells: boolean;
   readonly resolve: (value: never) => void;
   readonly reject: (error: unknown) => void;
 }
 
+/** Jobs that add to the database of messages, and so tell whether there is room in it. */
+const tellingVerbs: ReadonlySet<string> = new Set(['accept', 'store.probe']);
 /** Jobs that may wait for the writer: past this the disk is slower than what comes in. */
 const jobLimit = 20_000;
 /** ms a lazy job waits for company. */
@@ -78,6 +84,8 @@ export async function startCommitter(options: CommitterOptions): Promise<Committ
   const outgoing: Record<LaneName, JobRequest[]> = { urgent: [], gateway: [], mesh: [], outbox: [] };
   const replies: JobReply[] = [];
   const listeners = new Set<(newest: number) => void>();
+  const roomListeners = new Set<(room: boolean) => void>();
+  let room = true;
   const healthListeners = new Set<(health: ServiceHealth) => void>();
   const closing = new AbortController();
   let thread: WriterThread | undefined;
@@ -137,6 +145,13 @@ export async function startCommitter(options: CommitterOptions): Promise<Committ
     posted -= 1;
     const job = waiting.get(reply.id);
     waiting.delete(reply.id);
+    const isFull = 'failure' in reply && reply.failure.code === 'store/full';
+    if (job?.tells === true && room === isFull) {
+      room = !isFull;
+      for (const listener of roomListeners) {
+        listener(room);
+      }
+    }
     if ('failure' in reply) {
       job?.reject(failureError(reply.failure));
     } else {
@@ -253,7 +268,7 @@ export async function startCommitter(options: CommitterOptions): Promise<Committ
       }
       const id = next++;
       return new Promise((resolve, reject) => {
-        waiting.set(id, { resolve, reject });
+        waiting.set(id, { resolve, reject, tells: tellingVerbs.has(verb) });
         const lane = laneOf(verb, commit);
         outgoing[lane].push({ id, verb, args });
         flushSoon(commit);
@@ -262,6 +277,10 @@ export async function startCommitter(options: CommitterOptions): Promise<Committ
     onEvents(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);
+    },
+    onRoom(listener) {
+      roomListeners.add(listener);
+      return () => roomListeners.delete(listener);
     },
     onHealth(listener) {
       healthListeners.add(listener);

@@ -12,17 +12,36 @@ import { storeError } from './database.ts';
  */
 export function lockDirectory(directory: string): Disposable {
   const path = join(directory, 'lock.db');
-  const database = new DatabaseSync(path);
+  const database = openLock(path);
   try {
     chmodSync(path, 0o600);
     database.exec('BEGIN IMMEDIATE');
     sign(database);
   } catch (cause) {
+    const ours = storeError(cause);
     const who = holder(database);
     database.close();
+    if (isGatewayError(ours, 'store/full') || (ours instanceof GatewayError && !isBusy(cause))) {
+      throw new GatewayError(ours.code, `${path} cannot be locked: ${(cause as Error).message}`, { cause });
+    }
     throw new GatewayError('store/unavailable', `${directory} is in use by another gateway${who}`, { cause });
   }
   return { [Symbol.dispose]: () => database.close() };
+}
+
+function openLock(path: string): DatabaseSync {
+  try {
+    return new DatabaseSync(path);
+  } catch (cause) {
+    throw new GatewayError('store/unavailable', `${path} cannot be opened: ${(cause as Error).message}`, {
+      cause,
+    });
+  }
+}
+
+function isBusy(error: unknown): boolean {
+  const { errcode = 0 } = error as { errcode?: number };
+  return [5, 6].includes(errcode & 0xff);
 }
 
 /** Leaves word of the holder, for people: on a full disk there is none, and the lock holds all the same. */

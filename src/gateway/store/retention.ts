@@ -32,6 +32,8 @@ export type RetentionPart = (typeof retentionParts)[number];
 export interface RetentionJobs {
   /** How the writer keeps its word: what a test asserts, because kill -9 does not prove a sync. */
   pragmas: { args: Record<string, never>; result: { journal_mode: string; synchronous: number } };
+  /** Writes and removes some KiB: `store/full` where there is no room for them. */
+  'store.probe': { args: { bytes: Uint8Array }; result: undefined };
   /**
    * Forgets what is too old or too much of one part, a bounded step of some ms at a time; `more` where it must be given
    * again. Where the database has nearly grown to its limit, everything that nobody waits for is too old.
@@ -71,6 +73,9 @@ export function retentionVerbs(database: DatabaseSync) {
     read: database.prepare(`PRAGMA ${name}`),
   }));
 
+  const putProbe = database.prepare("INSERT OR REPLACE INTO meta (key, value) VALUES ('probe', ?)");
+  const removeProbe = database.prepare("DELETE FROM meta WHERE key = 'probe'");
+
   function isPressed(): boolean {
     const [count = 0, free = 0, most = 0] = pages.map(({ name, read }) => Number(read.get()?.[name]));
     return count - free > most * nearlyFull;
@@ -81,6 +86,10 @@ export function retentionVerbs(database: DatabaseSync) {
       const { journal_mode } = database.prepare('PRAGMA journal_mode').get() as { journal_mode: string };
       const { synchronous } = database.prepare('PRAGMA synchronous').get() as { synchronous: number };
       return { journal_mode, synchronous };
+    },
+    'store.probe'({ bytes }: RetentionJobs['store.probe']['args']): undefined {
+      putProbe.run(bytes.toHex());
+      removeProbe.run();
     },
     'retention.sweep'({ part, now, limits }: RetentionJobs['retention.sweep']['args']) {
       return { more: sweepers[part]({ now, limits, pressed: isPressed() }) };

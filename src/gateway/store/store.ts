@@ -21,6 +21,7 @@ import { messageReads } from './message-table.ts';
 import { type OutboxReads, outboxReads } from './outbox-table.ts';
 import { peerReads } from './peer-table.ts';
 import { residentReads } from './resident-table.ts';
+import { freeBytes } from './room.ts';
 
 export interface StoreOptions {
   /** The data directory; made where it is not there, 0700. */
@@ -48,6 +49,8 @@ export interface Store extends AsyncDisposable {
   /** What the replicas' writes wait in; written by the `outbox.` verbs. */
   readonly outbox: OutboxReads;
   readonly blobs: BlobFiles;
+  /** Bytes free on the disk of the data directory; undefined where the system does not say. */
+  freeBytes(): Promise<number | undefined>;
 }
 
 export type Reads = ReturnType<typeof openReads>;
@@ -97,6 +100,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     mesh: createMeshStorage(meshPath, committer),
     outbox: guarded(outboxReads(outbox)),
     blobs,
+    freeBytes: () => freeBytes(dir),
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };
 }
