@@ -4,6 +4,7 @@ import { parseDocument } from 'yaml';
 import { z } from 'zod';
 import { httpConfigSchema } from './bridges/http/config.ts';
 import { lxmfConfig } from './bridges/lxmf/config.ts';
+import { matrixConfigSchema } from './bridges/matrix/config.ts';
 import { mqttConfigSchema } from './bridges/mqtt/config.ts';
 import { defaultLimits } from './gateway/limits.ts';
 import { priorities } from './gateway/message.ts';
@@ -62,7 +63,7 @@ export const configSchema = z.strictObject({
       lxmf: lxmfConfig.prefault({}),
       http: httpConfigSchema.prefault({}),
       mqtt: mqttConfigSchema.prefault({}),
-      matrix: missing('matrix'),
+      matrix: matrixConfigSchema.optional(),
     })
     .prefault({}),
   rooms: z
@@ -153,9 +154,14 @@ export function loadConfig(source: ConfigSource): Config {
   }
   const config = result.data as unknown as Omit<Config, 'given'>;
   const base = source.file === undefined ? '.' : dirname(resolve(source.file));
+  const { matrix, ...bridges } = config.bridges;
   return {
     ...config,
     hub: { ...config.hub, data: resolve(base, config.hub.data) },
+    bridges:
+      matrix === undefined
+        ? bridges
+        : { ...bridges, matrix: { ...matrix, registration: resolve(base, matrix.registration) } },
     given: new Set(leaves(raw)),
   };
 }

@@ -58,7 +58,9 @@ rooms: { Plaza: { members: [nobody] } }
 `);
   assert.deepEqual(Object.keys(all).sort(), [
     'bridges.lxmf.stampCost',
-    'bridges.matrix',
+    'bridges.matrix.homeserver',
+    'bridges.matrix.registration',
+    'bridges.matrix.serverName',
     'hub.colour',
     'hub.name',
     'interfaces.0.port',
@@ -73,7 +75,7 @@ rooms: { Plaza: { members: [nobody] } }
   assert.match(all['interfaces.0.port'] ?? '', /^0 is wrong: .*>=1/);
   assert.match(all['listen.http'] ?? '', /^"127.0.0.1:70000" is wrong: port from 0 to 65535/);
   assert.match(all['interfaces.1.kind'] ?? '', /tcp-client/);
-  assert.match(all['bridges.matrix'] ?? '', /not available in this version/);
+  assert.match(all['bridges.matrix.homeserver'] ?? '', /^missing: a URL/);
   assert.match(all['interfaces.2.kind'] ?? '', /rnode: not available in this version/);
 });
 

@@ -4,6 +4,7 @@ import { configJsonSchema, loadConfig } from '../config.ts';
 import { GatewayError } from '../lib/errors.ts';
 import { type Answer, call, readToken, type Target } from './connection.ts';
 import { drawPacket } from './decode.ts';
+import { checkMatrix, writeRegistration } from './matrix.ts';
 
 /** What a command gets. */
 export interface Call {
@@ -69,6 +70,14 @@ export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
     { words: '', does: 'JSON Schema of the configuration', run: async c => print(c, configJsonSchema()) },
   ],
   ['config show', { words: '', does: 'the configuration with its defaults', run: showConfig }],
+  [
+    'matrix registration',
+    {
+      words: '[--force]',
+      does: 'write the file by which a homeserver knows this gateway',
+      run: makeMatrixRegistration,
+    },
+  ],
   ['decode', { words: 'HEX', does: 'draw a Reticulum packet field by field', run: decode }],
 ]);
 
@@ -304,12 +313,24 @@ async function revokeToken(c: Call): Promise<number> {
 
 async function checkConfig(c: Call): Promise<number> {
   const file = c.words[0] ?? c.config;
-  configOf(c, file);
+  const warnings = checkMatrix(configOf(c, file));
+  const lines = warnings.map(({ pointer, detail }) => `  registration, ${pointer}: ${detail}`);
   return print(
     c,
-    { file: file ?? null, ok: true },
-    file === undefined ? 'no file: the defaults are good' : `${file}: good`,
+    { file: file ?? null, ok: true, warnings },
+    [file === undefined ? 'no file: the defaults are good' : `${file}: good`, ...lines].join('\n'),
   );
+}
+
+async function makeMatrixRegistration(c: Call): Promise<number> {
+  const made = writeRegistration(configOf(c), c.options.force === true);
+  const lines = [
+    `${made.file} is written. Now the homeserver must read it, too. For Synapse, in homeserver.yaml:`,
+    '  app_service_config_files:',
+    `    - ${made.file}`,
+    `then restart Synapse (its user must be able to read the file) and the gateway. Synapse will call ${made.url}.`,
+  ];
+  return print(c, made, lines.join('\n'));
 }
 
 async function showConfig(c: Call): Promise<number> {

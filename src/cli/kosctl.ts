@@ -14,6 +14,7 @@ const options = {
   rooms: { type: 'string' },
   identity: { type: 'string' },
   expires: { type: 'string' },
+  force: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
 } as const;
 

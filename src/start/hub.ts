@@ -5,6 +5,8 @@ import { createLogins } from '../bridges/http/session.ts';
 import { addHttpWindow } from '../bridges/http/window.ts';
 import { createListener, type Listener } from '../bridges/listener.ts';
 import { LxmfBridge } from '../bridges/lxmf/bridge.ts';
+import { addAppservice } from '../bridges/matrix/appservice.ts';
+import { withPortals } from '../bridges/matrix/bridge.ts';
 import { createMqttBridge, type MqttBridge } from '../bridges/mqtt/bridge.ts';
 import { createSessions } from '../bridges/sessions.ts';
 import { addWsWindow } from '../bridges/ws/window.ts';
@@ -25,6 +27,7 @@ import { openIdentity } from './identity.ts';
 import { addressOf, createInterface } from './interfaces.ts';
 import { endpointOf, listenOrMove } from './listening.ts';
 import { loginFile } from './login-file.ts';
+import { openMatrix } from './matrix.ts';
 import { createMesh, type Mesh } from './mesh.ts';
 import { createMeshView } from './mesh-view.ts';
 import { keepOwnerToken, readOwnerToken } from './owner-token.ts';
@@ -104,14 +107,21 @@ async function openAll(options: HubOptions): Promise<Hub> {
     ...mqttAt,
     file: join(data, 'mqtt.db'),
   });
+  const matrix = openMatrix(config, {
+    ...parts,
+    desk: () => gateway.desk,
+    file: join(data, 'matrix.db'),
+    report: health => gateway.report(health),
+  });
+  stack.defer(() => matrix?.[Symbol.dispose]());
   const gateway: Switch = createSwitch({
     ...parts,
     store,
     hub: { id: toHex(identity.hash), name: config.hub.name, lxmf: lxmf.address, version: manifest.version },
-    rooms: config.rooms,
+    rooms: matrix === undefined ? config.rooms : withPortals(config.rooms, matrix.serverName),
     routes: config.routes,
     limits: { residents: config.bridges.lxmf.residents },
-    bridges: [lxmf, mqtt],
+    bridges: [lxmf, mqtt, ...(matrix === undefined ? [] : [matrix])],
   });
   stack.defer(() => gateway.close());
   const { desk } = gateway;
@@ -141,9 +151,15 @@ async function openAll(options: HubOptions): Promise<Hub> {
   });
   addWsWindow(listener, { ...parts, desk, access, sessions });
   listener.onUpgrade('/mqtt', mqtt.handleUpgrade);
+  if (matrix !== undefined) {
+    addAppservice(listener, matrix.appservice, parts);
+  }
 
   // Before the bridge runs, which would open the port itself and knows nothing of moving on.
   await listenOrMove(port => mqtt.listen(port), mqttAt.port, config.given.has('listen.mqtt'));
+  // Before the bridges too: the homeserver counts an appservice that it cannot reach as down. It knows one port.
+  const fixed = config.given.has('listen.http') || matrix !== undefined;
+  await listenOrMove(port => listener.listen(port), http.port, fixed);
   const stop = new AbortController();
   const interfaces = config.interfaces.map(entry => createInterface(entry, parts));
   const running = Promise.all([
@@ -159,9 +175,8 @@ async function openAll(options: HubOptions): Promise<Hub> {
     await running;
   });
 
-  await listenOrMove(port => listener.listen(port), http.port, config.given.has('listen.http'));
   await listener.control(join(data, 'kosctl.sock'));
-  await settled(gateway, interfaces);
+  await settled(gateway, interfaces, matrix === undefined ? [] : [matrix.name]);
 
   const opened = stack.move();
   return {
@@ -205,8 +220,12 @@ async function runInterface(
 }
 
 /** Resolves when no part is starting for the first time any more, or after a second: a dead uplink holds nothing up. */
-async function settled(gateway: Switch, interfaces: readonly Interface[]): Promise<void> {
-  const names = new Set([...interfaces.map(iface => iface.name), 'lxmf', 'mqtt']);
+async function settled(
+  gateway: Switch,
+  interfaces: readonly Interface[],
+  others: readonly string[],
+): Promise<void> {
+  const names = new Set([...interfaces.map(iface => iface.name), 'lxmf', 'mqtt', ...others]);
   const isSettled = () =>
     gateway.desk.health().services.filter(service => names.has(service.name) && service.state !== 'starting')
       .length >= names.size;

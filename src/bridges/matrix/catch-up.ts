@@ -1,0 +1,143 @@
+import type { Counters } from '../../lib/counters.ts';
+import { codeOf, isGatewayError } from '../../lib/errors.ts';
+import type { Log } from '../../lib/log.ts';
+import type { Book, RoomRow } from './book.ts';
+import { matrixLimits } from './config.ts';
+import { type RoomEvent, readEvent, text } from './events.ts';
+import { type Homeserver, path } from './homeserver.ts';
+import type { Inbox } from './inbox.ts';
+
+export interface CatchUpParts {
+  readonly homeserver: () => Homeserver;
+  readonly book: Book;
+  readonly inbox: Inbox;
+  readonly log: Log;
+  readonly counters: Counters;
+  readonly speakerOf: (row: RoomRow) => string;
+}
+
+/** Rooms looked into at the same time. */
+const atOnce = 4;
+
+/**
+ * Reads the rooms themselves for what was never pushed: a homeserver that is killed forgets what lay in its memory,
+ * and what was on its way stays in its database without being sent again. What is found goes before what waits.
+ */
+export interface CatchUp {
+  /** Every room, from where it was read to last time. Throws what `Homeserver` throws when it is gone. */
+  all(signal: AbortSignal): Promise<void>;
+  /** One room. For a direct chat that was never read: what was said there since its ghost was invited. */
+  room(id: string, signal: AbortSignal): Promise<void>;
+}
+
+export function createCatchUp(parts: CatchUpParts): CatchUp {
+  const { book, inbox, log, counters } = parts;
+
+  async function look(row: RoomRow, signal: AbortSignal): Promise<void> {
+    if (row.token === '') {
+      await firstLook(row, signal);
+      return;
+    }
+    let from = row.token;
+    for (let pages = 0; pages < matrixLimits.pagesOfARoom; pages++) {
+      const { events, end } = await page(row, 'f', from, signal);
+      if (events.length > 0) {
+        counters.add('matrix/read-back', events.length);
+        await inbox.insert(row.id, events);
+      }
+      if (end === undefined || end === from) {
+        return;
+      }
+      from = end;
+      keepToken(row.id, from);
+      if (events.length === 0) {
+        return;
+      }
+    }
+    log.warn({ room: row.id }, 'a room holds more than is read back at once; the rest follows');
+  }
+
+  /** A portal begins now; a direct chat with what its person has said since they asked for it. */
+  async function firstLook(row: RoomRow, signal: AbortSignal): Promise<void> {
+    const { events, start } = await page(row, 'b', undefined, signal);
+    if (row.kind !== 'portal') {
+      const ours = events.findIndex(
+        event =>
+          event.type === 'm.room.member' &&
+          event.stateKey === parts.speakerOf(row) &&
+          event.content.membership === 'invite',
+      );
+      const since = events.slice(0, ours < 0 ? 0 : ours).reverse();
+      const said = since.filter(event => event.stateKey === undefined);
+      if (said.length > 0) {
+        await inbox.insert(row.id, said);
+      }
+    }
+    if (start !== undefined) {
+      keepToken(row.id, start);
+    }
+  }
+
+  function keepToken(id: string, token: string): void {
+    const now = book.room(id);
+    if (now !== undefined && now.token !== token) {
+      book.keepRoom({ ...now, token });
+    }
+  }
+
+  async function page(
+    row: RoomRow,
+    direction: 'b' | 'f',
+    from: string | undefined,
+    signal: AbortSignal,
+  ): Promise<{ events: readonly RoomEvent[]; start: string | undefined; end: string | undefined }> {
+    const limit = direction === 'b' ? matrixLimits.firstLook : matrixLimits.page;
+    const answer = await parts
+      .homeserver()
+      .request(parts.speakerOf(row), 'GET', path`/rooms/${row.id}/messages`, {
+        signal,
+        query: { dir: direction, limit, ...(from === undefined ? {} : { from }) },
+      });
+    const chunk: readonly unknown[] = Array.isArray(answer.chunk) ? answer.chunk : [];
+    return {
+      events: chunk.flatMap(event => readEvent(event, row.id) ?? []),
+      start: text(answer.start),
+      end: text(answer.end),
+    };
+  }
+
+  async function lookAt(row: RoomRow, signal: AbortSignal): Promise<void> {
+    try {
+      await look(row, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!isGatewayError(error, 'bridge/rejected')) {
+        throw error;
+      }
+      // A token of another database, or a room we were put out of.
+      log.info({ code: codeOf(error), room: row.id }, `a room cannot be read back: ${error.message}`);
+      counters.add('matrix/read-back-refused');
+      if (row.token !== '') {
+        keepToken(row.id, '');
+      }
+    }
+  }
+
+  return {
+    async all(signal) {
+      const rooms = [...book.rooms()];
+      const work = async () => {
+        for (let row = rooms.shift(); row !== undefined; row = rooms.shift()) {
+          await lookAt(row, signal);
+        }
+      };
+      await Promise.all(Array.from({ length: atOnce }, work));
+    },
+    async room(id, signal) {
+      const row = book.room(id);
+      if (row !== undefined) {
+        await lookAt(row, signal);
+      }
+    },
+  };
+}
