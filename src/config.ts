@@ -360,7 +360,7 @@ function range(issue: z.core.$ZodIssue): string {
     return '';
   }
   if (issue.code === 'invalid_union' && 'discriminator' in issue) {
-    return `: one of tcp-client, tcp-server`;
+    return `: one of tcp-client, tcp-server, lan, udp`;
   }
   return '';
 }

@@ -33,7 +33,7 @@ test('the example is a good configuration', () => {
   const example = fileURLToPath(new URL('../config.example.yaml', import.meta.url));
   const config = loadConfig({ file: example });
   assert.equal(config.hub.name, 'Elm Street');
-  assert.equal(config.interfaces.length, 2);
+  assert.equal(config.interfaces.length, 3);
   assert.equal(config.hub.data, resolve(example, '..', 'data'));
 });
 

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { addressTypes, scopes } from './lan/group.ts';
 
 const port = z.int().min(1).max(65_535).describe('TCP port');
 const name = z
@@ -34,7 +35,63 @@ const tcpServer = z
   })
   .describe('lets other nodes connect');
 
-const kinds = ['lan', 'udp', 'rnode', 'kiss', 'serial', 'pipe'] as const;
+const udpPort = (fallback: number) => z.int().min(1).max(65_535).default(fallback).describe('UDP port');
+const adapterNames = z
+  .array(
+    z.string().regex(/^[^\s/%]{1,64}$/, 'the name of a network adapter, such as eth0; * stands for anything'),
+  )
+  .max(64)
+  .default([]);
+
+const lan = z
+  .strictObject({
+    ...common,
+    kind: z.literal('lan'),
+    group: z
+      .string()
+      .min(1)
+      .max(256)
+      .default('reticulum')
+      .describe('who finds each other: the same in all of it (group_id of the reference)'),
+    adapters: adapterNames.describe('network adapters to use; all without any'),
+    ignore: adapterNames.describe('network adapters to leave alone, such as docker*'),
+    discoveryPort: udpPort(29_716)
+      .refine(number => number < 65_535, 'at most 65534: the one above it is used as well')
+      .describe('UDP port of discovery; the one above it is used as well'),
+    dataPort: udpPort(42_671).describe('UDP port of the packets; the same in all of the group'),
+    scope: z
+      .enum(Object.keys(scopes) as (keyof typeof scopes)[])
+      .default('link')
+      .describe('how far discovery goes; beyond the link only where routers forward multicast'),
+    multicastAddressType: z
+      .enum(Object.keys(addressTypes) as (keyof typeof addressTypes)[])
+      .default('temporary')
+      .describe('kind of the multicast address; the same in all of the group'),
+    maxPeers: z.int().min(1).max(4096).default(256).describe('peers at once'),
+  })
+  .describe('finds other nodes on the local networks by IPv6 multicast (AutoInterface of the reference)');
+
+const udpAddress = (what: string) =>
+  z
+    .string()
+    .regex(
+      /^(?:\[[0-9a-f:.%a-z]+\]|[^:\s[\]]+):\d{1,5}$/i,
+      'host:port, such as 127.0.0.1:4243; an IPv6 address in brackets',
+    )
+    .refine(text => Number(text.slice(text.lastIndexOf(':') + 1)) <= 65_535, 'port at most 65535')
+    .describe(what);
+
+const udp = z
+  .strictObject({
+    ...common,
+    kind: z.literal('udp'),
+    listen: udpAddress('where packets are taken, from anybody; port 0 picks a free one'),
+    forward: udpAddress('where packets go').refine(text => !text.endsWith(':0'), 'a port from 1'),
+    broadcast: z.boolean().default(false).describe('whether forward may be a broadcast address'),
+  })
+  .describe('one packet in each datagram, to one address (UDPInterface of the reference)');
+
+const kinds = ['rnode', 'kiss', 'serial', 'pipe'] as const;
 
 /** A kind that is named in the documentation but not built yet says so instead of being ignored. */
 const unavailable = kinds.map(kind =>
@@ -44,6 +101,10 @@ const unavailable = kinds.map(kind =>
 );
 
 /** One entry of `interfaces:`. */
-export const interfaceSchema = z.discriminatedUnion('kind', [tcpClient, tcpServer, ...unavailable]);
+export const interfaceSchema = z.discriminatedUnion('kind', [tcpClient, tcpServer, lan, udp, ...unavailable]);
 
-export type InterfaceConfig = z.infer<typeof tcpClient> | z.infer<typeof tcpServer>;
+export type InterfaceConfig =
+  | z.infer<typeof tcpClient>
+  | z.infer<typeof tcpServer>
+  | z.infer<typeof lan>
+  | z.infer<typeof udp>;

@@ -36,6 +36,7 @@ import {
 } from '../../src/mesh/reticulum/resource-wire.ts';
 import { openToken } from '../../src/mesh/reticulum/token.ts';
 import { HdlcDeframer } from '../../src/radio/framing/hdlc.ts';
+import { decodeToken, isTokenOf } from '../../src/radio/lan/group.ts';
 import { cases, hexIn, plaintexts } from './corpus.ts';
 import type { Target } from './target.ts';
 
@@ -85,6 +86,11 @@ function withMac(bytes: Uint8Array): Uint8Array {
 
 /** Everything that decodes what came over the air or lies in the mesh's store. */
 export const meshTargets: readonly Target[] = [
+  {
+    name: 'a discovery datagram on a LAN',
+    seeds: bytesOf('lan'),
+    read: bytes => isTokenOf(decodeToken(bytes), 'reticulum', 'fe80::1'),
+  },
   {
     name: 'a packet',
     seeds: packets,

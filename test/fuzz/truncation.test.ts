@@ -25,6 +25,7 @@ import {
   decodeResourceProof,
 } from '../../src/mesh/reticulum/resource-wire.ts';
 import { openToken } from '../../src/mesh/reticulum/token.ts';
+import { decodeToken } from '../../src/radio/lan/group.ts';
 import { cases, hexIn, plaintexts } from './corpus.ts';
 
 /*
@@ -137,6 +138,7 @@ const structures: readonly Structure[] = [
     read: bytes => decodeDeliveryAnnounce(bytes),
     whole: length => length === 0,
   },
+  { name: 'a discovery token', made: bytesOf('lan'), read: bytes => decodeToken(bytes) },
   {
     name: 'msgpack',
     made: bytesOf('msgpack').filter(bytes => bytes.length < 1000),
