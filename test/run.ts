@@ -14,7 +14,7 @@ import { ensureVenv, type ReferenceVersion, references } from './venv.ts';
  */
 
 const root = join(import.meta.dirname, '..');
-const slowGlobs = ['test/interop/**/*.test.ts', 'test/e2e/**/*.test.ts', 'test/fault/**/*.test.ts'];
+const slowGlobs = ['interop', 'e2e', 'fault', 'container'].map(folder => `test/${folder}/**/*.test.ts`);
 
 interface Totals {
   passed: number;

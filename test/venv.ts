@@ -2,8 +2,8 @@ import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { locked } from './lock.ts';
 
 const run = promisify(execFile);
 const root = join(import.meta.dirname, '..');
@@ -107,38 +107,6 @@ async function findPython(minor: number): Promise<string> {
   throw new Error(
     `no Python 3.${minor} or later on PATH; on Debian: apt-get install python3 python3-venv python3-pip`,
   );
-}
-
-/** Runs `body` while no other process of this machine runs it for the same lock; a dead holder's lock is taken over. */
-async function locked(lock: string, body: () => Promise<void>): Promise<void> {
-  const until = Date.now() + 400_000;
-  while (!(await tryLock(lock))) {
-    const holder = Number(await readFile(lock, 'utf8').catch(() => ''));
-    if (holder > 0 && !isAlive(holder)) await rm(lock, { force: true });
-    if (Date.now() > until) throw new Error(`${lock} is still held; remove it if nothing is running`);
-    await sleep(200);
-  }
-  try {
-    await body();
-  } finally {
-    await rm(lock, { force: true });
-  }
-}
-
-async function tryLock(lock: string): Promise<boolean> {
-  return writeFile(lock, String(process.pid), { flag: 'wx' }).then(
-    () => true,
-    () => false,
-  );
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 function reasonOf(error: unknown): string {
