@@ -23,6 +23,7 @@ import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
 import { supervise } from '../lib/service.ts';
 import type { Interface } from '../mesh/interface.ts';
+import type { OpenSerial } from '../radio/serial.ts';
 import { openIdentity } from './identity.ts';
 import { addressOf, createInterface } from './interfaces.ts';
 import { endpointOf, listenOrMove } from './listening.ts';
@@ -39,6 +40,8 @@ export interface HubOptions {
   readonly log: Log;
   /** A file with the owner token, instead of minting one. */
   readonly ownerTokenFile?: string | undefined;
+  /** How radios' serial ports are opened; simulated ones have none that the machine knows. */
+  readonly openSerial?: OpenSerial;
 }
 
 /** A running hub. */
@@ -161,7 +164,9 @@ async function openAll(options: HubOptions): Promise<Hub> {
   const fixed = config.given.has('listen.http') || matrix !== undefined;
   await listenOrMove(port => listener.listen(port), http.port, fixed);
   const stop = new AbortController();
-  const interfaces = config.interfaces.map(entry => createInterface(entry, parts));
+  const interfaces = config.interfaces.map(entry =>
+    createInterface(entry, { ...parts, storage: store.mesh, open: options.openSerial }),
+  );
   const running = Promise.all([
     gateway.run(stop.signal),
     ...interfaces.map(iface => runInterface(iface, mesh, gateway, options, stop.signal)),
