@@ -10,7 +10,7 @@ import { defaultLimits } from './gateway/limits.ts';
 import { priorities } from './gateway/message.ts';
 import { isPattern, rateOf } from './gateway/route-rule.ts';
 import { type FieldError, GatewayError } from './lib/errors.ts';
-import { type InterfaceConfig, interfaceSchema, radioMistakes, withBase } from './radio/config.ts';
+import { type InterfaceConfig, interfaceSchema } from './radio/config.ts';
 
 const missing = (what: string) => z.undefined({ error: `${what}: not available in this version` }).optional();
 
@@ -44,7 +44,7 @@ export const configSchema = z.strictObject({
         .default('kOS hub')
         .describe('shown in announces and in MQTT info'),
       data: z.string().min(1).default('./data').describe('folder of everything the gateway keeps'),
-      transport: z.boolean().default(true).describe('forward for others; not built yet, and status says so'),
+      transport: z.boolean().default(true).describe('forward for others: a Reticulum transport node'),
     })
     .prefault({}),
   listen: z
@@ -142,8 +142,7 @@ export function loadConfig(source: ConfigSource): Config {
   if (!result.success) {
     mistakes.push(...result.error.issues.flatMap(describeIssue));
   }
-  const base = source.file === undefined ? '.' : dirname(resolve(source.file));
-  mistakes.push(...crossChecks(raw, base));
+  mistakes.push(...crossChecks(raw));
   if (mistakes.length > 0 || !result.success) {
     throw new GatewayError(
       'config/invalid',
@@ -154,6 +153,7 @@ export function loadConfig(source: ConfigSource): Config {
     );
   }
   const config = result.data as unknown as Omit<Config, 'given'>;
+  const base = source.file === undefined ? '.' : dirname(resolve(source.file));
   const { matrix, ...bridges } = config.bridges;
   return {
     ...config,
@@ -162,7 +162,6 @@ export function loadConfig(source: ConfigSource): Config {
       matrix === undefined
         ? bridges
         : { ...bridges, matrix: { ...matrix, registration: resolve(base, matrix.registration) } },
-    interfaces: config.interfaces.map(entry => withBase(entry, base)),
     given: new Set(leaves(raw)),
   };
 }
@@ -184,7 +183,7 @@ const ownRooms = new Set(['hub', 'sensors']);
  * What no single value shows. Checked on the raw tree, because a schema's own refinements are passed over
  * as soon as anything else is wrong, and every mistake is to be told at once.
  */
-function crossChecks(raw: Tree, base: string): FieldError[] {
+function crossChecks(raw: Tree): FieldError[] {
   const mistakes: FieldError[] = [];
   const names = new Set<unknown>();
   const interfaces = Array.isArray(raw.interfaces) ? raw.interfaces : [];
@@ -194,9 +193,6 @@ function crossChecks(raw: Tree, base: string): FieldError[] {
       mistakes.push({ pointer: `interfaces.${index}.name`, detail: `${show(name)} is wrong: used twice` });
     }
     names.add(name);
-    for (const { pointer, detail } of radioMistakes(entry, base)) {
-      mistakes.push({ pointer: `interfaces.${index}.${pointer}`, detail });
-    }
   });
   const rooms = Object.keys(raw.rooms ?? {});
   const residents = (raw as { bridges?: { lxmf?: { residents?: unknown } | null } | null }).bridges?.lxmf
@@ -364,7 +360,7 @@ function range(issue: z.core.$ZodIssue): string {
     return '';
   }
   if (issue.code === 'invalid_union' && 'discriminator' in issue) {
-    return `: one of tcp-client, tcp-server, lan, udp, rnode`;
+    return `: one of tcp-client, tcp-server, lan, udp`;
   }
   return '';
 }

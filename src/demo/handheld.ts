@@ -36,7 +36,7 @@ export async function startHandheld(
 ): Promise<Handheld> {
   const parts = { clock: systemClock, random: systemRandom, log: silentLog, counters: new Counters() };
   const identity = generateIdentity(systemRandom);
-  const mesh = createMesh({ ...parts, storage: forgetful, identity });
+  const mesh = createMesh({ ...parts, storage: forgetful, identity, forwards: false });
   const destination: LocalDestination = mesh.router.destination({
     identity,
     appData: () => encodeDeliveryAnnounce(name),

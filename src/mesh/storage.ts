@@ -14,10 +14,9 @@ export interface MeshStorage {
 
 /**
  * `identity-heard`: destination hash → announced public key, app data and ratchet. `path`: destination
- * hash → path. `ratchet`: own destination hash → its ratchet private keys. `ticket`: for LXMF. `airtime`: a
- * radio's name → what it has sent in the last hour.
+ * hash → path. `ratchet`: own destination hash → its ratchet private keys. `ticket`: for LXMF.
  */
-export type StorageKind = 'identity-heard' | 'path' | 'ratchet' | 'ticket' | 'airtime';
+export type StorageKind = 'identity-heard' | 'path' | 'ratchet' | 'ticket';
 
 export interface StoredEntry {
   /** Lower-case hex. */

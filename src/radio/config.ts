@@ -1,9 +1,11 @@
-import { resolve } from 'node:path';
 import { z } from 'zod';
-import { type FieldError, GatewayError, isGatewayError } from '../lib/errors.ts';
+import {
+  type AnnouncePolicy,
+  type InterfaceMode,
+  type InterfacePolicy,
+  interfaceModes,
+} from '../mesh/reticulum/interface-policy.ts';
 import { addressTypes, scopes } from './lan/group.ts';
-import { planRadio, type RadioPlan, readRegions } from './region.ts';
-import { loraBandwidths } from './rnode/lora.ts';
 
 const port = z.int().min(1).max(65_535).describe('TCP port');
 const name = z
@@ -11,14 +13,67 @@ const name = z
   .regex(/^[a-z0-9][a-z0-9-]{0,31}$/i, 'a name of letters, digits and hyphens, at most 32')
   .describe('unique and stable: paths are remembered under it');
 
-/** What may stand on any interface. Only the default of each is built so far. */
+const seconds = z.int().min(0).max(31_536_000);
+
+/** What may stand on any interface: how the mesh uses it, and the peers it finds. */
 const common = {
   name,
-  mode: z
-    .literal('full', { error: 'not available in this version: only "full" is' })
-    .default('full')
-    .describe('interface mode'),
+  mode: z.enum(interfaceModes).default('full').describe('interface mode'),
+  outgoing: z.boolean().default(true).describe('whether anything is sent over it'),
+  announce: z
+    .strictObject({
+      cap: z.number().min(0.1).max(100).optional().describe('% of the bitrate for announces of others; 2'),
+      rateTarget: seconds.optional().describe('s between announces of one destination; 3600'),
+      rateGrace: z.int().min(0).max(10_000).optional().describe('how many may come sooner; 5'),
+      ratePenalty: seconds.optional().describe('s more of not passing them on; 0'),
+    })
+    .optional()
+    .describe('what announces of others may cost'),
+  recursivePathRequests: z.boolean().optional().describe('search unknown paths for who asks over it'),
+  announcesToInternal: z.boolean().optional().describe('what is heard here goes to internal interfaces'),
+  announcesFromInternal: z.boolean().optional().describe('whether announces of internal ones go out of it'),
 };
+
+/** What every kind of interface has. */
+export interface InterfaceOptions {
+  readonly mode: InterfaceMode;
+  readonly outgoing: boolean;
+  readonly announce?:
+    | {
+        readonly cap?: number | undefined;
+        readonly rateTarget?: number | undefined;
+        readonly rateGrace?: number | undefined;
+        readonly ratePenalty?: number | undefined;
+      }
+    | undefined;
+  readonly recursivePathRequests?: boolean | undefined;
+  readonly announcesToInternal?: boolean | undefined;
+  readonly announcesFromInternal?: boolean | undefined;
+}
+
+/** How the mesh is to use an interface, in its own units. */
+export function policyOf(options: InterfaceOptions): InterfacePolicy {
+  const { mode, outgoing, announce, recursivePathRequests, announcesToInternal, announcesFromInternal } =
+    options;
+  return {
+    mode,
+    outgoing,
+    ...(announce === undefined ? {} : { announce: announcePolicyOf(announce) }),
+    ...(recursivePathRequests === undefined ? {} : { recursivePathRequests }),
+    ...(announcesToInternal === undefined ? {} : { announcesToInternal }),
+    ...(announcesFromInternal === undefined ? {} : { announcesFromInternal }),
+  };
+}
+
+function announcePolicyOf(given: NonNullable<InterfaceOptions['announce']>): AnnouncePolicy {
+  const { cap, rateTarget, rateGrace, ratePenalty } = given;
+  return {
+    ...(cap === undefined ? {} : { cap: cap / 100 }),
+    ...(rateTarget === undefined ? {} : { rateTarget: rateTarget * 1000 }),
+    ...(rateGrace === undefined ? {} : { rateGrace }),
+    ...(ratePenalty === undefined ? {} : { ratePenalty: ratePenalty * 1000 }),
+  };
+}
 
 const tcpClient = z
   .strictObject({
@@ -95,53 +150,7 @@ const udp = z
   })
   .describe('one packet in each datagram, to one address (UDPInterface of the reference)');
 
-const rnode = z
-  .strictObject({
-    ...common,
-    kind: z.literal('rnode'),
-    port: z
-      .string()
-      .min(1)
-      .max(1024)
-      .default('auto')
-      .describe(
-        'serial device, best by its name in /dev/serial/by-id; auto asks each port whether it is an RNode',
-      ),
-    region: z.string().min(1).max(32).describe('whose law holds, such as eu868-p or us915: docs/radio.md'),
-    regions: z
-      .string()
-      .min(1)
-      .optional()
-      .describe('a JSON file with regions beside or in place of the shipped ones'),
-    frequency: z.int().optional().describe('Hz, centre; default the one of the region'),
-    bandwidth: z
-      .union(
-        loraBandwidths.map(value => z.literal(value)),
-        {
-          error: `one of ${[...loraBandwidths].sort((a, b) => a - b).join(', ')} Hz`,
-        },
-      )
-      .default(125_000)
-      .describe('Hz'),
-    spreadingFactor: z.int().min(5).max(12).default(8).describe('5 is fast, 12 reaches far'),
-    codingRate: z.int().min(5).max(8).default(5).describe('bits on the air for four: 5 to 8'),
-    txPower: z
-      .int()
-      .min(0)
-      .max(37)
-      .optional()
-      .describe('dBm into the antenna; default 14, or less where the law says so'),
-    antennaGain: z.number().min(-20).max(40).default(2.15).describe('dBi; 2.15 is a dipole'),
-    airtimeLimit: z
-      .number()
-      .gt(0)
-      .max(100)
-      .optional()
-      .describe('percent of an hour; default what the region allows'),
-  })
-  .describe('a LoRa radio with RNode firmware on a serial port');
-
-const kinds = ['kiss', 'serial', 'pipe'] as const;
+const kinds = ['rnode', 'kiss', 'serial', 'pipe'] as const;
 
 /** A kind that is named in the documentation but not built yet says so instead of being ignored. */
 const unavailable = kinds.map(kind =>
@@ -151,62 +160,10 @@ const unavailable = kinds.map(kind =>
 );
 
 /** One entry of `interfaces:`. */
-export const interfaceSchema = z.discriminatedUnion('kind', [
-  tcpClient,
-  tcpServer,
-  lan,
-  udp,
-  rnode,
-  ...unavailable,
-]);
+export const interfaceSchema = z.discriminatedUnion('kind', [tcpClient, tcpServer, lan, udp, ...unavailable]);
 
 export type InterfaceConfig =
   | z.infer<typeof tcpClient>
   | z.infer<typeof tcpServer>
   | z.infer<typeof lan>
-  | z.infer<typeof udp>
-  | RNodeConfig;
-
-export type RNodeConfig = z.infer<typeof rnode>;
-
-/**
- * What is illegal in an entry of `interfaces:` by the law of its region, by key. An entry that is no whole
- * radio has other mistakes, which its schema tells. `base` is the folder that paths begin in.
- */
-export function radioMistakes(entry: unknown, base: string): readonly FieldError[] {
-  const parsed = rnode.safeParse(entry);
-  if (!parsed.success) {
-    return [];
-  }
-  try {
-    const planned = planOf(withBase(parsed.data, base));
-    return Array.isArray(planned) ? planned : [];
-  } catch (error) {
-    if (isGatewayError(error)) {
-      return [{ pointer: 'regions', detail: error.message }];
-    }
-    throw error;
-  }
-}
-
-/** The entry with its paths beginning in `base`. */
-export function withBase<T extends InterfaceConfig>(entry: T, base: string): T {
-  return entry.kind === 'rnode' && entry.regions !== undefined
-    ? { ...entry, regions: resolve(base, entry.regions) }
-    : entry;
-}
-
-/** What a radio is set to. Throws `config/invalid` for what `radioMistakes` would have told. */
-export function radioPlan(config: RNodeConfig): RadioPlan {
-  const planned = planOf(config);
-  if (Array.isArray(planned)) {
-    throw new GatewayError('config/invalid', `the radio ${config.name} is set up illegally`, {
-      errors: planned,
-    });
-  }
-  return planned;
-}
-
-function planOf(config: RNodeConfig): RadioPlan | FieldError[] {
-  return planRadio(config, readRegions(config.regions));
-}
+  | z.infer<typeof udp>;

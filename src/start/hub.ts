@@ -23,7 +23,8 @@ import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
 import { supervise } from '../lib/service.ts';
 import type { Interface } from '../mesh/interface.ts';
-import type { OpenSerial } from '../radio/serial.ts';
+import type { InterfacePolicy } from '../mesh/reticulum/interface-policy.ts';
+import { policyOf } from '../radio/config.ts';
 import { openIdentity } from './identity.ts';
 import { addressOf, createInterface } from './interfaces.ts';
 import { endpointOf, listenOrMove } from './listening.ts';
@@ -40,8 +41,6 @@ export interface HubOptions {
   readonly log: Log;
   /** A file with the owner token, instead of minting one. */
   readonly ownerTokenFile?: string | undefined;
-  /** How radios' serial ports are opened; simulated ones have none that the machine knows. */
-  readonly openSerial?: OpenSerial;
 }
 
 /** A running hub. */
@@ -83,7 +82,9 @@ async function openAll(options: HubOptions): Promise<Hub> {
 
   const store = stack.use(await openStore({ dir: data, clock, random, log }));
   const identity = openIdentity(data, random);
-  const mesh = stack.use(createMesh({ ...parts, storage: store.mesh, identity }));
+  const mesh = stack.use(
+    createMesh({ ...parts, storage: store.mesh, identity, forwards: config.hub.transport }),
+  );
   const lxmf = new LxmfBridge({
     ...parts,
     transport: mesh.transport,
@@ -142,7 +143,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
     access,
     sessions,
     counters: () => counters.snapshot(),
-    transport: config.hub.transport ? 'not yet' : 'off',
+    transport: config.hub.transport ? 'on' : 'off',
     logins,
     mesh: createMeshView({
       mesh,
@@ -164,12 +165,12 @@ async function openAll(options: HubOptions): Promise<Hub> {
   const fixed = config.given.has('listen.http') || matrix !== undefined;
   await listenOrMove(port => listener.listen(port), http.port, fixed);
   const stop = new AbortController();
-  const interfaces = config.interfaces.map(entry =>
-    createInterface(entry, { ...parts, storage: store.mesh, open: options.openSerial }),
-  );
+  const interfaces = config.interfaces.map(entry => createInterface(entry, parts));
   const running = Promise.all([
     gateway.run(stop.signal),
-    ...interfaces.map(iface => runInterface(iface, mesh, gateway, options, stop.signal)),
+    ...interfaces.map((iface, at) =>
+      runInterface(iface, policyOf(config.interfaces[at]!), mesh, gateway, options, stop.signal),
+    ),
   ]);
   running.catch(error => {
     log.error({ code: codeOf(error), error }, 'the switch failed: the hub cannot go on');
@@ -208,13 +209,14 @@ const settleTime = 1000;
 
 async function runInterface(
   iface: Interface,
+  policy: InterfacePolicy,
   mesh: Mesh,
   gateway: Switch,
   options: HubOptions,
   signal: AbortSignal,
 ): Promise<void> {
   const { clock, random, log } = options;
-  const attachment = mesh.transport.attach(iface);
+  const attachment = mesh.transport.attach(iface, policy);
   await supervise(attachment.service, {
     clock,
     random,

@@ -17,6 +17,8 @@ export interface MeshParts {
   readonly counters: Counters;
   readonly storage: MeshStorage;
   readonly identity: Identity;
+  /** Whether packets of others are passed on. */
+  readonly forwards: boolean;
 }
 
 /** A Reticulum node with LXMF on top; interfaces are attached to `transport`. */

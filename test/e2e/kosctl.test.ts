@@ -16,7 +16,7 @@ test('kosctl shows, sends, reads, mints and ends tokens over the control socket'
     assert.equal(code, 0, `${words.join(' ')}: ${stderr}`);
     return stdout;
   };
-  assert.match(await run('status'), /ready\nlxmf:[0-9a-f]{32}\ntransport: not yet\n/);
+  assert.match(await run('status'), /ready\nlxmf:[0-9a-f]{32}\ntransport: on\n/);
   const id = (await run('send', 'app:owner', 'a', 'note')).trim();
   assert.match(id, /^[0-9a-f]{32}$/);
   assert.match(await run('inbox'), /app:owner {2}a note\n$/);

@@ -1,4 +1,5 @@
 import { createCipheriv, createHmac } from 'node:crypto';
+import { concat } from '../../src/lib/bytes.ts';
 import { decompress } from '../../src/lib/bzip2/decompress.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { decode, decodePrefix, encode } from '../../src/lib/msgpack.ts';
@@ -59,6 +60,8 @@ const known = encodeKnown({
   ratchetHeard: 1,
   heard: systemClock.now(),
   packetHash: new Uint8Array(32),
+  announce: concat(identity.public.publicKey, new Uint8Array(10 + 10 + 64 + 20)),
+  announceHasRatchet: false,
   used: true,
 });
 const path = encodePath({

@@ -9,7 +9,7 @@ export interface StatusParts {
   readonly desk: Desk;
   /** All counters: what was sent, what was dropped and by which code. */
   readonly counters: () => Readonly<Record<string, number>>;
-  /** What the hub does for others on the mesh: `not yet` where configured but not built. */
+  /** Whether packets of others are passed on: `on` or `off`. */
   readonly transport: string;
   /** Where else the hub is reached, by the name of the door. */
   readonly addresses?: () => Readonly<Record<string, string>>;

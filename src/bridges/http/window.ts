@@ -29,7 +29,7 @@ export interface HttpParts {
   readonly sessions: Sessions;
   /** All counters, for `/v1/status`. */
   readonly counters: () => Readonly<Record<string, number>>;
-  /** `off`, or `not yet` where the configuration asks for it. */
+  /** Whether packets of others are passed on: `on` or `off`. */
   readonly transport?: string;
   readonly mesh: MeshView;
   /** Browsers that are logged in. */
@@ -57,7 +57,7 @@ export function httpRoutes(parts: HttpParts): readonly Route[] {
     ...sessionRoutes(parts),
     ...meshRoutes(parts.mesh),
     ...replicaRoutes(desk),
-    ...statusRoutes({ ...parts, transport: parts.transport ?? 'not yet' }),
+    ...statusRoutes({ ...parts, transport: parts.transport ?? 'off' }),
     ...metricsRoutes(parts),
     openapiRoute(() => openapiDocument(routes, desk.hub.version)),
     ...docsRoutes(),

@@ -46,11 +46,16 @@ export function appDataLimit(withRatchet: boolean): number {
 
 /** The announce in a packet, as views into it. Throws `wire/truncated`. The signature is not checked here. */
 export function decodeAnnounce(packet: Packet): Announce {
-  const reader = new Reader(packet.data);
+  return readAnnounce(packet.data, packet.contextFlag);
+}
+
+/** What the data of an announce holds, as views into it; whether a ratchet is in it is said outside. Throws `wire/truncated`. */
+export function readAnnounce(data: Uint8Array, hasRatchet: boolean): Announce {
+  const reader = new Reader(data);
   const publicKey = reader.take(publicKeyLength, 'public key');
   const nameHash = reader.take(nameHashLength, 'name hash');
   const randomBlob = reader.take(randomBlobLength, 'random blob');
-  const ratchet = packet.contextFlag ? reader.take(keyLength, 'ratchet') : undefined;
+  const ratchet = hasRatchet ? reader.take(keyLength, 'ratchet') : undefined;
   const signature = reader.take(signatureLength, 'signature');
   const appData = reader.left > 0 ? reader.rest() : undefined;
   return { publicKey, nameHash, randomBlob, ratchet, signature, appData };

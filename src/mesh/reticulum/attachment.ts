@@ -2,26 +2,9 @@ import type { Counters } from '../../lib/counters.ts';
 import { codeOf, isGatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Service } from '../../lib/service.ts';
-import type { Hold, Interface, Quality, Urgency } from '../interface.ts';
+import type { Interface, Quality } from '../interface.ts';
 import { type InterfaceHandle, linkMtuOf } from './dispatch.ts';
-
-/** What an interface is used for, by the words of the reference; it decides what travels over it and for how long paths hold. */
-export type InterfaceMode =
-  | 'full'
-  | 'point-to-point'
-  | 'access-point'
-  | 'roaming'
-  | 'boundary'
-  | 'gateway'
-  | 'internal';
-
-/** How the mesh uses an interface: given where it is attached, inherited by the peers it finds. */
-export interface InterfacePolicy {
-  /** Default `full`. */
-  readonly mode?: InterfaceMode;
-  /** Whether anything is sent over it. Default true. */
-  readonly outgoing?: boolean;
-}
+import type { InterfacePolicy } from './interface-policy.ts';
 
 /** What went over an interface since it was attached. */
 export interface Traffic {
@@ -48,6 +31,14 @@ export interface AttachmentParts {
   readonly detached: (attachment: Attachment) => void;
 }
 
+/** bit/s from which a medium may make senders wait. */
+const fastBitrate = 1_000_000;
+/** Bytes on their way out of a fast medium before senders wait. */
+const fastQueue = 512 * 1024;
+/** Bytes, and s of its bitrate, that may wait for a slow medium. */
+const slowQueueLeast = 8192;
+const slowQueueTime = 5;
+
 /** An interface in use: whether it is up, what it carried, and the peers it found. */
 export class Attachment implements InterfaceHandle {
   readonly iface: Interface;
@@ -59,6 +50,9 @@ export class Attachment implements InterfaceHandle {
   readonly #peers = new Set<Promise<void>>();
   readonly #traffic = { rxPackets: 0, rxBytes: 0, txPackets: 0, txBytes: 0, txFailed: 0 };
   #online = false;
+  /** Bytes that the medium has not taken yet, and who waits until they are fewer. */
+  #waiting = 0;
+  #relief: PromiseWithResolvers<void> | undefined;
 
   constructor(iface: Interface, policy: InterfacePolicy, parts: AttachmentParts) {
     this.iface = iface;
@@ -102,9 +96,33 @@ export class Attachment implements InterfaceHandle {
     this.#parts.detached(this);
   }
 
-  /** What keeps a message from being begun over it now; see `Interface.hold`. */
-  hold(bytes: number, urgency: Urgency): Hold | undefined {
-    return this.iface.hold?.(bytes, urgency);
+  /**
+   * Sends what is passed on for others; the bytes change owner. A promise asks whoever brings it to wait until the
+   * medium has room. A medium so slow that everything else would wait with it has a short queue instead, and what
+   * does not fit is dropped and counted.
+   */
+  pass(packet: Uint8Array): Promise<void> | undefined {
+    const isFast = this.bitrate >= fastBitrate;
+    if (
+      !isFast &&
+      this.#waiting + packet.length > Math.max(slowQueueLeast, (this.bitrate / 8) * slowQueueTime)
+    ) {
+      this.#parts.counters.add('relay/queue-full');
+      return undefined;
+    }
+    this.#waiting += packet.length;
+    void this.send(packet).then(() => {
+      this.#waiting -= packet.length;
+      if (this.#waiting < fastQueue / 2) {
+        this.#relief?.resolve();
+        this.#relief = undefined;
+      }
+    });
+    if (!isFast || this.#waiting < fastQueue) {
+      return undefined;
+    }
+    this.#relief ??= Promise.withResolvers<void>();
+    return this.#relief.promise;
   }
 
   /** Whether the medium took the packet. Never rejects: why not is counted by code. */

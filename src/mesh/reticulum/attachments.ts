@@ -2,8 +2,9 @@ import type { Counters } from '../../lib/counters.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Interface, Quality } from '../interface.ts';
-import { Attachment, type InterfacePolicy } from './attachment.ts';
+import { Attachment } from './attachment.ts';
 import type { InterfaceHandle } from './dispatch.ts';
+import type { InterfacePolicy } from './interface-policy.ts';
 
 export interface AttachmentsParts {
   readonly log: Log;
@@ -63,6 +64,12 @@ export class Attachments {
   /** All that packets can leave by now. */
   allSending(): Attachment[] {
     return [...this.#attachments.values()].filter(attachment => attachment.sends);
+  }
+
+  /** See `Attachment.pass`; a handle that was detached takes nothing. */
+  pass(packet: Uint8Array, target: InterfaceHandle): Promise<void> | undefined {
+    const attachment = this.#attachments.get(target.name);
+    return attachment === target ? attachment.pass(packet) : undefined;
   }
 
   /** Whether a medium took the packet; never rejects. A handle that was detached takes nothing. */

@@ -1,5 +1,6 @@
 import type { Quality } from '../interface.ts';
 import type { LocalDestination } from './destination.ts';
+import type { InterfacePolicy } from './interface-policy.ts';
 import type { Packet } from './packet.ts';
 
 /** An interface as the mesh sees it: what it can carry and whether it is there. Lives as long as it is attached. */
@@ -12,6 +13,7 @@ export interface InterfaceHandle {
   /** bit/s */
   readonly bitrate: number;
   readonly online: boolean;
+  readonly policy?: InterfacePolicy;
 }
 
 /** A packet that came in whole and was not heard before. The bytes are its receiver's. */

@@ -4,8 +4,8 @@ import type { Counters } from '../../lib/counters.ts';
 import { codeOf, GatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { MeshStorage } from '../storage.ts';
-import { nameHashLength } from './destination.ts';
-import { PublicIdentity, publicKeyLength } from './identity.ts';
+import { readAnnounce } from './announce.ts';
+import { PublicIdentity } from './identity.ts';
 import { keyLength } from './keys.ts';
 import { hashLength } from './packet.ts';
 import { WriteBehind } from './write-behind.ts';
@@ -13,8 +13,8 @@ import { WriteBehind } from './write-behind.ts';
 /**
  * What is known of other destinations from their announces. Stored under the destination hash:
  *
- *     version 1 | flags 1 (ratchet 1, app data 2, used 4) | heard, ms epoch 8 | public key 64 | name hash 10 |
- *     packet hash 32 | [ratchet 32 | ratchet heard, ms epoch 8] | [app data …]
+ *     version 1 | flags 1 (ratchet in the announce 1, older ratchet 2, used 4) | heard, ms epoch 8 |
+ *     ratchet heard, ms epoch 8 | packet hash 32 | [older ratchet 32] | data of the announce …
  */
 export interface Known {
   /** 16 B. */
@@ -31,6 +31,10 @@ export interface Known {
   readonly heard: number;
   /** Hash (32 B) of that announce's packet. */
   readonly packetHash: Uint8Array;
+  /** Data of that announce's packet: what is passed on to others. */
+  readonly announce: Uint8Array;
+  /** Whether a ratchet is in it. */
+  readonly announceHasRatchet: boolean;
   /** Something was sent to it: it is kept longer than what was only heard. */
   readonly used: boolean;
 }
@@ -39,7 +43,7 @@ export interface Known {
 export const ratchetLifetime = 30 * 24 * 3_600_000;
 /** Destinations remembered. */
 const defaultCapacity = 50_000;
-const version = 1;
+const version = 2;
 
 export interface KnownParts {
   readonly clock: Clock;
@@ -57,6 +61,8 @@ export interface Heard {
   readonly appData: Uint8Array | undefined;
   readonly ratchet: Uint8Array | undefined;
   readonly packetHash: Uint8Array;
+  readonly announce: Uint8Array;
+  readonly announceHasRatchet: boolean;
 }
 
 /**
@@ -167,23 +173,23 @@ export class KnownDestinations {
 }
 
 const hasRatchet = 1;
-const hasAppData = 2;
+const hasOlderRatchet = 2;
 const wasUsed = 4;
 
 /** Fresh bytes of an entry as it is stored. */
 export function encodeKnown(known: Known): Uint8Array {
-  const { ratchet, appData } = known;
-  const writer = new Writer(160 + (appData?.length ?? 0))
+  const { announce, announceHasRatchet } = known;
+  const older = announceHasRatchet ? undefined : known.ratchet;
+  const writer = new Writer(82 + announce.length)
     .u8(version)
-    .u8((ratchet ? hasRatchet : 0) | (appData ? hasAppData : 0) | (known.used ? wasUsed : 0))
+    .u8((announceHasRatchet ? hasRatchet : 0) | (older ? hasOlderRatchet : 0) | (known.used ? wasUsed : 0))
     .u64(BigInt(Math.round(known.heard)))
-    .raw(known.identity.publicKey)
-    .raw(known.nameHash)
+    .u64(BigInt(Math.round(known.ratchetHeard)))
     .raw(known.packetHash);
-  if (ratchet) {
-    writer.raw(ratchet).u64(BigInt(Math.round(known.ratchetHeard)));
+  if (older) {
+    writer.raw(older);
   }
-  return writer.raw(appData ?? new Uint8Array(0)).finish();
+  return writer.raw(announce).finish();
 }
 
 /** The entry stored under a key, which is the destination hash as hex. Throws `wire/*`. */
@@ -195,24 +201,26 @@ export function decodeKnown(key: string, bytes: Uint8Array): Known {
   }
   const flags = reader.u8('flags');
   const heard = Number(reader.u64('heard'));
-  const identity = new PublicIdentity(reader.take(publicKeyLength, 'public key'));
-  const nameHash = new Uint8Array(reader.take(nameHashLength, 'name hash'));
+  const ratchetHeard = Number(reader.u64('ratchet heard'));
   const packetHash = new Uint8Array(reader.take(32, 'packet hash'));
-  const ratchet = flags & hasRatchet ? new Uint8Array(reader.take(keyLength, 'ratchet')) : undefined;
-  const ratchetHeard = ratchet ? Number(reader.u64('ratchet heard')) : 0;
-  const rest = reader.rest();
+  const older = flags & hasOlderRatchet ? new Uint8Array(reader.take(keyLength, 'ratchet')) : undefined;
+  const announce = new Uint8Array(reader.rest());
+  const announceHasRatchet = (flags & hasRatchet) !== 0;
+  const { publicKey, nameHash, ratchet, appData } = readAnnounce(announce, announceHasRatchet);
   if (!/^[0-9a-f]{32}$/.test(key)) {
     throw new GatewayError('wire/malformed', `a destination is stored under ${hashLength} bytes of hex`);
   }
   return {
     destinationHash: Uint8Array.fromHex(key),
-    identity,
+    identity: new PublicIdentity(publicKey),
     nameHash,
-    appData: flags & hasAppData ? new Uint8Array(rest) : undefined,
-    ratchet,
+    appData,
+    ratchet: ratchet ?? older,
     ratchetHeard,
     heard,
     packetHash,
+    announce,
+    announceHasRatchet,
     used: (flags & wasUsed) !== 0,
   };
 }

@@ -95,6 +95,15 @@ export function encodeSignalling(mtu: number): Uint8Array {
   return Uint8Array.of(value >> 16, (value >> 8) & 0xff, value & 0xff);
 }
 
+/** A link request or its proof with another MTU in its signalling, which stands at its end; changes the bytes. */
+export function withMtu(packet: Uint8Array, mtu: number): Uint8Array {
+  const at = packet.length - signallingLength;
+  const mode = packet[at]! & 0xe0;
+  packet.set(encodeSignalling(mtu), at);
+  packet[at] = (packet[at]! & 0x1f) | mode;
+  return packet;
+}
+
 /**
  * The data of a link request, as views. Throws `wire/truncated`, `wire/malformed` where bytes are left
  * over or the MTU is below what every medium carries, `wire/unsupported` for another mode.

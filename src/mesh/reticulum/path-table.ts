@@ -37,6 +37,8 @@ interface Entry extends Path {
   /** Random blobs taken lately, hex, newest last: an announce going round is not taken twice. */
   readonly blobs: readonly string[];
   readonly unresponsive: boolean;
+  /** ms epoch at which something last went that way. */
+  used: number;
 }
 
 /** A way that an announce offers. The bytes are the table's to keep. */
@@ -116,7 +118,7 @@ export class PathTable {
   /** By destination hash as hex, if it still holds. Its interface may be down. */
   get(key: string): Path | undefined {
     const entry = this.#entries.get(key);
-    if (entry && entry.expires <= this.#clock.now()) {
+    if (entry && endOf(entry) <= this.#clock.now()) {
       this.drop(key);
       return undefined;
     }
@@ -148,7 +150,7 @@ export class PathTable {
     if (entry.blobs.includes(toHex(offer.randomBlob))) {
       return false;
     }
-    const expired = entry.expires <= this.#clock.now();
+    const expired = endOf(entry) <= this.#clock.now();
     return expired || emitted > entry.emitted;
   }
 
@@ -165,6 +167,7 @@ export class PathTable {
       emitted: Math.max(emittedAt(randomBlob), before?.emitted ?? 0),
       blobs: [...(before?.blobs ?? []).filter(known => known !== blob), blob].slice(-blobsKept),
       unresponsive: false,
+      used: now,
     };
     this.#put(key, entry);
     this.#journal.mark(key);
@@ -176,6 +179,21 @@ export class PathTable {
     const entry = this.#entries.get(key);
     if (entry) {
       this.#entries.set(key, { ...entry, unresponsive: true });
+    }
+  }
+
+  /** Something went that way: it holds as long again. */
+  use(path: Path): void {
+    const entry = path as Entry;
+    entry.used = this.#clock.now();
+  }
+
+  /** A proof showed how long the way really is. */
+  setHops(key: string, hops: number): void {
+    const entry = this.#entries.get(key);
+    if (entry) {
+      this.#entries.set(key, { ...entry, hops });
+      this.#journal.mark(key);
     }
   }
 
@@ -209,6 +227,11 @@ export class PathTable {
       this.drop(this.#entries.keys().next().value as string);
     }
   }
+}
+
+/** ms epoch: a way that is used holds for its lifetime from then. */
+function endOf({ heard, expires, used }: Entry): number {
+  return expires + (used - heard);
 }
 
 /** Fresh bytes of a path as it is stored. */
@@ -262,5 +285,6 @@ export function decodePath(key: string, bytes: Uint8Array): Entry {
     emitted,
     blobs,
     unresponsive: false,
+    used: heard,
   };
 }

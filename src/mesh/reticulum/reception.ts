@@ -4,7 +4,7 @@ import type { Counters } from '../../lib/counters.ts';
 import { codeOf, GatewayError, isGatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Quality } from '../interface.ts';
-import { decodeAnnounce, verifyAnnounce } from './announce.ts';
+import { decodeAnnounce, readAnnounce, verifyAnnounce } from './announce.ts';
 import type { Announcer } from './announcer.ts';
 import type { LocalDestination } from './destination.ts';
 import type { Inbound, InterfaceHandle, LinkDispatch } from './dispatch.ts';
@@ -24,6 +24,8 @@ import {
 import { decodePathRequest, type PathRequests, pathRequestDestination } from './path-request.ts';
 import type { PathTable } from './path-table.ts';
 import type { Receipts } from './receipts.ts';
+import type { Relay } from './relay.ts';
+import type { Passed, Transit } from './transit.ts';
 import { Turns } from './turns.ts';
 
 /** What an announce taught. The bytes are no longer the medium's. */
@@ -33,6 +35,9 @@ export interface Lesson {
   readonly nameHash: Uint8Array;
   readonly appData: Uint8Array | undefined;
   readonly ratchet: Uint8Array | undefined;
+  /** Data of the announce's packet; what else is in bytes here are views into it. */
+  readonly announce: Uint8Array;
+  readonly announceHasRatchet: boolean;
   readonly packetHash: Uint8Array;
   readonly randomBlob: Uint8Array;
   readonly nextHop: Uint8Array;
@@ -56,6 +61,10 @@ export interface ReceptionParts {
   readonly receipts: Receipts;
   readonly announcer: Announcer;
   readonly links: () => LinkDispatch | undefined;
+  /** Carries the packets of others; undefined on a node that does not. */
+  readonly transit: Transit | undefined;
+  /** Tells others the way; undefined on a node that does not. */
+  readonly relay: Relay | undefined;
   /** A verified announce offers a better path than the one known. */
   readonly learn: (key: string, lesson: Lesson) => void;
   readonly transmit: (packet: Uint8Array, iface: InterfaceHandle) => Promise<boolean>;
@@ -73,6 +82,8 @@ export class Reception {
   readonly #parts: ReceptionParts;
   readonly #turns: Turns;
   readonly #tags = new Duplicates(tagsKept);
+  /** The medium that the packet at hand went out of has no room for more. */
+  #wait: Promise<void> | undefined;
 
   constructor(parts: ReceptionParts) {
     this.#parts = parts;
@@ -83,6 +94,7 @@ export class Reception {
   receive(from: InterfaceHandle, raw: Uint8Array, quality: Quality | undefined): void | Promise<void> {
     const { counters, log } = this.#parts;
     let work = 1;
+    this.#wait = undefined;
     try {
       work = this.#take(from, raw, quality);
     } catch (error) {
@@ -91,7 +103,7 @@ export class Reception {
         log.error({ interface: from.name, error }, 'a bug in taking a packet');
       }
     }
-    return work === 0 ? undefined : this.#turns.charge(from, work);
+    return this.#wait ?? (work === 0 ? undefined : this.#turns.charge(from, work));
   }
 
   /** What the packet cost, in signatures and key exchanges. */
@@ -119,6 +131,9 @@ export class Reception {
       }
       return this.#drop('mesh/duplicate');
     }
+    if (this.#parts.transit !== undefined && this.#carried(this.#parts.transit, inbound)) {
+      return 0;
+    }
     switch (packetType) {
       case 'announce':
         return this.#takeAnnounce(inbound);
@@ -129,6 +144,30 @@ export class Reception {
       case 'data':
         return this.#takeData(inbound);
     }
+  }
+
+  /** Whether the packet is others', and was passed on or cannot be. */
+  #carried(transit: Transit, inbound: Inbound): boolean {
+    const { packet } = inbound;
+    if (packet.packetType === 'announce') {
+      return false;
+    }
+    let passed: Passed = { at: 'not-ours' };
+    if (packet.destinationType === 'link') {
+      passed =
+        packet.context === contexts.linkRequestProof
+          ? transit.carryLinkProof(inbound)
+          : transit.carryLink(inbound);
+    } else if (packet.packetType === 'proof') {
+      passed = transit.carryProof(inbound);
+    } else if (packet.transportId !== undefined && this.#localFor(packet) === undefined) {
+      passed = transit.carry(inbound);
+    }
+    if (passed.at === 'not-ours') {
+      return false;
+    }
+    this.#wait = passed.wait;
+    return true;
   }
 
   /**
@@ -145,12 +184,15 @@ export class Reception {
   }
 
   #takeAnnounce(inbound: Inbound): number {
-    const { locals, known, paths, pathRequests, learn } = this.#parts;
+    const { locals, known, paths, pathRequests, learn, relay } = this.#parts;
     const { packet, hash, interfaceName, quality } = inbound;
     const announce = decodeAnnounce(packet);
     const key = toHex(packet.destinationHash);
     if (locals.get(key)) {
       return 0;
+    }
+    if (packet.transportId !== undefined) {
+      relay?.overheard(key, packet.hops);
     }
     const better = paths.accepts(key, { hops: packet.hops, randomBlob: announce.randomBlob });
     if (!better && !pathRequests.has(key)) {
@@ -173,12 +215,16 @@ export class Reception {
       return 1;
     }
     const destinationHash = copy(packet.destinationHash);
+    const data = copy(packet.data);
+    const { nameHash, appData, ratchet } = readAnnounce(data, packet.contextFlag);
     learn(key, {
       destinationHash,
       identity,
-      nameHash: copy(announce.nameHash),
-      appData: announce.appData && copy(announce.appData),
-      ratchet: announce.ratchet && copy(announce.ratchet),
+      nameHash,
+      appData,
+      ratchet,
+      announce: data,
+      announceHasRatchet: packet.contextFlag,
       packetHash: copy(hash),
       randomBlob: copy(announce.randomBlob),
       nextHop: packet.transportId ? copy(packet.transportId) : destinationHash,
@@ -292,9 +338,11 @@ export class Reception {
 
   #takePathRequest(inbound: Inbound): number {
     const { packet, iface } = inbound;
-    const { destinationHash, tag } = decodePathRequest(packet.data);
+    const request = decodePathRequest(packet.data);
+    const { destinationHash, tag } = request;
     const local = this.#parts.locals.get(toHex(destinationHash));
-    if (local === undefined) {
+    const { relay } = this.#parts;
+    if (local === undefined && relay === undefined) {
       return 0;
     }
     const question = sha256(concat(destinationHash, tag));
@@ -302,6 +350,10 @@ export class Reception {
       return this.#drop('mesh/duplicate');
     }
     this.#tags.add(question);
+    if (local === undefined) {
+      relay?.requested(request, inbound);
+      return 1;
+    }
     if (
       local.destination.kind === 'single' &&
       this.#parts.announcer.mayAnswer(local.destination, iface.name)

@@ -4,15 +4,16 @@ import type { Counters } from '../../lib/counters.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Random } from '../../lib/random.ts';
-import type { Hold, Interface, Quality, Urgency } from '../interface.ts';
+import type { Interface, Quality } from '../interface.ts';
 import type { MeshStorage } from '../storage.ts';
 import { Announcer } from './announcer.ts';
-import type { Attachment, InterfacePolicy } from './attachment.ts';
+import type { Attachment } from './attachment.ts';
 import { Attachments, sendOver } from './attachments.ts';
 import type { LocalDestination } from './destination.ts';
 import type { InterfaceHandle, LinkDispatch } from './dispatch.ts';
 import { Duplicates } from './duplicates.ts';
 import type { Identity } from './identity.ts';
+import { type InterfacePolicy, pathLifetime } from './interface-policy.ts';
 import { type Known, KnownDestinations } from './known.ts';
 import { Listeners } from './listeners.ts';
 import { Locals } from './locals.ts';
@@ -26,7 +27,10 @@ import {
 import { type Path, PathTable } from './path-table.ts';
 import { Receipts } from './receipts.ts';
 import { type Lesson, Reception } from './reception.ts';
+import { Relay } from './relay.ts';
 import { type Outgoing, Sender, type Way } from './sender.ts';
+import { Transit } from './transit.ts';
+import type { TransitLink } from './transit-links.ts';
 
 export interface TransportParts {
   readonly clock: Clock;
@@ -36,6 +40,8 @@ export interface TransportParts {
   readonly storage: MeshStorage;
   /** This node's own: packets in transport are addressed to its hash. */
   readonly identity: Identity;
+  /** Whether packets of others are passed on: a transport node. Default false. */
+  readonly forwards?: boolean;
 }
 
 export interface AnnounceOptions {
@@ -77,12 +83,11 @@ export interface InterfaceChange {
 const duplicatesKept = 500_000;
 /** ms that one hop may take to answer, besides the time on the medium. */
 const perHopTimeout = 6000;
-const day = 24 * 3_600_000;
 
 /**
- * A Reticulum node as an endpoint: it speaks for its local destinations, remembers who announced what
- * and which way they are, and forwards nothing. What comes in is taken by its Reception; all that
- * leaves goes through `transmit`.
+ * A Reticulum node: it speaks for its local destinations, remembers who announced what and which way
+ * they are, and where it forwards, carries what others send through it. What comes in is taken by its
+ * Reception; all that leaves goes through `transmit`.
  */
 export class Transport {
   readonly #parts: TransportParts;
@@ -98,6 +103,8 @@ export class Transport {
   readonly #onAnnounce: Listeners<Announced>;
   readonly #onPath: Listeners<PathChange>;
   readonly #onInterface: Listeners<InterfaceChange>;
+  readonly #relay: Relay | undefined;
+  readonly #transit: Transit | undefined;
   #links: LinkDispatch | undefined;
 
   /** Loads what was remembered; entries that do not decode are counted and dropped. */
@@ -128,6 +135,33 @@ export class Transport {
       wayTo: destination => this.#wayTo(destination),
       transmit: (packet, target) => this.transmit(packet, target),
     });
+    const known = (key: string) => this.#known.get(key);
+    if (parts.forwards === true) {
+      this.#relay = new Relay({
+        ...parts,
+        transportId: parts.identity.hash,
+        sending: () => this.#attachments.allSending(),
+        interfaceNamed: name => this.#attachments.sending(name),
+        path: key => this.#paths.get(key),
+        known,
+        pathTimeout: () => Math.max(pathRequestTimeout, this.#mediumTimeout()),
+        transmit: (packet, iface) => {
+          this.#heard.add(packetHash(packet));
+          void this.transmit(packet, iface);
+        },
+        askOn: (request, iface) =>
+          void this.sendPlain(pathRequestDestination, encodePathRequest(request), iface),
+      });
+      this.#transit = new Transit({
+        clock,
+        counters,
+        paths: this.#paths,
+        known,
+        interfaceOf: path => this.interfaceOf(path),
+        pass: (packet, iface) => this.#attachments.pass(packet, iface),
+        unproven: link => this.#unproven(link),
+      });
+    }
     const reception = new Reception({
       clock,
       log,
@@ -141,6 +175,8 @@ export class Transport {
       receipts: this.#receipts,
       announcer: this.#announcer,
       links: () => this.#links,
+      transit: this.#transit,
+      relay: this.#relay,
       learn: (key, lesson) => this.#learn(key, lesson),
       transmit: (packet, iface) => this.transmit(packet, iface),
     });
@@ -154,7 +190,11 @@ export class Transport {
         }
         this.#onInterface.tell({ iface, online: iface.online });
       },
-      detached: iface => this.#forgetPathsOver(iface.name),
+      detached: iface => {
+        this.#relay?.dropOver(iface);
+        this.#transit?.dropOver(iface);
+        this.#forgetPathsOver(iface.name);
+      },
     });
   }
 
@@ -303,21 +343,6 @@ export class Transport {
   }
 
   /**
-   * What keeps a message of so many bytes to a destination from being begun now: the medium its path leads
-   * over rations what is sent, or without a path every medium does. Undefined where nothing does.
-   */
-  hold(destination: Uint8Array, bytes: number, urgency: Urgency): Hold | undefined {
-    const path = this.path(destination);
-    const over = path && this.#attachments.sending(path.interfaceName);
-    const holds = (over ? [over] : this.#attachments.allSending()).map(one => one.hold(bytes, urgency));
-    if (holds.length === 0 || holds.includes(undefined)) {
-      return undefined;
-    }
-    const delays = holds.flatMap(hold => hold?.delay ?? []);
-    return { delay: delays.length === 0 ? undefined : Math.min(...delays) };
-  }
-
-  /**
    * Seals data for a destination, with its newest ratchet if one is known, and sends it the known way;
    * without one, over every interface, which reaches neighbours only. Resolves with the packet hash
    * (32 B) when a medium took it. Rejects with `mesh/too-large`, `crypto/undecryptable` for keys that
@@ -340,6 +365,11 @@ export class Transport {
     return this.#sender.sendPlain(destination, data, target);
   }
 
+  /** The links between others that go through this node. */
+  transitLinks(): Iterable<TransitLink> {
+    return this.#transit?.links() ?? [];
+  }
+
   /** Hands over all that belongs to links. */
   useLinks(links: LinkDispatch): void {
     this.#links = links;
@@ -357,6 +387,8 @@ export class Transport {
 
   /** Ends what is waited for and writes what is not written yet. Interfaces are stopped by who supervises them. */
   async close(): Promise<void> {
+    this.#relay?.close();
+    this.#transit?.close();
     this.#receipts.close();
     this.#pathRequests.close();
     await Promise.all([this.#known.flush(), this.#paths.flush()]);
@@ -365,7 +397,7 @@ export class Transport {
   #learn(key: string, lesson: Lesson): void {
     const { destinationHash, identity, nameHash, appData, ratchet, packetHash, randomBlob } = lesson;
     const { hops, nextHop, interfaceName, pathResponse, quality } = lesson;
-    const lifetime = this.#pathLifetime(interfaceName);
+    const lifetime = pathLifetime(this.#attachments.sending(interfaceName)?.policy.mode);
     const path = this.#paths.take(key, {
       destinationHash,
       hops,
@@ -375,9 +407,20 @@ export class Transport {
       randomBlob,
       lifetime,
     });
-    const heard = { destinationHash, identity, nameHash, appData, ratchet, packetHash };
+    const { announce, announceHasRatchet } = lesson;
+    const heard = {
+      destinationHash,
+      identity,
+      nameHash,
+      appData,
+      ratchet,
+      packetHash,
+      announce,
+      announceHasRatchet,
+    };
     const known = this.#known.remember(key, heard);
     this.#pathRequests.answer(key, path);
+    this.#relay?.learnt(key, lesson);
     this.#onPath.tell({ destinationHash, path });
     this.#onAnnounce.tell({ ...known, hops, interfaceName, pathResponse, quality });
   }
@@ -403,14 +446,12 @@ export class Transport {
     return 2 * timeOf(packetMtu, Math.min(...bitrates)) + perHopTimeout;
   }
 
-  #pathLifetime(interfaceName: string): number {
-    switch (this.#attachments.sending(interfaceName)?.policy.mode) {
-      case 'access-point':
-        return day;
-      case 'roaming':
-        return day / 4;
-      default:
-        return 7 * day;
+  /** A link request that went through here found nobody: the way may be dead, and is asked for again. */
+  #unproven(link: TransitLink): void {
+    this.#parts.counters.add('relay/link-unanswered');
+    if (link.takenHops <= 1 || link.remainingHops === 1) {
+      this.markUnresponsive(link.destinationHash);
+      this.requestPath(link.destinationHash).catch(() => {});
     }
   }
 

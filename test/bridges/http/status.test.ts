@@ -29,7 +29,7 @@ test('status tells of the hub, its parts and its counters', async () => {
   const { status, body } = await gateway.call(watcher, 'GET', '/v1/status');
   assert.equal(status, 200);
   assert.equal(body.hub.id, gateway.desk.hub.id);
-  assert.equal(body.hub.transport, 'not yet');
+  assert.equal(body.hub.transport, 'off');
   assert.ok(Array.isArray(body.services));
   assert.equal(typeof body.counters, 'object');
 });

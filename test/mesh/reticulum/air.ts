@@ -3,13 +3,13 @@ import { Counters } from '../../../src/lib/counters.ts';
 import { GatewayError } from '../../../src/lib/errors.ts';
 import { silentLog } from '../../../src/lib/log.ts';
 import type { Interface, InterfacePort } from '../../../src/mesh/interface.ts';
-import type { InterfacePolicy } from '../../../src/mesh/reticulum/attachment.ts';
 import {
   LocalDestination,
   type LocalDestinationOptions,
   type Received,
 } from '../../../src/mesh/reticulum/destination.ts';
 import { generateIdentity, type Identity } from '../../../src/mesh/reticulum/identity.ts';
+import type { InterfacePolicy } from '../../../src/mesh/reticulum/interface-policy.ts';
 import { type Announced, Transport } from '../../../src/mesh/reticulum/transport.ts';
 
 import { ManualClock } from '../../sim/clock.ts';
@@ -89,6 +89,7 @@ export interface NodeOptions {
   readonly clock: ManualClock;
   readonly storage?: MemoryStorage;
   readonly identity?: Identity;
+  readonly forwards?: boolean;
 }
 
 let seeds = 1;
@@ -113,6 +114,7 @@ export class TestNode {
       counters: this.counters,
       storage: this.storage,
       identity: options.identity ?? generateIdentity(this.random),
+      forwards: options.forwards ?? false,
     });
     this.transport.onAnnounce(announced => this.announces.push(announced));
   }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { toHex } from '../../../src/lib/bytes.ts';
+import { concat, toHex } from '../../../src/lib/bytes.ts';
 import { Counters } from '../../../src/lib/counters.ts';
 import { silentLog } from '../../../src/lib/log.ts';
 import { generateIdentity } from '../../../src/mesh/reticulum/identity.ts';
@@ -17,15 +17,26 @@ import { MemoryStorage } from './memory-storage.ts';
 const random = seededRandom(3);
 const day = 24 * 3_600_000;
 
-function heard(facts: Partial<Heard> = {}): Heard {
+function heard(facts: Partial<Pick<Heard, 'identity' | 'ratchet' | 'appData'>> = {}): Heard {
+  const { identity = generateIdentity(random).public, ratchet, appData } = facts;
+  const nameHash = random.bytes(10);
+  const nothing = new Uint8Array(0);
   return {
     destinationHash: random.bytes(16),
-    identity: generateIdentity(random).public,
-    nameHash: random.bytes(10),
-    appData: undefined,
-    ratchet: undefined,
+    identity,
+    nameHash,
+    appData,
+    ratchet,
     packetHash: random.bytes(32),
-    ...facts,
+    announce: concat(
+      identity.publicKey,
+      nameHash,
+      random.bytes(10),
+      ratchet ?? nothing,
+      random.bytes(64),
+      appData ?? nothing,
+    ),
+    announceHasRatchet: ratchet !== undefined,
   };
 }
 
@@ -43,7 +54,7 @@ describe('a known destination', () => {
     const key = toHex(first.destinationHash);
     known.remember(key, first);
     await clock.advance(day);
-    known.remember(key, { ...first, ratchet: undefined });
+    known.remember(key, heard({ identity: first.identity }));
     assert.deepEqual(known.get(key)?.ratchet, ratchet);
     await clock.advance(29 * day);
     assert.deepEqual(known.get(key)?.ratchet, ratchet);

@@ -619,7 +619,7 @@ describe('paths', () => {
   test('stored by something else are dropped and counted', async () => {
     const storage = new MemoryStorage();
     for (const kind of ['identity-heard', 'path', 'ratchet'] as const) {
-      await storage.save(kind, 'ab'.repeat(16), Uint8Array.of(1, 2, 3));
+      await storage.save(kind, 'ab'.repeat(16), Uint8Array.of(kind === 'identity-heard' ? 2 : 1, 2, 3));
     }
     const node = new TestNode({ clock: new ManualClock(), storage });
     assert.equal(node.counters.get('wire/truncated'), 3);

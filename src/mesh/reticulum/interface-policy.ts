@@ -1,0 +1,101 @@
+/** What an interface is used for, by the words of the reference; it decides what travels over it and for how long paths hold. */
+export const interfaceModes = [
+  'full',
+  'point-to-point',
+  'access-point',
+  'roaming',
+  'boundary',
+  'gateway',
+  'internal',
+] as const;
+export type InterfaceMode = (typeof interfaceModes)[number];
+
+/** How the mesh uses an interface: given where it is attached, inherited by the peers it finds. */
+export interface InterfacePolicy {
+  /** Default `full`. */
+  readonly mode?: InterfaceMode;
+  /** Whether anything is sent over it. Default true. */
+  readonly outgoing?: boolean;
+  readonly announce?: AnnouncePolicy;
+  /** Whether a path that is not known is searched for those who ask over it, whatever its mode. Default false. */
+  readonly recursivePathRequests?: boolean;
+  /** On an internal interface: announces heard over a boundary interface of ours go out of it when that one says so. */
+  readonly announcesToInternal?: boolean;
+  /** Whether announces heard over internal interfaces go out of it. Default true. */
+  readonly announcesFromInternal?: boolean;
+}
+
+/** What announces of others may cost on an interface. */
+export interface AnnouncePolicy {
+  /** Share of the bitrate, 0 to 1, that announces passed on may take. Default 0.02. */
+  readonly cap?: number;
+  /** ms between two announces of one destination heard on it, below which they are too many. Default an hour. */
+  readonly rateTarget?: number;
+  /** How many too many are passed on all the same. Default 5. */
+  readonly rateGrace?: number;
+  /** ms added to the time that nothing of that destination is passed on. Default 0. */
+  readonly ratePenalty?: number;
+}
+
+const day = 24 * 3_600_000;
+
+/** ms for which a path learnt over an interface of this mode holds. */
+export function pathLifetime(mode: InterfaceMode = 'full'): number {
+  switch (mode) {
+    case 'access-point':
+      return day;
+    case 'roaming':
+      return day / 4;
+    default:
+      return 7 * day;
+  }
+}
+
+/**
+ * Whether an announce of somebody else's goes out of an interface, by the one its destination is
+ * reached over. Announces of our own go out of every interface but an access point; what answers a
+ * path request is addressed to an interface and is not asked about here.
+ *
+ * Source: Reticulum manual, “Interface Modes”; the rules of RNS 1.5.7.
+ */
+export function passesAnnounce(to: InterfacePolicy, from: InterfacePolicy): boolean {
+  const source = from.mode ?? 'full';
+  if (to.announcesFromInternal === false && source === 'internal') {
+    return false;
+  }
+  switch (to.mode ?? 'full') {
+    case 'access-point':
+      return false;
+    case 'internal':
+      return from.announcesToInternal === true || source !== 'boundary';
+    case 'roaming':
+      return source !== 'roaming' && source !== 'boundary';
+    case 'boundary':
+      return source !== 'roaming';
+    default:
+      return true;
+  }
+}
+
+/**
+ * Over which interfaces a path that is not known is searched for somebody who asks over `asked`:
+ * over all others, over those that lead to other segments, or not at all.
+ *
+ * Source: as `passesAnnounce`.
+ */
+export function searchesOver(asked: InterfacePolicy, other: InterfacePolicy): boolean {
+  if (asked.recursivePathRequests === true) {
+    return true;
+  }
+  switch (asked.mode ?? 'full') {
+    case 'access-point':
+    case 'roaming':
+    case 'gateway':
+    case 'internal':
+      return true;
+    case 'boundary':
+      return other.mode === 'boundary' || other.mode === 'gateway';
+    default:
+      return false;
+  }
+}

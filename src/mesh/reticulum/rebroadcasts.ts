@@ -1,0 +1,154 @@
+import type { Clock } from '../../lib/clock.ts';
+import type { Counters } from '../../lib/counters.ts';
+import type { Random } from '../../lib/random.ts';
+import { Alarm } from './alarm.ts';
+
+/** An announce that is to be passed on. */
+export interface Rebroadcast {
+  /** Destination hash, hex. */
+  readonly key: string;
+  /** How far its destination is from here. */
+  readonly hops: number;
+  /** When it was made, s epoch by its sender's clock. */
+  readonly emitted: number;
+  /** The packet as it leaves. */
+  readonly packet: Uint8Array;
+}
+
+interface Entry extends Rebroadcast {
+  /** Monotonic ms. */
+  due: number;
+  sent: number;
+  /** Neighbours that passed it on as we do. */
+  echoes: number;
+}
+
+/** ms within which the first copy leaves, at a random moment: neighbours that heard it too are not to speak at once. */
+const spread = 500;
+/** ms until the second copy, unless a neighbour was heard to pass it on. */
+const grace = 5000;
+/** Copies that leave. */
+const copies = 2;
+/** Neighbours heard to pass it on, after which our own second copy is not needed. */
+const echoesEnough = 2;
+/** Announces under way; the oldest gives way. */
+const defaultCapacity = 20_000;
+/** ms: announces that are due within it leave together. */
+const slot = 25;
+
+export interface RebroadcastsParts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly counters: Counters;
+  readonly send: (announce: Rebroadcast) => void;
+  readonly capacity?: number;
+}
+
+/**
+ * Passes announces on: a copy after a random moment, and a second one some seconds later unless
+ * neighbours are heard to have taken the first.
+ *
+ * Source: Reticulum manual, “Announce Propagation Rules”; the times are those of RNS 1.5.7.
+ */
+export class Rebroadcasts {
+  readonly #parts: RebroadcastsParts;
+  readonly #entries = new Map<string, Entry>();
+  /** Keys by when they are due, in slots. */
+  readonly #slots = new Map<number, Set<string>>();
+  readonly #alarm: Alarm;
+  /** The first slot in which something is due. */
+  #next = Number.POSITIVE_INFINITY;
+
+  constructor(parts: RebroadcastsParts) {
+    this.#parts = parts;
+    this.#alarm = new Alarm(parts.clock, () => this.#ring());
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  add(announce: Rebroadcast): void {
+    const { clock, random, counters, capacity = defaultCapacity } = this.#parts;
+    this.#forget(announce.key);
+    if (this.#entries.size >= capacity) {
+      counters.add('announce/rebroadcast-full');
+      this.#forget(this.#entries.keys().next().value as string);
+    }
+    const entry = { ...announce, due: clock.monotonic() + random.fraction() * spread, sent: 0, echoes: 0 };
+    this.#entries.set(announce.key, entry);
+    this.#schedule(entry);
+  }
+
+  /**
+   * A neighbour passed the same announce on; `hops` as it was received. One that is as far from the
+   * destination as we are did what we do, one that is farther took our copy.
+   */
+  heard(key: string, hops: number): void {
+    const entry = this.#entries.get(key);
+    if (entry === undefined) {
+      return;
+    }
+    if (hops - 1 === entry.hops) {
+      entry.echoes += 1;
+      if (entry.sent > 0 && entry.echoes >= echoesEnough) {
+        this.#forget(key);
+      }
+    } else if (hops - 1 === entry.hops + 1 && entry.sent > 0) {
+      this.#forget(key);
+    }
+  }
+
+  close(): void {
+    this.#alarm.stop();
+    this.#entries.clear();
+    this.#slots.clear();
+  }
+
+  #schedule(entry: Entry): void {
+    const at = Math.ceil(entry.due / slot);
+    this.#slots.getOrInsertComputed(at, () => new Set()).add(entry.key);
+    this.#wake(at);
+  }
+
+  #wake(at: number): void {
+    if (at < this.#next) {
+      this.#next = at;
+      this.#alarm.at(at * slot);
+    }
+  }
+
+  #forget(key: string): void {
+    const entry = this.#entries.get(key);
+    if (entry !== undefined) {
+      this.#entries.delete(key);
+      this.#slots.get(Math.ceil(entry.due / slot))?.delete(key);
+    }
+  }
+
+  #ring(): void {
+    const now = this.#parts.clock.monotonic();
+    this.#next = Number.POSITIVE_INFINITY;
+    const due = [...this.#slots].filter(([at]) => at * slot <= now);
+    for (const [at, keys] of due) {
+      this.#slots.delete(at);
+      for (const key of keys) {
+        this.#send(this.#entries.get(key)!, now);
+      }
+    }
+    for (const at of this.#slots.keys()) {
+      this.#wake(at);
+    }
+  }
+
+  #send(entry: Entry, now: number): void {
+    entry.sent += 1;
+    if (entry.sent >= copies) {
+      this.#entries.delete(entry.key);
+    } else {
+      entry.due = now + grace + spread;
+      this.#schedule(entry);
+    }
+    this.#parts.send(entry);
+  }
+}

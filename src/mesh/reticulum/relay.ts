@@ -1,0 +1,211 @@
+import { toHex } from '../../lib/bytes.ts';
+import type { Clock } from '../../lib/clock.ts';
+import type { Counters } from '../../lib/counters.ts';
+import { GatewayError } from '../../lib/errors.ts';
+import type { Random } from '../../lib/random.ts';
+import { emittedAt } from './announce.ts';
+import { AnnouncePacer } from './announce-pacer.ts';
+import { AnnounceRates } from './announce-rate.ts';
+import type { Inbound, InterfaceHandle } from './dispatch.ts';
+import { type InterfacePolicy, passesAnnounce, searchesOver } from './interface-policy.ts';
+import type { Known } from './known.ts';
+import { contexts, encodePacket } from './packet.ts';
+import type { PathRequest } from './path-request.ts';
+import { PathSearches } from './path-searches.ts';
+import type { Path } from './path-table.ts';
+import { type Rebroadcast, Rebroadcasts } from './rebroadcasts.ts';
+import type { Lesson } from './reception.ts';
+
+export interface RelayParts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly counters: Counters;
+  /** 16 B: what is passed on says that it came through here. */
+  readonly transportId: Uint8Array;
+  /** All that packets can leave by now. */
+  readonly sending: () => readonly InterfaceHandle[];
+  readonly interfaceNamed: (name: string) => InterfaceHandle | undefined;
+  readonly path: (key: string) => Path | undefined;
+  readonly known: (key: string) => Known | undefined;
+  /** ms that an answer to a path request may take. */
+  readonly pathTimeout: () => number;
+  readonly transmit: (packet: Uint8Array, iface: InterfaceHandle) => void;
+  readonly askOn: (request: PathRequest, iface: InterfaceHandle) => void;
+}
+
+/** ms before a known path is told to who asked: somebody nearer may answer first. Source: RNS 1.5.7. */
+const answerGrace = 400;
+/** ms more on a roaming interface: whoever is better placed is heard first. Source: RNS 1.5.7. */
+const roamingGrace = 1500;
+/** Answers that wait for their moment. */
+const answersMost = 4096;
+
+/**
+ * What makes others able to find their way through this node: announces that are passed on, and path
+ * requests that are answered for destinations elsewhere, or searched for.
+ *
+ * Source: Reticulum manual, “Understanding Reticulum › Announces”; the rules of RNS 1.5.7.
+ */
+export class Relay {
+  readonly #parts: RelayParts;
+  readonly #rebroadcasts: Rebroadcasts;
+  readonly #rates = new AnnounceRates();
+  readonly #searches: PathSearches;
+  readonly #pacers = new Map<InterfaceHandle, AnnouncePacer>();
+  readonly #answering = new Set<string>();
+
+  constructor(parts: RelayParts) {
+    const { clock, random, counters } = parts;
+    this.#parts = parts;
+    this.#rebroadcasts = new Rebroadcasts({
+      clock,
+      random,
+      counters,
+      send: announce => this.#passOn(announce),
+    });
+    this.#searches = new PathSearches({ clock, counters, timeout: parts.pathTimeout });
+  }
+
+  /** Announces that wait for an interface. */
+  waiting(iface: InterfaceHandle): number {
+    return this.#pacers.get(iface)?.waiting ?? 0;
+  }
+
+  /** Whether somebody else waits for a path to this destination. */
+  searches(key: string): boolean {
+    return this.#searches.has(key);
+  }
+
+  /** A verified announce taught a path. */
+  learnt(key: string, lesson: Lesson): void {
+    const { clock, counters, interfaceNamed } = this.#parts;
+    for (const iface of this.#searches.end(key)) {
+      this.#answer(key, iface);
+    }
+    if (lesson.pathResponse) {
+      return;
+    }
+    const policy = interfaceNamed(lesson.interfaceName)?.policy;
+    if (!this.#rates.allows(key, clock.now(), policy?.announce)) {
+      counters.add('announce/rate-blocked');
+      return;
+    }
+    const packet = this.#announceOf(key, contexts.none);
+    if (packet !== undefined) {
+      this.#rebroadcasts.add({ key, hops: lesson.hops, emitted: emittedAt(lesson.randomBlob), packet });
+    }
+  }
+
+  /** An announce was heard that a transport node passed on; `hops` as received. */
+  overheard(key: string, hops: number): void {
+    this.#rebroadcasts.heard(key, hops);
+  }
+
+  /** Somebody asks for a path to a destination that is not here. */
+  requested(request: PathRequest, { iface }: Inbound): void {
+    const { clock, counters, path: pathTo, sending, askOn, transportId } = this.#parts;
+    const key = toHex(request.destinationHash);
+    const path = pathTo(key);
+    if (path === undefined) {
+      const asked = iface.policy ?? {};
+      const others = sending().filter(other => other !== iface && searchesOver(asked, other.policy ?? {}));
+      if (others.length > 0 && this.#searches.begin(key, iface)) {
+        for (const other of others) {
+          askOn({ ...request, transportId }, other);
+        }
+      }
+      return;
+    }
+    const roaming = iface.policy?.mode === 'roaming';
+    const back = request.transportId !== undefined && toHex(request.transportId) === toHex(path.nextHop);
+    if (back || (roaming && path.interfaceName === iface.name)) {
+      // Its way leads through who asks, or it heard the announce itself.
+      return;
+    }
+    const answer = `${key} ${iface.name}`;
+    if (this.#answering.has(answer)) {
+      return;
+    }
+    if (this.#answering.size >= answersMost) {
+      counters.add('path/answers-full');
+      return;
+    }
+    this.#answering.add(answer);
+    clock.after(answerGrace + (roaming ? roamingGrace : 0), () => {
+      this.#answering.delete(answer);
+      this.#answer(key, iface);
+    });
+  }
+
+  /** An interface is gone. */
+  dropOver(iface: InterfaceHandle): void {
+    this.#pacers.get(iface)?.close();
+    this.#pacers.delete(iface);
+  }
+
+  close(): void {
+    this.#rebroadcasts.close();
+    for (const pacer of this.#pacers.values()) {
+      pacer.close();
+    }
+    this.#pacers.clear();
+  }
+
+  #answer(key: string, iface: InterfaceHandle): void {
+    const packet = this.#announceOf(key, contexts.pathResponse);
+    if (packet !== undefined && iface.online) {
+      this.#parts.counters.add('path/answered');
+      this.#parts.transmit(packet, iface);
+    }
+  }
+
+  /** The last announce of a destination as this node passes it on. */
+  #announceOf(key: string, context: number): Uint8Array | undefined {
+    const known = this.#parts.known(key);
+    const path = this.#parts.path(key);
+    if (known?.announce === undefined || path === undefined) {
+      return undefined;
+    }
+    try {
+      return encodePacket({
+        hops: path.hops,
+        transportId: this.#parts.transportId,
+        contextFlag: known.announceHasRatchet,
+        propagation: 'transport',
+        destinationType: 'single',
+        packetType: 'announce',
+        destinationHash: known.destinationHash,
+        context,
+        data: known.announce,
+      });
+    } catch (error) {
+      if (error instanceof GatewayError) {
+        // It has come as far as anything goes.
+        return undefined;
+      }
+      throw error;
+    }
+  }
+
+  #passOn(announce: Rebroadcast): void {
+    const { interfaceNamed, path: pathTo, sending } = this.#parts;
+    const path = pathTo(announce.key);
+    const from: InterfacePolicy | undefined = path && interfaceNamed(path.interfaceName)?.policy;
+    if (path === undefined) {
+      return;
+    }
+    for (const iface of sending()) {
+      if (passesAnnounce(iface.policy ?? {}, from ?? {}) && announce.packet.length <= iface.mtu) {
+        this.#pacer(iface).offer(announce);
+      }
+    }
+  }
+
+  #pacer(iface: InterfaceHandle): AnnouncePacer {
+    const { clock, counters, transmit } = this.#parts;
+    return this.#pacers.getOrInsertComputed(
+      iface,
+      () => new AnnouncePacer({ clock, counters, iface, send: packet => transmit(packet, iface) }),
+    );
+  }
+}

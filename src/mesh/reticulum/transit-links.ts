@@ -1,0 +1,127 @@
+import type { Cancel, Clock } from '../../lib/clock.ts';
+import type { InterfaceHandle } from './dispatch.ts';
+
+/** A link between two others that goes through this node. */
+export interface TransitLink {
+  /** Link id, hex. */
+  readonly key: string;
+  /** Its request came in over it, having come this many hops. */
+  readonly receivedOn: InterfaceHandle;
+  readonly takenHops: number;
+  /** The request went out over it, to a destination this many hops away. */
+  readonly sentOn: InterfaceHandle;
+  remainingHops: number;
+  /** 16 B: who it is made with. */
+  readonly destinationHash: Uint8Array;
+  /** Its proof passed through here: from now on its packets do too. */
+  proven: boolean;
+  /** Monotonic ms after which it is forgotten. */
+  until: number;
+}
+
+/** ms of silence after which a link is taken to be gone. Source: RNS 1.5.7, 1.25 times the longest time to stale and 10 s. */
+export const transitLifetime = 900_000;
+/** Links through this node at once. */
+const defaultCapacity = 20_000;
+/** ms between two looks for links that are over. */
+const cullEvery = 5000;
+
+export interface TransitLinksParts {
+  readonly clock: Clock;
+  /** A link request that was passed on was not proven in time. */
+  readonly unproven: (link: TransitLink) => void;
+  readonly capacity?: number;
+}
+
+/** The links that go through this node, bounded: when full, the oldest request without a proof goes first, then the longest silent link. */
+export class TransitLinks {
+  readonly #parts: TransitLinksParts;
+  readonly #pending = new Map<string, TransitLink>();
+  /** The longest silent first. */
+  readonly #proven = new Map<string, TransitLink>();
+  #cancel: Cancel | undefined;
+
+  constructor(parts: TransitLinksParts) {
+    this.#parts = parts;
+  }
+
+  get size(): number {
+    return this.#pending.size + this.#proven.size;
+  }
+
+  values(): Iterable<TransitLink> {
+    return [...this.#pending.values(), ...this.#proven.values()];
+  }
+
+  get(key: string): TransitLink | undefined {
+    return this.#proven.get(key) ?? this.#pending.get(key);
+  }
+
+  /** A link request is passed on. */
+  add(link: TransitLink): void {
+    this.#proven.delete(link.key);
+    this.#pending.delete(link.key);
+    this.#pending.set(link.key, link);
+    if (this.size > (this.#parts.capacity ?? defaultCapacity)) {
+      const crowd = this.#pending.size > 1 ? this.#pending : this.#proven;
+      crowd.delete(crowd.keys().next().value as string);
+    }
+    this.#watch();
+  }
+
+  /** Its proof was verified and is passed on. */
+  prove(link: TransitLink): void {
+    this.#pending.delete(link.key);
+    link.proven = true;
+    this.use(link);
+  }
+
+  /** One of its packets was passed on. */
+  use(link: TransitLink): void {
+    link.until = this.#parts.clock.monotonic() + transitLifetime;
+    this.#proven.delete(link.key);
+    this.#proven.set(link.key, link);
+  }
+
+  /** Forgets those over an interface that is gone. */
+  dropOver(iface: InterfaceHandle): void {
+    for (const links of [this.#pending, this.#proven]) {
+      for (const [key, link] of links) {
+        if (link.receivedOn === iface || link.sentOn === iface) {
+          links.delete(key);
+        }
+      }
+    }
+  }
+
+  close(): void {
+    this.#cancel?.();
+    this.#cancel = undefined;
+  }
+
+  #watch(): void {
+    this.#cancel ??= this.#parts.clock.after(cullEvery, () => {
+      this.#cancel = undefined;
+      this.#cull();
+      if (this.size > 0) {
+        this.#watch();
+      }
+    });
+  }
+
+  #cull(): void {
+    const now = this.#parts.clock.monotonic();
+    for (const [key, link] of this.#proven) {
+      if (link.until > now) {
+        break;
+      }
+      this.#proven.delete(key);
+    }
+    for (const [key, link] of this.#pending) {
+      if (link.until <= now) {
+        this.#pending.delete(key);
+        this.#parts.unproven(link);
+      }
+    }
+  }
+}

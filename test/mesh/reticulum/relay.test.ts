@@ -1,0 +1,326 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { toHex, utf8 } from '../../../src/lib/bytes.ts';
+import { silentLog } from '../../../src/lib/log.ts';
+import type { LocalDestination } from '../../../src/mesh/reticulum/destination.ts';
+import type { InterfacePolicy } from '../../../src/mesh/reticulum/interface-policy.ts';
+import { Links } from '../../../src/mesh/reticulum/links.ts';
+import { contexts, decodePacket } from '../../../src/mesh/reticulum/packet.ts';
+import type { ReceiptOutcome } from '../../../src/mesh/reticulum/receipts.ts';
+import { IncomingBudget } from '../../../src/mesh/reticulum/resource-incoming.ts';
+import { ManualClock } from '../../sim/clock.ts';
+import { Air, settled, TestNode } from './air.ts';
+
+/** Lets time pass in small steps, so that what one step brings can answer in the next. */
+async function pass(clock: ManualClock, ms: number): Promise<void> {
+  for (let at = 0; at < ms; at += 25) {
+    await clock.advance(25);
+    await settled();
+  }
+}
+
+interface Chain {
+  readonly clock: ManualClock;
+  readonly airs: readonly Air[];
+  readonly nodes: readonly TestNode[];
+  readonly first: TestNode;
+  readonly last: TestNode;
+}
+
+/** Nodes in a row, each hearing only its neighbours; those in the middle forward. */
+function chain(
+  length: number,
+  policies: readonly InterfacePolicy[] = [],
+  how: { bitrate?: number } = {},
+): Chain {
+  const clock = new ManualClock();
+  const airs = Array.from({ length: length - 1 }, () => new Air());
+  const nodes = Array.from({ length }, (_, at) => {
+    const node = new TestNode({ clock, forwards: at > 0 && at < length - 1 });
+    const left = airs[at - 1];
+    const right = airs[at];
+    if (left) {
+      node.use(left.join(`left${at}`, how), policies[at - 1]);
+    }
+    if (right) {
+      node.use(right.join(`right${at}`, how), policies[at]);
+    }
+    return node;
+  });
+  return { clock, airs, nodes, first: nodes[0]!, last: nodes.at(-1)! };
+}
+
+function to(destination: LocalDestination) {
+  return { identity: destination.identity!.public, hash: destination.hash };
+}
+
+function announcesOn(air: Air, context?: number): number {
+  return air.packets
+    .map(bytes => decodePacket(bytes))
+    .filter(packet => packet.packetType === 'announce' && (context ?? packet.context) === packet.context)
+    .length;
+}
+
+describe('a node that forwards', () => {
+  test('passes an announce on, one hop farther and in its own name, twice at the most', async () => {
+    const { clock, airs, nodes, first, last } = chain(3);
+    const { destination } = first.serve({ appData: () => utf8('far'), ratchets: true });
+    await first.transport.announce(destination);
+    await pass(clock, 20_000);
+    const path = last.transport.path(destination.hash);
+    assert.equal(path?.hops, 2);
+    assert.deepEqual(path?.nextHop, nodes[1]!.transport.identity.hash);
+    assert.deepEqual(last.transport.recall(destination.hash)?.appData, utf8('far'));
+    assert.ok(last.transport.recall(destination.hash)?.ratchet);
+    assert.equal(announcesOn(airs[1]!), 2);
+    const [relayed] = airs[1]!.packets.map(bytes => decodePacket(bytes));
+    assert.equal(relayed?.hops, 1);
+    assert.equal(relayed?.propagation, 'transport');
+  });
+
+  test('carries packets and their proofs over five hops', async () => {
+    const { clock, first, last } = chain(6);
+    const { destination, received } = last.serve({ proofStrategy: 'all' });
+    await last.transport.announce(destination);
+    await pass(clock, 8000);
+    assert.equal(first.transport.path(destination.hash)?.hops, 5);
+    const outcomes: ReceiptOutcome[] = [];
+    await first.transport.send({
+      destination: to(destination),
+      data: utf8('hello'),
+      onReceipt: outcome => outcomes.push(outcome),
+    });
+    await pass(clock, 500);
+    assert.deepEqual(
+      received.map(({ data, hops }) => [data, hops]),
+      [[utf8('hello'), 5]],
+    );
+    assert.equal(outcomes[0]?.at, 'delivered');
+  });
+
+  test('drops what is on its way over another node, and what nobody knows a way for', async () => {
+    const { clock, nodes, first, last } = chain(3);
+    const { destination } = last.serve();
+    await last.transport.announce(destination);
+    await pass(clock, 2000);
+    nodes[1]!.transport.dropPath(destination.hash);
+    await first.transport.send({ destination: to(destination), data: utf8('x') });
+    await pass(clock, 100);
+    assert.equal(nodes[1]!.counters.get('relay/no-path'), 1);
+  });
+
+  test('lowers the MTU of a link to what both its media carry, and carries the link', async () => {
+    const clock = new ManualClock();
+    const [fast, slower] = [new Air(), new Air()];
+    const [a, middle, b] = [false, true, false].map(forwards => new TestNode({ clock, forwards }));
+    a!.use(fast.join('a', { bitrate: 1_000_000_000, mtu: 600_000 }));
+    middle!.use(fast.join('m1', { bitrate: 1_000_000_000, mtu: 600_000 }));
+    middle!.use(slower.join('m2', { bitrate: 2_000_000 }));
+    b!.use(slower.join('b', { bitrate: 1_000_000_000, mtu: 600_000 }));
+    const links = [a!, b!].map(node => {
+      const made = new Links({
+        clock,
+        random: node.random,
+        log: silentLog,
+        counters: node.counters,
+        transport: node.transport,
+        budget: new IncomingBudget(),
+      });
+      node.transport.useLinks(made);
+      return made;
+    });
+    const { destination } = b!.serve();
+    const got: string[] = [];
+    links[1]!.accept(destination, {
+      onLink: () => ({
+        onPacket: ({ data, prove }) => {
+          got.push(toHex(data));
+          prove();
+        },
+      }),
+    });
+    await b!.transport.announce(destination);
+    await pass(clock, 2000);
+    const opening = links[0]!.open(destination.hash, { identity: destination.identity!.public });
+    await pass(clock, 1000);
+    const link = await opening;
+    assert.equal(link.mtu, 4096);
+    const proven = link.send(new Uint8Array(3000).fill(7), { timeout: 5000 });
+    await pass(clock, 1000);
+    await proven;
+    assert.deepEqual(got, ['07'.repeat(3000)]);
+    assert.equal([...middle!.transport.transitLinks()].length, 1);
+  });
+
+  test('signals no MTU over a medium that carries no more than any does', async () => {
+    const { clock, airs, nodes, first, last } = chain(3, [], { bitrate: 9600 });
+    const links = new Links({
+      clock,
+      random: first.random,
+      log: silentLog,
+      counters: first.counters,
+      transport: first.transport,
+      budget: new IncomingBudget(),
+    });
+    first.transport.useLinks(links);
+    const { destination } = last.serve();
+    await last.transport.announce(destination);
+    await pass(clock, 4000);
+    links.open(destination.hash, { identity: destination.identity!.public }).catch(() => {});
+    await pass(clock, 200);
+    const request = airs[1]!.packets
+      .map(bytes => decodePacket(bytes))
+      .find(p => p.packetType === 'link-request');
+    assert.equal(request?.data.length, 64);
+    assert.equal(nodes[1]!.counters.get('relay/passed'), 1);
+  });
+
+  test('does not answer for ever: in a ring an announce comes to rest', async () => {
+    const clock = new ManualClock();
+    const airs = Array.from({ length: 5 }, () => new Air());
+    const nodes = airs.map((air, at) => {
+      const node = new TestNode({ clock, forwards: true });
+      node.use(air.join(`right${at}`));
+      node.use(airs[(at + 4) % 5]!.join(`left${at}`));
+      return node;
+    });
+    const { destination } = nodes[0]!.serve();
+    await nodes[0]!.transport.announce(destination);
+    await pass(clock, 30_000);
+    assert.deepEqual(
+      nodes.slice(1).map(node => node.transport.path(destination.hash)?.hops),
+      [1, 2, 2, 1],
+    );
+    const before = airs.map(air => air.packets.length);
+    await pass(clock, 30_000);
+    assert.deepEqual(
+      airs.map(air => air.packets.length),
+      before,
+    );
+  });
+});
+
+describe('path requests', () => {
+  test('are answered by a node that knows the way, as a path response on that interface alone', async () => {
+    const { clock, airs, first, last, nodes } = chain(3);
+    const { destination } = last.serve({ appData: () => utf8('known') });
+    await last.transport.announce(destination);
+    await pass(clock, 10_000);
+    first.transport.dropPath(destination.hash);
+    const asked = first.transport.requestPath(destination.hash);
+    await pass(clock, 1000);
+    assert.equal((await asked).hops, 2);
+    assert.equal(announcesOn(airs[0]!, contexts.pathResponse), 1);
+    assert.equal(announcesOn(airs[1]!, contexts.pathResponse), 0);
+    assert.equal(nodes[1]!.counters.get('path/answered'), 1);
+  });
+
+  test('are searched for over the other interfaces for who asks from a gateway interface, for all who ask', async () => {
+    const clock = new ManualClock();
+    const [left, middle, right] = [new Air(), new Air(), new Air()];
+    const hub = new TestNode({ clock, forwards: true });
+    hub.use(left.join('clients'), { mode: 'gateway' });
+    hub.use(middle.join('others'), { mode: 'gateway' });
+    hub.use(right.join('world'));
+    const [one, two, far] = [left, middle, right].map(air => {
+      const node = new TestNode({ clock });
+      node.use(air.join('it'));
+      return node;
+    });
+    const { destination } = far!.serve();
+    const asked = [one!, two!].map(node => node.transport.requestPath(destination.hash));
+    await pass(clock, 2000);
+    assert.deepEqual(
+      (await Promise.all(asked)).map(path => path.hops),
+      [2, 2],
+    );
+    const searches = right.packets
+      .map(bytes => decodePacket(bytes))
+      .filter(packet => packet.packetType === 'data');
+    assert.equal(searches.length, 1);
+  });
+
+  test('from an interface in full mode are not searched for', async () => {
+    const { clock, airs, first, last } = chain(3);
+    const { destination } = last.serve();
+    const asked = first.transport.requestPath(destination.hash);
+    asked.catch(() => {});
+    await pass(clock, 3000);
+    assert.equal(airs[1]!.packets.length, 0);
+    await clock.advance(30_000);
+    await assert.rejects(asked, { code: 'mesh/no-path' });
+  });
+});
+
+describe('announces of others', () => {
+  test('take no more than their share of a slow interface, the nearest first, and the newest of each', async () => {
+    const clock = new ManualClock();
+    const [wide, narrow] = [new Air(), new Air()];
+    const hub = new TestNode({ clock, forwards: true });
+    hub.use(wide.join('wide'));
+    hub.use(narrow.join('narrow', { bitrate: 1200 }), { mode: 'roaming' });
+    const source = new TestNode({ clock });
+    source.use(wide.join('source'));
+    for (let i = 0; i < 50; i++) {
+      const { destination } = source.serve({ aspects: [`n${i}`] });
+      await source.transport.announce(destination);
+    }
+    const began = clock.monotonic();
+    await pass(clock, 600_000);
+    const bytes = narrow.packets.reduce((sum, packet) => sum + packet.length, 0);
+    const allowed = (((clock.monotonic() - began) / 1000) * 1200 * 0.02) / 8;
+    assert.ok(bytes > 0 && bytes <= allowed + 200, `${bytes} bytes, ${allowed} allowed`);
+  });
+
+  test('that come too often are heard and not passed on', async () => {
+    const { clock, airs, first, last, nodes } = chain(3);
+    const { destination } = first.serve();
+    for (let i = 0; i < 12; i++) {
+      await first.transport.announce(destination, { appData: utf8(`${i}`) });
+      await pass(clock, 12_000);
+    }
+    assert.deepEqual(nodes[1]!.transport.recall(destination.hash)?.appData, utf8('11'));
+    assert.deepEqual(last.transport.recall(destination.hash)?.appData, utf8('5'));
+    assert.ok(nodes[1]!.counters.get('announce/rate-blocked') > 0);
+    assert.ok(airs[1]!.packets.length < 24);
+  });
+
+  const from: readonly InterfacePolicy[] = [
+    { mode: 'full' },
+    { mode: 'access-point' },
+    { mode: 'roaming' },
+    { mode: 'boundary' },
+    { mode: 'gateway' },
+    { mode: 'internal' },
+    { mode: 'boundary', announcesToInternal: true },
+  ];
+  const table: readonly (readonly [InterfacePolicy, string])[] = [
+    [{ mode: 'full' }, 'yyyyyyy'],
+    [{ mode: 'point-to-point' }, 'yyyyyyy'],
+    [{ mode: 'access-point' }, 'nnnnnnn'],
+    [{ mode: 'roaming' }, 'yynnyyn'],
+    [{ mode: 'boundary' }, 'yynyyyy'],
+    [{ mode: 'gateway' }, 'yyyyyyy'],
+    [{ mode: 'internal' }, 'yyynyyy'],
+    [{ mode: 'full', announcesFromInternal: false }, 'yyyyyny'],
+  ];
+  for (const [out, wanted] of table) {
+    test(`go out of ${JSON.stringify(out)} by the mode they came in`, async () => {
+      const seen: string[] = [];
+      for (const policy of from) {
+        const clock = new ManualClock();
+        const [left, right] = [new Air(), new Air()];
+        const hub = new TestNode({ clock, forwards: true });
+        hub.use(left.join('in'), policy);
+        hub.use(right.join('out'), out);
+        const source = new TestNode({ clock });
+        source.use(left.join('source'));
+        const { destination } = source.serve();
+        await source.transport.announce(destination);
+        await pass(clock, 1000);
+        seen.push(announcesOn(right) > 0 ? 'y' : 'n');
+      }
+      assert.equal(seen.join(''), wanted);
+    });
+  }
+});
