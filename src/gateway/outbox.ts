@@ -324,6 +324,19 @@ export class Outbox {
       .map(entry => entry.id);
   }
 
+  /** The clock was set by so many ms: the ends of those that it is about move with it. The rows are moved elsewhere. */
+  moveTimes(by: number, moves: (entry: Pick<Entry, 'seq' | 'expiresAt'>) => boolean): void {
+    if (by === 0) {
+      return;
+    }
+    for (const entry of this.#byId.values()) {
+      if (moves(entry)) {
+        entry.expiresAt += by;
+      }
+      this.#expiry.expect(entry.expiresAt);
+    }
+  }
+
   /** Ends every attempt and begins no more; what they leave is in their rows. */
   async stop(reason: unknown): Promise<void> {
     this.#expiry.stop();

@@ -14,6 +14,7 @@ import type { Client, Desk, EventKind, GatewayEvent, Health, HubFacts } from './
 import { createDirectory } from './directory.ts';
 import { watchDisk } from './disk-watch.ts';
 import { createEvents } from './events.ts';
+import { createHubClock } from './hub-clock.ts';
 import { createInbox } from './inbox.ts';
 import { defaultLimits, type Limits } from './limits.ts';
 import { type Address, nameOf, schemeOf, shownName } from './message.ts';
@@ -25,6 +26,7 @@ import { hubRoom, membersOf, type RoutingFacts, sensorRoom } from './router.ts';
 import { createRoutes } from './routes.ts';
 import type { Store } from './store/store.ts';
 import { sweepOnce } from './sweep.ts';
+import { createTimeWatch } from './time-watch.ts';
 
 export interface SwitchOptions {
   /** Open already: the mesh remembers in it before the hub's own address is known. */
@@ -53,6 +55,8 @@ export interface Switch {
     members: Pick<GatewayEvent, 'path' | 'link'>,
   ): void;
   onHealth(listener: (health: Health) => void): () => void;
+  /** The machine's clock was set, by so many ms: what tells others the time tells it again. */
+  onClockSet(listener: (by: number) => void): () => void;
   /** Ends what is left waiting. The store stays open: it is its opener's. */
   close(): Promise<void>;
 }
@@ -62,13 +66,14 @@ const sweepEvery = 60_000;
 
 /** Joins the parts: acceptor, outbox, inbox, events, directory, clients, and one port per bridge. */
 export function createSwitch(options: SwitchOptions): Switch {
-  const { store, clock, random, log, counters } = options;
+  const { store, random, log, counters } = options;
+  const clock = createHubClock(options.clock);
   const limits: Limits = { ...defaultLimits, ...options.limits };
   const hub: HubFacts = { ...options.hub, boot: store.boot };
   const bridges = new Map(options.bridges.map(bridge => [bridge.name, bridge]));
   const cursors = createCursors(store.epoch);
   const residents = createResidents({ store, clock, bridges: options.bridges, limit: limits.residents });
-  const clients = createClients({ store, clock, random, limit: limits.clients, residents });
+  const clients = createClients({ store, clock: options.clock, random, limit: limits.clients, residents });
   const outbox = new Outbox({ store, clock, random, log, counters, limits, bridges: options.bridges });
   const inbox = createInbox({ store, clock, log, cursors });
   const events = createEvents({ store, cursors });
@@ -281,8 +286,11 @@ export function createSwitch(options: SwitchOptions): Switch {
     );
   }
 
+  const time = createTimeWatch({ store, clock, log, outbox, report });
+
   async function sweep(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
+      await time.settled;
       await sweepOnce({ store, clock, log, counters, limits }, clock.now(), signal);
       await houseRooms();
       await clock.sleep(sweepEvery, signal).catch(() => undefined);
@@ -326,21 +334,24 @@ export function createSwitch(options: SwitchOptions): Switch {
     desk,
     report,
     publish: (kind, members) => tell(kind, members),
+    onClockSet: time.onJump,
     onHealth(listener) {
       healthListeners.add(listener);
       return () => healthListeners.delete(listener);
     },
     async run(signal) {
+      await time.begin();
       await outbox.restore();
       await houseRooms();
       const running = options.bridges.map(bridge => runBridge(bridge, signal));
       const watching = watchDisk({ store, clock, random, report }, signal);
+      const timing = time.run(signal);
       const sweeping = sweep(signal);
       if (!signal.aborted) {
         await new Promise(resolve => signal.addEventListener('abort', resolve, { once: true }));
       }
       await outbox.stop(new GatewayError('bridge/unavailable', 'the gateway is stopping'));
-      await Promise.all([...running, sweeping, watching]);
+      await Promise.all([...running, sweeping, watching, timing]);
       await directory
         .flush()
         .catch(error => log.warn({ code: codeOf(error) }, 'the directory could not be written'));

@@ -12,7 +12,7 @@ export interface Entry {
   readonly message: MessageId;
   /** 0 is the most urgent. */
   readonly priority: number;
-  readonly expiresAt: number;
+  expiresAt: number;
   attempts: number;
   /** Whether an attempt may have left bytes that the next one must repeat. */
   mayRemember: boolean;

@@ -1,3 +1,4 @@
+import { uptime } from 'node:os';
 import { performance } from 'node:perf_hooks';
 
 /** Stops something that was arranged; calling it twice does nothing. */
@@ -12,6 +13,8 @@ export interface Clock {
   now(): number;
   /** ms since some fixed moment; never goes back. */
   monotonic(): number;
+  /** ms since the machine was started, its sleep included, where the system says so; to a second or so. */
+  readonly uptime?: () => number;
   /** Resolves after `delay` ms; rejects with the signal's reason if it is aborted before. */
   sleep(delay: number, signal?: AbortSignal): Promise<void>;
   /** Calls back once after `delay` ms unless cancelled. Does not keep the process alive. */
@@ -25,6 +28,7 @@ const longestTimer = 2 ** 31 - 1;
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
+  uptime: () => uptime() * 1000,
   sleep(delay, signal) {
     return new Promise((resolve, reject) => {
       if (signal?.aborted) {

@@ -128,6 +128,8 @@ async function openAll(options: HubOptions): Promise<Hub> {
     bridges: [lxmf, mqtt, ...(matrix === undefined ? [] : [matrix])],
   });
   stack.defer(() => gateway.close());
+  // Peers keep the path they learnt last: an announce that seems older than one before the clock was set is nothing to them.
+  stack.defer(gateway.onClockSet(() => void lxmf.announceNow()));
   const { desk } = gateway;
   const access = createAccess({ clients: desk.clients, clock });
   const sessions = createSessions({ clients: desk.clients, clock });

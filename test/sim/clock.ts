@@ -9,7 +9,7 @@ interface Timer {
 
 /** A Clock that stands still until it is told to move. Starts at a date so that timestamps look like some. */
 export class ManualClock implements Clock {
-  readonly #start: number;
+  #start: number;
   #elapsed = 0;
   #order = 0;
   readonly #timers = new Set<Timer>();
@@ -55,6 +55,11 @@ export class ManualClock implements Clock {
     return () => {
       this.#timers.delete(timer);
     };
+  }
+
+  /** Somebody sets the clock, by so many ms; no time passes. */
+  set(by: number): void {
+    this.#start += by;
   }
 
   /** Moves on by `ms`, firing what falls due in order; what each firing sets off runs before the next one. */

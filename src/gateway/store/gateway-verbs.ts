@@ -12,6 +12,7 @@ import { messageVerbs } from './message-table.ts';
 import { peerVerbs } from './peer-table.ts';
 import { residentVerbs } from './resident-table.ts';
 import { retentionVerbs } from './retention.ts';
+import { timeVerbs } from './time-table.ts';
 
 /** Every verb the writer of gateway.db knows. */
 export function gatewayVerbs(database: DatabaseSync): Verbs<GatewayJobs> {
@@ -25,6 +26,7 @@ export function gatewayVerbs(database: DatabaseSync): Verbs<GatewayJobs> {
     ...residentVerbs(database),
     ...blobVerbs(database),
     ...retentionVerbs(database),
+    ...timeVerbs(database),
   };
 }
 

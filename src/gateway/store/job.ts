@@ -9,6 +9,7 @@ import type { OutboxJobs } from './outbox-table.ts';
 import type { PeerJobs } from './peer-table.ts';
 import type { ResidentJobs } from './resident-table.ts';
 import type { RetentionJobs } from './retention.ts';
+import type { TimeJobs } from './time-table.ts';
 
 /** Everything that can be asked of the writer of gateway.db: verb → what it takes and gives. */
 export interface GatewayJobs
@@ -20,7 +21,8 @@ export interface GatewayJobs
     PeerJobs,
     ResidentJobs,
     BlobJobs,
-    RetentionJobs {}
+    RetentionJobs,
+    TimeJobs {}
 
 export interface Jobs extends GatewayJobs, MeshJobs, OutboxJobs {}
 
