@@ -52,7 +52,9 @@ export const configSchema = z.strictObject({
       http: endpoint.default('127.0.0.1:8080').describe('REST, WebSocket and MQTT over WebSocket'),
       mqtt: endpoint.default('127.0.0.1:1883').describe('MQTT broker'),
       mqtts: missing('mqtts'),
-      replicas: missing('replicas'),
+      replicas: endpoint
+        .default('127.0.0.1:8081')
+        .describe('replicas of cloud services; opened only where one is defined'),
     })
     .prefault({}),
   interfaces: z.array(interfaceSchema).max(64).default([]),
@@ -107,7 +109,11 @@ export const configSchema = z.strictObject({
     .max(256)
     .default([])
     .describe("recipients for what comes to the hub's own rooms: readings of sensors, messages to the hub"),
-  replicas: missing('replicas'),
+  replicas: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('replica definition files, such as ./replicas/*.replica.yaml'),
   log: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info').describe('log level'),
 });
 
@@ -162,6 +168,7 @@ export function loadConfig(source: ConfigSource): Config {
       matrix === undefined
         ? bridges
         : { ...bridges, matrix: { ...matrix, registration: resolve(base, matrix.registration) } },
+    ...(config.replicas !== undefined && { replicas: resolve(base, config.replicas) }),
     given: new Set(leaves(raw)),
   };
 }

@@ -1,30 +1,20 @@
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { configJsonSchema, loadConfig } from '../config.ts';
+import { configJsonSchema } from '../config.ts';
+import { definitionJsonSchema } from '../gateway/replicas/definition.ts';
 import { GatewayError } from '../lib/errors.ts';
-import { type Answer, call, readToken, type Target } from './connection.ts';
+import { definitionsOf } from '../start/replicas.ts';
+import { ask, type Call, type Command, configOf, dataOf, print, printable, usage } from './call.ts';
 import { drawPacket } from './decode.ts';
 import { checkMatrix, writeRegistration } from './matrix.ts';
-
-/** What a command gets. */
-export interface Call {
-  readonly words: readonly string[];
-  readonly json: boolean;
-  readonly options: Readonly<Record<string, string | boolean | undefined>>;
-  readonly config: string | undefined;
-  readonly environment: Readonly<Record<string, string | undefined>>;
-  readonly signal: AbortSignal;
-  /** Resolves when the text has been taken: what is read on is acknowledged. */
-  readonly out: (text: string) => Promise<void>;
-}
-
-export interface Command {
-  /** Its arguments, for the usage text. */
-  readonly words: string;
-  readonly does: string;
-  /** Resolves with the exit status. Throws `request/invalid` for wrong use. */
-  run(call: Call): Promise<number>;
-}
+import {
+  checkReplica,
+  forceReplica,
+  listReplicas,
+  queueOfReplica,
+  resolveWrite,
+  retryWrite,
+} from './replica.ts';
 
 interface Message {
   readonly id: string;
@@ -78,63 +68,39 @@ export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
       run: makeMatrixRegistration,
     },
   ],
+  [
+    'replica check',
+    { words: 'FILE', does: 'every mistake in a replica definition, or what it means', run: checkReplica },
+  ],
+  [
+    'replica schema',
+    {
+      words: '',
+      does: 'JSON Schema of a replica definition',
+      run: async c => print(c, definitionJsonSchema()),
+    },
+  ],
+  [
+    'replica list',
+    { words: '', does: 'replicas, whether they are reachable, what is kept and waits', run: listReplicas },
+  ],
+  ['replica queue', { words: 'ID', does: 'writes of a replica that wait, and why', run: queueOfReplica }],
+  ['replica retry', { words: 'ID OPERATION', does: 'try a waiting write now', run: retryWrite }],
+  [
+    'replica resolve',
+    {
+      words: 'ID OPERATION mine|theirs|discard|sent|not-sent',
+      does: 'decide a conflict, or what became of a write',
+      run: resolveWrite,
+    },
+  ],
+  [
+    'replica offline',
+    { words: 'ID', does: 'send nothing to a service any more', run: c => forceReplica(c, true) },
+  ],
+  ['replica online', { words: 'ID', does: 'let it be used again', run: c => forceReplica(c, false) }],
   ['decode', { words: 'HEX', does: 'draw a Reticulum packet field by field', run: decode }],
 ]);
-
-function targetOf(c: Call): Target {
-  const url = c.options.url ?? c.environment.KOS_URL;
-  if (typeof url === 'string') {
-    const file = c.environment.KOS_TOKEN_FILE;
-    if (file === undefined) {
-      throw new GatewayError(
-        'config/invalid',
-        'KOS_TOKEN_FILE must name the file with the token for this URL',
-      );
-    }
-    if (!URL.canParse(url)) {
-      throw new GatewayError('request/invalid', `${url} is no URL`);
-    }
-    return { at: 'url', url: new URL(url), token: readToken(file) };
-  }
-  return { at: 'socket', path: join(dataOf(c), 'kosctl.sock') };
-}
-
-function dataOf(c: Call): string {
-  return configOf(c).hub.data;
-}
-
-function configOf(c: Call, file = c.config) {
-  const data = c.options.data;
-  return loadConfig({
-    file,
-    data: typeof data === 'string' ? data : undefined,
-    environment: c.environment,
-  });
-}
-
-async function ask(c: Call, method: string, path: string, body?: unknown): Promise<Answer> {
-  const answer = await call(targetOf(c), method, path, body, c.signal);
-  if (answer.status >= 400 && answer.status !== 503) {
-    const problem = answer.body as {
-      title?: string;
-      detail?: string;
-      errors?: { pointer: string; detail: string }[];
-    };
-    const lines = (problem.errors ?? []).map(error => `  ${error.pointer}: ${error.detail}`);
-    const first = problem.detail ?? problem.title ?? `status ${answer.status}`;
-    throw new GatewayError('bridge/rejected', [first, ...lines].join('\n'));
-  }
-  return answer;
-}
-
-async function print(c: Call, value: unknown, text?: string): Promise<number> {
-  await c.out(c.json || text === undefined ? JSON.stringify(value, null, c.json ? undefined : 2) : text);
-  return 0;
-}
-
-function usage(text: string): never {
-  throw new GatewayError('request/invalid', `usage: kosctl ${text}`);
-}
 
 async function status(c: Call): Promise<number> {
   const { body } = await ask(c, 'GET', '/v1/status');
@@ -210,20 +176,6 @@ async function inbox(c: Call): Promise<number> {
       return 0;
     }
   }
-}
-
-/**
- * Text from the air may hold characters that move a terminal's cursor or turn its writing round. A line of its
- * own is shown as one that goes on, so that nobody can write what looks like a message of somebody else.
- */
-function printable(text: string): string {
-  return (
-    text
-      .replace(/\r\n?|[\u0085\u2028\u2029]/g, '\n')
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
-      .replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, '\ufffd')
-      .replaceAll('\n', '\n    | ')
-  );
 }
 
 function line(message: Message): string {
@@ -313,7 +265,9 @@ async function revokeToken(c: Call): Promise<number> {
 
 async function checkConfig(c: Call): Promise<number> {
   const file = c.words[0] ?? c.config;
-  const warnings = checkMatrix(configOf(c, file));
+  const config = configOf(c, file);
+  definitionsOf(config);
+  const warnings = checkMatrix(config);
   const lines = warnings.map(({ pointer, detail }) => `  registration, ${pointer}: ${detail}`);
   return print(
     c,

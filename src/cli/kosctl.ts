@@ -1,7 +1,8 @@
 import { parseArgs } from 'node:util';
 import { formatMistakes } from '../config.ts';
 import { isGatewayError } from '../lib/errors.ts';
-import { type Command, commands } from './commands.ts';
+import type { Command } from './call.ts';
+import { commands } from './commands.ts';
 
 const options = {
   json: { type: 'boolean' },

@@ -20,6 +20,7 @@ import { defaultLimits, type Limits } from './limits.ts';
 import { type Address, nameOf, schemeOf, shownName } from './message.ts';
 import { createMessages } from './messages.ts';
 import { Outbox } from './outbox.ts';
+import type { ReplicaDesk } from './replicas/contract.ts';
 import { createResidents } from './residents.ts';
 import type { RouteRule } from './route-rule.ts';
 import { hubRoom, membersOf, type RoutingFacts, sensorRoom } from './router.ts';
@@ -39,6 +40,8 @@ export interface SwitchOptions {
   readonly rooms: Readonly<Record<string, { readonly members: readonly Address[] }>>;
   readonly routes?: readonly RouteRule[];
   readonly bridges: readonly Bridge[];
+  /** What windows show of the replicas. */
+  readonly replicas?: ReplicaDesk;
   readonly limits?: Partial<Limits>;
 }
 
@@ -328,6 +331,7 @@ export function createSwitch(options: SwitchOptions): Switch {
       await store.committer.commit('blob.own', { sha256, client: client.name, at: clock.now() });
     },
     health,
+    ...(options.replicas !== undefined && { replicas: options.replicas }),
   };
 
   return {

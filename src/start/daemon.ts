@@ -93,6 +93,7 @@ function tell(hub: Hub, options: DaemonOptions): void {
       http: hub.httpUrl,
       mqtt: hub.mqttUrl,
       lxmf: facts.lxmf,
+      ...(hub.replicasUrl === undefined ? {} : { replicas: hub.replicasUrl }),
       ...(mintedOwnerToken === undefined ? {} : { ownerToken: mintedOwnerToken }),
       interfaces: hub.interfaceAddresses(),
     };
@@ -109,6 +110,7 @@ function tell(hub: Hub, options: DaemonOptions): void {
     `  web and API    ${hub.httpUrl}`,
     `  MQTT           ${hub.mqttUrl}`,
     `  LXMF address   ${facts.lxmf}`,
+    ...(hub.replicasUrl === undefined ? [] : [`  replicas       ${hub.replicasUrl}/{id}/`]),
     `  data           ${hub.data}`,
     ...(showToken
       ? [`  owner token    ${mintedOwnerToken}   (shown this once)`]

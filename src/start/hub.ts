@@ -9,6 +9,7 @@ import { addAppservice } from '../bridges/matrix/appservice.ts';
 import { withPortals } from '../bridges/matrix/bridge.ts';
 import { createMqttBridge, type MqttBridge } from '../bridges/mqtt/bridge.ts';
 import { createSessions } from '../bridges/sessions.ts';
+import type { SvcListener } from '../bridges/svc/listener.ts';
 import { addWsWindow } from '../bridges/ws/window.ts';
 import type { Config } from '../config.ts';
 import type { Desk, HubFacts } from '../gateway/desk.ts';
@@ -33,6 +34,7 @@ import { openMatrix } from './matrix.ts';
 import { createMesh, type Mesh } from './mesh.ts';
 import { createMeshView } from './mesh-view.ts';
 import { keepOwnerToken, readOwnerToken } from './owner-token.ts';
+import { openConfiguredReplicas } from './replicas.ts';
 
 export interface HubOptions {
   readonly config: Config;
@@ -52,6 +54,8 @@ export interface Hub {
   readonly data: string;
   readonly httpUrl: string;
   readonly mqttUrl: string;
+  /** Where the replicas are, without their ids; undefined where none is defined. */
+  readonly replicasUrl: string | undefined;
   /** Listening interfaces by name, as `host:port`. */
   interfaceAddresses(): Readonly<Record<string, string>>;
   announce(): Promise<boolean>;
@@ -118,9 +122,12 @@ async function openAll(options: HubOptions): Promise<Hub> {
     report: health => gateway.report(health),
   });
   stack.defer(() => matrix?.[Symbol.dispose]());
+  const cloud = await openConfiguredReplicas(config, parts);
+  stack.use(cloud);
   const gateway: Switch = createSwitch({
     ...parts,
     store,
+    ...(cloud !== undefined && { replicas: cloud.replicas.desk }),
     hub: { id: toHex(identity.hash), name: config.hub.name, lxmf: lxmf.address, version: manifest.version },
     rooms: matrix === undefined ? config.rooms : withPortals(config.rooms, matrix.serverName),
     routes: config.routes,
@@ -183,6 +190,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
     await running;
   });
 
+  await cloud?.start(stop.signal, health => gateway.report(health));
   await listener.control(join(data, 'kosctl.sock'));
   await settled(gateway, interfaces, matrix === undefined ? [] : [matrix.name]);
 
@@ -194,6 +202,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
     data,
     httpUrl: listener.address().url,
     mqttUrl: mqttUrlOf(mqtt, mqttAt.host),
+    replicasUrl: cloud?.url(),
     interfaceAddresses: () =>
       Object.fromEntries(
         interfaces.flatMap(iface => {
@@ -202,7 +211,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
         }),
       ),
     announce: () => lxmf.announceNow(),
-    close: () => close(opened, listener),
+    close: () => close(opened, listener, cloud?.svc),
   };
 }
 
@@ -255,7 +264,11 @@ function mqttUrlOf(mqtt: MqttBridge, host: string): string {
 }
 
 /** The listener first: nothing is accepted any more, and what is under way ends while everything still works. */
-async function close(opened: AsyncDisposableStack, listener: Listener): Promise<void> {
-  await listener.close();
+async function close(
+  opened: AsyncDisposableStack,
+  listener: Listener,
+  svc: SvcListener | undefined,
+): Promise<void> {
+  await Promise.all([listener.close(), svc?.close()]);
   await opened.disposeAsync();
 }

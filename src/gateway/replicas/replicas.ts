@@ -39,7 +39,7 @@ export interface ReplicasOptions {
   readonly log: Log;
   readonly counters: Counters;
   /** Makes the write side; without it every write is rejected while offline. */
-  readonly writes?: (host: ReplicaHost) => Promise<ReplicaWrites>;
+  readonly writes?: (host: ReplicaHost) => ReplicaWrites | Promise<ReplicaWrites>;
   /** How a service is, whenever that changes; it is named `replica:<id>`. */
   readonly onHealth?: (health: ServiceHealth) => void;
   readonly lookup?: Lookup;
