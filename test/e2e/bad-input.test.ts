@@ -132,7 +132,7 @@ interfaces:
   - { name: a, kind: tcp-client, host: h, port: 70000 }
   - { name: a, kind: tcp-server, port: 0 }
   - { name: b, kind: carrier-pigeon }
-replicas: ./x
+sharedInstance: {}
 `,
     );
     await using kosd = new Program(cwd, ['--data', join(cwd, 'data'), '--json'], {
@@ -147,8 +147,28 @@ replicas: ./x
       /interfaces\.0\.port: 70000 is wrong: .*<=65535/,
       /interfaces\.1\.name: "a" is wrong: used twice/,
       /interfaces\.2\.kind: .*carrier-pigeon.* is wrong: .*tcp-client/,
-      /replicas: .*not available in this version/,
+      /sharedInstance: .*not available in this version/,
       /KOS_NO_SUCH: no key/,
+    ]) {
+      assert.match(said, line);
+    }
+  });
+
+  test('tells every mistake of every replica definition, and opens nothing', async t => {
+    const cwd = await folder(t);
+    writeFileSync(join(cwd, 'kos.yaml'), 'replicas: ./*.replica.yaml\n');
+    writeFileSync(join(cwd, 'a.replica.yaml'), 'version: 1\nid: [\n');
+    writeFileSync(
+      join(cwd, 'b.replica.yaml'),
+      'version: 2\nid: b\nupstream: { url: "http://192.168.1.1/" }\nroutes: [{ match: { path: x } }]\n',
+    );
+    await using kosd = new Program(cwd, ['--data', join(cwd, 'data'), '--json']);
+    const said = await kosd.refused();
+    for (const line of [
+      /a\.replica\.yaml: line \d/,
+      /b\.replica\.yaml: version: 2 is wrong/,
+      /b\.replica\.yaml: upstream\.url: "192\.168\.1\.1" is wrong: .*allowPrivate/,
+      /b\.replica\.yaml: routes\.0\.match\.path: "x" is wrong/,
     ]) {
       assert.match(said, line);
     }
