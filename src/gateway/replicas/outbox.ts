@@ -119,6 +119,7 @@ export function openOutbox(options: OutboxOptions): Outbox {
   const given = new Map<string, Map<string, string>>();
   const pending = new Map<string, Map<string, number>>();
   const listeners = new Set<(operation: Operation) => void>();
+  const changing = new Map<number, Promise<unknown>>();
   const opened = new Map<string, { part: Part | undefined; bytes: number }>();
   let openedTotal = 0;
   let open = 0;
@@ -241,6 +242,25 @@ export function openOutbox(options: OutboxOptions): Outbox {
     }
   }
 
+  /** Changes of one operation follow one another: each starts from what the one before has written. */
+  async function alone<T>(seqs: readonly number[], act: () => Promise<T>): Promise<T> {
+    const before = Promise.allSettled(seqs.map(seq => changing.get(seq)));
+    const done = before.then(act);
+    const settled = done.catch(() => undefined);
+    for (const seq of seqs) {
+      changing.set(seq, settled);
+    }
+    try {
+      return await done;
+    } finally {
+      for (const seq of seqs) {
+        if (changing.get(seq) === settled) {
+          changing.delete(seq);
+        }
+      }
+    }
+  }
+
   function advanced(operation: Operation, input: ReplayInput): Operation | undefined {
     const status = step(operation.status, input, clock.now(), { fraction: random.fraction() });
     return status === undefined ? undefined : { ...operation, status };
@@ -345,52 +365,56 @@ export function openOutbox(options: OutboxOptions): Outbox {
       tell(operation);
       return operation;
     },
-    async apply(operation, input, { parts = {}, other = [] } = {}) {
-      const before = operations.get(operation.seq);
-      const after = before === undefined ? undefined : advanced(before, input);
-      if (before === undefined || after === undefined) {
-        return undefined;
-      }
-      const columns = sealed(before.id, parts);
-      const grown = { ...after, bytes: before.bytes + sizeOf(columns) };
-      const also = other.flatMap(each => {
-        const was = operations.get(each.operation.seq);
-        const is = was === undefined ? undefined : advanced(was, each.input);
-        return was === undefined || is === undefined ? [] : [{ was, is }];
+    apply(operation, input, { parts = {}, other = [] } = {}) {
+      const all = [operation.seq, ...other.map(each => each.operation.seq)];
+      return alone(all, async () => {
+        const before = operations.get(operation.seq);
+        const after = before === undefined ? undefined : advanced(before, input);
+        if (before === undefined || after === undefined) {
+          return undefined;
+        }
+        const columns = sealed(before.id, parts);
+        const grown = { ...after, bytes: before.bytes + sizeOf(columns) };
+        const also = other.flatMap(each => {
+          const was = operations.get(each.operation.seq);
+          const is = was === undefined ? undefined : advanced(was, each.input);
+          return was === undefined || is === undefined ? [] : [{ was, is }];
+        });
+        const { service, partition, facts, status } = after;
+        const mapped =
+          facts.effect === 'create' && facts.item !== undefined && status.given !== undefined
+            ? [{ service, partition, provisional: facts.item, given: status.given, at: clock.now() }]
+            : [];
+        await store.committer.commit('outbox.write', {
+          changes: [changeOf(grown, columns), ...also.map(({ is }) => changeOf(is))],
+          ids: mapped,
+        });
+        forgetOpened(before.seq);
+        for (const id of mapped) {
+          given.getOrInsertComputed(scope(service, partition), () => new Map()).set(id.provisional, id.given);
+        }
+        if (mapped.length > 0) {
+          some(byPartition.get(scope(service, partition))).forEach(indexCollection);
+        }
+        replace(before, grown);
+        for (const { was, is } of also) {
+          replace(was, is);
+        }
+        tell(grown);
+        for (const { is } of also) {
+          tell(is);
+        }
+        return grown;
       });
-      const { service, partition, facts, status } = after;
-      const mapped =
-        facts.effect === 'create' && facts.item !== undefined && status.given !== undefined
-          ? [{ service, partition, provisional: facts.item, given: status.given, at: clock.now() }]
-          : [];
-      await store.committer.commit('outbox.write', {
-        changes: [changeOf(grown, columns), ...also.map(({ is }) => changeOf(is))],
-        ids: mapped,
-      });
-      forgetOpened(before.seq);
-      for (const id of mapped) {
-        given.getOrInsertComputed(scope(service, partition), () => new Map()).set(id.provisional, id.given);
-      }
-      if (mapped.length > 0) {
-        some(byPartition.get(scope(service, partition))).forEach(indexCollection);
-      }
-      replace(before, grown);
-      for (const { was, is } of also) {
-        replace(was, is);
-      }
-      tell(grown);
-      for (const { is } of also) {
-        tell(is);
-      }
-      return grown;
     },
-    async remove(operation) {
-      await store.committer.commit('outbox.write', { remove: [operation.seq] });
-      const now = operations.get(operation.seq);
-      if (now !== undefined) {
-        unindex(now);
-      }
-    },
+    remove: operation =>
+      alone([operation.seq], async () => {
+        await store.committer.commit('outbox.write', { remove: [operation.seq] });
+        const now = operations.get(operation.seq);
+        if (now !== undefined) {
+          unindex(now);
+        }
+      }),
     isBlocked(operation) {
       const seen = new Set<number>();
       const holds = (seq: number): boolean => {

@@ -100,7 +100,8 @@ export function createReplay(options: ReplayOptions): Replay {
         continue;
       }
       decided.add(facts.lane);
-      if (status.state !== 'queued' || !isAfter(operation)) {
+      // Its row may still say queued while it is being written that it is sent.
+      if (status.state !== 'queued' || underway.has(operation.seq) || !isAfter(operation)) {
         continue;
       }
       next = Math.min(next, facts.expiresAt);
