@@ -297,6 +297,10 @@ export function createMatrixBridge(parts: MatrixParts): MatrixBridge {
       if (name === undefined || !Object.hasOwn(parts.rooms, name)) {
         return false;
       }
+      // Making it begins with asking for its alias, and then the homeserver asks here before it answers.
+      if (rooms.isMaking(name)) {
+        return false;
+      }
       await rooms.portal(name);
       return true;
     },

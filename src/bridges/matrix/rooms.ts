@@ -17,6 +17,8 @@ export interface Rooms {
   readonly bot: string;
   /** The portal of a room of the configuration: found by its alias, or made and its person invited. */
   portal(room: string, signal?: AbortSignal): Promise<string>;
+  /** Whether that portal is being found or made now. */
+  isMaking(room: string): boolean;
   /** The direct chat of a ghost with a person: known, found again, or made; who has left it is invited again. */
   direct(ghost: string, person: string, signal?: AbortSignal): Promise<string>;
   /** The bot's own room, in which nobody else is. */
@@ -213,6 +215,7 @@ export function createRooms(parts: RoomsParts): Rooms {
     bot,
     resolve,
     join,
+    isMaking: name => making.has(`portal ${name}`),
     portal: (name, signal) =>
       once(`portal ${name}`, async () => {
         const known = book.roomOf('portal', name);
