@@ -30,6 +30,10 @@ export type PeerInterface =
       readonly host?: string;
       readonly port: number;
       readonly options?: Readonly<Record<string, string | number>>;
+    }
+  | {
+      readonly type: 'lan' | 'udp';
+      readonly options?: Readonly<Record<string, string | number>>;
     };
 
 export interface PeerOptions {
@@ -55,6 +59,8 @@ export interface PeerOptions {
   readonly reticulum?: Readonly<Record<string, string | number>>;
   /** 0 critical … 7 extreme; 4 without one. */
   readonly loglevel?: number;
+  /** A program in front of it, such as what enters a network namespace, and its arguments. */
+  readonly under?: readonly string[];
 }
 
 export interface SendOptions {
@@ -94,11 +100,11 @@ export async function missingReference(version: ReferenceVersion): Promise<strin
 
 /** Starts a reference LXMF node in a process of its own. Dispose it with `await using`. */
 export async function startPeer(options: PeerOptions = {}): Promise<Peer> {
-  const { version = '1.5.7', directory, ...params } = options;
+  const { version = '1.5.7', directory, under, ...params } = options;
   const python = await ensureVenv(version);
   if (python === undefined) throw new Error(`rns ${version} is not available`);
   const configdir = directory ?? (await mkdtemp(join(tmpdir(), 'kos-peer-')));
-  const child = new PeerProcess(python, join(import.meta.dirname, 'peer.py'));
+  const child = new PeerProcess(python, join(import.meta.dirname, 'peer.py'), under);
   try {
     const started = (await child.ask('start', { ...params, configdir }, 30_000)) as Started;
     return new Peer(child, started, configdir, directory === undefined);

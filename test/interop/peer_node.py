@@ -44,6 +44,8 @@ def interface_section(number, wanted):
     if wanted["type"] == "server":
         port = port or unused_port()
         options = {"type": "TCPServerInterface", "listen_ip": wanted.get("host", "127.0.0.1"), "listen_port": port, **options}
+    elif wanted["type"] in ("lan", "udp"):
+        options = {"type": "AutoInterface" if wanted["type"] == "lan" else "UDPInterface", **options}
     else:
         options = {"type": "TCPClientInterface", "target_host": wanted.get("host", "127.0.0.1"), "target_port": port, **options}
     lines = [f"  [[{wanted['type']} {number}]]"] + [f"    {key} = {value}" for key, value in options.items()]

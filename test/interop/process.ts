@@ -27,8 +27,10 @@ export class PeerProcess implements AsyncDisposable {
   #next = 1;
   #gone: string | undefined;
 
-  constructor(python: string, script: string) {
-    this.#child = spawn(python, ['-u', script], {
+  /** `under` is a program in front of it, such as what enters a network namespace, and its arguments. */
+  constructor(python: string, script: string, under: readonly string[] = []) {
+    const [program, ...before] = [...under, python];
+    this.#child = spawn(program as string, [...before, '-u', script], {
       stdio: 'pipe',
       env: { ...process.env, PYTHONDONTWRITEBYTECODE: '1' },
     });
