@@ -12,7 +12,8 @@ export function openapiDocument(routes: readonly Route[], version: string): Json
   // What a stream carries has no place of its own in OpenAPI 3.1; its name is in the stream's description.
   jsonSchema(eventSchema, 'output', schemas);
   const paths: Record<string, Json> = {};
-  for (const one of routes.filter(({ undocumented }) => undocumented !== true)) {
+  const documented = routes.filter(({ undocumented }) => undocumented !== true);
+  for (const one of documented) {
     paths[one.path] = { ...paths[one.path], [one.method.toLowerCase()]: operation(one, schemas) };
   }
   return {
@@ -24,7 +25,7 @@ export function openapiDocument(routes: readonly Route[], version: string): Json
       license: { name: 'MIT', identifier: 'MIT' },
     },
     servers: [{ url: '/' }],
-    tags: [...new Set(routes.map(({ tag }) => tag))].map(name => ({ name })),
+    tags: [...new Set(documented.map(({ tag }) => tag))].map(name => ({ name })),
     paths,
     components: {
       schemas: Object.fromEntries(Object.entries(schemas).sort(([a], [b]) => (a < b ? -1 : 1))),

@@ -17,6 +17,7 @@ import { replicaRoutes } from './replicas.ts';
 import { roomRoutes } from './rooms.ts';
 import { addRoutes, type Route } from './route.ts';
 import { type Logins, sessionRoutes } from './session.ts';
+import { siteRoutes } from './site.ts';
 import { statusRoutes } from './status.ts';
 import { tokenRoutes } from './tokens.ts';
 
@@ -61,6 +62,7 @@ export function httpRoutes(parts: HttpParts): readonly Route[] {
     ...metricsRoutes(parts),
     openapiRoute(() => openapiDocument(routes, desk.hub.version)),
     ...docsRoutes(),
+    ...siteRoutes(),
   ];
   return routes;
 }
