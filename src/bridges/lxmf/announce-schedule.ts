@@ -29,8 +29,11 @@ export const settlingTime = 3000;
 const announceSize = 240;
 /** The part of a medium that announces of the others take at most while they are made, one after the other. */
 const share = 0.1;
-/** ms between two of them on a medium of any speed. */
-const shortestPause = 100;
+/**
+ * ms between two of them on a medium of any speed: the reference holds announces of destinations it does not know back
+ * where more than three come in a second over an interface that is new to it.
+ */
+const shortestPause = 500;
 
 /**
  * Announces destinations: the hub's at once, over each interface that has come up, and every six hours. Those

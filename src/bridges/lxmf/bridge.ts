@@ -282,12 +282,30 @@ export class LxmfBridge implements Bridge {
   }
 }
 
-/** Who spoke, where the message leaves under another name; a reading says itself what it is of. */
+/** Characters of a claimed author, and of who claims it, where both are named. */
+const longestClaim = 32;
+const longestClaimant = 24;
+
+/**
+ * Who spoke, where the message leaves under another name; a reading says itself what it is of. Somebody else's word on
+ * who spoke is passed on with whose word it is: `Alice (plaza)`, or anybody could speak in a room as anybody.
+ */
 function authorOf(port: BridgePort, message: Message, own: OwnAddress): string | undefined {
   const isOwn = port.residentOf(message.from)?.addresses.includes(`lxmf:${own.destination.key}`) === true;
   const fromApp = schemeOf(message.from) === 'app' || schemeOf(message.from) === 'mqtt';
   const plain = isOwn || (fromApp && schemeOf(message.to) !== 'room') || message.type === 'sensor.reading';
-  return plain ? undefined : (message.author?.name ?? shownName(port.nameOf(message.from)));
+  if (plain) {
+    return undefined;
+  }
+  const sender = port.nameOf(message.from);
+  const claimed = message.author?.name;
+  return shownName(
+    claimed === undefined ? sender : `${first(longestClaim, claimed)} (${first(longestClaimant, sender)})`,
+  );
+}
+
+function first(count: number, text: string): string {
+  return [...text.slice(0, 4 * count)].slice(0, count).join('');
 }
 
 const reasons: Readonly<Record<Exclude<SendProgress['at'], 'sent'>, string>> = {

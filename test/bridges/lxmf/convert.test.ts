@@ -252,6 +252,53 @@ describe('a message of ours', () => {
     assert.equal(unknown.relation, undefined);
   });
 
+  test('that leaves under another name says who spoke, and another hub takes that off the text', () => {
+    for (const parts of [
+      { text: 'hello ☀' },
+      { text: '' },
+      { type: 'chat.edit', text: 'hello, all' },
+      { type: 'chat.redaction' },
+      { type: 'chat.reaction', text: '👍' },
+      { type: 'event.alarm', data: { level: 3 } },
+    ]) {
+      const made = composeMessage(message({ to: 'room:plaza', ...parts }), [], target, hub, 'Zoë ☕');
+      assert.ok(new TextDecoder().decode(made.content).startsWith('Zoë ☕: '));
+      const read = readMessage({ ...lxmf(''), ...made });
+      assert.deepEqual(read.author, { name: 'Zoë ☕' });
+      assert.equal(read.text, parts.text ?? '');
+      assert.equal(read.type, parts.type ?? 'chat.message');
+    }
+    const edit = composeMessage(message({ type: 'chat.edit', text: 'noon' }), [], target, hub);
+    assert.equal(new TextDecoder().decode(edit.content), '(edited) noon');
+    assert.deepEqual(readMessage({ ...lxmf(''), ...edit }).text, 'noon');
+  });
+
+  test('that says nonsense about its author or its beginning is read whole', () => {
+    const read = (content: string, author: MsgpackValue, lead: MsgpackValue) =>
+      readMessage(
+        lxmf(content, [
+          [fields.customType, 'klp/1'],
+          [
+            fields.customMeta,
+            new Map([
+              ['author', author],
+              ['lead', lead],
+            ] as [string, MsgpackValue][]),
+          ],
+        ]),
+      );
+    for (const lead of [0, -1, 1, 2, 99, 2 ** 40, 1.5, 'x', null, new Float(2)]) {
+      assert.equal(read('☀ hello', 'A', lead).text, '☀ hello', String(lead));
+    }
+    assert.equal(read('☀ hello', 'A', 3).text, ' hello');
+    assert.equal(read('☀', 'A', 3).text, '');
+    assert.deepEqual(read('x', 'A\nB\u202eC', 0).author, { name: 'A BC' });
+    for (const author of ['', ' \n', 7, null, '\u0000']) {
+      assert.equal(read('x', author, 0).author, undefined);
+    }
+    assert.equal([...(read('x', '☀'.repeat(200), 0).author?.name ?? '')].length, 64);
+  });
+
   test('that removes another says so', () => {
     const made = composeMessage(message({ type: 'chat.redaction' }), [], target, hub);
     assert.equal(new TextDecoder().decode(made.content), '(message removed)');

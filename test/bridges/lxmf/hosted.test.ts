@@ -1,9 +1,14 @@
 import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import type { Address } from '../../../src/gateway/message.ts';
 import { fromHex } from '../../../src/lib/bytes.ts';
 import { encode } from '../../../src/lib/msgpack.ts';
+import { systemRandom } from '../../../src/lib/random.ts';
 import { fields } from '../../../src/mesh/lxmf/fields.ts';
+import { generateIdentity } from '../../../src/mesh/reticulum/identity.ts';
 import { until } from '../../gateway/fixture.ts';
 import { air, openHandheld, openHub, type SimHub } from './hubs.ts';
 
@@ -177,6 +182,42 @@ describe('residents of two hubs', () => {
     await until(() => b.matrix.delivered.length === 2);
     assert.equal(first.all().length, 2);
     assert.equal(b.all().length, 2);
+  });
+
+  test('rooms that are both in the other say everything once, and whose word it is who spoke', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'kos-mutual-'));
+    await using stack = new AsyncDisposableStack();
+    stack.defer(() => rm(dir, { recursive: true, force: true }));
+    const ether = air();
+    const identity = generateIdentity(systemRandom);
+    const before = await openHub(ether, 'Hub A', { dir, identity, rooms: { plaza: { members: [] } } });
+    const plaza = before.addressOf('room:plaza');
+    await before[Symbol.asyncDispose]();
+    const handheld = stack.use(await openHandheld(ether, 'Ben'));
+    const b = stack.use(
+      await openHub(ether, 'Hub B', { rooms: { yard: { members: [plaza, handheld.address] } } }),
+    );
+    const yard = b.addressOf('room:yard');
+    const a = stack.use(
+      await openHub(ether, 'Hub A', { dir, identity, rooms: { plaza: { members: [yard, matrixRoom] } } }),
+    );
+    assert.equal(a.addressOf('room:plaza'), plaza);
+    await b.lxmf.announceNow();
+    await handheld.announce();
+    await inPlaza(a, '$1', { text: 'hello yard' });
+    const heard = await b.got('hello yard');
+    assert.deepEqual([heard.from, heard.author, heard.via.length], [plaza, { name: 'alice' }, 1]);
+    const [first] = await until(() => handheld.inbox.length === 1 && handheld.inbox);
+    assert.equal(first!.content, 'alice (plaza): hello yard');
+    await handheld.say(yard, 'hello plaza');
+    const back = await a.got('hello plaza');
+    assert.deepEqual([back.from, back.author], [yard, { name: 'Ben' }]);
+    await until(() => a.matrix.delivered.length === 1);
+    await new Promise(resolve => setTimeout(resolve, 200));
+    assert.deepEqual(
+      [a.all().length, b.all().length, handheld.inbox.length, a.matrix.delivered.length],
+      [2, 2, 1, 1],
+    );
   });
 
   test("a sensor's reading is readable on a handheld, and whole for an app at another hub", async () => {
