@@ -1,6 +1,6 @@
 import type { Clock } from '../lib/clock.ts';
 import type { Counters } from '../lib/counters.ts';
-import { GatewayError } from '../lib/errors.ts';
+import { codeOf, GatewayError } from '../lib/errors.ts';
 import type { Random } from '../lib/random.ts';
 import type { Accepted, Bridge, Incoming } from './bridge.ts';
 import { newDelivery } from './delivery.ts';
@@ -93,6 +93,22 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
     };
   }
 
+  /** What the bridge of the only delivery can make already, if anything. */
+  function prepare(message: Message, rows: readonly NewDeliveryRow[]): AcceptArgs['prepared'] {
+    const [row] = rows;
+    const bridge = row && bridges.get(row.bridge);
+    if (row === undefined || rows.length > 1 || row.state !== 'queued' || bridge?.prepare === undefined) {
+      return undefined;
+    }
+    try {
+      return bridge.prepare({ id: row.id, to: row.recipient, message });
+    } catch (error) {
+      // Its delivery meets the same, and says so where it can be seen.
+      counters.add(`prepare/${codeOf(error)}`);
+      return undefined;
+    }
+  }
+
   return {
     async accept(scheme, incoming, fingerprint) {
       // Who gives a fingerprint has looked already.
@@ -124,6 +140,7 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
         const rows = recipients.map(recipient => deliveryRow(message, recipient, direct));
         const apps = recipients.filter(({ bridge }) => bridge === 'app').map(({ address }) => address);
         release = outbox.reserve(recipients);
+        const prepared = prepare(message, rows);
         const args: AcceptArgs = {
           scheme,
           remoteId: incoming.remoteId,
@@ -132,6 +149,7 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
           deliveries: rows,
           audience: [...new Set(schemeOf(message.from) === 'app' ? [message.from, ...apps] : apps)],
           blobs: message.attachments.map(({ sha256 }) => sha256),
+          ...(prepared === undefined ? {} : { prepared }),
           ...(fingerprint === undefined ? {} : { fingerprint }),
           ...(isReading(message) ? { device: message.from } : {}),
         };
@@ -146,7 +164,9 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
         stored = true;
         counters.add('accept/stored');
         const open = rows.flatMap((row, index) =>
-          row.bridge === 'app' || row.state !== 'queued' ? [] : [{ ...row, seq: result.seqs[index] ?? 0 }],
+          row.bridge === 'app' || row.state !== 'queued'
+            ? []
+            : [{ ...row, seq: result.seqs[index] ?? 0, remembered: prepared !== undefined }],
         );
         release();
         outbox.add(open);

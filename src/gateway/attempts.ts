@@ -187,7 +187,7 @@ export class Attempts {
         throw new GatewayError('bridge/rejected', 'the message is not kept any more');
       }
       const remembered = again ? store.read.remembered(entry.id) : undefined;
-      const progress = await bridge.deliver(
+      const delivering = bridge.deliver(
         {
           id: entry.id,
           to: entry.line.to,
@@ -197,6 +197,10 @@ export class Attempts {
         },
         attempt.controller.signal,
       );
+      if (remembered !== undefined) {
+        this.letPass(attempt);
+      }
+      const progress = await delivering;
       this.#succeeded(attempt, progress);
     } catch (error) {
       this.#failed(attempt, error);

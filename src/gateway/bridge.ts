@@ -33,6 +33,14 @@ export interface Bridge {
   /** Lives until the signal; calls `port.ready()` once it can deliver. */
   run(port: BridgePort, signal: AbortSignal): Promise<void>;
   /**
+   * What must be the same at every attempt, made while the message is accepted: it is on disk with it, so that nothing is
+   * left to `remember`. Asked for messages to one address only, and undefined where making it takes waiting. What it
+   * throws is as if it were undefined.
+   */
+  readonly prepare?: (
+    delivery: Pick<Delivery, 'id' | 'to' | 'message'>,
+  ) => { readonly bytes: Uint8Array; readonly remoteId: RemoteId } | undefined;
+  /**
    * Takes one delivery to the far side. `bridge/unavailable` (with a reason for people) is tried again,
    * at once after `port.reachable(to)` or else by the outbox's clock; `bridge/rejected` and
    * `mesh/too-large` are final. The signal ends the attempt (cancelled, expired, stopping).
@@ -95,7 +103,7 @@ export interface Delivery {
   /** 1 for the first. */
   readonly attempt: number;
   readonly message: Message;
-  /** What `remember` was given at an earlier attempt. */
+  /** What `prepare` made, or `remember` was given at an earlier attempt. */
   readonly remembered?: Uint8Array;
 }
 

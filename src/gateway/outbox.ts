@@ -104,7 +104,7 @@ export class Outbox {
     const early = this.#early ?? [];
     this.#early = undefined;
     this.add([
-      ...restarted.filter(row => row !== undefined).map(row => ({ ...row, restored: true })),
+      ...restarted.filter(row => row !== undefined).map(row => ({ ...row, remembered: true })),
       ...early,
     ]);
   }
@@ -115,7 +115,10 @@ export class Outbox {
    */
   recover(): void {
     const rows = this.#options.store.read.openDeliveries();
-    this.add(rows.filter(row => row.attempts === 0 && row.underway === 0 && !this.#record.isLate(row.id)));
+    const untouched = rows.filter(
+      row => row.attempts === 0 && row.underway === 0 && !this.#record.isLate(row.id),
+    );
+    this.add(untouched.map(row => ({ ...row, remembered: true })));
   }
 
   /**
@@ -126,8 +129,8 @@ export class Outbox {
     return this.#reservations.reserve(recipients);
   }
 
-  /** Deliveries that are on disk, in their order. */
-  add(rows: readonly (OpenDelivery & { readonly restored?: boolean })[]): void {
+  /** Deliveries that are on disk, in their order; `remembered` where something may be kept for them there. */
+  add(rows: readonly (OpenDelivery & { readonly remembered?: boolean })[]): void {
     if (this.#early !== undefined) {
       this.#early.push(...rows);
       return;
@@ -147,7 +150,7 @@ export class Outbox {
         priority: row.priority,
         expiresAt: row.expires_at,
         attempts: row.attempts,
-        mayRemember: row.restored === true,
+        mayRemember: row.remembered === true,
         bugs: 0,
         attempt: undefined,
       };

@@ -47,6 +47,31 @@ test('a restart forgets nothing, and remembered bytes come back with the next at
   assert.equal((await after.port).resolve('far-id'), message.id);
 });
 
+test('what a bridge makes of a message to one address is on disk when the message is', async () => {
+  const bridge = Object.assign(memoryBridge(), {
+    prepare: ({ id, to }: Pick<Delivery, 'id' | 'to'>) => ({
+      bytes: Buffer.from(`${id} ${to}`),
+      remoteId: id,
+    }),
+  });
+  await using hub = await openTestSwitch({ bridges: [bridge], rooms: { two: { members: [peer, other] } } });
+  await bridge.port;
+  bridge.respond = hanging;
+  const { message } = await hub.desk.messages.post(hub.owner, { to: peer, text: 'x' });
+  const [row] = message.deliveries;
+  assert.equal(String(Buffer.from(hub.store.read.remembered(row!.id)!)), `${row!.id} ${peer}`);
+  assert.equal(hub.store.read.knownAs('lxmf', row!.id)?.message, message.id);
+
+  bridge.respond = async () => ({ state: 'delivered' });
+  await hub.desk.messages.post(hub.owner, { to: other, text: 'by itself' });
+  const alone = await until(() => bridge.delivered.find(({ message }) => message.text === 'by itself'));
+  assert.ok(alone.remembered);
+  assert.equal(alone.attempt, 1);
+  await hub.desk.messages.post(hub.owner, { to: 'room:two', text: 'to each' });
+  await until(() => bridge.delivered.some(({ message }) => message.text === 'to each'));
+  assert.equal(bridge.delivered.find(({ message }) => message.text === 'to each')?.remembered, undefined);
+});
+
 test('an attempt cut off by a stop is ambiguous where the far side cannot tell a repeat', async () => {
   await using at = await folder();
   const before = memoryBridge('mqtt', { deduplicates: false });

@@ -158,6 +158,17 @@ export class LxmfBridge implements Bridge {
     return { state: 'delivered', remoteId };
   }
 
+  prepare(
+    delivery: Pick<Delivery, 'id' | 'to' | 'message'>,
+  ): { readonly bytes: Uint8Array; readonly remoteId: string } | undefined {
+    const port = this.#port;
+    if (port === undefined || delivery.message.attachments.length > 0) {
+      return undefined;
+    }
+    const { packed, id } = this.#pack(port, delivery, peerOf(delivery.to), []);
+    return { bytes: packed, remoteId: toHex(id) };
+  }
+
   /** The bytes of a delivery: those of the first attempt, or now, for this and all that follow. */
   async #packed(port: BridgePort, delivery: Delivery, peer: Uint8Array): Promise<PackedMessage> {
     const { remembered, message } = delivery;
@@ -165,19 +176,28 @@ export class LxmfBridge implements Bridge {
       return { packed: remembered, id: decodeMessage(remembered).id };
     }
     const files = await Promise.all(message.attachments.map(attachment => fileOf(port, attachment)));
-    const related = message.inReplyTo && port.remoteIds(message.inReplyTo, delivery.to)[0];
+    const made = this.#pack(port, delivery, peer, files);
+    await port.remember(delivery.id, made.packed, toHex(made.id));
+    return made;
+  }
+
+  #pack(
+    port: BridgePort,
+    { id, to, message }: Pick<Delivery, 'id' | 'to' | 'message'>,
+    peer: Uint8Array,
+    files: readonly OutgoingFile[],
+  ): PackedMessage {
+    const related = message.inReplyTo && port.remoteIds(message.inReplyTo, to)[0];
     const own = this.#ownAddress(port, message);
-    const made = encodeMessage(
+    return encodeMessage(
       {
         destination: peer,
         source: own.destination.hash,
-        timestamp: timestampOf(message, delivery.id),
+        timestamp: timestampOf(message, id),
         ...composeMessage(message, files, related, this.#parts.hubId, authorOf(port, message, own)),
       },
       own.identity,
     );
-    await port.remember(delivery.id, made.packed, toHex(made.id));
-    return made;
   }
 
   /** What was packed under an address that has been given up since cannot be sent or packed anew: its id would change. */

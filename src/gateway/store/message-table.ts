@@ -16,6 +16,8 @@ export interface AcceptArgs {
   readonly deliveries: readonly NewDeliveryRow[];
   readonly audience: readonly string[];
   readonly blobs: readonly string[];
+  /** Of the only delivery: what must be the same at every attempt, and the id by which its far side will know it. */
+  readonly prepared?: { readonly bytes: Uint8Array; readonly remoteId: RemoteId } | undefined;
   /** The device a reading is of: the message becomes its newest. */
   readonly device?: string;
 }
@@ -55,6 +57,10 @@ export function messageVerbs(database: DatabaseSync) {
     `INSERT INTO deliveries (id, message, bridge, recipient, priority, accepted_at, expires_at, state, reason, code,
        attempts, underway, history, event)
      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)`,
+  );
+  const remember = database.prepare('INSERT INTO remembered (delivery, bytes) VALUES (?, ?)');
+  const name = database.prepare(
+    'INSERT OR IGNORE INTO remote_ids (scheme, remote_id, message, known_to) VALUES (?, ?, ?, ?)',
   );
   const carry = database.prepare('INSERT OR IGNORE INTO message_blobs (sha256, message) VALUES (?, ?)');
   const read = database.prepare('INSERT OR REPLACE INTO readings (device, message, at) VALUES (?, ?, ?)');
@@ -106,6 +112,10 @@ export function messageVerbs(database: DatabaseSync) {
           ).lastInsertRowid,
         );
         write(deliveryEvent(delivery, viewOf(delivery), message, message.acceptedAt));
+        if (args.prepared !== undefined) {
+          remember.run(seq, args.prepared.bytes);
+          name.run(delivery.bridge, args.prepared.remoteId, row, delivery.recipient);
+        }
         return seq;
       });
       for (const sha256 of args.blobs) {
