@@ -76,6 +76,7 @@ export class Link {
   readonly #contents: LinkContents;
   #state: LinkState;
   #lastRtt = 0;
+  #usedAt: number;
   #hops: number;
   #remote: PublicIdentity | undefined;
   readonly #established: (link: Link) => void;
@@ -94,6 +95,7 @@ export class Link {
     this.events = setup.events;
     this.#parts = parts;
     this.#state = setup.state;
+    this.#usedAt = parts.clock.monotonic();
     this.#hops = setup.hops;
     this.#remote = setup.remote;
     this.#established = established;
@@ -128,6 +130,11 @@ export class Link {
   /** ms */
   get rtt(): number {
     return this.#lastRtt;
+  }
+
+  /** Monotonic ms of what was last said over it; keepalives say nothing. */
+  get usedAt(): number {
+    return this.#usedAt;
   }
 
   /** Bytes of the largest packet. */
@@ -253,7 +260,11 @@ export class Link {
       this.#step({ on: 'closed' });
       return;
     }
+    this.#usedAt = this.#parts.clock.monotonic();
     this.#step({ on: 'inbound', authentic: true });
+    if (!this.usable) {
+      return;
+    }
     if (context === contexts.linkIdentify) {
       this.#takeIdentification(body);
       return;
@@ -320,7 +331,10 @@ export class Link {
         this.#end(effect.reason);
         break;
       case 'wake':
-        this.#alarm.at(effect.at);
+        // Whoever heard that it is established may have closed it.
+        if (this.#state.at !== 'closed') {
+          this.#alarm.at(effect.at);
+        }
         break;
     }
   }
@@ -334,6 +348,9 @@ export class Link {
   }
 
   #send(as: 'data' | 'proof', context: number, data: Uint8Array, told?: Told): void {
+    if (context !== contexts.keepalive) {
+      this.#usedAt = this.#parts.clock.monotonic();
+    }
     this.#step({ on: 'outbound' });
     this.#line.send(as, context, data, told);
   }

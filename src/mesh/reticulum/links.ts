@@ -12,6 +12,7 @@ import type { PublicIdentity } from './identity.ts';
 import { exchange, importPrivate, importPublic, keyLength, publicOf, sign, verify } from './keys.ts';
 import { accepted, type LinkCloseReason, requested } from './link.ts';
 import type { Compressor } from './link-port.ts';
+import { InboundRoom, type LinkLimits, linkLimits } from './link-room.ts';
 import { Link, type LinkEvents } from './link-session.ts';
 import {
   decodeLinkRequest,
@@ -42,15 +43,6 @@ export interface LinkParts {
   readonly compressor?: Compressor;
   readonly limits?: LinkLimits;
 }
-
-export interface LinkLimits {
-  /** Links that others have made to us. */
-  readonly inbound: number;
-  /** Of those that are not established yet: the oldest gives way to the next. */
-  readonly handshakes: number;
-}
-
-export const linkLimits: LinkLimits = { inbound: 1024, handshakes: 128 };
 
 /** How a destination takes links. */
 export interface LinkAcceptor {
@@ -85,17 +77,15 @@ interface Opening {
  */
 export class Links implements LinkDispatch {
   readonly #parts: LinkParts;
-  readonly #limits: LinkLimits;
   readonly #links = new Map<string, Link>();
   readonly #opening = new Map<string, Opening>();
   readonly #settled = new Map<string, (error?: GatewayError) => void>();
-  readonly #handshakes = new Set<Link>();
+  readonly #room: InboundRoom<Link>;
   readonly #acceptors = new Map<string, LinkAcceptor>();
-  #inbound = 0;
 
   constructor(parts: LinkParts) {
     this.#parts = parts;
-    this.#limits = parts.limits ?? linkLimits;
+    this.#room = new InboundRoom(parts.limits ?? linkLimits, parts.counters);
     parts.transport.onInterface(({ iface, online }) => {
       if (!online) {
         this.#interfaceLost(iface.name);
@@ -220,8 +210,8 @@ export class Links implements LinkDispatch {
     if (this.#links.has(toHex(id))) {
       throw new GatewayError('mesh/rejected', 'a link request heard before');
     }
-    this.#makeRoom();
     const { clock, random, counters } = this.#parts;
+    this.#room.makeWay(iface.name, clock.monotonic());
     const encryption = importPrivate('x25519', random.bytes(keyLength));
     const signingKey = Uint8Array.from(request.signingKey);
     let peerSigning: KeyObject | undefined;
@@ -268,14 +258,16 @@ export class Links implements LinkDispatch {
       },
       this.#parts,
       opened => {
-        this.#handshakes.delete(opened);
-        opened.events = acceptor.onLink(opened);
+        if (this.#room.established(opened, clock.monotonic())) {
+          opened.events = acceptor.onLink(opened);
+        } else {
+          opened.close();
+        }
       },
       (closed, reason) => this.#forget(closed, reason),
     );
     this.#links.set(link.key, link);
-    this.#handshakes.add(link);
-    this.#inbound += 1;
+    this.#room.requested(link);
     counters.add('link/accepted');
     void this.#parts.transport.transmit(answer, iface);
   }
@@ -351,25 +343,14 @@ export class Links implements LinkDispatch {
   #forget(link: Link, reason: LinkCloseReason): void {
     this.#links.delete(link.key);
     this.#opening.delete(link.key);
-    this.#handshakes.delete(link);
     if (link.role === 'responder') {
-      this.#inbound -= 1;
+      this.#room.delete(link);
     }
     this.#parts.counters.add(`link/closed-${reason}`);
     const code = reason === 'timeout' ? 'mesh/timeout' : 'mesh/link-closed';
     this.#settled.get(link.key)?.(
       new GatewayError(code, `the link was not established: ${reason}`, { retryable: true }),
     );
-  }
-
-  #makeRoom(): void {
-    if (this.#handshakes.size >= this.#limits.handshakes) {
-      const oldest = this.#handshakes.values().next().value;
-      oldest?.lost();
-    }
-    if (this.#inbound >= this.#limits.inbound) {
-      throw new GatewayError('store/full', `${this.#limits.inbound} links are open to us already`);
-    }
   }
 
   #interfaceLost(name: string): void {

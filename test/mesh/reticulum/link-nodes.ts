@@ -7,6 +7,7 @@ import type { Interface, InterfacePort } from '../../../src/mesh/interface.ts';
 import { LocalDestination, type ProofStrategy } from '../../../src/mesh/reticulum/destination.ts';
 import { generateIdentity, type Identity } from '../../../src/mesh/reticulum/identity.ts';
 import type { Compressor } from '../../../src/mesh/reticulum/link-port.ts';
+import type { LinkLimits } from '../../../src/mesh/reticulum/link-room.ts';
 import type { Link } from '../../../src/mesh/reticulum/link-session.ts';
 import { type LinkAcceptor, Links, type OpenOptions } from '../../../src/mesh/reticulum/links.ts';
 import { IncomingBudget, type ResourceLimits } from '../../../src/mesh/reticulum/resource-incoming.ts';
@@ -124,6 +125,7 @@ export interface NodesOptions {
   readonly bitrate?: number;
   readonly compressor?: Compressor;
   readonly limits?: ResourceLimits;
+  readonly linkLimits?: LinkLimits;
 }
 
 /** Two nodes of ours with a pipe between them. */
@@ -155,6 +157,7 @@ export function twoNodes(options: NodesOptions = {}): Nodes {
       transport,
       budget,
       ...(options.compressor === undefined ? {} : { compressor: options.compressor }),
+      ...(options.linkLimits === undefined ? {} : { limits: options.linkLimits }),
     });
     transport.useLinks(links);
     running.push(transport.attach(end).service.run(() => {}, stop.signal));

@@ -362,7 +362,7 @@ describe('two nodes of ours and a link between them', () => {
     assert.equal(got.length, 1);
   });
 
-  test('half-open links give way to new ones, and a bound of open links holds', async () => {
+  test('half-open links give way to new ones', async () => {
     await using nodes = twoNodes();
     const destination = await nodes.serve({ onLink: () => ({}) });
     nodes.fate = (_, from) => (from === 'a' ? [{ after: 1 }] : []);
@@ -372,6 +372,49 @@ describe('two nodes of ours and a link between them', () => {
     await nodes.clock.advance(20);
     assert.equal(nodes.b.links.size, 128);
     nodes.fate = sound;
+    await nodes.until(nodes.open(destination));
+  });
+
+  test('an idle link that nobody identified on gives way when there are too many, and its opener hears', async () => {
+    await using nodes = twoNodes({ linkLimits: { inbound: 3, handshakes: 8, handshakesPerInterface: 8 } });
+    const destination = await nodes.serve({ onLink: () => ({}) });
+    const known = await nodes.until(nodes.open(destination));
+    known.identify(nodes.a.identity);
+    await nodes.clock.advance(20_000);
+    const idle = await nodes.until(nodes.open(destination));
+    const used = await nodes.until(nodes.open(destination));
+    await nodes.clock.advance(20_000);
+    void used.send(Uint8Array.of(1));
+    await nodes.clock.advance(20_000);
+    const fresh = await nodes.until(nodes.open(destination));
+    await nodes.clock.advance(10);
+    assert.deepEqual(
+      [known, idle, used, fresh].map(({ state }) => state.at),
+      ['active', 'closed', 'active', 'active'],
+    );
+    assert.equal(nodes.b.links.size, 3);
+    assert.equal(nodes.b.counters.get('link/gave-way'), 1);
+  });
+
+  test('a link is refused where as many as may be are all in use', async () => {
+    await using nodes = twoNodes({ linkLimits: { inbound: 2, handshakes: 8, handshakesPerInterface: 8 } });
+    let heard = 0;
+    const destination = await nodes.serve({
+      onLink: () => {
+        heard += 1;
+        return {};
+      },
+    });
+    await nodes.until(nodes.open(destination));
+    // Both are asked for while there is room for one: the one that is established second is closed again.
+    const both = await nodes.until(Promise.allSettled([nodes.open(destination), nodes.open(destination)]));
+    await nodes.clock.advance(10);
+    assert.equal(both.filter(one => one.status === 'fulfilled' && one.value.state.at === 'active').length, 1);
+    assert.equal(heard, 2);
+    assert.equal(nodes.b.links.size, 2);
+    await assert.rejects(nodes.until(nodes.open(destination)), { code: 'mesh/timeout' });
+    assert.ok(nodes.b.counters.get('store/full') >= 2);
+    await nodes.clock.advance(30_000);
     await nodes.until(nodes.open(destination));
   });
 
