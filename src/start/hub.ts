@@ -160,7 +160,10 @@ async function openAll(options: HubOptions): Promise<Hub> {
       services: () => desk.health().services,
       announce: () => lxmf.announceNow(),
     }),
-    addresses: () => ({ mqtt: mqttUrlOf(mqtt, mqttAt.host) }),
+    addresses: () => ({
+      mqtt: mqttUrlOf(mqtt, mqttAt.host),
+      ...(cloud !== undefined && { replicas: cloud.url() }),
+    }),
   });
   addWsWindow(listener, { ...parts, desk, access, sessions });
   listener.onUpgrade('/mqtt', mqtt.handleUpgrade);

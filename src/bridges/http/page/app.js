@@ -1,6 +1,6 @@
 import { access } from './access.js';
 import { call, follow, get } from './api.js';
-import { button, complain, count, h, icon, refreshTimes, toast, when } from './dom.js';
+import { button, complain, count, h, icon, pace, refreshTimes, toast, when } from './dom.js';
 import { home } from './home.js';
 import { network } from './network.js';
 import { peers } from './peers.js';
@@ -134,7 +134,7 @@ function enter(client) {
     view?.close?.();
     window.removeEventListener('hashchange', turn);
     clearInterval(timer);
-    clearTimeout(due);
+    refresh.stop();
     logIn(notice);
   };
   let isSure = false;
@@ -242,13 +242,7 @@ function enter(client) {
   }
 
   // Health and the number of what waits follow the events, at most once a second.
-  let due;
-  function refresh() {
-    if (may('mesh:read')) {
-      clearTimeout(due);
-      due = setTimeout(() => void app.status().catch(() => {}), 500);
-    }
-  }
+  const refresh = pace(1000, () => may('mesh:read') && app.status().catch(() => {}));
 
   function turn() {
     const [, at = '', ...rest] = location.hash.split('/').map(decodeURIComponent);

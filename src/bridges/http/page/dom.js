@@ -74,7 +74,7 @@ export function sureButton(label, sure, act) {
         node.disabled = false;
       });
     },
-    { kind: 'small' },
+    { kind: 'small', 'aria-live': 'polite' },
   );
   const disarm = () => {
     clearTimeout(armed);
@@ -126,6 +126,33 @@ export function copyable(text, what) {
 /** A name from outside: its direction must not turn the line around it. */
 export function name(text) {
   return h('bdi', {}, text);
+}
+
+/** Makes the children of a node again, but only where what they show has changed: nobody is read the same twice. */
+export function fill(node, value, make) {
+  const print = JSON.stringify(value);
+  if (node.print !== print) {
+    node.print = print;
+    node.replaceChildren(...[make(value)].flat().filter(Boolean));
+  }
+}
+
+/** Calls `act` soon after it was asked for, however often, and not before the delay has passed again. */
+export function pace(delay, act) {
+  let timer;
+  const soon = () => {
+    if (timer === undefined) {
+      timer = setTimeout(() => {
+        timer = undefined;
+        void act();
+      }, delay);
+    }
+  };
+  soon.stop = () => {
+    clearTimeout(timer);
+    timer = null;
+  };
+  return soon;
 }
 
 /**

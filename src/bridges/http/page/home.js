@@ -1,5 +1,5 @@
 import { call } from './api.js';
-import { button, complain, copyable, count, h, keyed, name, toast, when } from './dom.js';
+import { button, complain, copyable, count, fill, h, keyed, name, pace, toast, when } from './dom.js';
 import { pill } from './words.js';
 
 /** How the hub is, what is wrong by name, and where it is reached. */
@@ -52,61 +52,11 @@ export function home(app, main) {
     heading.replaceChildren(name(hub.name));
     const isWell = failures.length === 0 && status.ready;
     hero.className = `hero ${isWell ? 'ok' : status.ready ? 'wait' : 'bad'}`;
-    hero.replaceChildren(
-      h(
-        'p',
-        { class: 'verdict' },
-        isWell ? 'Everything works' : `${count(failures.length, 'part does', 'parts do')} not work`,
-      ),
-      isWell
-        ? h(
-            'p',
-            {},
-            queued > 0
-              ? h('a', { href: '#/queue' }, count(queued, 'delivery waits', 'deliveries wait'))
-              : 'Nothing waits to be delivered.',
-          )
-        : h(
-            'ul',
-            {},
-            failures.map(one =>
-              h('li', {}, h('strong', {}, one.name), ': ', one.reason, ' · ', when(one.since)),
-            ),
-          ),
-      !isWell && status.ready && h('p', {}, 'The hub goes on without: messages are taken and wait.'),
-    );
-    const doors = [
-      ['LXMF', copyable(hub.lxmf, 'LXMF address')],
-      ['Web and API', copyable(location.origin, 'web address')],
-      ...Object.entries(status.addresses).map(([door, url]) => [
-        door.toUpperCase(),
-        copyable(url, `${door} address`),
-      ]),
-      ...(status.residents ?? []).flatMap(one =>
-        one.addresses.map(address => [name(`${one.name}`), copyable(address, `address of ${one.name}`)]),
-      ),
-    ];
-    addresses.replaceChildren(...doors.map(fact));
-    keyed(
-      parts,
-      services,
-      one => one.name,
-      one =>
-        h(
-          'li',
-          { class: 'row' },
-          h(
-            'div',
-            { class: 'grow' },
-            h('strong', {}, one.name),
-            one.reason && h('p', { class: 'why' }, one.reason),
-          ),
-          h('span', { class: 'quiet' }, when(one.since)),
-          pill(one.state),
-        ),
-    );
-    facts.replaceChildren(
-      ...[
+    fill(hero, { failures, ready: status.ready, queued: isWell && queued }, () => verdict(status, isWell));
+    fill(addresses, [hub.lxmf, status.addresses, status.residents], () => doors(status).map(fact));
+    keyed(parts, services, one => one.name, part);
+    fill(facts, [hub, queued], () =>
+      [
         ['Waiting', h('a', { href: '#/queue' }, count(queued, 'delivery', 'deliveries'))],
         ['Identity', copyable(hub.id, 'identity hash')],
         ['Version', hub.version],
@@ -114,22 +64,60 @@ export function home(app, main) {
         ['Forwards for others', hub.transport],
       ].map(fact),
     );
-    counters.replaceChildren(
-      ...Object.entries(status.counters).map(([key, value]) =>
-        fact([h('code', {}, key), value.toLocaleString()]),
-      ),
+    fill(counters, status.counters, values =>
+      Object.entries(values).map(([key, value]) => fact([h('code', {}, key), value.toLocaleString()])),
     );
   }
   const again = () => app.show(main, load);
-  let due;
-  app.on(({ kind }) => {
-    if (kind !== 'peer.seen') {
-      due ??= setTimeout(() => {
-        due = undefined;
-        void again();
-      }, 700);
-    }
-  });
+  const soon = pace(700, again);
+  app.on(({ kind }) => kind !== 'peer.seen' && soon());
   void again();
-  return { back: again, close: () => clearTimeout(due) };
+  return { back: again, close: soon.stop };
+}
+
+function verdict({ ready, failures, queued }, isWell) {
+  if (isWell) {
+    const waiting = h('a', { href: '#/queue' }, count(queued, 'delivery waits', 'deliveries wait'));
+    return [
+      h('p', { class: 'verdict' }, 'Everything works'),
+      h('p', {}, queued > 0 ? waiting : 'Nothing waits to be delivered.'),
+    ];
+  }
+  const failure = one => h('li', {}, h('strong', {}, one.name), ': ', one.reason, ' · ', when(one.since));
+  return [
+    h('p', { class: 'verdict' }, `${count(failures.length, 'part does', 'parts do')} not work`),
+    h('ul', {}, failures.map(failure)),
+    ready && h('p', {}, 'The hub goes on without: messages are taken and wait.'),
+  ];
+}
+
+/** Where the hub and those who live on it are reached. */
+function doors({ hub, addresses, residents = [] }) {
+  const names = { mqtt: 'MQTT', replicas: 'Replicas' };
+  return [
+    ['LXMF', copyable(hub.lxmf, 'LXMF address')],
+    ['Web and API', copyable(location.origin, 'web address')],
+    ...Object.entries(addresses).map(([door, url]) => [
+      names[door] ?? door,
+      copyable(url, `${door} address`),
+    ]),
+    ...residents.flatMap(one =>
+      one.addresses.map(address => [name(one.name), copyable(address, `address of ${one.name}`)]),
+    ),
+  ];
+}
+
+function part(one) {
+  return h(
+    'li',
+    { class: 'row' },
+    h(
+      'div',
+      { class: 'grow' },
+      h('strong', {}, one.name),
+      one.reason && h('p', { class: 'why' }, one.reason),
+    ),
+    h('span', { class: 'quiet' }, when(one.since)),
+    pill(one.state),
+  );
 }

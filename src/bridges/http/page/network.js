@@ -1,5 +1,5 @@
 import { call, get } from './api.js';
-import { amount, button, complain, copyable, count, empty, h, keyed, toast, when } from './dom.js';
+import { amount, button, complain, copyable, count, empty, h, keyed, pace, toast, when } from './dom.js';
 import { nameOf, pill } from './words.js';
 
 /** How the mesh is reached: interfaces with their airtime, paths, links. */
@@ -37,7 +37,6 @@ export function network(app, main) {
   );
   let cursor = null;
   let known = [];
-  let due;
   const announce = async () => {
     const { sent } = await call('POST', '/v1/mesh/announce').catch(error => {
       complain(error);
@@ -205,25 +204,16 @@ export function network(app, main) {
       async () =>
         void (await Promise.all([loadInterfaces(), loadLinks(), known.length <= 50 && loadPaths()])),
     );
-  const soon = (delay = 1000) => {
-    due ??= setTimeout(() => {
-      due = undefined;
-      void again().then(() => soon(10_000));
-    }, delay);
-  };
-  app.on(({ kind }) => {
-    if (/^(?:interface|path|link|peer)\./.test(kind)) {
-      clearTimeout(due);
-      due = undefined;
-      soon();
-    }
-  });
-  void again().then(() => soon(10_000));
+  const soon = pace(1000, again);
+  // Traffic and airtime are no events.
+  const slow = pace(10_000, () => again().then(slow));
+  app.on(({ kind }) => /^(?:interface|path|link|peer)\./.test(kind) && soon());
+  void again().then(slow);
   return {
     back: again,
     close() {
-      clearTimeout(due);
-      due = 0;
+      soon.stop();
+      slow.stop();
     },
   };
 }

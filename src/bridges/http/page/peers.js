@@ -1,5 +1,5 @@
 import { get } from './api.js';
-import { button, copyable, count, empty, h, keyed, name, when } from './dom.js';
+import { button, copyable, count, empty, h, keyed, name, pace, when } from './dom.js';
 import { kindOf, learn, mark, nameOf, who } from './words.js';
 
 /** Who was heard, and the rooms there are. */
@@ -16,7 +16,6 @@ export function peers(app, main) {
   });
   let cursor = null;
   let items = [];
-  let due;
   let asked = 0;
 
   const roomCard = h('section', { class: 'card', hidden: true }, h('h2', {}, 'Rooms'), rooms);
@@ -142,12 +141,16 @@ export function peers(app, main) {
         ),
     );
   }
-  const look = (delay = 200) => {
-    clearTimeout(due);
-    due = setTimeout(() => app.show(main, () => load()), delay);
-  };
-  app.on(({ kind }) => kind === 'peer.seen' && items.length <= 50 && look(1500));
+  const look = pace(250, () => app.show(main, () => load()));
+  const heard = pace(1500, () => app.show(main, () => load()));
+  app.on(({ kind }) => kind === 'peer.seen' && items.length <= 50 && heard());
   const all = () => app.show(main, async () => void (await Promise.all([load(), loadRooms()])));
   void all();
-  return { back: all, close: () => clearTimeout(due) };
+  return {
+    back: all,
+    close() {
+      look.stop();
+      heard.stop();
+    },
+  };
 }

@@ -1,5 +1,5 @@
 import { call, get } from './api.js';
-import { button, complain, count, empty, h, keyed, name, sureButton, when } from './dom.js';
+import { button, complain, count, empty, h, keyed, name, pace, sureButton, when } from './dom.js';
 import { deliveryLine, mark, who } from './words.js';
 
 const tabs = [
@@ -41,7 +41,6 @@ export function queue(app, main, below) {
   let items = [];
   let cursor = null;
   let asked = 0;
-  let due;
   main.append(h('h1', {}, 'Queue'), h('section', { class: 'card' }, bar, total, list, more));
 
   const row = one => {
@@ -109,14 +108,8 @@ export function queue(app, main, below) {
     list.replaceChildren();
     void again();
   }
-  app.on(({ kind }) => {
-    if (/^(?:delivery|message|health)\./.test(kind) && items.length <= 50) {
-      due ??= setTimeout(() => {
-        due = undefined;
-        void again();
-      }, 500);
-    }
-  });
+  const soon = pace(500, again);
+  app.on(({ kind }) => /^(?:delivery|message|health)\./.test(kind) && items.length <= 50 && soon());
   turn(below);
-  return { turn, back: again, close: () => clearTimeout(due) };
+  return { turn, back: again, close: soon.stop };
 }

@@ -1,11 +1,10 @@
 import { call, get } from './api.js';
-import { amount, button, complain, count, empty, h, keyed, sureButton, when } from './dom.js';
+import { amount, button, complain, count, empty, h, keyed, pace, sureButton, when } from './dom.js';
 import { pill } from './words.js';
 
 /** The replicas of cloud services: reachable or not, what is kept, and the writes that wait. */
 export function replicas(app, main) {
   const cards = h('div', { class: 'cards one' });
-  let due;
   main.append(h('h1', {}, 'Replicas'), cards);
 
   const act = (method, path, body) => call(method, `/v1/replicas/${path}`, body).then(again, complain);
@@ -142,16 +141,7 @@ export function replicas(app, main) {
     }
   }
   const again = () => app.show(main, load);
-  const loop = () => {
-    due = setTimeout(() => again().then(() => due !== 0 && loop()), 5000);
-  };
-  void again();
-  loop();
-  return {
-    back: again,
-    close() {
-      clearTimeout(due);
-      due = 0;
-    },
-  };
+  const slow = pace(5000, () => again().then(slow));
+  void again().then(slow);
+  return { back: again, close: slow.stop };
 }

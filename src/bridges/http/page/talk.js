@@ -1,5 +1,5 @@
 import { get } from './api.js';
-import { button, empty, h, icon, keyed, name, when } from './dom.js';
+import { button, empty, h, icon, keyed, name, pace, when } from './dom.js';
 import { openThread } from './thread.js';
 import { kindOf, learn, mark, nameOf, otherEnd, schemeOf, who } from './words.js';
 
@@ -205,6 +205,7 @@ export function talk(app, main, below) {
     );
   }
 
+  const drawSoon = pace(200, draw);
   app.on(event => {
     open?.event(event);
     if (event.kind === 'message.accepted' && event.message) {
@@ -212,13 +213,13 @@ export function talk(app, main, below) {
       const at = otherEnd(app.me, message.from, message.to);
       const known = items.find(one => one.address === at);
       const last = { ...message, text: message.text.slice(0, 240), attachments: message.attachments.length };
-      items = [{ ...known, address: at, last }, ...items.filter(one => one !== known)];
+      items = [{ ...known, address: at, last }, ...items.filter(one => one !== known)].slice(0, 500);
       if (at === address && document.visibilityState === 'visible') {
         look(at);
       }
-      draw();
+      drawSoon();
     } else if (event.kind === 'peer.seen') {
-      draw();
+      drawSoon();
     }
   });
   const again = () => app.show(aside, () => load());
@@ -232,6 +233,7 @@ export function talk(app, main, below) {
     },
     close() {
       open?.close();
+      drawSoon.stop();
       app.badge('messages', '');
     },
   };

@@ -1,12 +1,15 @@
 import { get } from './api.js';
 import { createBubbles } from './bubble.js';
 import { createComposer } from './composer.js';
-import { button, copyable, count, day, h, icon, keyed, name, when } from './dom.js';
+import { button, copyable, count, day, h, icon, keyed, name, pace, when } from './dom.js';
 import { drop, send, unsentTo, watch, write } from './unsent.js';
 import { learn, mark, nameOf, otherEnd, restOf, schemeOf } from './words.js';
 
 /** Messages that change another one, and are shown in its place. */
 const changes = new Set(['chat.edit', 'chat.redaction', 'chat.reaction', 'chat.receipt']);
+
+/** Messages held at once while new ones come in: then it begins again with the newest. */
+const mostShown = 500;
 
 /** One conversation: read, write, answer, and see what becomes of it. */
 export function openThread(app, place, address) {
@@ -22,9 +25,11 @@ export function openThread(app, place, address) {
   let closed = false;
   let isAtEnd = true;
 
-  const belongs = message =>
-    otherEnd(app.me, message.from, message.to) === address ||
-    (address === 'room:hub' && message.to === address);
+  /** What was said between two far sides belongs to both. */
+  const belongs = ({ from, to }) =>
+    otherEnd(app.me, from, to) === address ||
+    (address === 'room:hub' && to === address) ||
+    (to === address && schemeOf(from) !== 'app');
   const { bubble, heldBubble } = createBubbles({
     app,
     urls,
@@ -145,9 +150,15 @@ export function openThread(app, place, address) {
     return [...rows.values()];
   }
 
+  const drawSoon = pace(50, draw);
+
   function take(message) {
     messages.set(message.id, message);
-    draw();
+    if (messages.size > mostShown && isAtEnd) {
+      void load();
+    } else {
+      drawSoon();
+    }
   }
 
   const unwatch = watch(message => {
@@ -179,6 +190,7 @@ export function openThread(app, place, address) {
     },
     close() {
       closed = true;
+      drawSoon.stop();
       stick.disconnect();
       unwatch();
       for (const url of urls) {
