@@ -13,6 +13,7 @@ import type { SvcListener } from '../bridges/svc/listener.ts';
 import { addWsWindow } from '../bridges/ws/window.ts';
 import type { Config } from '../config.ts';
 import type { Desk, HubFacts } from '../gateway/desk.ts';
+import { createReplicaWrites } from '../gateway/replicas/writes.ts';
 import { startError } from '../gateway/store/room.ts';
 import { openStore } from '../gateway/store/store.ts';
 import { createSwitch, type Switch } from '../gateway/switch.ts';
@@ -122,7 +123,11 @@ async function openAll(options: HubOptions): Promise<Hub> {
     report: health => gateway.report(health),
   });
   stack.defer(() => matrix?.[Symbol.dispose]());
-  const cloud = await openConfiguredReplicas(config, parts);
+  const cloud = await openConfiguredReplicas(
+    config,
+    parts,
+    key => host => createReplicaWrites({ ...parts, host, store, key }),
+  );
   stack.use(cloud);
   const gateway: Switch = createSwitch({
     ...parts,

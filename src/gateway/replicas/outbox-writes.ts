@@ -189,18 +189,13 @@ export function createWritePath(options: WritesOptions): WritePath {
     counters.add('replica/outbox/repeated');
     const part =
       (now.status.state === 'done' ? outbox.part(now, 'outcome') : undefined) ?? outbox.part(now, 'answer');
-    const answer =
+    const kept: ReplicaResponse =
       part === undefined
-        ? accepted(now)
+        ? accepted(now, intent.service)
         : { status: part.status ?? 200, headers: part.headers, body: part.body };
-    return {
-      ...(now.status.state === 'done' ? answer : labelled(answer, now)),
-      headers: withField(
-        (now.status.state === 'done' ? answer : labelled(answer, now)).headers,
-        'idempotency-replayed',
-        'true',
-      ),
-    };
+    const answer =
+      now.status.state === 'done' || part === undefined ? kept : labelled(kept, now, intent.service);
+    return { ...answer, headers: withField(answer.headers, 'idempotency-replayed', 'true') };
   }
 
   async function handle(write: QueueableWrite): Promise<ReplicaResponse> {
@@ -243,7 +238,7 @@ export function createWritePath(options: WritesOptions): WritePath {
       return { answer: prepared.answer };
     }
     const operation = await keep(intent, prepared, 'queued');
-    return { answer: labelled(prepared.answer, operation) };
+    return { answer: labelled(prepared.answer, operation, service) };
   }
 
   /** Whether nothing of its lane is to go first, and nothing it needs is held. */
@@ -310,7 +305,7 @@ export function createWritePath(options: WritesOptions): WritePath {
       // It goes on without its client, as if it had been kept.
       sent.leave();
       counters.add('replica/outbox/slow');
-      return labelled(prepared.answer, operation);
+      return labelled(prepared.answer, operation, service);
     }
     const outcome: Outcome = await sent.outcome;
     const { on } = outcome.input;
@@ -328,9 +323,9 @@ export function createWritePath(options: WritesOptions): WritePath {
       return outcome.response ?? prepared.answer;
     }
     if (now === undefined || now.status.state === 'ambiguous') {
-      return accepted(now ?? operation);
+      return accepted(now ?? operation, service);
     }
-    return labelled(prepared.keeps ? prepared.answer : accepted(now), now);
+    return prepared.keeps ? labelled(prepared.answer, now, service) : accepted(now, service);
   }
 
   async function keep(intent: Intent, prepared: Prepared, state: 'queued' | 'inflight'): Promise<Operation> {
@@ -575,11 +570,13 @@ function clientKeyOf(headers: Fields): string | undefined {
   return key;
 }
 
-function labelled(answer: ReplicaResponse, operation: Operation): ReplicaResponse {
+/** Says that it waits, and where to look what became of it. */
+function labelled(answer: ReplicaResponse, operation: Operation, service: WriteService): ReplicaResponse {
   return {
     ...answer,
     headers: [
       ...answer.headers,
+      ['link', `<${service.originPath(`/_replica/queue/${operation.id}`)}>; rel="status"`],
       ['replica-state', 'queued'],
       ['replica-operation', operation.id],
       ['cache-control', 'no-store'],
@@ -591,9 +588,9 @@ function acceptedAnswer(headers: Fields = []): ReplicaResponse {
   return jsonAnswer(202, { state: 'queued' }, headers);
 }
 
-function accepted(operation: Operation): ReplicaResponse {
+function accepted(operation: Operation, service: WriteService): ReplicaResponse {
   const { id, status } = operation;
-  return labelled(jsonAnswer(202, { operation: id, state: status.state }), operation);
+  return labelled(jsonAnswer(202, { operation: id, state: status.state }), operation, service);
 }
 
 function notThere(id: string | undefined, deleted: boolean): ReplicaResponse {

@@ -82,7 +82,7 @@ function applied(item: Json | undefined, change: Change, shape: ItemShape): Json
       return isObject(draft) ? replaced(item, draft, change, shape) : item;
     case 'merge':
       return isObject(item) && draft !== undefined
-        ? stamped(mergeable(mergePatch(item, draft), item, shape), change, shape, false)
+        ? stamped(mergeable(filled(mergePatch(item, draft), shape), item, shape), change, shape, false)
         : item;
     default:
       return item;
@@ -90,8 +90,12 @@ function applied(item: Json | undefined, change: Change, shape: ItemShape): Json
 }
 
 function replaced(item: Json | undefined, draft: Json, change: Change, shape: ItemShape): Json {
-  const filled = isObject(draft) ? { ...shape.template, ...draft } : draft;
-  return stamped(mergeable(filled, item, shape), change, shape, item === undefined);
+  return stamped(mergeable(filled(draft, shape), item, shape), change, shape, item === undefined);
+}
+
+/** What a client leaves out, or takes away, is as the service makes it. */
+function filled(item: Json, shape: ItemShape): Json {
+  return isObject(item) ? { ...shape.template, ...item } : item;
 }
 
 /** What only the service sets stays as it was, whatever a client says. */

@@ -1,9 +1,9 @@
-import { GatewayError } from '../../lib/errors.ts';
+import { GatewayError, isGatewayError } from '../../lib/errors.ts';
 import { collect } from './buffers.ts';
 import { captive } from './captive.ts';
-import type { ReplicaWrites } from './contract.ts';
+import type { Projection, ReplicaWrites } from './contract.ts';
 import type { Exchange, Reply } from './exchange.ts';
-import { field } from './fields.ts';
+import { type Fields, field } from './fields.ts';
 import { forwarded } from './labels.ts';
 import { failed, failureOf, isGrave } from './origin.ts';
 import type { Policy } from './policy.ts';
@@ -46,7 +46,8 @@ export function createServer(service: Service, writes: () => ReplicaWrites | und
     }
     if (!reading.has(exchange.method) || exchange.body !== undefined) {
       if (policy.write.mode === 'queue' && writes() !== undefined && !isSafeMethod(exchange.method)) {
-        return queue(exchange, standing, policy);
+        // As it was asked for: a repeat under a client's key must look the same before and after an id was given.
+        return queue(given, standing, policy);
       }
       if (local) {
         throw new GatewayError('request/not-found', 'not known to the service yet');
@@ -55,22 +56,41 @@ export function createServer(service: Service, writes: () => ReplicaWrites | und
     }
     const read = (of: Exchange) => reads.answer({ exchange: of, standing, policy: policy.read });
     const touched = local || projection?.touches(id, standing.partition, path) === true;
+    const projected = (projection: Projection, base: ((headers: Fields) => Promise<Reply>) | undefined) =>
+      readProjected({
+        projection,
+        service: id,
+        partition: standing.partition,
+        exchange,
+        most: definition.storage.maxEntry,
+        now: clock.now(),
+        read: base,
+      });
     if (projection === undefined || !touched || policy.read.mode === 'bypass') {
-      return read(exchange);
+      try {
+        return await read(exchange);
+      } catch (error) {
+        if (
+          projection === undefined ||
+          policy.resource === undefined ||
+          policy.read.mode !== 'replica' ||
+          !standing.trusted ||
+          !isGatewayError(error, 'replica/offline-miss')
+        ) {
+          throw error;
+        }
+        // A list that is kept may show the item, or what another query of it would.
+        return projected(projection, () => Promise.reject(error));
+      }
     }
     if (!standing.trusted && link.away) {
       throw untrusted();
     }
     counters.add('replica/projected');
-    return readProjected({
+    return projected(
       projection,
-      service: id,
-      partition: standing.partition,
-      exchange,
-      most: definition.storage.maxEntry,
-      now: clock.now(),
-      read: local ? undefined : headers => read({ ...exchange, method: 'GET', headers }),
-    });
+      local ? undefined : headers => read({ ...exchange, method: 'GET', headers }),
+    );
   }
 
   /** A write that may wait: its body is taken whole before anybody sees it. */
