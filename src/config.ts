@@ -10,7 +10,7 @@ import { defaultLimits } from './gateway/limits.ts';
 import { priorities } from './gateway/message.ts';
 import { isPattern, rateOf } from './gateway/route-rule.ts';
 import { type FieldError, GatewayError } from './lib/errors.ts';
-import { type InterfaceConfig, interfaceSchema } from './radio/config.ts';
+import { type InterfaceConfig, interfaceSchema, radioMistakes, withBase } from './radio/config.ts';
 
 const missing = (what: string) => z.undefined({ error: `${what}: not available in this version` }).optional();
 
@@ -148,7 +148,8 @@ export function loadConfig(source: ConfigSource): Config {
   if (!result.success) {
     mistakes.push(...result.error.issues.flatMap(describeIssue));
   }
-  mistakes.push(...crossChecks(raw));
+  const base = source.file === undefined ? '.' : dirname(resolve(source.file));
+  mistakes.push(...crossChecks(raw, base));
   if (mistakes.length > 0 || !result.success) {
     throw new GatewayError(
       'config/invalid',
@@ -159,7 +160,6 @@ export function loadConfig(source: ConfigSource): Config {
     );
   }
   const config = result.data as unknown as Omit<Config, 'given'>;
-  const base = source.file === undefined ? '.' : dirname(resolve(source.file));
   const { matrix, ...bridges } = config.bridges;
   return {
     ...config,
@@ -169,6 +169,7 @@ export function loadConfig(source: ConfigSource): Config {
         ? bridges
         : { ...bridges, matrix: { ...matrix, registration: resolve(base, matrix.registration) } },
     ...(config.replicas !== undefined && { replicas: resolve(base, config.replicas) }),
+    interfaces: config.interfaces.map(entry => withBase(entry, base)),
     given: new Set(leaves(raw)),
   };
 }
@@ -190,7 +191,7 @@ const ownRooms = new Set(['hub', 'sensors']);
  * What no single value shows. Checked on the raw tree, because a schema's own refinements are passed over
  * as soon as anything else is wrong, and every mistake is to be told at once.
  */
-function crossChecks(raw: Tree): FieldError[] {
+function crossChecks(raw: Tree, base: string): FieldError[] {
   const mistakes: FieldError[] = [];
   const names = new Set<unknown>();
   const interfaces = Array.isArray(raw.interfaces) ? raw.interfaces : [];
@@ -200,6 +201,9 @@ function crossChecks(raw: Tree): FieldError[] {
       mistakes.push({ pointer: `interfaces.${index}.name`, detail: `${show(name)} is wrong: used twice` });
     }
     names.add(name);
+    for (const { pointer, detail } of radioMistakes(entry, base)) {
+      mistakes.push({ pointer: `interfaces.${index}.${pointer}`, detail });
+    }
   });
   const rooms = Object.keys(raw.rooms ?? {});
   const residents = (raw as { bridges?: { lxmf?: { residents?: unknown } | null } | null }).bridges?.lxmf
@@ -367,7 +371,7 @@ function range(issue: z.core.$ZodIssue): string {
     return '';
   }
   if (issue.code === 'invalid_union' && 'discriminator' in issue) {
-    return `: one of tcp-client, tcp-server, lan, udp`;
+    return `: one of tcp-client, tcp-server, lan, udp, rnode`;
   }
   return '';
 }

@@ -6,6 +6,7 @@ import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { configJsonSchema, formatMistakes, loadConfig } from '../src/config.ts';
 import { isGatewayError } from '../src/lib/errors.ts';
+import { radioPlan } from '../src/radio/config.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'kos-config-'));
 after(() => rmSync(folder, { recursive: true }));
@@ -51,7 +52,7 @@ listen: { http: 127.0.0.1:70000, mqtt: nowhere }
 interfaces:
   - { name: a, kind: tcp-client, host: x, port: 0 }
   - { name: b, kind: carrier-pigeon }
-  - { name: c, kind: rnode, port: auto }
+  - { name: c, kind: kiss, port: auto }
 bridges: { lxmf: { stampCost: 8 }, matrix: {} }
 sharedInstance: { name: default }
 rooms: { Plaza: { members: [nobody] } }
@@ -76,7 +77,53 @@ rooms: { Plaza: { members: [nobody] } }
   assert.match(all['listen.http'] ?? '', /^"127.0.0.1:70000" is wrong: port from 0 to 65535/);
   assert.match(all['interfaces.1.kind'] ?? '', /tcp-client/);
   assert.match(all['bridges.matrix.homeserver'] ?? '', /^missing: a URL/);
-  assert.match(all['interfaces.2.kind'] ?? '', /rnode: not available in this version/);
+  assert.match(all['interfaces.2.kind'] ?? '', /kiss: not available in this version/);
+});
+
+test('a radio that is set up illegally is refused with the value and what is accepted, by its region', () => {
+  const all = mistakes(`
+interfaces:
+  - { name: a, kind: rnode, region: eu868-p, frequency: 868100000 }
+  - { name: b, kind: rnode, region: eu868-m, txPower: 20 }
+  - { name: c, kind: rnode, region: atlantis }
+  - { name: d, kind: rnode }
+  - { name: e, kind: rnode, region: eu868-p, bandwidth: 100000, spreadingFactor: 13 }
+  - { name: f, kind: rnode, region: eu868-k, airtimeLimit: 1 }
+  - { name: g, kind: rnode, region: eu868-p, regions: nowhere.json }
+`);
+  assert.deepEqual(Object.keys(all).sort(), [
+    'interfaces.0.frequency',
+    'interfaces.1.txPower',
+    'interfaces.2.region',
+    'interfaces.3.region',
+    'interfaces.4.bandwidth',
+    'interfaces.4.spreadingFactor',
+    'interfaces.5.airtimeLimit',
+    'interfaces.6.regions',
+  ]);
+  assert.match(all['interfaces.0.frequency'] ?? '', /^868100000 is wrong: 869462500 to 869587500 Hz/);
+  assert.match(
+    all['interfaces.1.txPower'] ?? '',
+    /^20 is wrong: eu868-m allows 14 dBm ERP, which is 0 to 14/,
+  );
+  assert.match(all['interfaces.3.region'] ?? '', /^missing/);
+  assert.match(all['interfaces.4.bandwidth'] ?? '', /^100000 is wrong: one of 7800, 10400, .*, 125000/);
+  assert.match(all['interfaces.6.regions'] ?? '', /nowhere.json: ENOENT$/);
+});
+
+test('a file of regions adds to those that come with the gateway, and is found beside the config', () => {
+  const ours = { description: 'here', low: 868e6, high: 869e6, maxPower: 10, power: 'eirp', dutyCycle: 5 };
+  writeFileSync(
+    join(folder, 'ours.json'),
+    JSON.stringify({ ours: { ...ours, frequency: 868.5e6, rule: 'our own' } }),
+  );
+  const config = loadConfig({
+    file: file('interfaces: [{ name: a, kind: rnode, region: ours, regions: ours.json, antennaGain: 0 }]'),
+  });
+  const [radio] = config.interfaces;
+  assert.ok(radio?.kind === 'rnode');
+  const { settings, txPower, airtimeLimit } = radioPlan(radio);
+  assert.deepEqual([settings.frequency, txPower, airtimeLimit], [868.5e6, 10, 0.05]);
 });
 
 test('two interfaces of one name, and a room the hub keeps itself, are mistakes', () => {

@@ -6,6 +6,7 @@ import type { Random } from '../lib/random.ts';
 import type { Progress } from './bridge.ts';
 import type { DeliveryRecord } from './delivery-record.ts';
 import type { Limits } from './limits.ts';
+import { priorities } from './message.ts';
 import type { Store } from './store/store.ts';
 import { judge } from './verdict.ts';
 import {
@@ -16,6 +17,7 @@ import {
   nextReady,
   place,
   removeEntry,
+  urgencyOf,
   type WaitingLine,
   windowOf,
 } from './waiting-line.ts';
@@ -193,6 +195,7 @@ export class Attempts {
           to: entry.line.to,
           attempt: entry.attempts,
           message,
+          urgency: priorities[urgencyOf(entry)] ?? message.priority,
           ...(remembered === undefined ? {} : { remembered }),
         },
         attempt.controller.signal,
@@ -247,6 +250,7 @@ export class Attempts {
     }
     const { reason, code, delay } = verdict;
     line.reason = reason;
+    line.rationed = code === 'airtime/exhausted' ? urgencyOf(entry) : undefined;
     line.failures += 1;
     line.quick = false;
     if (line.flying.has(attempt)) {

@@ -103,6 +103,8 @@ export interface Delivery {
   /** 1 for the first. */
   readonly attempt: number;
   readonly message: Message;
+  /** How urgent what waits for this address is at most: others must not wait behind what is less. */
+  readonly urgency?: Priority;
   /** What `prepare` made, or `remember` was given at an earlier attempt. */
   readonly remembered?: Uint8Array;
 }

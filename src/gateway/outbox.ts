@@ -157,6 +157,10 @@ export class Outbox {
       insert(entry);
       this.#byId.set(row.id, entry);
       this.#expiry.expect(entry.expiresAt);
+      if (line.rationed !== undefined && entry.priority < line.rationed) {
+        // There may be airtime for this one, and for what is before it.
+        this.#attempts.letGo(line);
+      }
       place(line);
       touched.add(bridge);
     }

@@ -14,7 +14,10 @@ export type Verdict =
 /** Codes with which another attempt would only fail again. */
 const finalCodes: ReadonlySet<ErrorCode> = new Set(['bridge/rejected', 'mesh/too-large', 'mesh/rejected']);
 
-/** `failures` counts those before this one; `chance` is in [0, 1). */
+/**
+ * `failures` counts those before this one; `chance` is in [0, 1). An error that says in its detail after
+ * how many ms to try again (`retryAfter`) is believed.
+ */
 export function judge(
   attempt: Attempt,
   error: unknown,
@@ -33,6 +36,10 @@ export function judge(
   const reason = known ? error.message : 'a mistake in this program, see the log';
   if (isFinal(error) || (!known && attempt.entry.bugs + 1 >= limits.bugAttempts)) {
     return { is: 'over', input: { on: 'fail', code, reason } };
+  }
+  const told = known ? error.detail.retryAfter : undefined;
+  if (typeof told === 'number') {
+    return { is: 'again', reason, code, delay: told + chance * limits.firstRetry };
   }
   return { is: 'again', reason, code, delay: attempt.again ? 0 : backoff(failures, chance, limits) };
 }

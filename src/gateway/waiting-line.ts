@@ -56,6 +56,8 @@ export interface WaitingLine {
   /** Stops the timer that will let it go on; undefined when nothing holds it. */
   held: Cancel | undefined;
   reason: string | undefined;
+  /** How urgent what there was no airtime for is; undefined where something else holds the line. */
+  rationed: number | undefined;
 }
 
 /** One bridge and the lines in front of it. */
@@ -91,6 +93,7 @@ export function lineOf(bridge: BridgeLines, to: Address): WaitingLine {
     failures: 0,
     held: undefined,
     reason: undefined,
+    rationed: undefined,
   }));
 }
 
@@ -103,6 +106,12 @@ export function insert(entry: Entry): void {
   }
   line.entries.splice(at, 0, entry);
   line.counts[entry.priority] = (line.counts[entry.priority] ?? 0) + 1;
+}
+
+/** How urgent an entry and what waits behind it are at most: 0 is the most urgent. */
+export function urgencyOf({ line, priority }: Entry): number {
+  const waiting = line.counts.findIndex(count => count > 0);
+  return waiting < 0 ? priority : Math.min(waiting, priority);
 }
 
 /** Takes an entry out of its line, if it is there. */

@@ -14,9 +14,10 @@ export interface MeshStorage {
 
 /**
  * `identity-heard`: destination hash → announced public key, app data and ratchet. `path`: destination
- * hash → path. `ratchet`: own destination hash → its ratchet private keys. `ticket`: for LXMF.
+ * hash → path. `ratchet`: own destination hash → its ratchet private keys. `ticket`: for LXMF. `airtime`: a
+ * radio's name → what it has sent in the last hour.
  */
-export type StorageKind = 'identity-heard' | 'path' | 'ratchet' | 'ticket';
+export type StorageKind = 'identity-heard' | 'path' | 'ratchet' | 'ticket' | 'airtime';
 
 export interface StoredEntry {
   /** Lower-case hex. */

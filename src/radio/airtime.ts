@@ -106,9 +106,10 @@ export class AirtimeLedger {
     this.#bins = this.#load();
   }
 
-  get view(): AirtimeView {
+  /** For people; `ms` of an ordinary packet decide whether there is room left. */
+  view(ms: number): AirtimeView {
     const used = this.#used();
-    const wait = this.wait(0, 'normal');
+    const wait = this.wait(ms, 'normal');
     const until = wait?.delay === undefined ? undefined : this.#parts.clock.now() + wait.delay;
     return {
       shortPercent: percent(this.#short() / shortWindow),
@@ -130,12 +131,12 @@ export class AirtimeLedger {
       return { delay: undefined };
     }
     let over = this.#used() + ms - allowed;
-    if (over < 0 || (over === 0 && ms > 0)) {
+    if (over <= 0) {
       return undefined;
     }
     for (const bin of this.#bins) {
       over -= bin.used;
-      if (over < 0 || (over === 0 && ms > 0)) {
+      if (over <= 0) {
         return { delay: Math.max(end(bin) - this.#parts.clock.monotonic(), 1) };
       }
     }

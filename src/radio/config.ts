@@ -1,4 +1,6 @@
+import { resolve } from 'node:path';
 import { z } from 'zod';
+import { type FieldError, GatewayError, isGatewayError } from '../lib/errors.ts';
 import {
   type AnnouncePolicy,
   type InterfaceMode,
@@ -6,6 +8,8 @@ import {
   interfaceModes,
 } from '../mesh/reticulum/interface-policy.ts';
 import { addressTypes, scopes } from './lan/group.ts';
+import { planRadio, type RadioPlan, readRegions } from './region.ts';
+import { loraBandwidths } from './rnode/lora.ts';
 
 const port = z.int().min(1).max(65_535).describe('TCP port');
 const name = z
@@ -150,7 +154,53 @@ const udp = z
   })
   .describe('one packet in each datagram, to one address (UDPInterface of the reference)');
 
-const kinds = ['rnode', 'kiss', 'serial', 'pipe'] as const;
+const rnode = z
+  .strictObject({
+    ...common,
+    kind: z.literal('rnode'),
+    port: z
+      .string()
+      .min(1)
+      .max(1024)
+      .default('auto')
+      .describe(
+        'serial device, best by its name in /dev/serial/by-id; auto asks each port whether it is an RNode',
+      ),
+    region: z.string().min(1).max(32).describe('whose law holds, such as eu868-p or us915: docs/radio.md'),
+    regions: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('a JSON file with regions beside or in place of the shipped ones'),
+    frequency: z.int().optional().describe('Hz, centre; default the one of the region'),
+    bandwidth: z
+      .union(
+        loraBandwidths.map(value => z.literal(value)),
+        {
+          error: `one of ${[...loraBandwidths].sort((a, b) => a - b).join(', ')} Hz`,
+        },
+      )
+      .default(125_000)
+      .describe('Hz'),
+    spreadingFactor: z.int().min(5).max(12).default(8).describe('5 is fast, 12 reaches far'),
+    codingRate: z.int().min(5).max(8).default(5).describe('bits on the air for four: 5 to 8'),
+    txPower: z
+      .int()
+      .min(0)
+      .max(37)
+      .optional()
+      .describe('dBm into the antenna; default 14, or less where the law says so'),
+    antennaGain: z.number().min(-20).max(40).default(2.15).describe('dBi; 2.15 is a dipole'),
+    airtimeLimit: z
+      .number()
+      .gt(0)
+      .max(100)
+      .optional()
+      .describe('percent of an hour; default what the region allows'),
+  })
+  .describe('a LoRa radio with RNode firmware on a serial port');
+
+const kinds = ['kiss', 'serial', 'pipe'] as const;
 
 /** A kind that is named in the documentation but not built yet says so instead of being ignored. */
 const unavailable = kinds.map(kind =>
@@ -160,10 +210,62 @@ const unavailable = kinds.map(kind =>
 );
 
 /** One entry of `interfaces:`. */
-export const interfaceSchema = z.discriminatedUnion('kind', [tcpClient, tcpServer, lan, udp, ...unavailable]);
+export const interfaceSchema = z.discriminatedUnion('kind', [
+  tcpClient,
+  tcpServer,
+  lan,
+  udp,
+  rnode,
+  ...unavailable,
+]);
 
 export type InterfaceConfig =
   | z.infer<typeof tcpClient>
   | z.infer<typeof tcpServer>
   | z.infer<typeof lan>
-  | z.infer<typeof udp>;
+  | z.infer<typeof udp>
+  | RNodeConfig;
+
+export type RNodeConfig = z.infer<typeof rnode>;
+
+/**
+ * What is illegal in an entry of `interfaces:` by the law of its region, by key. An entry that is no whole
+ * radio has other mistakes, which its schema tells. `base` is the folder that paths begin in.
+ */
+export function radioMistakes(entry: unknown, base: string): readonly FieldError[] {
+  const parsed = rnode.safeParse(entry);
+  if (!parsed.success) {
+    return [];
+  }
+  try {
+    const planned = planOf(withBase(parsed.data, base));
+    return Array.isArray(planned) ? planned : [];
+  } catch (error) {
+    if (isGatewayError(error)) {
+      return [{ pointer: 'regions', detail: error.message }];
+    }
+    throw error;
+  }
+}
+
+/** The entry with its paths beginning in `base`. */
+export function withBase<T extends InterfaceConfig>(entry: T, base: string): T {
+  return entry.kind === 'rnode' && entry.regions !== undefined
+    ? { ...entry, regions: resolve(base, entry.regions) }
+    : entry;
+}
+
+/** What a radio is set to. Throws `config/invalid` for what `radioMistakes` would have told. */
+export function radioPlan(config: RNodeConfig): RadioPlan {
+  const planned = planOf(config);
+  if (Array.isArray(planned)) {
+    throw new GatewayError('config/invalid', `the radio ${config.name} is set up illegally`, {
+      errors: planned,
+    });
+  }
+  return planned;
+}
+
+function planOf(config: RNodeConfig): RadioPlan | FieldError[] {
+  return planRadio(config, readRegions(config.regions));
+}

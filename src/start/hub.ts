@@ -27,6 +27,7 @@ import { supervise } from '../lib/service.ts';
 import type { Interface } from '../mesh/interface.ts';
 import type { InterfacePolicy } from '../mesh/reticulum/interface-policy.ts';
 import { policyOf } from '../radio/config.ts';
+import type { OpenSerial } from '../radio/serial.ts';
 import { openIdentity } from './identity.ts';
 import { addressOf, createInterface } from './interfaces.ts';
 import { endpointOf, listenOrMove } from './listening.ts';
@@ -44,6 +45,8 @@ export interface HubOptions {
   readonly log: Log;
   /** A file with the owner token, instead of minting one. */
   readonly ownerTokenFile?: string | undefined;
+  /** How radios' serial ports are opened; simulated ones have none that the machine knows. */
+  readonly openSerial?: OpenSerial;
 }
 
 /** A running hub. */
@@ -182,7 +185,9 @@ async function openAll(options: HubOptions): Promise<Hub> {
   const fixed = config.given.has('listen.http') || matrix !== undefined;
   await listenOrMove(port => listener.listen(port), http.port, fixed);
   const stop = new AbortController();
-  const interfaces = config.interfaces.map(entry => createInterface(entry, parts));
+  const interfaces = config.interfaces.map(entry =>
+    createInterface(entry, { ...parts, storage: store.mesh, open: options.openSerial }),
+  );
   const running = Promise.all([
     gateway.run(stop.signal),
     ...interfaces.map((iface, at) =>

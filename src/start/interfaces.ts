@@ -1,19 +1,33 @@
+import { readFileSync } from 'node:fs';
+import { uptime } from 'node:os';
+import { fromHex } from '../lib/bytes.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Counters } from '../lib/counters.ts';
 import type { Log } from '../lib/log.ts';
 import type { Interface } from '../mesh/interface.ts';
-import type { InterfaceConfig } from '../radio/config.ts';
+import type { MeshStorage } from '../mesh/storage.ts';
+import type { AirtimeStore, MachineTime } from '../radio/airtime.ts';
+import { type InterfaceConfig, radioPlan } from '../radio/config.ts';
 import { Lan } from '../radio/lan/lan.ts';
+import { RNode } from '../radio/rnode/rnode.ts';
+import { type OpenSerial, openSerial } from '../radio/serial.ts';
 import { TcpClient } from '../radio/tcp-client.ts';
 import { TcpServer } from '../radio/tcp-server.ts';
 import { Udp } from '../radio/udp.ts';
 import { endpointOf } from './listening.ts';
 
+export interface InterfaceParts {
+  readonly clock: Clock;
+  readonly counters: Counters;
+  readonly log: Log;
+  /** Where radios keep how much they have sent. */
+  readonly storage: MeshStorage;
+  /** How serial ports are opened. Default: those of the machine. */
+  readonly open?: OpenSerial | undefined;
+}
+
 /** The medium a config entry names. */
-export function createInterface(
-  config: InterfaceConfig,
-  parts: { readonly clock: Clock; readonly counters: Counters; readonly log?: Log },
-): Interface {
+export function createInterface(config: InterfaceConfig, parts: InterfaceParts): Interface {
   switch (config.kind) {
     case 'tcp-client':
       return new TcpClient(config, parts);
@@ -28,6 +42,34 @@ export function createInterface(
         { ...config, listen: endpointOf(config.listen), forward: endpointOf(config.forward) },
         parts,
       );
+    case 'rnode':
+      return new RNode(
+        { name: config.name, port: config.port, plan: radioPlan(config) },
+        {
+          ...parts,
+          open: parts.open ?? openSerial,
+          store: airtimeStore(parts.storage),
+          machine: machineTime(),
+        },
+      );
+  }
+}
+
+/** The ledgers of radios, in the mesh's storage: written rarely, and durable when they are. */
+function airtimeStore(storage: MeshStorage): AirtimeStore {
+  return {
+    load: key => [...storage.load('airtime')].find(entry => entry.key === key)?.value,
+    save: (key, value) => storage.save('airtime', key, value),
+  };
+}
+
+/** The machine's own time since its start, where it tells which start that was. */
+function machineTime(): MachineTime | undefined {
+  try {
+    const id = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim().replaceAll('-', '');
+    return { bootId: fromHex(id, 16), uptime: () => uptime() * 1000 };
+  } catch {
+    return undefined;
   }
 }
 

@@ -35,7 +35,7 @@ describe('an airtime ledger', () => {
       await ledger.take(60_000, 'answer');
     }
     await assert.rejects(ledger.take(1, 'answer'), { code: 'airtime/exhausted', retryable: true });
-    const { until, ...view } = ledger.view;
+    const { until, ...view } = ledger.view(1);
     assert.deepEqual(view, {
       shortPercent: 2400,
       longPercent: 10,
@@ -49,7 +49,7 @@ describe('an airtime ledger', () => {
     assert.notEqual(ledger.wait(1000, 'answer'), undefined);
     await clock.advance(1);
     assert.equal(ledger.wait(1000, 'answer'), undefined);
-    assert.equal(ledger.view.until, undefined);
+    assert.equal(ledger.view(1).until, undefined);
   });
 
   test('keeps room for what is urgent: bulk fills half of it, and answers have the last of it', async () => {
@@ -59,7 +59,7 @@ describe('an airtime ledger', () => {
         try {
           await ledger.take(1000, urgency);
         } catch {
-          return Math.round(ledger.view.usedMs / 1000);
+          return Math.round(ledger.view(1).usedMs / 1000);
         }
       }
     };
@@ -77,7 +77,7 @@ describe('an airtime ledger', () => {
   test('never holds anything where the law sets no limit, but counts', async () => {
     const ledger = ledgerOf(new ManualClock(), undefined, 1);
     await ledger.take(2 * hour, 'bulk');
-    assert.equal(ledger.view.longPercent, 200);
+    assert.equal(ledger.view(1).longPercent, 200);
     assert.equal(ledger.wait(hour, 'bulk'), undefined);
   });
 
@@ -123,7 +123,7 @@ describe('an airtime ledger on disk', () => {
     for (let i = 0; i < 100; i++) {
       await ledger.take(400, 'answer');
       used += 400;
-      const after = ledgerOf(clock, store).view.usedMs;
+      const after = ledgerOf(clock, store).view(1).usedMs;
       assert.ok(after >= used && after <= used + 2000, `${after} known of ${used}`);
       await clock.advance(3000);
     }
@@ -135,13 +135,13 @@ describe('an airtime ledger on disk', () => {
     store.fail = true;
     const ledger = ledgerOf(new ManualClock(), store);
     await assert.rejects(ledger.take(400, 'answer'), RangeError);
-    assert.equal(ledger.view.usedMs, 0);
+    assert.equal(ledger.view(1).usedMs, 0);
   });
 
   test('takes the whole budget for used where it cannot be read', () => {
     const store = memoryStore();
     store.value = Uint8Array.of(1, 2, 3);
-    assert.equal(ledgerOf(new ManualClock(), store).view.usedMs, 360_000);
+    assert.equal(ledgerOf(new ManualClock(), store).view(1).usedMs, 360_000);
   });
 
   test('is not fooled by a wall clock that was set, back or forth', async () => {
@@ -153,12 +153,12 @@ describe('an airtime ledger on disk', () => {
     await first.take(90_000, 'answer');
     for (const start of [1_000_000, 2_000_000_000_000]) {
       const parts = { clock: new ManualClock(start), store, machine: machineAt(5000) };
-      assert.equal(new AirtimeLedger({ key: '6c', limit: 0.1 }, parts).view.usedMs, 92_000);
+      assert.equal(new AirtimeLedger({ key: '6c', limit: 0.1 }, parts).view(1).usedMs, 92_000);
     }
     const rebooted = { bootId: new Uint8Array(16).fill(8), uptime: () => 10 };
     const earlier = { clock: new ManualClock(1_000_000), store, machine: rebooted };
-    assert.equal(new AirtimeLedger({ key: '6c', limit: 0.1 }, earlier).view.usedMs, 92_000);
+    assert.equal(new AirtimeLedger({ key: '6c', limit: 0.1 }, earlier).view(1).usedMs, 92_000);
     const later = { clock: new ManualClock(clock.now() + 2 * hour), store, machine: rebooted };
-    assert.equal(new AirtimeLedger({ key: '6c', limit: 0.1 }, later).view.usedMs, 0);
+    assert.equal(new AirtimeLedger({ key: '6c', limit: 0.1 }, later).view(1).usedMs, 0);
   });
 });

@@ -2,8 +2,17 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { systemClock } from '../../src/lib/clock.ts';
 import { Counters } from '../../src/lib/counters.ts';
+import { silentLog } from '../../src/lib/log.ts';
 import { type InterfaceConfig, interfaceSchema } from '../../src/radio/config.ts';
 import { createInterface } from '../../src/start/interfaces.ts';
+import { MemoryStorage } from '../mesh/reticulum/memory-storage.ts';
+
+const parts = () => ({
+  clock: systemClock,
+  counters: new Counters(),
+  log: silentLog,
+  storage: new MemoryStorage(),
+});
 
 const mistakes = (entry: object) =>
   interfaceSchema.safeParse(entry).error?.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
@@ -27,7 +36,7 @@ describe('the configuration of an interface', () => {
         maxPeers: 256,
       },
     );
-    const lan = createInterface(config, { clock: systemClock, counters: new Counters() });
+    const lan = createInterface(config, parts());
     assert.deepEqual([lan.name, lan.mtu, lan.bitrate, lan.listens], ['lan', 1196, 10_000_000, true]);
   });
 
@@ -38,7 +47,7 @@ describe('the configuration of an interface', () => {
       listen: '[::1]:4243',
       forward: 'host.example:4244',
     }) as InterfaceConfig;
-    const udp = createInterface(config, { clock: systemClock, counters: new Counters() });
+    const udp = createInterface(config, parts());
     assert.deepEqual([udp.name, udp.mtu, udp.bitrate, udp.listens], ['udp', 1064, 10_000_000, undefined]);
   });
 

@@ -4,9 +4,11 @@ import { type AddressInfo, createServer } from 'node:net';
 import { test } from 'node:test';
 import { systemClock } from '../../src/lib/clock.ts';
 import { Counters } from '../../src/lib/counters.ts';
+import { silentLog } from '../../src/lib/log.ts';
 import { frame } from '../../src/radio/framing/hdlc.ts';
 import { createInterface } from '../../src/start/interfaces.ts';
 import { until } from '../contract/interface.ts';
+import { MemoryStorage } from '../mesh/reticulum/memory-storage.ts';
 
 test('broken frames that a configured client hears are among the hub’s counters', async () => {
   const server = createServer(socket => {
@@ -18,7 +20,7 @@ test('broken frames that a configured client hears are among the hub’s counter
   const { port } = server.address() as AddressInfo;
   const client = createInterface(
     { kind: 'tcp-client', name: 'uplink', mode: 'full', outgoing: true, host: '127.0.0.1', port },
-    { clock: systemClock, counters },
+    { clock: systemClock, counters, log: silentLog, storage: new MemoryStorage() },
   );
   const stop = new AbortController();
   let received = 0;

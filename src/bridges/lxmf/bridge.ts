@@ -134,6 +134,10 @@ export class LxmfBridge implements Bridge {
     const { packed, id } = await this.#packed(port, delivery, peer);
     this.#checkSource(packed);
     const remoteId = toHex(id);
+    const refusal = this.#airtime(peer, packed.length, delivery);
+    if (refusal !== undefined) {
+      throw refusal;
+    }
     const reports: Promise<void>[] = [];
     try {
       await this.#parts.router.send(packed, {
@@ -152,7 +156,8 @@ export class LxmfBridge implements Bridge {
       await settle(reports, this.#parts.log);
     } catch (error) {
       await settle(reports, this.#parts.log);
-      throw this.#failure(error, delivery.to);
+      const unsent = isGatewayError(error, 'radio/offline', 'mesh/no-path');
+      throw (unsent && this.#airtime(peer, packed.length, delivery)) || this.#failure(error, delivery.to);
     }
     this.#waiting.delivered(delivery.to);
     return { state: 'delivered', remoteId };
@@ -273,6 +278,26 @@ export class LxmfBridge implements Bridge {
     return code === 'mesh/no-path' || code === 'radio/offline';
   }
 
+  /** Why a message is not begun now where the radio towards the peer has no airtime left for it. */
+  #airtime(peer: Uint8Array, bytes: number, delivery: Delivery): GatewayError | undefined {
+    const { clock, transport } = this.#parts;
+    const hold = transport.hold(peer, bytes, delivery.urgency ?? delivery.message.priority);
+    if (hold === undefined) {
+      return undefined;
+    }
+    if (hold.delay === undefined) {
+      return new GatewayError('airtime/exhausted', 'larger than the airtime budget of an hour', {
+        retryable: true,
+        detail: { retryAfter: tooLargeRetry },
+      });
+    }
+    const until = clockTime(clock.now() + hold.delay);
+    return new GatewayError('airtime/exhausted', `airtime budget until ${until}`, {
+      retryable: true,
+      detail: { retryAfter: hold.delay },
+    });
+  }
+
   #failure(error: unknown, to: Address): unknown {
     if (!isGatewayError(error)) {
       return error;
@@ -332,6 +357,15 @@ const reasons: Readonly<Record<Exclude<SendProgress['at'], 'sent'>, string>> = {
   'searching-path': 'no path yet, asking the mesh',
   'opening-link': 'opening a link to the peer',
 };
+
+/** ms after which a message that a radio has no budget for is looked at again: there may be another path. */
+const tooLargeRetry = 600_000;
+
+/** The time on the hub's clock, as `14:20`: the minute after which it is. */
+function clockTime(at: number): string {
+  const next = new Date(Math.ceil(at / 60_000) * 60_000);
+  return `${String(next.getHours()).padStart(2, '0')}:${String(next.getMinutes()).padStart(2, '0')}`;
+}
 
 const unavailable = {
   'mesh/no-path': 'no path yet',

@@ -2,7 +2,7 @@ import type { Counters } from '../../lib/counters.ts';
 import { codeOf, isGatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Service } from '../../lib/service.ts';
-import type { Interface, Quality } from '../interface.ts';
+import type { Hold, Interface, Quality, Urgency } from '../interface.ts';
 import { type InterfaceHandle, linkMtuOf } from './dispatch.ts';
 import type { InterfacePolicy } from './interface-policy.ts';
 
@@ -123,6 +123,11 @@ export class Attachment implements InterfaceHandle {
     }
     this.#relief ??= Promise.withResolvers<void>();
     return this.#relief.promise;
+  }
+
+  /** What keeps a message from being begun over it now; see `Interface.hold`. */
+  hold(bytes: number, urgency: Urgency): Hold | undefined {
+    return this.iface.hold?.(bytes, urgency);
   }
 
   /** Whether the medium took the packet. Never rejects: why not is counted by code. */

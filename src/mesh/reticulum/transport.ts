@@ -4,7 +4,7 @@ import type { Counters } from '../../lib/counters.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Random } from '../../lib/random.ts';
-import type { Interface, Quality } from '../interface.ts';
+import type { Hold, Interface, Quality, Urgency } from '../interface.ts';
 import type { MeshStorage } from '../storage.ts';
 import { Announcer } from './announcer.ts';
 import type { Attachment } from './attachment.ts';
@@ -340,6 +340,21 @@ export class Transport {
     const path = this.path(destination);
     const bitrate = path && this.interfaceOf(path)?.bitrate;
     return perHopTimeout + (bitrate ? timeOf(packetMtu, bitrate) : 0);
+  }
+
+  /**
+   * What keeps a message of so many bytes to a destination from being begun now: the medium its path leads
+   * over rations what is sent, or without a path every medium does. Undefined where nothing does.
+   */
+  hold(destination: Uint8Array, bytes: number, urgency: Urgency): Hold | undefined {
+    const path = this.path(destination);
+    const over = path && this.#attachments.sending(path.interfaceName);
+    const holds = (over ? [over] : this.#attachments.allSending()).map(one => one.hold(bytes, urgency));
+    if (holds.length === 0 || holds.includes(undefined)) {
+      return undefined;
+    }
+    const delays = holds.flatMap(hold => hold?.delay ?? []);
+    return { delay: delays.length === 0 ? undefined : Math.min(...delays) };
   }
 
   /**

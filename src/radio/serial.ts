@@ -1,0 +1,98 @@
+import { GatewayError } from '../lib/errors.ts';
+
+/** A serial line that is open: bytes both ways until it is closed or lost. */
+export interface SerialLink {
+  /** Which device it is, for messages. */
+  readonly path: string;
+  /** Resolves when it is closed: with the reason where it was lost, in words. */
+  readonly closed: Promise<GatewayError | undefined>;
+  /** Who hears what comes in, in place of whoever did before; the bytes change owner. */
+  onData(listener: (chunk: Uint8Array) => void): void;
+  /** Resolves when the line has taken the bytes. Rejects with `radio/offline` when it is lost. */
+  write(bytes: Uint8Array): Promise<void>;
+  /** Reads no further until `resume`. */
+  pause(): void;
+  resume(): void;
+  /** Resolves when it is closed; any number of times. */
+  close(): Promise<void>;
+}
+
+/** Opens a serial line. Rejects with `radio/offline`, in words. */
+export type OpenSerial = (path: string) => Promise<SerialLink>;
+
+/** bit/s of an RNode's serial line. */
+const speed = 115_200;
+
+/**
+ * Opens a serial device or a pseudo-terminal for nobody else. The library is loaded with the first port:
+ * a hub without a radio does not pay for it.
+ */
+export async function openSerial(path: string): Promise<SerialLink> {
+  const { SerialPort } = await import('serialport');
+  const port = new SerialPort({ path, baudRate: speed, lock: true, autoOpen: false });
+  const closed = Promise.withResolvers<GatewayError | undefined>();
+  let why: GatewayError | undefined;
+  const lose = (error: Error | null | undefined) => {
+    why ??= error ? lost(path, error) : undefined;
+    if (port.isOpen) {
+      port.close(() => {});
+    }
+  };
+  await new Promise<void>((resolve, reject) => {
+    port.open(error => (error ? reject(lost(path, error)) : resolve()));
+  });
+  let closing = false;
+  let listener = (_: Uint8Array) => {};
+  port.on('data', (chunk: Buffer) => listener(new Uint8Array(chunk)));
+  port.on('error', lose);
+  port.on('close', (error: Error | null | undefined) => {
+    closed.resolve(closing ? why : (why ?? lost(path, error ?? undefined)));
+  });
+  return {
+    path,
+    closed: closed.promise,
+    onData(next) {
+      listener = next;
+    },
+    async write(bytes) {
+      if (!port.isOpen) {
+        throw why ?? lost(path, undefined);
+      }
+      const written = new Promise<void>((resolve, reject) => {
+        port.write(Buffer.from(bytes), error => (error ? reject(lost(path, error)) : resolve()));
+      });
+      const gone = closed.promise.then(reason => {
+        throw reason ?? lost(path, undefined);
+      });
+      gone.catch(() => {});
+      await Promise.race([written, gone]);
+    },
+    pause: () => void port.pause(),
+    resume: () => void port.resume(),
+    async close() {
+      closing = true;
+      if (port.isOpen) {
+        port.close(() => {});
+      }
+      await closed.promise;
+    },
+  };
+}
+
+function lost(path: string, error: Error | undefined): GatewayError {
+  return new GatewayError('radio/offline', `${path}: ${inWords(error)}`, { retryable: true, cause: error });
+}
+
+/** Why a serial port failed, for people. The library gives the system's words, not its codes. */
+function inWords(error: Error | undefined): string {
+  const message = error?.message ?? '';
+  const [, words] = failures.find(([pattern]) => pattern.test(message)) ?? [];
+  return words ?? (message === '' || /disconnected|EIO|input\/output/i.test(message) ? 'unplugged' : message);
+}
+
+const failures: readonly (readonly [RegExp, string])[] = [
+  [/no such file|no such device/i, 'no such device: is the radio plugged in?'],
+  [/permission denied/i, 'not allowed to open it: add the user of the gateway to its group (often dialout)'],
+  [/cannot lock port|device or resource busy/i, 'in use by another program'],
+  [/inappropriate ioctl|not a typewriter/i, 'not a serial port'],
+];
