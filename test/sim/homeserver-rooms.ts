@@ -55,6 +55,11 @@ export class FakeRooms {
     this.#serverName = serverName;
   }
 
+  clear(): void {
+    this.#rooms.clear();
+    this.aliases.clear();
+  }
+
   create(creator: string, body: Record<string, unknown>): string {
     const alias =
       typeof body.room_alias_name === 'string' ? `#${body.room_alias_name}:${this.#serverName}` : undefined;

@@ -108,16 +108,25 @@ export class FakeHomeserver implements AsyncDisposable {
     this.#server = undefined;
     this.pusher.kill();
     this.#sentInMemory.clear();
+    server?.closeAllConnections();
     for (const end of this.#polls) {
       end();
     }
-    server?.closeAllConnections();
     await new Promise(resolve => (server === undefined ? resolve(undefined) : server.close(resolve)));
   }
 
   async restart(): Promise<void> {
     await this.kill();
     await this.start();
+  }
+
+  /** As if it had been set up anew, with the same registration. */
+  forgetEverything(): void {
+    this.rooms.clear();
+    this.#users.clear();
+    this.#devices.clear();
+    this.#sent.clear();
+    this.names.clear();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -310,12 +319,22 @@ export class FakeHomeserver implements AsyncDisposable {
         at(`${v3}/profile/:x/displayname`),
         ({ args, body }) => void this.names.set(args[0] ?? '', String(body.displayname)),
       ],
+      [
+        'GET',
+        at(`${v3}/profile/:x/displayname`),
+        ({ args }) => ({ displayname: this.names.get(args[0] ?? '') }),
+      ],
       ['POST', at(`${v3}/createRoom`), ({ user, body }) => ({ room_id: rooms.create(user, body) })],
       [
         'GET',
         at(`${v3}/directory/room/:x`),
-        ({ args }) => {
-          const room = rooms.aliases.get(args[0] ?? '');
+        async ({ args }) => {
+          const alias = args[0] ?? '';
+          // As Synapse does: whoever looks, the appservice is asked, and waited for.
+          if (!rooms.aliases.has(alias) && alias.startsWith(`#${prefix}`)) {
+            await this.#ask(`/rooms/${encodeURIComponent(alias)}`);
+          }
+          const room = rooms.aliases.get(alias);
           if (room === undefined) {
             throw new Refusal(404, 'M_NOT_FOUND', 'Room alias not found');
           }
@@ -431,6 +450,17 @@ export class FakeHomeserver implements AsyncDisposable {
     const end = forward ? Math.min(start + limit, events.length) : Math.max(start - limit, 0);
     const chunk = forward ? events.slice(start, end) : events.slice(end, start).reverse();
     return { start: `t${start}`, chunk, ...(chunk.length === 0 ? {} : { end: `t${end}` }) };
+  }
+
+  async #ask(path: string): Promise<void> {
+    try {
+      const answer = await fetch(`${this.#appservice()}/_matrix/app/v1${path}`, {
+        headers: { authorization: `Bearer ${this.#registration.hs_token}` },
+      });
+      await answer.text();
+    } catch {
+      // Nobody there is the same as no.
+    }
   }
 
   async #ping(body: Body): Promise<unknown> {

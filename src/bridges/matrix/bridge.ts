@@ -15,13 +15,14 @@ import { type MatrixConfig, matrixLimits } from './config.ts';
 import { deliverTo } from './deliver.ts';
 import { type Content, type RoomEvent, readEvent, record, text } from './events.ts';
 import { createGhosts } from './ghosts.ts';
-import { connectHomeserver, type Homeserver, saidBy } from './homeserver.ts';
+import { connectHomeserver, type Homeserver, saidUnknown } from './homeserver.ts';
 import { createInbox } from './inbox.ts';
 import { createLink, type Link } from './link.ts';
 import { createMedia } from './media.ts';
+import { speakerOf } from './memberships.ts';
 import { botLocalpart, portalAlias, roomOfAlias, splitId, targetOf, watchLocalpart } from './mxid.ts';
 import { createNotices } from './notices.ts';
-import { createReceiver, speakerOf } from './receive.ts';
+import { createReceiver } from './receive.ts';
 import type { Registration } from './registration.ts';
 import { createRooms } from './rooms.ts';
 import { bridgeClient, createStatuses } from './statuses.ts';
@@ -126,10 +127,13 @@ export function createMatrixBridge(parts: MatrixParts): MatrixBridge {
         await link.check(signal);
         break;
       } catch (error) {
-        if (again || !saidBy(error, 'M_UNKNOWN_DEVICE', 'M_FORBIDDEN')) {
+        if (again || !saidUnknown(error)) {
           throw error;
         }
+        // The homeserver may have been set up anew: what is made at a start is looked for again, the rest when it is needed.
         ghosts.forget(rooms.bot);
+        ghosts.forget(`@${watchLocalpart}:${serverName}`);
+        rooms.doubt();
       }
     }
     await ghosts.ensureOwn(watchLocalpart, `${parts.desk().hub.name} (watch)`, signal);
@@ -165,6 +169,7 @@ export function createMatrixBridge(parts: MatrixParts): MatrixBridge {
   async function run(port: BridgePort, stopping: AbortSignal): Promise<void> {
     const lost = Promise.withResolvers<never>();
     lost.promise.catch(() => undefined);
+    let isUp = false;
     const ending = new AbortController();
     const end = () => ending.abort(stopping.reason);
     stopping.addEventListener('abort', end, { once: true });
@@ -172,9 +177,10 @@ export function createMatrixBridge(parts: MatrixParts): MatrixBridge {
     const opened = await connectHomeserver({
       url: config.homeserver,
       token: registration.as_token,
+      bot: rooms.bot,
       clock,
       counters,
-      onLost: error => lost.reject(error),
+      onLost: error => isUp && lost.reject(error),
     });
     const tasks: Promise<unknown>[] = [];
     try {
@@ -196,6 +202,7 @@ export function createMatrixBridge(parts: MatrixParts): MatrixBridge {
       // Before anything that comes now: what was lost goes first.
       await catchUp.all(signal);
       tasks.push(inbox.run((event, until) => receiver.take(port, event, until), signal));
+      isUp = true;
       port.ready();
       await link.stir(control, String(clock.now()), signal);
       tasks.push(
@@ -297,12 +304,7 @@ export function createMatrixBridge(parts: MatrixParts): MatrixBridge {
       if (name === undefined || !Object.hasOwn(parts.rooms, name)) {
         return false;
       }
-      // Making it begins with asking for its alias, and then the homeserver asks here before it answers.
-      if (rooms.isMaking(name)) {
-        return false;
-      }
-      await rooms.portal(name);
-      return true;
+      return await rooms.hasPortal(name);
     },
     pinged: () => counters.add('matrix/pinged'),
   };

@@ -39,11 +39,12 @@ export function createCatchUp(parts: CatchUpParts): CatchUp {
       return;
     }
     let from = row.token;
+    const pass = Symbol(row.id);
     for (let pages = 0; pages < matrixLimits.pagesOfARoom; pages++) {
       const { events, end } = await page(row, 'f', from, signal);
       if (events.length > 0) {
         counters.add('matrix/read-back', events.length);
-        await inbox.insert(row.id, events);
+        await inbox.insert(row.id, events, pass);
       }
       if (end === undefined || end === from) {
         return;
@@ -70,7 +71,7 @@ export function createCatchUp(parts: CatchUpParts): CatchUp {
       const since = events.slice(0, ours < 0 ? 0 : ours).reverse();
       const said = since.filter(event => event.stateKey === undefined);
       if (said.length > 0) {
-        await inbox.insert(row.id, said);
+        await inbox.insert(row.id, said, Symbol(row.id));
       }
     }
     if (start !== undefined) {

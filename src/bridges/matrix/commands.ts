@@ -96,7 +96,7 @@ export function createCommands(parts: CommandsParts): Commands {
   async function identity(port: BridgePort, person: string, wanted: string | undefined): Promise<string> {
     const party: Address = `matrix:${person}`;
     if (wanted === 'on') {
-      await port.host(party, { name: person.slice(1).split(':', 1)[0] ?? person });
+      await port.host(party, { name: port.nameOf(party) });
     } else if (wanted === 'off') {
       await port.host(party, undefined);
     } else if (wanted !== undefined) {

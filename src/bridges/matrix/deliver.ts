@@ -1,5 +1,5 @@
 import type { BridgePort, Delivery, Progress } from '../../gateway/bridge.ts';
-import { type Message, schemeOf } from '../../gateway/message.ts';
+import { type Message, nameOf, schemeOf } from '../../gateway/message.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
 import { GatewayError, isGatewayError } from '../../lib/errors.ts';
@@ -7,7 +7,7 @@ import type { Book } from './book.ts';
 import { matrixLimits } from './config.ts';
 import { composePieces, type Piece, type Related } from './content.ts';
 import type { Ghosts } from './ghosts.ts';
-import { type Homeserver, path, saidBy } from './homeserver.ts';
+import { type Homeserver, path, saidBy, saidUnknown } from './homeserver.ts';
 import type { Media } from './media.ts';
 import { roomOfAlias, splitId, targetOf, transactionId } from './mxid.ts';
 import type { Rooms } from './rooms.ts';
@@ -52,6 +52,9 @@ export async function deliverTo(
   const { message } = delivery;
   for (let repairs = 0; ; repairs++) {
     signal.throwIfAborted();
+    if (seenInPortal(parts, port, delivery)) {
+      return { state: 'delivered' };
+    }
     const user = await parts.ghosts.ensure(message.from, signal);
     const room = await roomFor(parts, delivery, user, signal);
     const said = saidHere(port, message, room);
@@ -117,6 +120,20 @@ function saidHere(port: BridgePort, message: Message, room: string): string | un
     .find(event => event !== undefined);
 }
 
+/**
+ * Whether a person is told once more what they see anyway: an answer in a room's portal to what they said in that
+ * portal. The switch tells authors who are no members themselves, and does not know that they are in the portal.
+ */
+function seenInPortal(parts: DeliverParts, port: BridgePort, { to, message }: Delivery): boolean {
+  if (targetOf(to)?.kind !== 'person' || schemeOf(message.to) !== 'room' || message.inReplyTo === undefined) {
+    return false;
+  }
+  return port.remoteIds(message.inReplyTo, to).some(remoteId => {
+    const row = parts.book.room(remoteId.slice(0, remoteId.indexOf('/')));
+    return row?.kind === 'portal' && row.peer === nameOf(message.to);
+  });
+}
+
 function relatedTo(parts: DeliverParts, port: BridgePort, message: Message, room: string): Related {
   const eventOf = (id: string | undefined) =>
     id === undefined
@@ -127,7 +144,7 @@ function relatedTo(parts: DeliverParts, port: BridgePort, message: Message, room
           .find(event => event !== undefined);
   const target = eventOf(message.inReplyTo);
   const thread = eventOf(message.thread);
-  const author = (message as { readonly author?: { readonly name: string } }).author?.name;
+  const author = message.author?.name;
   return {
     ...(target === undefined ? {} : { target }),
     ...(thread === undefined ? {} : { thread }),
@@ -207,8 +224,7 @@ async function repaired(
   if (!isGatewayError(error, 'bridge/rejected')) {
     return false;
   }
-  const unknown = /not registered|unknown user/i.test(error.message);
-  if (saidBy(error, 'M_UNKNOWN_DEVICE') || (saidBy(error, 'M_FORBIDDEN') && unknown)) {
+  if (saidUnknown(error)) {
     // The homeserver was set up anew, and its users with it.
     parts.ghosts.forget(user);
     return true;

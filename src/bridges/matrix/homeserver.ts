@@ -49,6 +49,8 @@ export interface HomeserverParts {
   readonly url: string;
   /** Shown in the `Authorization` header and nowhere else. */
   readonly token: string;
+  /** The user without whom nothing works: where it is not known any more, everything has to begin anew. */
+  readonly bot: string;
   readonly clock: Clock;
   readonly counters: Counters;
   /** The connection failed: whatever the homeserver had in memory may be gone. */
@@ -121,8 +123,8 @@ export async function connectHomeserver(parts: HomeserverParts): Promise<Homeser
     }
   }
 
-  function failure(error: unknown): unknown {
-    const ours = translate(sdk, error);
+  function failure(error: unknown, user: string): unknown {
+    const ours = forgotten(translate(sdk, error), user === parts.bot);
     if (isGatewayError(ours)) {
       counters.add(`matrix/homeserver/${ours.code}`);
       if (ours.detail.lost === true) {
@@ -150,7 +152,7 @@ export async function connectHomeserver(parts: HomeserverParts): Promise<Homeser
         ),
       );
     } catch (error) {
-      throw failure(error);
+      throw failure(error, user);
     }
   }
 
@@ -190,7 +192,10 @@ export async function connectHomeserver(parts: HomeserverParts): Promise<Homeser
         }
         return response;
       } catch (error) {
-        throw failure(error instanceof TypeError ? new sdk.ConnectionError('download failed', error) : error);
+        throw failure(
+          error instanceof TypeError ? new sdk.ConnectionError('download failed', error) : error,
+          user,
+        );
       }
     },
     close() {
@@ -245,6 +250,20 @@ function translate(sdk: Sdk, error: unknown): unknown {
     detail,
     cause: error,
   });
+}
+
+/** Whether the homeserver does not know a user of ours, or its device: it was set up anew, or somebody removed them. */
+export function saidUnknown(error: unknown): boolean {
+  return (
+    saidBy(error, 'M_UNKNOWN_DEVICE') ||
+    (saidBy(error, 'M_FORBIDDEN') && /has not registered this user/i.test((error as Error).message))
+  );
+}
+
+function forgotten(error: unknown, isBot: boolean): unknown {
+  return isBot && isGatewayError(error) && saidUnknown(error)
+    ? unavailable('the homeserver has forgotten the bot', { ...error.detail, lost: true }, error)
+    : error;
 }
 
 /** An error code without the prefix it had before it was in the specification. */

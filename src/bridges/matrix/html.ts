@@ -1,7 +1,7 @@
 /** Characters of HTML looked at: an event has no more. */
 const longestHtml = 65_536;
-/** Lists inside lists that are still indented. */
-const deepestList = 8;
+/** Lists in lists and quotations in quotations that still show as such. */
+const deepest = 8;
 
 const entities: Readonly<Record<string, string>> = {
   amp: '&',
@@ -16,7 +16,8 @@ const entities: Readonly<Record<string, string>> = {
 };
 
 /** Tags whose content is not for reading. */
-const hidden = /^(?:script|style|mx-reply|head|title|template|iframe)$/;
+const hidden = /^(?:mx-reply|head|template|iframe)$/;
+const rawText = /^(?:script|style|title|textarea)$/;
 const blocks =
   /^(?:p|div|blockquote|h[1-6]|ul|ol|li|pre|table|tr|hr|details|summary|section|article|header|footer)$/;
 const marks: Readonly<Record<string, string>> = {
@@ -32,20 +33,65 @@ const marks: Readonly<Record<string, string>> = {
 
 /**
  * What HTML says, as text that reads well everywhere: emphasis as in Markdown, links with their address, lists with
- * their marks. Nothing of it is ever interpreted again; unknown tags are left out and their content stays.
+ * their marks. Nothing of it is ever interpreted again; unknown tags are left out and their content stays. The time it
+ * takes grows with the length and no faster, whatever somebody writes.
  */
-export function textOfHtml(html: string): string {
+export function textOfHtml(given: string): string {
+  const html = given.slice(0, longestHtml);
   const made = new TextMaker();
-  const token =
-    /<!--[\s\S]*?(?:-->|$)|<(\/?)([a-zA-Z][a-zA-Z0-9-]*)((?:"[^"]*"|'[^']*'|[^"'>])*)>?|([^<]+|<)/g;
-  for (const [, closing, tag, attributes, text] of html.slice(0, longestHtml).matchAll(token)) {
-    if (text !== undefined) {
-      made.text(decodeEntities(text));
-    } else if (tag !== undefined) {
-      made.tag(tag.toLowerCase(), closing === '/', attributes ?? '');
+  for (let at = 0; at < html.length; ) {
+    const open = html.indexOf('<', at);
+    if (open !== at) {
+      const end = open < 0 ? html.length : open;
+      made.text(decodeEntities(html.slice(at, end)));
+      at = end;
+      continue;
     }
+    if (html.startsWith('<!--', at)) {
+      const end = html.indexOf('-->', at + 4);
+      at = end < 0 ? html.length : end + 3;
+      continue;
+    }
+    const closing = html[at + 1] === '/';
+    const name = tagName.exec(html.slice(at + (closing ? 2 : 1), at + longestTag))?.[0];
+    if (name === undefined) {
+      made.text('<');
+      at += 1;
+      continue;
+    }
+    const start = at + (closing ? 2 : 1) + name.length;
+    const end = endOfTag(html, start);
+    const tag = name.toLowerCase();
+    if (rawText.test(tag) && !closing) {
+      // Nothing in it is a tag but its own end.
+      const over = html.slice(end).search(new RegExp(`</${tag}`, 'i'));
+      at = over < 0 ? html.length : end + over;
+      continue;
+    }
+    made.tag(tag, closing, html.slice(start, Math.min(end, start + longestAttributes)));
+    at = end + 1;
   }
   return made.done();
+}
+
+const tagName = /^[a-zA-Z][a-zA-Z0-9-]*/;
+const longestTag = 32;
+const longestAttributes = 4096;
+
+/** Where a tag's `>` is, which is none inside quotes; the end of the text where there is none. */
+function endOfTag(html: string, from: number): number {
+  let quote = '';
+  for (let at = from; at < html.length; at++) {
+    const letter = html[at] as string;
+    if (quote !== '') {
+      quote = letter === quote ? '' : quote;
+    } else if (letter === '>') {
+      return at;
+    } else if (letter === '"' || letter === "'") {
+      quote = letter;
+    }
+  }
+  return html.length;
 }
 
 /** Text that must not become tags, for the HTML part of a message. */
@@ -58,26 +104,26 @@ export function htmlOfText(text: string): string {
     .replace(/\n/g, '<br>');
 }
 
+/** Gathers the text in pieces, and knows no more of what it has than its last letter. */
 class TextMaker {
-  #out = '';
+  readonly #parts: string[] = [];
+  #last = '\n';
   /** The tag whose content is being left out, and how many of it are open. */
   #hiding: string | undefined;
   #hidingDepth = 0;
   #pre = 0;
   #quotes = 0;
   readonly #lists: { readonly ordered: boolean; count: number }[] = [];
-  readonly #links: { readonly href: string; readonly at: number }[] = [];
+  /** The link that is open: its address, and the first of its pieces. */
+  #link: { readonly href: string; readonly at: number } | undefined;
 
   text(text: string): void {
     if (this.#hiding !== undefined) {
       return;
     }
-    if (this.#pre > 0) {
-      this.#add(text);
-      return;
-    }
-    const flat = text.replace(/\s+/g, ' ');
-    this.#add(/(?:^|\n| )$/.test(this.#out) || this.#out === '' ? flat.trimStart() : flat);
+    const flat = this.#pre > 0 ? text : text.replace(/\s+/g, ' ');
+    const isApart = this.#last === '\n' || this.#last === ' ';
+    this.#add(this.#pre === 0 && isApart ? flat.trimStart() : flat);
   }
 
   tag(tag: string, closing: boolean, attributes: string): void {
@@ -93,61 +139,65 @@ class TextMaker {
         this.#hiding = tag;
         this.#hidingDepth = 1;
       }
-      return;
-    }
-    if (tag === 'br') {
+    } else if (tag === 'br') {
       this.#add('\n');
     } else if (tag === 'hr') {
       this.#line();
-      this.#add('---');
-      this.#line();
+      this.#add('---\n');
     } else if (tag === 'a') {
-      this.#link(closing, attributes);
+      this.#anchor(closing, attributes);
     } else if (tag === 'img' && !closing) {
       this.#add(attribute(attributes, 'alt') ?? '');
     } else if (blocks.test(tag)) {
       this.#block(tag, closing);
-    } else if (marks[tag] !== undefined && this.#pre === 0) {
-      this.#add(marks[tag]);
+    } else if (Object.hasOwn(marks, tag) && this.#pre === 0) {
+      this.#add(marks[tag] ?? '');
     } else if ((tag === 'td' || tag === 'th') && closing) {
       this.#add('  ');
     }
   }
 
   done(): string {
-    return this.#out
-      .replace(/[ \t]+\n/g, '\n')
+    return this.#parts
+      .join('')
+      .split('\n')
+      .map(line => line.trimEnd())
+      .join('\n')
       .replace(/\n{3,}/g, '\n\n')
       .trim();
   }
 
   #add(text: string): void {
-    const quote = '> '.repeat(this.#quotes);
-    if (quote !== '' && text !== '' && (this.#out === '' || this.#out.endsWith('\n'))) {
-      this.#out += quote;
+    if (text === '') {
+      return;
     }
-    this.#out += quote === '' ? text : text.replaceAll('\n', `\n${quote}`);
+    const quote = '> '.repeat(this.#quotes);
+    for (const [index, line] of text.split('\n').entries()) {
+      const begins = index > 0 || this.#last === '\n';
+      this.#parts.push(`${index > 0 ? '\n' : ''}${begins && line !== '' ? quote : ''}${line}`);
+    }
+    this.#last = text.at(-1) ?? '';
   }
 
   #line(): void {
-    this.#out = this.#out.replace(/[ \t]+$/, '');
-    if (this.#out !== '' && !this.#out.endsWith('\n')) {
-      this.#out += '\n';
+    if (this.#last !== '\n') {
+      this.#parts.push('\n');
+      this.#last = '\n';
     }
   }
 
   #block(tag: string, closing: boolean): void {
     this.#line();
     if (tag === 'blockquote') {
-      this.#quotes = Math.min(Math.max(this.#quotes + (closing ? -1 : 1), 0), deepestList);
+      this.#quotes = Math.min(Math.max(this.#quotes + (closing ? -1 : 1), 0), deepest);
     } else if (tag === 'pre') {
       this.#add('```');
-      this.#out += '\n';
+      this.#line();
       this.#pre = Math.max(this.#pre + (closing ? -1 : 1), 0);
     } else if (tag === 'ul' || tag === 'ol') {
       if (closing) {
         this.#lists.pop();
-      } else if (this.#lists.length < deepestList) {
+      } else if (this.#lists.length < deepest) {
         this.#lists.push({ ordered: tag === 'ol', count: 0 });
       }
     } else if (tag === 'li' && !closing) {
@@ -160,21 +210,22 @@ class TextMaker {
     } else if (/^h[1-6]$/.test(tag) && !closing) {
       this.#add(`${'#'.repeat(Number(tag[1]))} `);
     } else if (tag === 'p' && closing) {
-      this.#out += this.#out === '' ? '' : '\n';
+      this.#parts.push('\n');
     }
   }
 
   /** A link is its text, with its address behind it where the text is another; a mention is its text. */
-  #link(closing: boolean, attributes: string): void {
+  #anchor(closing: boolean, attributes: string): void {
     if (!closing) {
-      this.#links.push({ href: attribute(attributes, 'href') ?? '', at: this.#out.length });
+      this.#link = { href: attribute(attributes, 'href') ?? '', at: this.#parts.length };
       return;
     }
-    const link = this.#links.pop();
+    const link = this.#link;
+    this.#link = undefined;
     if (link === undefined || !/^(?:https?|mailto|geo):/i.test(link.href)) {
       return;
     }
-    const said = this.#out.slice(link.at).trim();
+    const said = this.#parts.slice(link.at).join('').trim();
     if (!link.href.startsWith('https://matrix.to/') && said !== link.href) {
       this.#add(said === '' ? link.href : ` (${link.href})`);
     }

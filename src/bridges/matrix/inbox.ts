@@ -28,9 +28,9 @@ export interface Inbox {
   offer(events: readonly RoomEvent[]): Promise<void>;
   /**
    * Events read back from a room: they go before what waits for it, in their order, and those that wait already take
-   * their place among them. Resolves as `offer` does.
+   * their place among them. What the same `pass` inserted earlier stays before them. Resolves as `offer` does.
    */
-  insert(room: string, events: readonly RoomEvent[]): Promise<void>;
+  insert(room: string, events: readonly RoomEvent[], pass: symbol): Promise<void>;
   /** Works through the rooms until the signal, beginning with what an earlier process left. */
   run(take: Take, signal: AbortSignal): Promise<void>;
   /** Events that wait. */
@@ -41,6 +41,8 @@ interface Entry {
   readonly event: RoomEvent;
   /** Its row, once it has one. */
   row: number | undefined;
+  /** The reading back that found it last. */
+  pass: symbol | undefined;
   readonly done: Promise<void>;
   readonly finish: () => void;
 }
@@ -69,7 +71,7 @@ export function createInbox(parts: InboxParts): Inbox {
 
   function add(event: RoomEvent, row?: number): Entry {
     const { promise, resolve } = Promise.withResolvers<void>();
-    const entry: Entry = { event, row, done: promise, finish: resolve };
+    const entry: Entry = { event, row, pass: undefined, done: promise, finish: resolve };
     waiting.set(event.id, entry);
     bytes += event.size;
     return entry;
@@ -197,14 +199,18 @@ export function createInbox(parts: InboxParts): Inbox {
       }
       await settle(entries);
     },
-    async insert(room, events) {
+    async insert(room, events, pass) {
       const entries = admit(events);
       const lane = laneOf(room);
-      const others = lane.filter(entry => !entries.includes(entry));
+      const before = lane.filter(entry => entry.pass === pass && !entries.includes(entry));
+      const others = lane.filter(entry => entry.pass !== pass && !entries.includes(entry));
       // The entry under way keeps its place: it is taken out by whoever works on it.
       const head = working.has(room) && lane[0] !== undefined ? [lane[0]] : [];
-      const rest = [...entries, ...others].filter(entry => !head.includes(entry));
+      const rest = [...before, ...entries, ...others].filter(entry => !head.includes(entry));
       lane.splice(0, lane.length, ...head, ...rest);
+      for (const entry of entries) {
+        entry.pass = pass;
+      }
       pump(room);
       await settle(entries);
     },

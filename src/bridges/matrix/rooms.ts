@@ -17,12 +17,14 @@ export interface Rooms {
   readonly bot: string;
   /** The portal of a room of the configuration: found by its alias, or made and its person invited. */
   portal(room: string, signal?: AbortSignal): Promise<string>;
-  /** Whether that portal is being found or made now. */
-  isMaking(room: string): boolean;
+  /** Whether a room of the configuration has its portal, made now unless it is being made already. */
+  hasPortal(room: string): Promise<boolean>;
   /** The direct chat of a ghost with a person: known, found again, or made; who has left it is invited again. */
   direct(ghost: string, person: string, signal?: AbortSignal): Promise<string>;
   /** The bot's own room, in which nobody else is. */
   control(signal?: AbortSignal): Promise<string>;
+  /** What is known of the bot's own rooms may be wrong: they are found by their aliases again, or made. */
+  doubt(): void;
   /** The room of any alias; undefined where there is none. */
   resolve(alias: string, signal?: AbortSignal): Promise<string | undefined>;
   /** Lets a user of ours in, by the bot's invitation where one is needed. */
@@ -211,21 +213,30 @@ export function createRooms(parts: RoomsParts): Rooms {
     membership,
   });
 
+  const portal = (name: string, signal?: AbortSignal) =>
+    once(`portal ${name}`, async () => {
+      const known = book.roomOf('portal', name);
+      if (known !== undefined) {
+        return known.id;
+      }
+      const room = await makePortal(name, signal);
+      book.keepRoom(row(room, 'portal', name));
+      return room;
+    });
+
   return {
     bot,
     resolve,
     join,
-    isMaking: name => making.has(`portal ${name}`),
-    portal: (name, signal) =>
-      once(`portal ${name}`, async () => {
-        const known = book.roomOf('portal', name);
-        if (known !== undefined) {
-          return known.id;
-        }
-        const room = await makePortal(name, signal);
-        book.keepRoom(row(room, 'portal', name));
-        return room;
-      }),
+    portal,
+    async hasPortal(name) {
+      // Whoever makes a portal looks for its alias first, and that makes the homeserver ask here: it must not wait.
+      if (book.roomOf('portal', name) === undefined && making.has(`portal ${name}`)) {
+        return false;
+      }
+      await portal(name);
+      return true;
+    },
     direct: (ghost, person, signal) =>
       once(`direct ${ghost} ${person}`, async () => {
         const [localpart] = splitId(ghost);
@@ -241,10 +252,18 @@ export function createRooms(parts: RoomsParts): Rooms {
         book.keepRoom(row(room, 'direct', localpart, person, 'invite'));
         return room;
       }),
+    doubt() {
+      book.set('control', '');
+      for (const { id, kind } of book.rooms()) {
+        if (kind === 'portal') {
+          book.forgetRoom(id);
+        }
+      }
+    },
     control: signal =>
       once('control', async () => {
         const known = book.get('control');
-        if (known !== undefined) {
+        if (known) {
           return known;
         }
         const { room } = await make(

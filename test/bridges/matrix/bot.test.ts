@@ -1,0 +1,123 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { GatewayError } from '../../../src/lib/errors.ts';
+import { eventually, ghost, openRig, peer, type Rig } from './rig.ts';
+
+const bot = '@_kos_bot:home.test';
+
+async function withBot(rig: Rig) {
+  await rig.up();
+  const alice = rig.homeserver.person('alice');
+  const room = alice.create([bot]);
+  await eventually(() => rig.homeserver.shown(room).length === 1, 'no greeting');
+  return {
+    alice,
+    room,
+    async ask(line: string): Promise<string> {
+      const before = rig.homeserver.shown(room).length;
+      const asked = alice.say(room, line);
+      await eventually(() => rig.homeserver.shown(room).length === before + 2, `no answer to ${line}`);
+      const answer = rig.homeserver.shown(room).at(-1);
+      assert.equal(answer?.sender, bot);
+      assert.equal(answer?.content.msgtype, 'm.notice');
+      assert.equal(answer?.content['m.relates_to']['m.in_reply_to'].event_id, asked.event_id);
+      return answer?.content.body;
+    },
+  };
+}
+
+test('the bot greets, and answers what it is asked', async () => {
+  await using rig = await openRig();
+  const { ask } = await withBot(rig);
+  assert.match(await ask('help'), /identity on \| off/);
+  assert.match(await ask('status'), /^Test Street: ready/);
+  assert.match(await ask('what?'), /no such command/);
+  (await rig.mesh.port).seen(`lxmf:${peer}`, { at: Date.now(), name: 'Bob' });
+  assert.match(await ask('peers'), new RegExp(`Bob – lxmf:${peer} – ${ghost}`));
+  assert.equal(await ask('peers zebra'), 'Nobody yet.');
+});
+
+test('the bot opens a chat with a mesh peer', async () => {
+  await using rig = await openRig();
+  const { ask, alice } = await withBot(rig);
+  assert.match(await ask('chat nobody'), /32 hex digits/);
+  assert.match(await ask(`chat lxmf:${peer}`), /You are invited/);
+  const room = alice.invitations()[0] ?? '';
+  alice.join(room);
+  alice.say(room, 'hello');
+  await eventually(() => rig.mesh.delivered.length === 1);
+  assert.equal(rig.mesh.delivered[0]?.to, `lxmf:${peer}`);
+});
+
+test('who is not allowed is turned away by bot and ghosts', async () => {
+  await using rig = await openRig({ config: { allow: ['@bob:*'] } });
+  await rig.up();
+  const alice = rig.homeserver.person('alice');
+  for (const invited of [bot, ghost]) {
+    const room = alice.create([invited]);
+    await eventually(() => rig.homeserver.rooms.membership(room, invited) === 'leave');
+  }
+  assert.equal(rig.counters.get('matrix/invite/refused'), 2);
+  const bob = rig.homeserver.person('bob');
+  const room = bob.create([ghost]);
+  await eventually(() => rig.homeserver.rooms.membership(room, ghost) === 'join');
+});
+
+test('delivery shows in a direct chat: the ghost has read it, and clients that know it see the status', async () => {
+  await using rig = await openRig();
+  await rig.up();
+  const alice = rig.homeserver.person('alice');
+  const room = alice.create([ghost]);
+  await eventually(() => rig.homeserver.rooms.membership(room, ghost) === 'join');
+  const said = alice.say(room, 'hello');
+  await eventually(() =>
+    rig.homeserver.receipts.some(({ event, user }) => event === said.event_id && user === ghost),
+  );
+  const statuses = () =>
+    rig.homeserver.rooms.events(room).filter(({ type }) => type === 'com.beeper.message_send_status');
+  await eventually(() => statuses().some(({ content }) => content.status === 'SUCCESS'));
+  assert.equal(statuses().at(-1)?.content['m.relates_to'].event_id, said.event_id);
+});
+
+test('what fails for good is said in the chat, and what waits shows why', async () => {
+  await using rig = await openRig();
+  await rig.up();
+  const alice = rig.homeserver.person('alice');
+  const room = alice.create([ghost]);
+  await eventually(() => rig.homeserver.rooms.membership(room, ghost) === 'join');
+  rig.mesh.respond = ({ message }) => {
+    throw message.text === 'later'
+      ? new GatewayError('bridge/unavailable', 'no path yet', { retryable: true })
+      : new GatewayError('bridge/rejected', 'the peer refused the message');
+  };
+  alice.say(room, 'never');
+  await eventually(() => rig.homeserver.shown(room).some(({ content }) => content.msgtype === 'm.notice'));
+  const notice = rig.homeserver.shown(room).find(({ content }) => content.msgtype === 'm.notice');
+  assert.match(notice?.content.body, /^⚠️ Not delivered to .*the peer refused the message/);
+  alice.say(room, 'later');
+  await eventually(() =>
+    rig.homeserver.rooms
+      .events(room)
+      .some(({ content }) => content.status === 'PENDING' && content.message === 'no path yet'),
+  );
+});
+
+test("a person's read receipt makes what the mesh said read", async () => {
+  await using rig = await openRig();
+  await rig.up();
+  const alice = rig.homeserver.person('alice');
+  const id = await rig.hear('read me', 'matrix:@alice:home.test');
+  const state = () => rig.hub.desk.messages.get(rig.hub.owner, id).deliveries[0]?.state;
+  await eventually(() => state() === 'delivered');
+  const room = alice.invitations()[0] ?? '';
+  alice.join(room);
+  alice.read(room, rig.homeserver.shown(room)[0]?.event_id ?? '');
+  await eventually(() => state() === 'read');
+});
+
+test('a person asks for an address of their own, and peers reach them under it', async () => {
+  await using rig = await openRig();
+  const { ask } = await withBot(rig);
+  assert.match(await ask('identity'), /no address of your own/);
+  assert.match(await ask('identity maybe'), /identity on, or identity off/);
+});
