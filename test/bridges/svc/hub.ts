@@ -13,9 +13,12 @@ import type { TestContext } from 'node:test';
 import { createSvcListener } from '../../../src/bridges/svc/listener.ts';
 import { readDefinition } from '../../../src/gateway/replicas/definition-file.ts';
 import { openReplicas, type Replicas, type ReplicasOptions } from '../../../src/gateway/replicas/replicas.ts';
+import { createReplicaWrites } from '../../../src/gateway/replicas/writes.ts';
+import { openStore } from '../../../src/gateway/store/store.ts';
 import { type Clock, systemClock } from '../../../src/lib/clock.ts';
 import { Counters } from '../../../src/lib/counters.ts';
 import { silentLog } from '../../../src/lib/log.ts';
+import { systemRandom } from '../../../src/lib/random.ts';
 
 /** A cloud of our own: answers as it is told, and remembers what it was asked. */
 export interface TestOrigin {
@@ -89,6 +92,10 @@ export interface HubOptions {
   /** Whether the service may lie here; it does, so true without it. */
   readonly allowPrivate?: boolean;
   readonly clock?: Clock;
+  /** The whole definition instead, and the service's id in it. */
+  readonly definition?: { readonly id: string; readonly text: string };
+  /** Writes are queued as definitions say. */
+  readonly writes?: boolean;
   readonly dir?: string;
   readonly files?: Readonly<Record<string, string>>;
   readonly replicas?: Partial<ReplicasOptions>;
@@ -104,20 +111,25 @@ export async function startHub(t: TestContext, origin: string, options: HubOptio
   for (const [name, text] of Object.entries(options.files ?? {})) {
     await writeFile(join(dir, name), text);
   }
-  await writeFile(
-    file,
-    `version: 1\nid: api\nupstream:\n  url: ${origin}\n  allowPrivate: ${options.allowPrivate ?? true}\n${options.upstream ?? ''}\n${options.more ?? ''}\n`,
-  );
+  const id = options.definition?.id ?? 'api';
+  const made = `version: 1\nid: api\nupstream:\n  url: ${origin}\n  allowPrivate: ${options.allowPrivate ?? true}\n${options.upstream ?? ''}\n${options.more ?? ''}\n`;
+  await writeFile(file, options.definition?.text ?? made);
   const clock = options.clock ?? systemClock;
   const counters = new Counters();
+  const key = new Uint8Array(32).fill(7);
+  const parts = { clock, random: systemRandom, log: silentLog, counters };
+  const store = options.writes === true ? await openStore({ dir, ...parts }) : undefined;
   const replicas = await openReplicas({
     definitions: [readDefinition(file)],
     dir,
-    key: new Uint8Array(32).fill(7),
+    key,
     clock,
     log: silentLog,
     counters,
     ballast: 0,
+    ...(store !== undefined && {
+      writes: host => createReplicaWrites({ ...parts, host, store, key, returnJitter: 0 }),
+    }),
     ...options.replicas,
   });
   const listener = createSvcListener({
@@ -139,12 +151,13 @@ export async function startHub(t: TestContext, origin: string, options: HubOptio
       await listener.close();
       await running;
       await replicas[Symbol.asyncDispose]();
+      await store?.[Symbol.asyncDispose]();
     }
   };
   t.after(close);
   return {
     ...replicas,
-    url: `${listener.address().url}/svc/api`,
+    url: `${listener.address().url}/svc/${id}`,
     port: listener.address().port,
     dir,
     counters,

@@ -1,0 +1,99 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { type NotesOrigin, startNotesOrigin } from '../../sim/origins/notes.ts';
+import { type Got, get, startHub, type TestHub, until } from './hub.ts';
+
+const folder = join(import.meta.dirname, '..', '..', '..', 'replicas');
+
+/** The shipped notes definition in front of a notes service that can be broken. */
+async function start(t: TestContext): Promise<{ origin: NotesOrigin; hub: TestHub }> {
+  const origin = await startNotesOrigin();
+  t.after(() => origin[Symbol.asyncDispose]());
+  const shipped = await readFile(join(folder, 'notes.replica.yaml'), 'utf8');
+  const text = shipped.replace(
+    'url: https://notes.example/v1',
+    `url: ${origin.url}/v1\n  allowPrivate: true`,
+  );
+  const files = { 'notes.openapi.yaml': await readFile(join(folder, 'notes.openapi.yaml'), 'utf8') };
+  const hub = await startHub(t, origin.url, { definition: { id: 'notes', text }, files, writes: true });
+  return { origin, hub };
+}
+
+function client(hub: { readonly url: string }, token = 'token-alice') {
+  return (method: string, path: string, body?: unknown): Promise<Got> => {
+    const type = method === 'PATCH' ? 'application/merge-patch+json' : 'application/json';
+    return get(hub.url + path, {
+      method,
+      headers: { Authorization: `Bearer ${token}`, 'Content-Type': type },
+      ...(body !== undefined && { payload: JSON.stringify(body) }),
+    });
+  };
+}
+
+const titles = ({ text }: Got) =>
+  (JSON.parse(text) as { items: { title: string }[] }).items.map(({ title }) => title);
+
+test('offline a note is made, changed and removed, seen at once by its author alone, and all of it reaches the cloud once, in order', async t => {
+  const { origin, hub } = await start(t);
+  const kept = origin.add('alice', { title: 'kept' });
+  const doomed = origin.add('alice', { title: 'doomed' });
+  const alice = client(hub);
+  const bob = client(hub, 'token-bob');
+  assert.equal((await alice('GET', '/notes')).status, 200);
+  assert.equal((await bob('GET', '/notes')).status, 200);
+  for (const { id } of [kept, doomed]) {
+    assert.equal((await alice('GET', `/notes/${id}`)).status, 200);
+  }
+  await origin.kill();
+  const made = await alice('POST', '/notes', { title: 'made offline' });
+  assert.equal(made.status, 201);
+  assert.equal(made.headers['replica-state'], 'queued');
+  const location = String(made.headers.location).replace('/svc/notes', '');
+  assert.equal((JSON.parse((await alice('GET', location)).text) as { title: string }).title, 'made offline');
+  const patched = await alice('PATCH', `/notes/${kept.id}`, { title: 'changed offline' });
+  assert.equal(patched.status, 200);
+  assert.equal((await alice('DELETE', `/notes/${doomed.id}`)).status, 204);
+  assert.equal((await alice('PATCH', location, { text: 'and edited' })).status, 200);
+  const list = await alice('GET', '/notes');
+  assert.deepEqual(titles(list).sort(), ['changed offline', 'made offline']);
+  assert.match(String(list.headers['cache-status']), /detail=projected/);
+  assert.equal((await alice('GET', `/notes/${doomed.id}`)).status, 404);
+  assert.deepEqual(titles(await bob('GET', '/notes')), []);
+  assert.equal(hub.desk.queue('notes').length >= 3, true);
+  assert.deepEqual(JSON.parse((await bob('GET', '/_replica/queue')).text), { items: [] });
+
+  await origin.revive();
+  await until(() => hub.desk.queue('notes').length === 0, 'everything was delivered');
+  assert.deepEqual(
+    origin
+      .notes('alice')
+      .map(({ title, text }) => `${title}: ${text}`)
+      .sort(),
+    [`changed offline: ${kept.text}`, 'made offline: and edited'],
+  );
+  const again = await alice('GET', location);
+  assert.deepEqual(
+    [again.status, (JSON.parse(again.text) as { title: string }).title],
+    [200, 'made offline'],
+  );
+  assert.equal(new Set(origin.effects).size, origin.effects.length, 'nothing took effect twice');
+});
+
+test('a change made elsewhere meanwhile is held and shown, and a person decides', async t => {
+  const { origin, hub } = await start(t);
+  const note = origin.add('alice', { title: 'first' });
+  const alice = client(hub);
+  await alice('GET', `/notes/${note.id}`);
+  await origin.kill();
+  assert.equal((await alice('PUT', `/notes/${note.id}`, { title: 'mine' })).status, 200);
+  origin.edit('alice', note.id, { title: 'theirs' });
+  await origin.revive();
+  await until(() => hub.desk.queue('notes')[0]?.state === 'conflict', 'the conflict is seen');
+  assert.equal(hub.desk.list()[0]?.queue.conflicts, 1);
+  assert.equal(origin.notes('alice')[0]?.title, 'theirs');
+  const [row] = hub.desk.queue('notes');
+  await hub.desk.resolve('notes', row?.id ?? '', 'mine');
+  await until(() => origin.notes('alice')[0]?.title === 'mine', 'mine was sent');
+});
