@@ -4,6 +4,7 @@ import type { ServiceHealth } from '../lib/service.ts';
 import type { Interface } from '../mesh/interface.ts';
 import type { Attachment } from '../mesh/reticulum/attachment.ts';
 import type { InterfaceConfig } from '../radio/config.ts';
+import { Lan } from '../radio/lan/lan.ts';
 import { addressOf } from './interfaces.ts';
 import type { Mesh } from './mesh.ts';
 
@@ -82,6 +83,7 @@ function interfaceView(
   const parent = kind === undefined ? name.split('/', 1)[0] : undefined;
   const address = addressOf(iface);
   const airtime = airtimeOf(iface);
+  const adapters = iface instanceof Lan ? iface.view?.adapters : undefined;
   return {
     name,
     kind: kind ?? 'peer',
@@ -96,6 +98,7 @@ function interfaceView(
     rx: { packets: traffic.rxPackets, bytes: traffic.rxBytes },
     tx: { packets: traffic.txPackets, bytes: traffic.txBytes, failed: traffic.txFailed },
     ...(airtime !== undefined && { airtime }),
+    ...(adapters !== undefined && { adapters }),
   };
 }
 

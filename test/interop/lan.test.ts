@@ -102,6 +102,25 @@ async function send(daemon: Daemon, destination: string, text: string): Promise<
   );
 }
 
+interface Shown {
+  readonly name: string;
+  readonly state: string;
+  readonly reason?: string;
+  readonly adapters?: readonly { readonly adapter: string; readonly state: string }[];
+}
+
+/** The LAN as the hub shows it, once it is so. */
+function shown(daemon: Daemon, so: (lan: Shown) => boolean): Promise<Shown> {
+  return eventually(
+    'the LAN is so',
+    async () => {
+      const { items } = await call<{ items: Shown[] }>(daemon, 'GET', '/v1/mesh/interfaces');
+      return items.find(one => one.name === 'lan' && so(one));
+    },
+    patience,
+  );
+}
+
 /** UDP sockets of every process on a host. */
 async function udpSockets({ under }: Host): Promise<number> {
   const [program = '', ...before] = under;
@@ -222,6 +241,42 @@ describe('a LAN of network namespaces', { skip }, () => {
     await send(oak, elm.ready.lxmf, long);
     assert.equal((await received(oak, 'hello Oak Street')).from, `lxmf:${elm.ready.lxmf}`);
     assert.equal((await received(elm, long)).from, `lxmf:${oak.ready.lxmf}`);
+  });
+
+  test('says why it is offline where another hub has the port, and takes over when that one is gone', async () => {
+    await using lan = await startLan('here');
+    const { here } = lan.hosts;
+    await using first = await startHub(here);
+    await using second = await startHub(here);
+    const waiting = await shown(second, ({ state }) => state === 'waiting');
+    assert.equal(
+      waiting.reason,
+      'no network adapter to use: eth0: UDP port 42671: the port is in use by another program',
+    );
+    assert.equal((await shown(first, ({ state }) => state === 'up')).adapters?.[0]?.state, 'used');
+    await first.kill();
+    await shown(second, ({ state }) => state === 'up');
+  });
+
+  test('is offline without IPv6, says so, and comes back by itself', async () => {
+    await using lan = await startLan('here');
+    const { under } = lan.hosts.here;
+    const [program = '', ...before] = under;
+    const ipv6 = (on: boolean) =>
+      run(program, [...before, 'sysctl', '-qw', `net.ipv6.conf.eth0.disable_ipv6=${on ? 0 : 1}`]);
+    await run(program, [...before, 'ip', 'addr', 'add', '192.0.2.1/24', 'dev', 'eth0']);
+    await ipv6(false);
+    await using daemon = await startHub(lan.hosts.here);
+    const offline = await shown(daemon, ({ state }) => state === 'waiting');
+    assert.equal(offline.reason, 'no network adapter to use: eth0 has no link-local IPv6 address');
+    await ipv6(true);
+    const online = await shown(daemon, ({ state }) => state === 'up');
+    assert.deepEqual(online.adapters?.map(({ adapter, state }) => `${adapter} ${state}`).sort(), [
+      'eth0 used',
+      'lo unused',
+    ]);
+    await ipv6(false);
+    await shown(daemon, ({ state }) => state === 'waiting');
   });
 
   test('survives 30 cut cables and adapters taken out at random moments: no exit, nothing left open', async t => {

@@ -8,10 +8,9 @@ let made = 0;
 
 /**
  * Why tests in network namespaces cannot run here, for node:test's `skip`; false when they can. Said loudly, and a
- * failure instead where `CI` is set and we are root: then only a package is missing.
+ * failure instead where `CI` is set, we are root and only the package is missing.
  */
 export async function missingNetns(): Promise<string | false> {
-  const root = process.getuid?.() === 0;
   const probe = `${prefix}-${process.pid}-probe`;
   const failure = await ip('netns', 'add', probe)
     .then(() => ip('netns', 'del', probe))
@@ -19,10 +18,15 @@ export async function missingNetns(): Promise<string | false> {
   if (!(failure instanceof Error)) {
     return false;
   }
-  const notice = root
-    ? `network namespaces cannot be made: ${failure.message.trim()}; on Debian: apt-get install iproute2`
-    : 'network namespaces need root: sudo env "PATH=$PATH" npm test';
-  if (root && process.env.CI) {
+  const root = process.getuid?.() === 0;
+  const absent = (failure.cause as NodeJS.ErrnoException | undefined)?.code === 'ENOENT';
+  const remedy = absent
+    ? 'on Debian: apt-get install iproute2'
+    : root
+      ? 'this root may not make them'
+      : 'they need root: sudo env "PATH=$PATH" npm test';
+  const notice = `network namespaces cannot be made: ${failure.message.trim()}; ${remedy}`;
+  if (root && absent && process.env.CI) {
     throw new Error(notice);
   }
   console.error(
@@ -136,6 +140,6 @@ function isAlive(pid: number): boolean {
 
 async function ip(...words: string[]): Promise<void> {
   await run('ip', words).catch((error: Error & { stderr?: string }) => {
-    throw new Error(`ip ${words.join(' ')}: ${error.stderr || error.message}`);
+    throw new Error(`ip ${words.join(' ')}: ${error.stderr || error.message}`, { cause: error });
   });
 }

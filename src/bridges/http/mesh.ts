@@ -26,6 +26,16 @@ export interface AirtimeJson {
   readonly until?: number;
 }
 
+/** A network adapter, as a LAN sees it. */
+export interface AdapterJson {
+  readonly adapter: string;
+  /** `deaf`: what is said to everybody on it does not come back. */
+  readonly state: 'used' | 'deaf' | 'failed' | 'unused';
+  readonly address?: string;
+  /** Why it is not used, or not heard. */
+  readonly reason?: string;
+}
+
 /** An interface, or a peer that one has found. */
 export interface InterfaceView extends Pick<ServiceHealth, 'state' | 'reason' | 'code'> {
   readonly name: string;
@@ -43,6 +53,8 @@ export interface InterfaceView extends Pick<ServiceHealth, 'state' | 'reason' | 
   readonly rx: TrafficView;
   readonly tx: TrafficView;
   readonly airtime?: AirtimeJson;
+  /** The machine's network adapters, for a LAN. */
+  readonly adapters?: readonly AdapterJson[];
 }
 
 /** The way to a destination. All hashes are hex, all times ms epoch. */
@@ -118,6 +130,19 @@ const interfaceSchema = z
         until: z.number().exactOptional().describe('ms since 1970 until when ordinary messages wait'),
       })
       .exactOptional(),
+    adapters: z
+      .array(
+        z.looseObject({
+          adapter: z.string(),
+          state: z
+            .enum(['used', 'deaf', 'failed', 'unused'])
+            .describe('deaf: what is said to everybody on it does not come back'),
+          address: z.string().exactOptional(),
+          reason: z.string().exactOptional().describe('why it is not used, or not heard'),
+        }),
+      )
+      .exactOptional()
+      .describe('the network adapters of this machine, for a LAN'),
   })
   .meta({ id: 'Interface' });
 
