@@ -226,7 +226,7 @@ export function createWritePath(options: WritesOptions): WritePath {
     const online = () => host.link(write.service).at === 'online';
     const patience = service.policies.of('GET', write.path).read.patience;
     if (online() && !isFree(intent)) {
-      await waitForLane(intent, patience);
+      await waitForLane(intent.lane, patience);
       intent = read(write, service);
     }
     const prepared = await prepare(intent);
@@ -242,26 +242,21 @@ export function createWritePath(options: WritesOptions): WritePath {
   }
 
   /** Whether nothing of its lane is to go first, and nothing it needs is held. */
-  function isFree({ lane, after, write }: Intent): boolean {
+  function isFree({ lane, after }: Intent): boolean {
     const waits = (operation: Operation | undefined) => operation !== undefined && !isOver(operation.status);
-    return (
-      !after.some(seq => waits(outbox.get(seq))) &&
-      !laneOperations(lane, write).some(operation => !isOver(operation.status) && !isHeld(operation.status))
-    );
+    return !after.some(seq => waits(outbox.get(seq))) && before(lane).length === 0;
   }
 
-  function laneOperations(lane: string, { service, partition }: QueueableWrite): readonly Operation[] {
-    const own = lane === service ? outbox.of(service) : outbox.of(service, partition);
-    return own.filter(({ facts }) => facts.lane === lane);
+  /** Operations of a lane that are to go before anything new. */
+  function before(lane: string): readonly Operation[] {
+    return [...outbox.open()].filter(({ facts, status }) => facts.lane === lane && !isHeld(status));
   }
 
   /** While the service answers, a write that follows another closely waits for it instead of being kept. */
-  async function waitForLane(intent: Intent, patience: number): Promise<void> {
+  async function waitForLane(lane: string, patience: number): Promise<void> {
     const until = clock.monotonic() + patience;
     for (;;) {
-      const underway = laneOperations(intent.lane, intent.write).filter(
-        ({ status }) => !isOver(status) && !isHeld(status),
-      );
+      const underway = before(lane);
       const left = until - clock.monotonic();
       if (left <= 0 || underway.length !== 1 || underway[0]?.status.state !== 'inflight') {
         return;

@@ -69,6 +69,8 @@ export interface Outbox {
   /** Those that touch a list or its items, oldest first. */
   touching(service: string, partition: string, collection: string): readonly Operation[];
   all(): Iterable<Operation>;
+  /** Operations that are not over, oldest first. */
+  open(): Iterable<Operation>;
   /** Provisional id → what the origin gave, of a user; empty where there is none. */
   givenIds(service: string, partition: string): ReadonlyMap<string, string>;
   /** Provisional id → operation that makes it, of a user, where it has not been given yet. */
@@ -122,7 +124,10 @@ export function openOutbox(options: OutboxOptions): Outbox {
   const changing = new Map<number, Promise<unknown>>();
   const opened = new Map<string, { part: Part | undefined; bytes: number }>();
   let openedTotal = 0;
-  let open = 0;
+  /** Operations not over, in their order, and what they take. */
+  const open = new Set<number>();
+  const openOf = new Map<string, number>();
+  const openBytes = new Map<string, number>();
   const noIds: ReadonlyMap<string, string> = new Map();
   const nonePending: ReadonlyMap<string, number> = new Map();
 
@@ -141,7 +146,26 @@ export function openOutbox(options: OutboxOptions): Outbox {
     if (facts.effect === 'create' && facts.item !== undefined && !isOver(operation.status)) {
       pending.getOrInsertComputed(scope(service, partition), () => new Map()).set(facts.item, seq);
     }
-    open += isOver(operation.status) ? 0 : 1;
+    if (!isOver(operation.status)) {
+      count(operation, 1);
+    }
+  }
+
+  function count(operation: Operation, by: 1 | -1): void {
+    const { seq, service, partition, bytes } = operation;
+    if (by === 1) {
+      open.add(seq);
+    } else {
+      open.delete(seq);
+    }
+    const own = scope(service, partition);
+    const left = (openOf.get(own) ?? 0) + by;
+    if (left === 0) {
+      openOf.delete(own);
+    } else {
+      openOf.set(own, left);
+    }
+    openBytes.set(service, (openBytes.get(service) ?? 0) + by * bytes);
   }
 
   /** Under the path its list has now: a list below an item changes its path with the item's id. */
@@ -171,7 +195,9 @@ export function openOutbox(options: OutboxOptions): Outbox {
     }
     settleId(operation);
     forgetOpened(seq);
-    open -= isOver(operation.status) ? 0 : 1;
+    if (!isOver(operation.status)) {
+      count(operation, -1);
+    }
   }
 
   function settleId({ service, partition, facts }: Operation): void {
@@ -183,11 +209,14 @@ export function openOutbox(options: OutboxOptions): Outbox {
 
   function replace(before: Operation, after: Operation): void {
     operations.set(after.seq, after);
-    if (isOver(after.status) && !isOver(before.status)) {
-      open -= 1;
+    if (isOver(before.status)) {
+      return;
+    }
+    if (isOver(after.status)) {
+      count(before, -1);
       settleId(after);
-    } else if (!isOver(after.status) && isOver(before.status)) {
-      open += 1;
+    } else {
+      openBytes.set(after.service, (openBytes.get(after.service) ?? 0) + after.bytes - before.bytes);
     }
   }
 
@@ -297,6 +326,11 @@ export function openOutbox(options: OutboxOptions): Outbox {
     touching: (service, partition, collection) =>
       some(byCollection.get(`${scope(service, partition)} ${collection}`)),
     all: () => operations.values(),
+    *open() {
+      for (const seq of open) {
+        yield operations.get(seq) as Operation;
+      }
+    },
     givenIds: (service, partition) => given.get(scope(service, partition)) ?? noIds,
     pendingIds: (service, partition) => pending.get(scope(service, partition)) ?? nonePending,
     part(operation, name) {
@@ -315,19 +349,12 @@ export function openOutbox(options: OutboxOptions): Outbox {
     },
     async add(fresh) {
       const { service, partition, clientKey, state, parts, budget } = fresh;
-      const own = byPartition.get(scope(service, partition));
-      const waiting = [...(own ?? [])].filter(
-        seq => !isOver((operations.get(seq) as Operation).status),
-      ).length;
       const id = orderedId(clock, random);
       const columns = sealed(id, parts);
       const bytes = sizeOf(columns);
-      const taken = [...operations.values()].reduce(
-        (sum, operation) =>
-          sum + (operation.service === service && !isOver(operation.status) ? operation.bytes : 0),
-        0,
-      );
-      if (open >= limits.operations || waiting >= limits.perPartition || taken + bytes > budget) {
+      const taken = (openBytes.get(service) ?? 0) + bytes;
+      const waiting = openOf.get(scope(service, partition)) ?? 0;
+      if (open.size >= limits.operations || waiting >= limits.perPartition || taken > budget) {
         counters.add('replica/outbox/full');
         throw new GatewayError('store/full', `the queue of ${service} is full: the write is not kept`, {
           retryable: true,

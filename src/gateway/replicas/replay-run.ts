@@ -87,9 +87,9 @@ export function createReplay(options: ReplayOptions): Replay {
     const now = clock.now();
     let next = Number.POSITIVE_INFINITY;
     const decided = new Set<string>();
-    for (const operation of outbox.all()) {
+    for (const operation of outbox.open()) {
       const { status, facts, service } = operation;
-      if (isOver(status) || isHeld(status)) {
+      if (isHeld(status)) {
         continue;
       }
       if (status.state !== 'inflight' && facts.expiresAt <= now) {
