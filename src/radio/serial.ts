@@ -1,3 +1,5 @@
+import { read } from 'node:fs';
+import { promisify } from 'node:util';
 import { GatewayError } from '../lib/errors.ts';
 
 /** A serial line that is open: bytes both ways until it is closed or lost. */
@@ -41,6 +43,7 @@ export async function openSerial(path: string): Promise<SerialLink> {
   await new Promise<void>((resolve, reject) => {
     port.open(error => (error ? reject(lost(path, error)) : resolve()));
   });
+  noticeHangup(port.port as unknown as Binding);
   let closing = false;
   let listener = (_: Uint8Array) => {};
   port.on('data', (chunk: Buffer) => listener(new Uint8Array(chunk)));
@@ -79,6 +82,48 @@ export async function openSerial(path: string): Promise<SerialLink> {
   };
 }
 
+/** What the library reads a port with, on Unix. */
+interface Binding {
+  readonly fd?: number | null;
+  readonly poller?: { once(event: 'readable', listener: (error?: Error | null) => void): unknown };
+  read?: (buffer: Buffer, offset: number, length: number) => Promise<{ buffer: Buffer; bytesRead: number }>;
+}
+
+const readFile = promisify(read);
+
+/**
+ * A line whose device is gone reads as nothing, without end. The library takes nothing for not yet and asks
+ * again at once, for ever; a line that is only quiet never reads so, because it is not read in a blocking way.
+ */
+function noticeHangup(binding: Binding): void {
+  const { poller } = binding;
+  if (typeof binding.fd !== 'number' || poller === undefined) {
+    return;
+  }
+  binding.read = async (buffer, offset, length) => {
+    for (;;) {
+      if (typeof binding.fd !== 'number') {
+        throw Object.assign(new RangeError('closed'), { canceled: true });
+      }
+      try {
+        const { bytesRead } = await readFile(binding.fd, buffer, offset, length, null);
+        if (bytesRead > 0) {
+          return { buffer, bytesRead };
+        }
+      } catch (error) {
+        if (!['EAGAIN', 'EINTR'].includes((error as NodeJS.ErrnoException).code ?? '')) {
+          throw Object.assign(error as Error, { canceled: typeof binding.fd !== 'number' });
+        }
+        await new Promise<void>((resolve, reject) => {
+          poller.once('readable', failure => (failure ? reject(failure) : resolve()));
+        });
+        continue;
+      }
+      throw Object.assign(new RangeError('disconnected'), { disconnect: true });
+    }
+  };
+}
+
 function lost(path: string, error: Error | undefined): GatewayError {
   return new GatewayError('radio/offline', `${path}: ${inWords(error)}`, { retryable: true, cause: error });
 }
@@ -86,10 +131,15 @@ function lost(path: string, error: Error | undefined): GatewayError {
 /** Why a serial port failed, for people. The library gives the system's words, not its codes. */
 function inWords(error: Error | undefined): string {
   const message = error?.message ?? '';
+  if (message === '' || gone.test(message)) {
+    return 'unplugged';
+  }
   const [, words] = failures.find(([pattern]) => pattern.test(message)) ?? [];
-  return words ?? (message === '' || /disconnected|EIO|input\/output/i.test(message) ? 'unplugged' : message);
+  return words ?? message;
 }
 
+/** What a line says that was open and whose device is no more. */
+const gone = /disconnected|bad file descriptor|input\/output|i\/o error|no such device or address/i;
 const failures: readonly (readonly [RegExp, string])[] = [
   [/no such file|no such device/i, 'no such device: is the radio plugged in?'],
   [/permission denied/i, 'not allowed to open it: add the user of the gateway to its group (often dialout)'],

@@ -36,8 +36,12 @@ import {
   splitMetadata,
 } from '../../src/mesh/reticulum/resource-wire.ts';
 import { openToken } from '../../src/mesh/reticulum/token.ts';
+import { AirtimeLedger } from '../../src/radio/airtime.ts';
 import { HdlcDeframer } from '../../src/radio/framing/hdlc.ts';
+import { KissDeframer } from '../../src/radio/framing/kiss.ts';
 import { decodeToken, isTokenOf } from '../../src/radio/lan/group.ts';
+import { beforeOpen, deviceStep } from '../../src/radio/rnode/device.ts';
+import { ManualClock } from '../sim/clock.ts';
 import { cases, hexIn, plaintexts } from './corpus.ts';
 import type { Target } from './target.ts';
 
@@ -265,6 +269,41 @@ export const meshTargets: readonly Target[] = [
     cap: 16 * 1024 * 1024,
     cost: 6,
     read: bytes => decompress(bytes, { limit: 1024 * 1024 }),
+  },
+  {
+    name: 'what an RNode says, in any pieces',
+    seeds: [
+      'c00846c0500156c0c04880c04981c0',
+      'c00133d3e608c0020001e848c0c0030ec00408c00505c00b0000c00c03e8c00601c00601c0',
+      'c02341c02434c0000102db00dcddc0c025000102030405060708090a0bc0900400c0',
+    ].map(hex => Uint8Array.fromHex(hex)),
+    read(bytes) {
+      const settings = {
+        frequency: 869_525_000,
+        bandwidth: 125_000,
+        spreadingFactor: 8,
+        codingRate: 5,
+        txPower: 14,
+      };
+      const deframer = new KissDeframer();
+      let [state] = deviceStep(beforeOpen, { on: 'opened' }, settings, 0);
+      for (let from = 0, step = 1; from < bytes.length; from += step, step = (step * 5) % 37 || 1) {
+        for (const frame of deframer.feed(bytes.subarray(from, from + step))) {
+          [state] = deviceStep(state, { on: 'frame', frame }, settings, from);
+        }
+      }
+    },
+  },
+  {
+    name: 'an airtime ledger on disk',
+    seeds: [
+      Uint8Array.fromHex(`01${'07'.repeat(16)}408f400000000000427999999999999a40c3880000000000000004b0`),
+    ],
+    read: bytes =>
+      new AirtimeLedger(
+        { key: '6c', limit: 0.1 },
+        { clock: new ManualClock(), store: { load: () => bytes, save: async () => {} } },
+      ).view(1),
   },
   {
     name: 'the HDLC deframer',

@@ -34,6 +34,10 @@ export type PeerInterface =
   | {
       readonly type: 'lan' | 'udp';
       readonly options?: Readonly<Record<string, string | number>>;
+    }
+  | {
+      readonly type: 'rnode';
+      readonly options: Readonly<Record<string, string | number>>;
     };
 
 export interface PeerOptions {

@@ -46,6 +46,8 @@ def interface_section(number, wanted):
         options = {"type": "TCPServerInterface", "listen_ip": wanted.get("host", "127.0.0.1"), "listen_port": port, **options}
     elif wanted["type"] in ("lan", "udp"):
         options = {"type": "AutoInterface" if wanted["type"] == "lan" else "UDPInterface", **options}
+    elif wanted["type"] == "rnode":
+        options = {"type": "RNodeInterface", **options}
     else:
         options = {"type": "TCPClientInterface", "target_host": wanted.get("host", "127.0.0.1"), "target_port": port, **options}
     lines = [f"  [[{wanted['type']} {number}]]"] + [f"    {key} = {value}" for key, value in options.items()]
