@@ -222,6 +222,35 @@ test(
   },
 );
 
+test(
+  'a page nobody looks at lets its stream go, and misses nothing when somebody looks again',
+  options,
+  async () => {
+    await using hub = await openHub();
+    const { gateway, lxmf } = hub;
+    const { page, context, wrong } = await openTab(browser);
+    await page.clock.install();
+    await logIn(page, hub);
+    await talkTo(page, alice);
+    await page.getByText('Nothing was said here yet.').waitFor();
+    const look = (state: string) =>
+      page.evaluate(
+        `Object.defineProperty(document, 'visibilityState', { value: '${state}', configurable: true });
+       document.dispatchEvent(new Event('visibilitychange'))`,
+      );
+    await look('hidden');
+    await page.clock.fastForward(61_000);
+    await page.getByText('Paused', { exact: true }).waitFor();
+    await lxmf.say({ remoteId: '1', from: alice, to: `lxmf:${gateway.desk.hub.lxmf}`, text: 'unseen' });
+    await look('visible');
+    await page.getByText('Live', { exact: true }).waitFor();
+    await page.clock.runFor(1000);
+    await page.getByRole('log').getByText('unseen').waitFor();
+    assert.deepEqual(wrong, []);
+    await context.close();
+  },
+);
+
 test('a token is minted, shown once, and revoked; a token with fewer scopes sees less', options, async () => {
   await using hub = await openHub();
   const { page, context, wrong } = await openTab(browser);

@@ -47,6 +47,11 @@ export async function blob(sha256, type) {
   return new Blob([await answer.arrayBuffer()], { type });
 }
 
+/**
+ * ms that a page nobody looks at keeps its stream: a browser has only a few connections to a host, for all its tabs.
+ */
+const unseen = 60_000;
+
 /** ms without a sign of life, and between tries at first and at most. The hub sends something every 15 s. */
 const silence = 40_000;
 const firstWait = 1000;
@@ -55,18 +60,33 @@ const longestWait = 15_000;
 /**
  * Follows the events of the hub, going on where it was after every break. `tell.event` gets each,
  * `tell.state` `live`, `waiting` (with when it is tried again), `missed` (what happened meanwhile is not kept: read
- * everything again), `out` (the log-in has ended) or `none` (this token may not). Gives the way to stop.
+ * everything again), `paused` (nobody looks), `out` (the log-in has ended) or `none` (this token may not). Gives the way to stop.
  */
 export function follow(tell) {
   const stop = new AbortController();
+  let stream = new AbortController();
   let cursor;
+  let hiding;
   let wake = () => {};
-  const again = () => document.visibilityState === 'visible' && wake();
-  const begin = async signal => {
+  let isUnseen = false;
+  const look = () => {
+    clearTimeout(hiding);
+    if (document.visibilityState === 'hidden') {
+      hiding = setTimeout(() => {
+        isUnseen = true;
+        stream.abort();
+      }, unseen);
+    } else {
+      isUnseen = false;
+      wake();
+    }
+  };
+  const begin = async () => {
+    stream = new AbortController();
     const answer = await ask('/v1/events', {
       method: 'GET',
       headers: cursor === undefined ? {} : { 'last-event-id': cursor },
-      signal,
+      signal: AbortSignal.any([stop.signal, stream.signal]),
     });
     tell.state('live');
     await read(answer.body.getReader(), ({ id, data }) => {
@@ -76,15 +96,24 @@ export function follow(tell) {
       }
     });
   };
+  const pause = delay =>
+    new Promise(resolve => {
+      wake = resolve;
+      if (delay !== undefined) {
+        setTimeout(resolve, delay);
+      }
+    });
   const run = async () => {
     for (let wait = firstWait; !stop.signal.aborted; wait = Math.min(wait * 2, longestWait)) {
+      if (isUnseen) {
+        tell.state('paused');
+        await pause();
+        wait = firstWait;
+      }
       const began = Date.now();
       try {
-        await begin(stop.signal);
+        await begin();
       } catch (error) {
-        if (stop.signal.aborted) {
-          return;
-        }
         if (error.status === 410) {
           cursor = undefined;
           tell.state('missed');
@@ -95,23 +124,27 @@ export function follow(tell) {
           return;
         }
       }
+      if (stop.signal.aborted) {
+        return;
+      }
+      if (isUnseen) {
+        continue;
+      }
       wait = Date.now() - began > silence ? firstWait : wait;
       const delay = wait * (0.5 + Math.random() / 2);
       tell.state('waiting', Date.now() + delay);
-      await new Promise(resolve => {
-        wake = resolve;
-        setTimeout(resolve, delay);
-      });
+      await pause(delay);
     }
   };
-  window.addEventListener('online', again);
-  document.addEventListener('visibilitychange', again);
+  window.addEventListener('online', look);
+  document.addEventListener('visibilitychange', look);
   void run();
   return () => {
     stop.abort();
+    clearTimeout(hiding);
     wake();
-    window.removeEventListener('online', again);
-    document.removeEventListener('visibilitychange', again);
+    window.removeEventListener('online', look);
+    document.removeEventListener('visibilitychange', look);
   };
 }
 

@@ -215,6 +215,7 @@ function enter(client) {
       starting: 'Connecting',
       waiting: 'Not connected',
       none: 'Not live',
+      paused: 'Paused',
       missed: 'Connecting',
     };
     lamp.className = `lamp ${state}`;

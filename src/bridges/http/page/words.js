@@ -54,13 +54,9 @@ export function pill(state) {
 export function deliveryLine({ state, reason, nextAt, bridge }) {
   const waits = state === 'queued' || state === 'sending';
   const why = reason ?? (state === 'queued' && bridge === 'app' ? 'until the app reads it' : undefined);
-  return h(
-    'span',
-    { class: 'line' },
-    pill(state),
-    why && h('span', { class: 'why' }, why),
-    waits && nextAt !== undefined && h('span', { class: 'why' }, '· next attempt ', when(nextAt)),
-  );
+  const next = waits && nextAt !== undefined && ['next attempt ', when(nextAt)];
+  const words = [why, why && next && ', ', next];
+  return h('span', { class: 'line' }, pill(state), (why || next) && h('span', { class: 'why' }, words));
 }
 
 /** Names by address: heard on the mesh, given by residents, told by lists. */
