@@ -1,207 +1,265 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connectAsync } from 'mqtt';
 import { loadConfig } from './config.ts';
-import { startHandheld } from './demo/handheld.ts';
-import type { Client, GatewayEvent } from './gateway/desk.ts';
+import { type Air, createAir } from './demo/air.ts';
+import { type Cloud, startCloud } from './demo/cloud.ts';
+import { type Handheld, startHandheld } from './demo/handheld.ts';
+import { headline, inTime, paint, say, short, type Watched, watch } from './demo/stage.ts';
+import type { GatewayEvent } from './gateway/desk.ts';
 import { fromHex } from './lib/bytes.ts';
 import { systemClock } from './lib/clock.ts';
 import { createLog } from './lib/log.ts';
 import { systemRandom } from './lib/random.ts';
 import { type Hub, startHub } from './start/hub.ts';
+import { createInterface } from './start/interfaces.ts';
 
 /*
- * Two hubs, a handheld and a sensor in one terminal, and the messages that cross between them. Everything
- * is the real program on loopback; only the handheld's owner is made up.
+ * Two hubs that hear each other by LoRa alone, with a handheld, a sensor, an old app and a cloud that goes away, in one
+ * terminal and on the page of one of them. Everything is the real program; the air, its radios and the people are made up.
  */
 
-/** Longest wait for any one step, ms: a demonstration that hangs shows nothing. */
-const patience = 20_000;
-
 const folder = mkdtempSync(join(tmpdir(), 'kos-demo-'));
-const colours = process.stdout.isTTY === true;
+const shipped = join(import.meta.dirname, '..', 'replicas');
+const cyan = 36;
+const magenta = 35;
+const yellow = 33;
+const green = 32;
 
-function paint(text: string, colour: number): string {
-  return colours ? `\u001b[${colour}m${text}\u001b[0m` : text;
-}
+const lora = (port: string) => ({
+  name: 'lora',
+  kind: 'rnode',
+  port,
+  region: 'eu868-p',
+  spreadingFactor: 8,
+  bandwidth: 125_000,
+  codingRate: 5,
+  txPower: 14,
+});
 
-function say(who: string, colour: number, text: string): void {
-  const time = new Date().toISOString().slice(11, 23);
-  process.stdout.write(`${paint(time, 90)}  ${paint(who.padEnd(11), colour)}  ${text}\n`);
-}
-
-function headline(text: string): void {
-  process.stdout.write(`\n${paint(text, 1)}\n`);
-}
-
-async function startNamed(name: string, folderName: string, uplink?: number): Promise<Hub> {
-  const config = loadConfig({
-    keys: {
-      hub: { name, data: join(folder, folderName) },
-      listen: { http: '127.0.0.1:0', mqtt: '127.0.0.1:0' },
-      interfaces: [
-        { name: 'server', kind: 'tcp-server', port: 0 },
-        ...(uplink === undefined
-          ? []
-          : [{ name: 'uplink', kind: 'tcp-client', host: '127.0.0.1', port: uplink }]),
-      ],
-    },
-  });
-  return startHub({ config, clock: systemClock, random: systemRandom, log: createLog('error') });
-}
-
-function meshPort(hub: Hub): number {
-  const address = hub.interfaceAddresses().server ?? '';
-  return Number(address.slice(address.lastIndexOf(':') + 1));
-}
-
-/** Prints what happens in a hub, as its owner sees it, until the signal; and lets a step wait for an event. */
-function watch(hub: Hub, colour: number) {
-  const { desk } = hub;
-  const owner = desk.clients.list().find(client => client.name === 'owner') as Client;
-  const waiting = new Set<(event: GatewayEvent) => void>();
-  let cursor = desk.events.cursor;
-  const stop = desk.events.onCommit(() => {
-    const page = desk.events.read(owner, cursor);
-    cursor = page.cursor;
-    for (const event of page.items) {
-      show(hub.facts.name, colour, event);
-      for (const wake of [...waiting]) {
-        wake(event);
-      }
-    }
-  });
-  return {
-    owner,
-    stop,
-    async next(what: string, wanted: (event: GatewayEvent) => boolean): Promise<GatewayEvent> {
-      const { promise, resolve } = Promise.withResolvers<GatewayEvent | undefined>();
-      const wake = (event: GatewayEvent) => wanted(event) && resolve(event);
-      waiting.add(wake);
-      const cancel = systemClock.after(patience, () => resolve(undefined));
-      const keepAlive = setTimeout(() => {}, patience);
-      const event = await promise;
-      waiting.delete(wake);
-      cancel();
-      clearTimeout(keepAlive);
-      if (event === undefined) {
-        say(hub.facts.name, 31, `${what}: did not happen within ${patience / 1000} s`);
-        process.exit(1);
-      }
-      return event;
-    },
-  };
-}
-
-function show(who: string, colour: number, event: GatewayEvent): void {
-  if (event.kind === 'message.accepted' && event.message !== undefined) {
-    const { type, from, to, text, inReplyTo } = event.message;
-    const reply = inReplyTo === undefined ? '' : ' (an answer)';
-    say(who, colour, `accepted ${type} ${short(from)} → ${short(to)}${reply}: ${paint(text, 1)}`);
-  }
-  if (event.kind === 'delivery.changed' && event.delivery !== undefined) {
-    const { state, to, reason } = event.delivery;
-    say(who, colour, `  to ${short(to)}: ${state}${reason === undefined ? '' : ` (${reason})`}`);
-  }
-  if (event.kind === 'peer.seen' && event.peer !== undefined) {
-    say(who, colour, `heard ${short(event.peer.address)} “${event.peer.name ?? ''}”`);
-  }
-}
-
-function short(address: string): string {
-  return address.replace(/([0-9a-f]{8})[0-9a-f]{24}/, '$1…');
+interface Cast {
+  readonly hill: Hub;
+  readonly valley: Hub;
+  readonly onHill: Watched;
+  readonly inValley: Watched;
+  readonly handheld: Handheld;
+  readonly app: { readonly token: string; readonly address: string };
+  readonly plaza: string;
+  readonly cloud: Cloud;
+  readonly air: Air;
 }
 
 /** The demonstration's entry. */
 export async function main(): Promise<void> {
   await using stack = new AsyncDisposableStack();
   stack.defer(() => rmSync(folder, { recursive: true, force: true }));
-  headline('Two hubs start; Mill Lane connects to Elm Street');
-  const elm = await startNamed('Elm Street', 'elm');
-  stack.defer(() => elm.close());
-  const mill = await startNamed('Mill Lane', 'mill', meshPort(elm));
-  stack.defer(() => mill.close());
-  for (const hub of [elm, mill]) {
-    say(hub.facts.name, hub === elm ? 36 : 35, `${hub.httpUrl}  ${hub.mqttUrl}  lxmf:${hub.facts.lxmf}`);
-  }
-  const atElm = watch(elm, 36);
-  const atMill = watch(mill, 35);
-  stack.defer(() => {
-    atElm.stop();
-    atMill.stop();
-  });
-
-  const handheld = await startHandheld('Ada', [meshPort(elm), meshPort(mill)], text => {
-    say('Ada', 33, `reads: ${paint(text, 1)}`);
-  });
-  stack.use(handheld);
-  say('Ada', 33, `a handheld, lxmf:${handheld.address}, in reach of both`);
-  const met = Promise.all([
-    atElm.next('Elm Street hears Mill Lane', event => event.peer?.address === `lxmf:${mill.facts.lxmf}`),
-    atMill.next('Mill Lane hears Elm Street', event => event.peer?.address === `lxmf:${elm.facts.lxmf}`),
-    atElm.next('Elm Street hears Ada', event => event.peer?.address === `lxmf:${handheld.address}`),
-  ]);
-  headline('Everybody announces');
-  await settleAnnounces(elm, mill, handheld.announce);
-  await met;
-
-  headline('An app at Mill Lane posts over REST, and Elm Street answers it');
-  const app = await mill.desk.clients.create({ name: 'app', scopes: ['messages:read', 'messages:send'] });
-  const question = atElm.next('the question arrives', event => event.kind === 'message.accepted');
-  await fetch(`${mill.httpUrl}/v1/messages`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${app.token}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ to: `lxmf:${elm.facts.lxmf}`, text: 'Is the well open today?' }),
-  });
-  const asked = (await question).message;
-  const poll = fetch(`${mill.httpUrl}/v1/inbox?wait=20`, {
-    headers: { authorization: `Bearer ${app.token}` },
-  });
-  if (asked !== undefined) {
-    await elm.desk.messages.post(atElm.owner, {
-      to: asked.from,
-      text: 'Yes, until sunset.',
-      inReplyTo: asked.id,
-    });
-  }
-  const { items } = (await (await poll).json()) as { items: { message: { text: string } }[] };
-  say('app', 32, `its long poll returns: ${paint(items[0]?.message.text ?? 'nothing', 1)}`);
-
-  headline('A sensor publishes over MQTT, and its reading goes to Ada');
-  const sensor = await elm.desk.clients.create({
-    name: 'greenhouse',
-    scopes: ['messages:send', 'mqtt'],
-    rooms: [],
-  });
-  const reading = atElm.next('the reading', event => event.message?.type === 'sensor.reading');
-  const client = await connectAsync(elm.mqttUrl, { username: 'greenhouse', password: sensor.token });
-  stack.defer(() => client.endAsync());
-  const base = `kos/v1/${elm.facts.id.slice(0, 8)}`;
-  await client.publishAsync(`${base}/dev/greenhouse/state`, JSON.stringify({ t: 21.5, h: 44 }), { qos: 1 });
-  const toAda = atElm.next(
-    'Ada has the reading',
-    event => event.delivery?.to === `lxmf:${handheld.address}` && event.delivery.state === 'delivered',
-  );
-  const text = (await reading).message?.text ?? '';
-  await client.publishAsync(`${base}/mesh/${handheld.address}/tx`, text, { qos: 1 });
-  await toAda;
-
-  headline('Ada writes to Mill Lane');
-  const fromAda = atMill.next('her message', event => event.message?.from === `lxmf:${handheld.address}`);
-  await handheld.send(fromHex(mill.facts.lxmf), 'Coming down the hill at four.');
-  say('Ada', 33, 'has the proof that it is on disk there');
-  await fromAda;
-
+  const cast = await gather(stack);
+  await introduce(cast);
+  await askThePlaza(cast);
+  await readTheSensor(cast, stack);
+  await writeToTheApp(cast);
+  await loseTheCloud(cast);
+  showAirtime(cast);
   headline('That was it: every line above is a commit, and every “delivered” a proof');
+  if (process.stdout.isTTY === true) {
+    say('demo', 90, `it goes on until Ctrl-C: look around at ${cast.hill.httpUrl}/`);
+    await new Promise(resolve => process.once('SIGINT', resolve));
+  }
 }
 
-/** Interfaces need a moment after they come up; a second round reaches whoever was late. */
-async function settleAnnounces(elm: Hub, mill: Hub, handheld: () => Promise<boolean>): Promise<void> {
-  for (let round = 0; round < 2; round++) {
-    await systemClock.sleep(400);
-    await Promise.all([elm.announce(), mill.announce(), handheld()]);
+async function gather(stack: AsyncDisposableStack): Promise<Cast> {
+  headline('Two hubs start, with nothing between them but LoRa at SF8/125 kHz');
+  const air = stack.use(createAir({ hill: [0, 0], valley: [400, 0], handheld: [0, 300] }));
+  const cloud = stack.use(await startCloud());
+  const handheld = stack.use(await startRadioUser('Ada', 'handheld', air));
+  const valley = await startNamed('Valley', air, {});
+  stack.defer(() => valley.close());
+  const minted = await valley.desk.clients.create({
+    name: 'pump-app',
+    scopes: ['messages:read', 'messages:send'],
+    identity: 'own',
+  });
+  const app = { token: minted.token, address: minted.addresses?.[0] ?? '' };
+  const hill = await startNamed('Hill', air, {
+    rooms: { plaza: { members: ['app:owner'] } },
+    routes: [{ from: 'mqtt:dev/#', type: 'sensor.reading', to: [`lxmf:${handheld.address}`, app.address] }],
+    replicas: defineNotes(cloud),
+  });
+  stack.defer(() => hill.close());
+  const onHill = watch(hill, cyan);
+  const inValley = watch(valley, magenta);
+  stack.defer(() => {
+    onHill.stop();
+    inValley.stop();
+  });
+  const plaza = hill.desk.residents().find(({ party }) => party === 'room:plaza')?.addresses[0] ?? '';
+  say('Hill', cyan, `its page is ${paint(`${hill.httpUrl}/`, 1)}, the token ${hill.mintedOwnerToken}`);
+  say('Hill', cyan, `its room “plaza” is ${short(plaza)}`);
+  say('Valley', magenta, `${valley.httpUrl}/, its app “pump-app” is ${short(app.address)}`);
+  say('Ada', yellow, `a handheld, lxmf:${handheld.address.slice(0, 8)}…, in reach of both`);
+  return { hill, valley, onHill, inValley, handheld, app, plaza, cloud, air };
+}
+
+/** Announces again until everybody was heard: on the air two may speak at once. */
+async function introduce({ hill, valley, onHill, inValley, handheld, app, plaza }: Cast): Promise<void> {
+  headline('Everybody announces');
+  const is = (address: string) => (event: GatewayEvent) => event.peer?.address === address;
+  let met = false;
+  const meeting = Promise.all([
+    onHill.next('hears the app', is(app.address)),
+    onHill.next('hears Ada', is(`lxmf:${handheld.address}`)),
+    inValley.next('hears the plaza', is(plaza)),
+    inValley.next('hears Ada', is(`lxmf:${handheld.address}`)),
+  ]).finally(() => {
+    met = true;
+  });
+  while (!met) {
+    for (const announce of [() => hill.announce(), () => valley.announce(), () => handheld.announce()]) {
+      await announce();
+      await Promise.race([meeting, systemClock.sleep(3000)]);
+      if (met) {
+        break;
+      }
+    }
   }
+  await meeting;
+}
+
+async function askThePlaza({ hill, valley, onHill, app, plaza }: Cast): Promise<void> {
+  headline('The app in the valley posts over REST; somebody on the hill answers, as on the page');
+  const arrives = onHill.next('the question', event => event.message?.from === app.address);
+  const { id } = (await call(valley, app.token, '/v1/messages', {
+    to: plaza,
+    text: 'The pump has stopped. Restart it?',
+  })) as { id: string };
+  const asked = (await arrives).message;
+  const poll = waitFor(valley, app.token, message => message.inReplyTo === id);
+  await hill.desk.messages.post(onHill.owner, {
+    to: 'room:plaza',
+    text: 'Yes, restart it.',
+    ...(asked && { inReplyTo: asked.id }),
+  });
+  const answer = await inTime('the answer', poll);
+  say('pump-app', green, `its long poll returns: ${paint(answer.text, 1)}, the answer to what it asked`);
+}
+
+async function readTheSensor({ hill, valley, app }: Cast, stack: AsyncDisposableStack): Promise<void> {
+  headline('A sensor on the hill publishes over MQTT: Ada reads words, the app gets data');
+  const sensor = await hill.desk.clients.create({ name: 'greenhouse', scopes: ['mqtt'], rooms: [] });
+  const client = await connectAsync(hill.mqttUrl, { username: 'greenhouse', password: sensor.token });
+  stack.defer(() => client.endAsync());
+  const reading = waitFor(valley, app.token, message => message.type === 'sensor.reading');
+  const topic = `kos/v1/${hill.facts.id.slice(0, 8)}/dev/greenhouse/state`;
+  await client.publishAsync(topic, JSON.stringify({ temperature: 21.5, humidity: 44 }), { qos: 1 });
+  const { data } = await inTime('the reading', reading);
+  say('pump-app', green, `gets ${paint(JSON.stringify(data), 1)}`);
+}
+
+async function writeToTheApp({ valley, inValley, handheld, app }: Cast): Promise<void> {
+  headline('Ada writes to the app by the name it announces');
+  const got = waitFor(valley, app.token, message => message.from === `lxmf:${handheld.address}`);
+  const accepted = inValley.next('her message', event => event.message?.from === `lxmf:${handheld.address}`);
+  await inTime('her proof', handheld.send(fromHex(app.address.slice(5)), 'Coming down at four.'));
+  say('Ada', yellow, 'has the proof that it is on disk in the valley');
+  await accepted;
+  say('pump-app', green, `reads: ${paint((await inTime('it', got)).text, 1)}`);
+}
+
+async function loseTheCloud({ hill, cloud }: Cast): Promise<void> {
+  headline('The cloud that keeps the notes goes away; its replica on the hill does not');
+  const notes = `${hill.replicasUrl}/notes/notes`;
+  const headers = { authorization: 'Bearer field-team', 'content-type': 'application/json' };
+  const write = (title: string) => fetch(notes, { method: 'POST', headers, body: JSON.stringify({ title }) });
+  const list = async () => {
+    const response = await fetch(notes, { headers });
+    const { items } = (await response.json()) as { items: { title: string }[] };
+    return `${items.map(({ title }) => title).join(', ')}  [${response.headers.get('replica-state')}]`;
+  };
+  await write('Pump inspected');
+  say('cloud', green, `is there, and the list is: ${paint(await list(), 1)}`);
+  await cloud.goAway();
+  say('cloud', 31, 'is gone');
+  const queued = await write('Filter changed');
+  say('notes', green, `a note written now: ${queued.status} [${queued.headers.get('replica-state')}]`);
+  say('notes', green, `and the list is: ${paint(await list(), 1)}`);
+  await cloud.comeBack();
+  say('cloud', green, 'is back');
+  const delivered = async () => {
+    while (cloud.titles().length < 2) {
+      await systemClock.sleep(200);
+    }
+  };
+  await inTime('the note in the cloud', delivered());
+  say('cloud', green, `has, each once: ${paint(cloud.titles().join(', '), 1)}`);
+}
+
+function showAirtime({ air }: Cast): void {
+  headline('What it took of the air, of 360 s that the sub-band allows in an hour');
+  for (const [name, used] of Object.entries(air.channel.airtime())) {
+    say(name, 90, `${(used / 1000).toFixed(1)} s`);
+  }
+}
+
+async function startNamed(name: string, air: Air, keys: Readonly<Record<string, unknown>>): Promise<Hub> {
+  const port = name.toLowerCase();
+  const config = loadConfig({
+    keys: {
+      hub: { name, data: join(folder, port) },
+      listen: { http: '127.0.0.1:0', mqtt: '127.0.0.1:0', replicas: '127.0.0.1:0' },
+      interfaces: [lora(port)],
+      ...keys,
+    },
+  });
+  const parts = { clock: systemClock, random: systemRandom, log: createLog('error') };
+  return startHub({ ...parts, config, openSerial: air.open });
+}
+
+async function startRadioUser(name: string, port: string, air: Air): Promise<Handheld> {
+  const { interfaces } = loadConfig({ keys: { interfaces: [lora(port)] } });
+  const radio = (parts: Parameters<typeof createInterface>[1]) =>
+    createInterface(interfaces[0]!, { ...parts, open: air.open });
+  return startHandheld(name, radio, text => say(name, yellow, `reads: ${paint(text, 1)}`));
+}
+
+/** The shipped definition of the notes service, pointed at this cloud. */
+function defineNotes(cloud: Cloud): string {
+  const definition = readFileSync(join(shipped, 'notes.replica.yaml'), 'utf8');
+  const url = `url: ${cloud.url}/v1\n  allowPrivate: true`;
+  writeFileSync(join(folder, 'notes.replica.yaml'), definition.replace('url: https://notes.example/v1', url));
+  writeFileSync(join(folder, 'notes.openapi.yaml'), readFileSync(join(shipped, 'notes.openapi.yaml')));
+  return join(folder, '*.replica.yaml');
+}
+
+interface InboxMessage {
+  readonly text: string;
+  readonly type: string;
+  readonly from: string;
+  readonly inReplyTo?: string;
+  readonly data?: unknown;
+}
+
+/** Long polls as an app does, until what it waits for is there. */
+async function waitFor(
+  hub: Hub,
+  token: string,
+  wanted: (message: InboxMessage) => boolean,
+): Promise<InboxMessage> {
+  for (;;) {
+    const page = (await call(hub, token, '/v1/inbox?wait=20')) as { items: { message: InboxMessage }[] };
+    const found = page.items.find(({ message }) => wanted(message));
+    if (found !== undefined) {
+      return found.message;
+    }
+  }
+}
+
+async function call(hub: Hub, token: string, path: string, body?: object): Promise<unknown> {
+  const response = await fetch(`${hub.httpUrl}${path}`, {
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+    ...(body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) }),
+  });
+  return response.json();
 }
 
 await main();

@@ -1,15 +1,15 @@
 import { fromUtf8, utf8 } from '../lib/bytes.ts';
-import { systemClock } from '../lib/clock.ts';
+import { type Clock, systemClock } from '../lib/clock.ts';
 import { Counters } from '../lib/counters.ts';
-import { silentLog } from '../lib/log.ts';
+import { type Log, silentLog } from '../lib/log.ts';
 import { systemRandom } from '../lib/random.ts';
 import { supervise } from '../lib/service.ts';
+import type { Interface } from '../mesh/interface.ts';
 import { encodeDeliveryAnnounce } from '../mesh/lxmf/announce.ts';
 import { encodeMessage } from '../mesh/lxmf/message.ts';
 import type { LocalDestination } from '../mesh/reticulum/destination.ts';
 import { generateIdentity } from '../mesh/reticulum/identity.ts';
 import type { MeshStorage } from '../mesh/storage.ts';
-import { TcpClient } from '../radio/tcp-client.ts';
 import { createMesh } from '../start/mesh.ts';
 
 /** A person's LXMF device, simulated: it says what it hears and answers it. */
@@ -21,6 +21,14 @@ export interface Handheld extends AsyncDisposable {
   send(to: Uint8Array, text: string): Promise<void>;
 }
 
+/** What a radio is made of. */
+export interface RadioParts {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly counters: Counters;
+  readonly storage: MeshStorage;
+}
+
 /** Remembers nothing: a demonstration starts anew each time. */
 const forgetful: MeshStorage = {
   load: () => [],
@@ -28,10 +36,10 @@ const forgetful: MeshStorage = {
   remove: async () => {},
 };
 
-/** A node of its own, connected to hubs by TCP at these ports of loopback. */
+/** A node of its own, on the radio that `radio` makes. */
 export async function startHandheld(
   name: string,
-  ports: readonly number[],
+  radio: (parts: RadioParts) => Interface,
   onText: (text: string, from: Uint8Array) => void,
 ): Promise<Handheld> {
   const parts = { clock: systemClock, random: systemRandom, log: silentLog, counters: new Counters() };
@@ -46,9 +54,9 @@ export async function startHandheld(
   });
   mesh.router.serve(destination);
   const stop = new AbortController();
-  const running = ports.map(port => {
-    const iface = new TcpClient({ name: `hub-${port}`, host: '127.0.0.1', port }, parts);
-    return supervise(mesh.transport.attach(iface).service, { ...parts, signal: stop.signal });
+  const running = supervise(mesh.transport.attach(radio({ ...parts, storage: forgetful })).service, {
+    ...parts,
+    signal: stop.signal,
   });
   return {
     address: destination.key,
@@ -70,7 +78,7 @@ export async function startHandheld(
     },
     async [Symbol.asyncDispose]() {
       stop.abort();
-      await Promise.all(running);
+      await running;
       await mesh[Symbol.asyncDispose]();
     },
   };
