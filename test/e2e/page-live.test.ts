@@ -3,8 +3,11 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { startNotesOrigin } from '../sim/origins/notes.ts';
 import { noBrowser, openBrowser, openTab } from './browser.ts';
+import { eventually } from './clients.ts';
 import { startDaemon } from './daemon.ts';
+import { startNotesReplica } from './notes-replica.ts';
 
 interface Message {
   readonly id: string;
@@ -81,5 +84,40 @@ test('two hubs, a page on one of them: peers appear, messages cross, and a kille
   await log.locator('summary').getByText('Delivered').nth(1).waitFor({ timeout: 60_000 });
   const all = await far.call<{ items: Message[] }>('GET', '/v1/messages');
   assert.equal(all.body.items.filter(({ text }) => text === 'written in the dark').length, 1);
+  assert.deepEqual(wrong, []);
+});
+
+test('a replica whose cloud goes away is shown so, with what waits; a conflict is decided on the page', {
+  skip: noBrowser,
+  timeout: 240_000,
+}, async () => {
+  await using origin = await startNotesOrigin();
+  const note = origin.add('alice', { title: 'first' });
+  await using replica = await startNotesReplica(origin);
+  for (const path of ['/notes', `/notes/${note.id}`]) {
+    await eventually(`${path} is read`, async () => (await replica.call('GET', path)).status === 200, 60_000);
+  }
+  const { ready } = replica.daemon();
+  await using browser = await openBrowser();
+  const { page, wrong } = await openTab(browser);
+  await page.goto(ready.http);
+  await page.getByLabel('Owner token').fill(ready.ownerToken ?? '');
+  await page.keyboard.press('Enter');
+  await page.getByRole('link', { name: 'Replicas' }).click();
+  await page.getByRole('heading', { name: 'Field notes' }).waitFor();
+  await page.getByText('Online', { exact: true }).waitFor({ timeout: 60_000 });
+  await origin.kill();
+  assert.equal((await replica.call('PUT', `/notes/${note.id}`, { title: 'mine' })).status, 200);
+  await page.getByText(`PUT /notes/${note.id}`).waitFor({ timeout: 60_000 });
+  await page.getByText(/^(?:Offline|Not sure)$/).waitFor({ timeout: 60_000 });
+  origin.edit('alice', note.id, { title: 'theirs' });
+  await origin.revive();
+  await page.getByText('Conflict', { exact: true }).waitFor({ timeout: 90_000 });
+  await page.getByText(/"theirs"/).waitFor();
+  await page.getByText(/"mine"/).waitFor();
+  await page.getByRole('button', { name: 'Keep what was written here' }).click();
+  await page.getByText('Conflict', { exact: true }).waitFor({ state: 'detached', timeout: 90_000 });
+  const title = () => origin.notes().find(({ id }) => id === note.id)?.title;
+  await eventually('the cloud has what was kept', async () => title() === 'mine', 60_000);
   assert.deepEqual(wrong, []);
 });

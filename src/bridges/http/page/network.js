@@ -91,6 +91,7 @@ export function network(app, main) {
         traffic('Received', one.rx),
         traffic('Sent', one.tx),
       ),
+      one.adapters?.length > 0 && h('ul', { class: 'rows' }, one.adapters.map(adapter)),
       one.peers.length > 0 &&
         h(
           'details',
@@ -216,6 +217,21 @@ export function network(app, main) {
       slow.stop();
     },
   };
+}
+
+/** A network adapter of a LAN, and why it is not used. */
+function adapter(one) {
+  return h(
+    'li',
+    { class: 'row' },
+    h(
+      'div',
+      { class: 'grow' },
+      h('code', {}, one.adapter),
+      one.reason && h('p', { class: 'why small' }, one.reason),
+    ),
+    pill(one.state),
+  );
 }
 
 /** How much of the hour's airtime is used, and until when it is used up. */

@@ -40,6 +40,9 @@ const states = {
   blocked: { tone: 'wait', text: 'Blocked' },
   'needs-auth': { tone: 'wait', text: 'Needs a log-in' },
   done: { tone: 'ok', text: 'Done' },
+  used: { tone: 'ok', text: 'In use' },
+  deaf: { tone: 'wait', text: 'Not heard', means: 'What is said to everybody on it does not come back.' },
+  unused: { tone: 'idle', text: 'Not used' },
   discarded: { tone: 'idle', text: 'Discarded' },
 };
 
