@@ -96,6 +96,13 @@ test('with the cloud gone, writes are visible at once, survive kill -9 and are r
     real?.id,
     'the provisional address answers',
   );
+
+  const decide = (token: string) =>
+    replica.call('POST', `/_replica/queue/${row.id}/mine`, undefined, { token });
+  assert.equal((await decide('token-bob')).status, 404, 'nobody else decides about it');
+  assert.equal((await decide('token-alice')).status, 200);
+  await eventually('mine goes over theirs', queueIs(replica, 0), 60_000);
+  assert.equal(origin.notes().find(note => note.id === fought.id)?.title, 'mine');
 });
 
 test("schemathesis' stateful phase over the gateway's copy of the notes API with the cloud gone has no finding", {

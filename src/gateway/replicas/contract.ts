@@ -188,6 +188,8 @@ export interface ReplicaWrites extends AsyncDisposable {
   readonly verbs: QueueVerbs;
   /** Replays until the signal. */
   run(signal: AbortSignal): Promise<void>;
+  /** The clock was set by so many ms: times noted since then, by the wrong clock, move with it. */
+  shift(since: number, by: number): Promise<void>;
 }
 
 /** A service as status pages show it. */

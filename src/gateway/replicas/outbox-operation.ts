@@ -123,3 +123,16 @@ export function moved(
         : [history[0] as OperationStep, ...history.slice(history.length - historyLength + 1)],
   };
 }
+
+/** A status whose times since a moment, noted by a clock that was wrong, move with it. */
+export function shifted(status: OperationStatus, since: number, by: number): OperationStatus {
+  const move = (at: number | undefined) => (at !== undefined && at >= since ? at + by : at);
+  const [nextAt, sentAt, doneAt] = [move(status.nextAt), move(status.sentAt), move(status.doneAt)];
+  return {
+    ...status,
+    ...(nextAt !== undefined && { nextAt }),
+    ...(sentAt !== undefined && { sentAt }),
+    ...(doneAt !== undefined && { doneAt }),
+    history: status.history.map(each => ({ ...each, at: move(each.at) as number })),
+  };
+}

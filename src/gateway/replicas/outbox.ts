@@ -13,6 +13,7 @@ import {
   type Operation,
   type OperationFacts,
   type OperationStatus,
+  shifted,
 } from './outbox-operation.ts';
 import type { Part, Seal } from './outbox-seal.ts';
 import { type ReplayInput, step } from './replay.ts';
@@ -93,6 +94,8 @@ export interface Outbox {
   remove(operation: Operation): Promise<void>;
   /** Whether an operation must wait for a person's word on one before it. */
   isBlocked(operation: Operation): boolean;
+  /** Times noted since a moment move with a clock that was set. */
+  shift(since: number, by: number): Promise<void>;
   /** Called after every change. */
   onChange(listener: (operation: Operation) => void): () => void;
   /** Forgets what is over, where `mayForget` agrees or the bounds leave no choice. */
@@ -453,6 +456,22 @@ export function openOutbox(options: OutboxOptions): Outbox {
         return isHeld(before.status) || before.facts.after.some(holds);
       };
       return !isOver(operation.status) && operation.facts.after.some(holds);
+    },
+    shift(since, by) {
+      const all = [...operations.values()].filter(({ status }) => (status.history.at(-1)?.at ?? 0) >= since);
+      return alone(
+        all.map(({ seq }) => seq),
+        async () => {
+          const moved = all.flatMap(({ seq }) => {
+            const now = operations.get(seq);
+            return now === undefined ? [] : [{ ...now, status: shifted(now.status, since, by) }];
+          });
+          await store.committer.commit('outbox.write', { changes: moved.map(each => changeOf(each)) });
+          for (const operation of moved) {
+            operations.set(operation.seq, operation);
+          }
+        },
+      );
     },
     onChange(listener) {
       listeners.add(listener);

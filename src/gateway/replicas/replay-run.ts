@@ -10,6 +10,7 @@ import type { Outbox } from './outbox.ts';
 import { jsonOf } from './outbox-answer.ts';
 import { isHeld, isOver, type Operation } from './outbox-operation.ts';
 import { bare, type WriteServices } from './outbox-service.ts';
+import { longestRetryAfter } from './replay.ts';
 import { attempt, isRepeatable, type Outcome } from './replay-send.ts';
 
 /** Attempts under way at once to one service: clients of now go first. */
@@ -110,6 +111,11 @@ export function createReplay(options: ReplayOptions): Replay {
         continue;
       }
       const due = dueAt(operation, link.since);
+      if (due - now > longestRetryAfter) {
+        // Noted by a clock that was wrong: nobody can have asked for that.
+        start(operation);
+        continue;
+      }
       if (due > now) {
         next = Math.min(next, due);
       } else if ((active.get(service) ?? 0) < perService) {
@@ -351,6 +357,11 @@ export function createReplay(options: ReplayOptions): Replay {
         wake();
       });
       const onCredentials = host.onCredentials((service, partition, headers) => {
+        // Only for who has something waiting: others bring their own when they write.
+        if (outbox.of(service, partition).every(({ status }) => isOver(status))) {
+          credentials.delete(scope(service, partition));
+          return;
+        }
         credentials.set(scope(service, partition), headers);
         for (const operation of outbox.of(service, partition)) {
           if (operation.status.state === 'needs-auth') {

@@ -310,6 +310,9 @@ export async function openReplicas(options: ReplicasOptions): Promise<Replicas> 
       if (Math.abs(by) > clockJump) {
         log.warn({ ms: Math.round(by) }, 'the clock was set: stored times move with it');
         cache.shift(began, Math.round(by));
+        await writes
+          ?.shift(began, Math.round(by))
+          .catch(error => log.warn({ error }, 'the queue keeps the times of the wrong clock'));
         began += by;
         offset += by;
       }

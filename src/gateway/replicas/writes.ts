@@ -39,6 +39,7 @@ export function createReplicaWrites(options: ReplicaWritesOptions): ReplicaWrite
     projection,
     verbs: createQueue(outbox, replay.wake),
     run: replay.run,
+    shift: outbox.shift,
     [Symbol.asyncDispose]: async () => {},
   };
 }

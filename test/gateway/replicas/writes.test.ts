@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { systemClock } from '../../../src/lib/clock.ts';
 import { startNotesOrigin } from '../../sim/origins/notes.ts';
 import { eventually, openBench } from './bench.ts';
 
@@ -443,6 +444,21 @@ test('the queue is bounded: a write too many is refused and not kept', async () 
     (await bench.write('POST', '/notes', { title: 'of another' }, { token: 'token-bob' })).status,
     201,
   );
+});
+
+test('a clock that is set back does not let what was delivered cover what the service says since', async () => {
+  await using origin = await startNotesOrigin();
+  let ahead = 24 * 60 * 60 * 1000;
+  const clock = { ...systemClock, now: () => systemClock.now() + ahead };
+  const began = clock.now();
+  await using bench = await openBench({ url: origin.url, at: 'offline', clock });
+  await bench.write('POST', '/notes', { title: 'tomorrow' });
+  bench.link('online');
+  await eventually('it is delivered', queueEmpty(bench));
+  ahead = 0;
+  await bench.writes.shift(began, -24 * 60 * 60 * 1000);
+  origin.edit('alice', origin.notes()[0]?.id as string, { title: 'today' });
+  assert.equal((await bench.read('/notes')).body.items[0].title, 'today');
 });
 
 test('neither tokens nor texts can be read on the disk', async () => {
