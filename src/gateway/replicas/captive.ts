@@ -1,4 +1,6 @@
 import { type Fields, field } from './fields.ts';
+import { failed, type OriginAnswer } from './origin.ts';
+import type { Service } from './service.ts';
 
 /** What a definition says an answer of its service looks like. */
 export interface Expectation {
@@ -54,4 +56,22 @@ export function mediaType(headers: Fields): string | undefined {
 
 function covers(range: string, type: string): boolean {
   return range === type || (range.endsWith('/*') && type.startsWith(range.slice(0, -1)));
+}
+
+/** Tells the link that the service answered; throws where it was somebody else, and drops what that one said. */
+export function checkAnswer(
+  { definition, origin, counters, link }: Pick<Service, 'definition' | 'origin' | 'counters' | 'link'>,
+  answer: OriginAnswer,
+  stored: { readonly headers: Fields } | undefined,
+  stream = false,
+): void {
+  const { types } = definition.upstream.expect;
+  const expectation = { base: origin.base, ...(types !== undefined && !stream && { types }) };
+  const fake = captive(answer.status, answer.headers, expectation, stored && mediaType(stored.headers));
+  if (fake !== undefined) {
+    answer.body.destroy();
+    counters.add('replica/captive');
+    throw failed('captive', `not itself: ${fake}`, true);
+  }
+  link.tell({ on: 'answer' });
 }

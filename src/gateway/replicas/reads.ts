@@ -1,57 +1,17 @@
-import { GatewayError } from '../../lib/errors.ts';
-import { captive, mediaType } from './captive.ts';
-import type { Exchange, Reply } from './exchange.ts';
-import { type Fields, field, joined, without } from './fields.ts';
+import { miss, unanswered } from './absence.ts';
+import { checkAnswer } from './captive.ts';
+import type { Reply } from './exchange.ts';
+import { type Fields, field, without } from './fields.ts';
+import { createFlights, type Flight, flightKey, type Landing, type Question } from './flights.ts';
 import { forwarded } from './labels.ts';
-import { failed, failureOf, isGrave, type OriginAnswer } from './origin.ts';
-import type { ReadPolicy } from './policy.ts';
-import { combine, partFields, partOf } from './rfc9111/range.ts';
+import { failed, failureOf } from './origin.ts';
 import { judge, onlyIfCached, type Reuse } from './rfc9111/reuse.ts';
-import { mayStore } from './rfc9111/storable.ts';
-import { conditional, confirmedBy, sameStrongTag, unconditional, updated } from './rfc9111/validation.ts';
-import { varyKey, varyNames } from './rfc9111/vary.ts';
 import type { Service } from './service.ts';
 import type { CacheEntry } from './store/cache.ts';
-import type { EntryHead } from './store/cache-job.ts';
 import { storedReply } from './stored-reply.ts';
-import { type Taken, takeBody } from './taken.ts';
-import { type Standing, type Trust, untrusted } from './trust.ts';
+import type { Taken } from './taken.ts';
+import { type Trust, untrusted } from './trust.ts';
 import { chosenOf } from './variants.ts';
-
-/** The question of one client: what it asks, who it is, what holds for it. */
-export interface Question {
-  readonly exchange: Exchange;
-  readonly standing: Standing;
-  readonly policy: ReadPolicy;
-}
-
-/** What a request to the service for a stored answer came to. */
-type Landing =
-  /** It is in the store now; `status` is what the service said. */
-  | { readonly at: 'stored'; readonly entry: CacheEntry; readonly fwdStatus: number }
-  /** It is not to be kept, or a client is to see it before it is: it goes to the one who asked. */
-  | { readonly at: 'passing'; readonly answer: OriginAnswer; readonly taken?: Taken }
-  /** The service is in trouble. */
-  | { readonly at: 'trouble'; readonly answer: OriginAnswer };
-
-/** One request to the service that several clients may wait for. */
-interface Flight {
-  readonly landing: Promise<Landing>;
-  /** Resolves when nothing of it is under way any more and the store has what it gets. */
-  readonly over: Promise<void>;
-  readonly stop: AbortController;
-  /** Clients that wait for it now. */
-  waiters: number;
-  /** Somebody has waited for it as long as people wait: the others need not. */
-  late: boolean;
-}
-
-/** Statuses for which an older answer stands in. Source: RFC 5861 §4. */
-const trouble: ReadonlySet<number> = new Set([500, 502, 503, 504]);
-/** ms that the next clients do not wait for an answer that failed to come in time, and how many are remembered. */
-const coolFor = 10_000;
-const mostCool = 1000;
-const mostVariants = 16;
 
 /** Answers the GET and HEAD requests of a service from what is stored, the service, or both. */
 export interface Reads {
@@ -59,11 +19,9 @@ export interface Reads {
 }
 
 export function createReads(service: Service, trust: Trust): Reads {
-  const { definition, cache, clock, link, origin, counters, budget } = service;
+  const { definition, cache, clock, link, origin, counters } = service;
   const { id } = definition;
-  const { maxEntry } = definition.storage;
-  const flights = new Map<string, Flight>();
-  const cool = new Map<string, number>();
+  const flights = createFlights(service, trust);
 
   async function answer(question: Question): Promise<Reply> {
     const { exchange, standing, policy } = question;
@@ -109,20 +67,7 @@ export function createReads(service: Service, trust: Trust): Reads {
       }
     }
     counters.add('replica/miss-offline');
-    if (chosen === undefined && isKnownAbsent(question)) {
-      throw new GatewayError('request/not-found', 'offline, and not in the list, which is complete');
-    }
     throw miss(service, 'the service cannot be reached and nothing usable is stored');
-  }
-
-  /** An item of a collection that is stored whole and does not have it. */
-  function isKnownAbsent({ exchange, standing }: Question): boolean {
-    const match = service.policies.resourceOf(exchange.path);
-    if (match?.kind !== 'item' || !match.resource.complete) {
-      return false;
-    }
-    const collection = exchange.path.split('?', 1)[0]?.replace(/\/[^/]*$/, '') ?? '';
-    return cache.select(id, standing.partition, collection).some(({ status }) => status === 200);
   }
 
   /** Whether an older answer may be served in place of one the service does not give now. */
@@ -152,27 +97,27 @@ export function createReads(service: Service, trust: Trust): Reads {
     const key = flightKey(question);
     const joinedFlight = flights.get(key);
     const began = clock.now();
-    const flight = joinedFlight ?? launch(question, key, entries, chosen);
+    const flight = joinedFlight ?? flights.launch(question, key, entries, chosen);
     const standIn = () => (chosen !== undefined && standsIn(question, chosen) ? chosen : undefined);
 
-    if (standIn() !== undefined && (flight.late || link.state.at === 'suspect' || isCool(key))) {
+    if (standIn() !== undefined && (flight.late || link.state.at === 'suspect' || flights.isCool(key))) {
       if (joinedFlight === undefined) {
-        release(flight);
+        flights.release(flight);
       }
       return standing(question, chosen as CacheEntry, flight.late ? 'slow' : 'suspect');
     }
     const outcome = await race(question, flight, standIn);
     if (outcome === 'slow') {
       flight.late = true;
-      cooled(key);
+      flights.cooled(key);
       if (joinedFlight === undefined) {
-        release(flight);
+        flights.release(flight);
       }
       return standing(question, chosen as CacheEntry, link.away ? 'offline' : 'slow');
     }
     if (outcome === 'gone') {
       if (joinedFlight === undefined) {
-        release(flight);
+        flights.release(flight);
       }
       if (flight.waiters === 0 && !flight.late) {
         flight.stop.abort(failed('aborted', 'nobody waits any more', true));
@@ -181,19 +126,18 @@ export function createReads(service: Service, trust: Trust): Reads {
     }
     if (outcome instanceof Error) {
       if (joinedFlight === undefined) {
-        release(flight);
+        flights.release(flight);
       }
       const grace = AbortSignal.any([exchange.signal, delayed(policy.patience - (clock.now() - began))]);
       if (chosen !== undefined && standIn() === undefined) {
         await link.settled(grace);
       }
-      cooled(key);
+      flights.cooled(key);
       if (standIn() !== undefined) {
         return standing(question, chosen as CacheEntry, link.away ? 'offline' : failureOf(outcome));
       }
       throw unanswered(service, outcome);
     }
-    cool.delete(key);
     return arrived(question, outcome, joinedFlight === undefined, chosen, reuse);
   }
 
@@ -320,230 +264,12 @@ export function createReads(service: Service, trust: Trust): Reads {
     }
   }
 
-  function launch(
-    question: Question,
-    key: string,
-    entries: readonly CacheEntry[],
-    chosen: CacheEntry | undefined,
-  ): Flight {
-    const { promise: over, resolve: end } = Promise.withResolvers<void>();
-    const stop = new AbortController();
-    const landing = fly(question, entries, chosen, stop.signal, end);
-    const flight: Flight = { landing, over, stop, waiters: 0, late: false };
-    flights.set(key, flight);
-    landing.then(
-      () => cool.delete(key),
-      error => {
-        tellFailure(error);
-        end();
-      },
-    );
-    void over.then(() => flights.delete(key));
-    return flight;
-  }
-
-  /** A flight nobody waits for as its leader: what it lands with is dropped where it is not kept. */
-  function release(flight: Flight): void {
-    flight.landing.then(
-      landing => {
-        if (landing.at === 'passing') {
-          const { taken, answer } = landing;
-          if (taken === undefined) {
-            answer.body.destroy();
-          } else {
-            taken.whole.then(
-              body => body === undefined && taken.drop(),
-              () => undefined,
-            );
-          }
-        } else if (landing.at === 'trouble') {
-          landing.answer.body.destroy();
-        }
-      },
-      error => service.log.debug({ service: id, code: failureOf(error) }, 'not renewed'),
-    );
-  }
-
   /** Asks the service behind the client's back. */
   function behind(question: Question, entries: readonly CacheEntry[], chosen: CacheEntry): void {
     const key = flightKey(question);
-    if (!flights.has(key)) {
-      release(launch(question, key, entries, chosen));
+    if (flights.get(key) === undefined) {
+      flights.release(flights.launch(question, key, entries, chosen));
     }
-  }
-
-  async function fly(
-    question: Question,
-    entries: readonly CacheEntry[],
-    chosen: CacheEntry | undefined,
-    signal: AbortSignal,
-    end: () => void,
-  ): Promise<Landing> {
-    const { exchange, standing: who, policy } = question;
-    const whole = entries.filter(({ status }) => status !== 206);
-    const confirmable = chosen?.status === 206 ? undefined : chosen;
-    // A copy here is worth more than one answer saved: without one the whole is asked for, and compared here.
-    const plain = policy.mode === 'replica' && field(exchange.headers, 'range') === undefined;
-    const bare = plain ? unconditional(exchange.headers) : exchange.headers;
-    const headers =
-      confirmable === undefined
-        ? bare
-        : without(
-            conditional(
-              exchange.headers,
-              whole.map(each => each.headers),
-              confirmable.headers,
-            ),
-            'range',
-          );
-    const request = {
-      method: 'GET',
-      path: exchange.path,
-      headers: withoutOwn(headers),
-      client: exchange.client,
-    };
-    const answer = await origin.send(request, { signal, onInformation: exchange.inform });
-    checkService(answer, chosen);
-    trust.learn(who, exchange.headers, answer.status);
-    if (answer.status === 304 && confirmable !== undefined) {
-      answer.body.resume();
-      const at = confirmedBy(
-        answer.headers,
-        whole.map(each => each.headers),
-        whole.indexOf(confirmable),
-      );
-      const entry = whole[at];
-      if (entry !== undefined) {
-        const head = headOf(
-          question,
-          exchange.path,
-          entry.status,
-          updated(entry.headers, answer.headers),
-          answer,
-        );
-        const renewed = { ...head, vary: entry.vary, size: entry.size };
-        cache.update(renewed);
-        service.onStored(who.partition, exchange.path, answer.requestTime);
-        end();
-        return { at: 'stored', entry: { ...entry, ...renewed, body: entry.body }, fwdStatus: 304 };
-      }
-      // It speaks of nothing that is here: the whole is asked for.
-      return fly(question, [], undefined, signal, end);
-    }
-    if (trouble.has(answer.status)) {
-      answer.body.once('close', end);
-      return { at: 'trouble', answer };
-    }
-    const rules = { shared: who.shared, replica: policy.mode === 'replica', override: policy.override };
-    if (!mayStore(request.headers, answer.status, answer.headers, rules)) {
-      // Whatever is said now is newer than what is stored.
-      if (answer.status === 404 || answer.status === 410) {
-        cache.remove(id, who.partition, exchange.path);
-      }
-      end();
-      return { at: 'passing', answer };
-    }
-    const taken = takeBody(answer, maxEntry, budget);
-    const kept = taken.whole.then(body => {
-      if (body !== undefined) {
-        return keep(question, entries, answer, body);
-      }
-      counters.add('replica/not-stored/too-large');
-      return undefined;
-    });
-    kept.then(end, end);
-    if (chosen === undefined) {
-      kept.catch(error => tellFailure(error));
-      return { at: 'passing', answer, taken };
-    }
-    // Somebody could be given the older one: nothing is shown before it is whole.
-    const entry = await kept;
-    return entry === undefined
-      ? { at: 'passing', answer, taken }
-      : { at: 'stored', entry, fwdStatus: answer.status };
-  }
-
-  /** Puts a whole answer into the store. */
-  function keep(
-    question: Question,
-    entries: readonly CacheEntry[],
-    answer: OriginAnswer,
-    bytes: Uint8Array,
-  ): CacheEntry | undefined {
-    const { exchange, standing: who } = question;
-    let { status, headers } = answer;
-    let body = bytes;
-    let part = status === 206 ? partOf(headers) : undefined;
-    const length = field(headers, 'content-length');
-    if ((length !== undefined && Number(length) !== body.length) || (status === 206 && part === undefined)) {
-      return undefined;
-    }
-    if (part !== undefined) {
-      const before = entries.find(
-        each => each.status === 206 && sameStrongTag(field(each.headers, 'etag'), field(headers, 'etag')),
-      );
-      const old = before?.body();
-      const oldPart = before && partOf(before.headers);
-      if (old instanceof Uint8Array && oldPart !== undefined) {
-        const both = combine({ part, bytes: body }, { part: oldPart, bytes: old });
-        if (both !== undefined) {
-          ({ bytes: body, part } = both);
-        }
-      }
-      const complete = part.first === 0 && part.last === part.total - 1;
-      status = complete ? 200 : 206;
-      headers = complete
-        ? [...without(headers, 'content-range', 'content-length'), ['Content-Length', String(body.length)]]
-        : partFields(headers, part, part.total);
-    }
-    const head = headOf(question, exchange.path, status, headers, answer, part);
-    if (entries.length >= mostVariants && !entries.some(({ vary }) => vary === head.vary)) {
-      cache.remove(id, who.partition, exchange.path);
-    }
-    cache.put(head, body);
-    service.onStored(who.partition, exchange.path, answer.requestTime);
-    return { ...head, size: body.length, body: () => body };
-  }
-
-  function headOf(
-    { exchange, standing: who, policy }: Question,
-    path: string,
-    status: number,
-    headers: Fields,
-    answer: OriginAnswer,
-    part?: { readonly first: number; readonly total: number },
-  ): EntryHead {
-    return {
-      service: id,
-      partition: who.partition,
-      path,
-      vary: varyKey(varyNames(headers) ?? [], exchange.headers),
-      status,
-      headers,
-      requestTime: answer.requestTime,
-      responseTime: answer.responseTime,
-      invalid: false,
-      size: 0,
-      ...(part !== undefined && { first: part.first, total: part.total }),
-      pinned: policy.pin,
-    };
-  }
-
-  /** Throws where the answer is not the service's. */
-  function checkService(answer: OriginAnswer, chosen: CacheEntry | undefined): void {
-    const { types } = definition.upstream.expect;
-    const fake = captive(
-      answer.status,
-      answer.headers,
-      { base: origin.base, ...(types && { types }) },
-      chosen && mediaType(chosen.headers),
-    );
-    if (fake !== undefined) {
-      answer.body.destroy();
-      counters.add('replica/captive');
-      throw failed('captive', `not itself: ${fake}`, true);
-    }
-    link.tell({ on: 'answer' });
   }
 
   /** Through to the service and back, with nothing kept. */
@@ -560,14 +286,14 @@ export function createReads(service: Service, trust: Trust): Reads {
         {
           method: exchange.method,
           path: exchange.path,
-          headers: withoutOwn(exchange.headers),
+          headers: without(exchange.headers, 'expect'),
           ...(exchange.body !== undefined && { body: exchange.body }),
           ...(exchange.trailers !== undefined && { trailers: exchange.trailers }),
           client: exchange.client,
         },
         { signal: exchange.signal, onInformation: exchange.inform },
       );
-      checkService(answer, undefined);
+      checkAnswer(service, answer, undefined);
       trust.learn(who, exchange.headers, answer.status);
       return {
         status: answer.status,
@@ -581,29 +307,9 @@ export function createReads(service: Service, trust: Trust): Reads {
       if (exchange.signal.aborted) {
         throw error;
       }
-      tellFailure(error);
+      flights.failed(error);
       throw unanswered(service, error);
     }
-  }
-
-  function tellFailure(error: unknown): void {
-    const cause = failureOf(error);
-    counters.add(`replica/failure/${cause}`);
-    if (cause !== 'aborted' && cause !== 'busy') {
-      link.tell({ on: 'failure', grave: isGrave(cause), reason: (error as Error).message });
-    }
-  }
-
-  function isCool(key: string): boolean {
-    const until = cool.get(key);
-    return until !== undefined && clock.monotonic() < until;
-  }
-
-  function cooled(key: string): void {
-    if (cool.size >= mostCool) {
-      cool.clear();
-    }
-    cool.set(key, clock.monotonic() + coolFor);
   }
 
   function delayed(delay: number): AbortSignal {
@@ -613,16 +319,6 @@ export function createReads(service: Service, trust: Trust): Reads {
   }
 
   return { answer };
-}
-
-/** Requests with the same key get the same answer as far as anybody can tell before it comes. */
-function flightKey({ exchange, standing }: Question): string {
-  const { headers } = exchange;
-  const said = ['accept', 'accept-language', 'accept-encoding', 'range', 'if-range'].map(
-    name => joined(headers, name) ?? '',
-  );
-  // Until the service has taken them, credentials are not mixed with others that lead to the same partition.
-  return JSON.stringify([standing.partition, standing.token, exchange.path, ...said]);
 }
 
 /** Source: RFC 9211 §2.2. */
@@ -637,44 +333,4 @@ function forwardReason(headers: Fields, chosen: CacheEntry | undefined, reuse: R
       : field(headers, 'cache-control')
         ? 'request'
         : 'stale';
-}
-
-/** Conversations with this cache that are no business of the service. */
-function withoutOwn(headers: Fields): Fields {
-  return without(headers, 'expect');
-}
-
-/** There is no answer: 504, and when to come again. */
-export function miss(service: Service, detail: string): GatewayError {
-  const { state } = service.link;
-  const why = service.link.away && state.reason !== undefined ? `${detail} (${state.reason})` : detail;
-  return new GatewayError('replica/offline-miss', why, {
-    retryable: true,
-    detail: whenAgain(service, state),
-  });
-}
-
-/** The service gave none: 502, or 504 where it was the time. */
-export function unanswered(service: Service, error: unknown): GatewayError {
-  const cause = failureOf(error);
-  const status =
-    cause === 'headers' || cause === 'connect' || cause === 'idle' ? 504 : cause === 'busy' ? 503 : 502;
-  return new GatewayError('bridge/unavailable', (error as Error).message, {
-    retryable: true,
-    cause: error,
-    detail: {
-      ...whenAgain(service, service.link.state),
-      status,
-      cause,
-      sent: (error as GatewayError).detail?.sent,
-    },
-  });
-}
-
-function whenAgain(
-  { clock, definition }: Service,
-  state: { readonly since: number; readonly nextProbeAt?: number },
-): Record<string, unknown> {
-  const wait = state.nextProbeAt === undefined ? 5000 : state.nextProbeAt - clock.now();
-  return { retryAfter: Math.max(1, wait / 1000), service: definition.id, since: state.since };
 }

@@ -4,7 +4,7 @@ import { GatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { ServiceHealth } from '../../lib/service.ts';
 import { collect, createBufferBudget } from './buffers.ts';
-import { captive } from './captive.ts';
+import { captive, checkAnswer } from './captive.ts';
 import type {
   BaseReads,
   Forward,
@@ -176,20 +176,13 @@ export async function openReplicas(options: ReplicasOptions): Promise<Replicas> 
         },
         signal === undefined ? {} : { signal },
       );
-      const { types } = definition.upstream.expect;
-      const fake = captive(answer.status, answer.headers, { base: origin.base, ...(types && { types }) });
-      if (fake !== undefined) {
-        answer.body.destroy();
-        counters.add('replica/captive');
-        throw failed('captive', `not itself: ${fake}`, true);
-      }
+      checkAnswer({ definition, origin, counters, link }, answer, undefined);
       const body = await collect(answer.body, maxBody);
       if (body === undefined) {
         throw new GatewayError('request/too-large', `an answer of more than ${maxBody} bytes`, {
           detail: { sent: true },
         });
       }
-      link.tell({ on: 'answer' });
       return { status: answer.status, headers: answer.headers, body };
     } catch (error) {
       if (

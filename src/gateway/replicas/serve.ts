@@ -1,14 +1,15 @@
 import { GatewayError, isGatewayError } from '../../lib/errors.ts';
+import { miss, unanswered } from './absence.ts';
 import { collect } from './buffers.ts';
-import { captive } from './captive.ts';
+import { checkAnswer } from './captive.ts';
 import type { Projection, ReplicaWrites } from './contract.ts';
 import type { Exchange, Reply } from './exchange.ts';
 import { type Fields, field } from './fields.ts';
 import { forwarded } from './labels.ts';
-import { failed, failureOf, isGrave } from './origin.ts';
+import { failureOf, isGrave } from './origin.ts';
 import type { Policy } from './policy.ts';
 import { readProjected } from './projected.ts';
-import { createReads, miss, unanswered } from './reads.ts';
+import { createReads } from './reads.ts';
 import { invalidated } from './rfc9111/invalidation.ts';
 import type { Service } from './service.ts';
 import { createTrust, type Standing, untrusted } from './trust.ts';
@@ -168,17 +169,7 @@ export function createServer(service: Service, writes: () => ReplicaWrites | und
         },
         { signal: exchange.signal, onInformation: exchange.inform, stream },
       );
-      const { types } = definition.upstream.expect;
-      const fake = captive(reply.status, reply.headers, {
-        base: origin.base,
-        ...(types && !stream && { types }),
-      });
-      if (fake !== undefined) {
-        reply.body.destroy();
-        counters.add('replica/captive');
-        throw failed('captive', `not itself: ${fake}`, true);
-      }
-      link.tell({ on: 'answer' });
+      checkAnswer(service, reply, undefined, stream);
       trust.learn(standing, exchange.headers, reply.status);
       changed(exchange.method, standing.partition, exchange.path, reply.status, reply.headers, policy);
       const why = safe ? 'bypass' : 'method';

@@ -285,19 +285,27 @@ test('only-if-cached asks nobody; bypass keeps nothing; what is too large only p
   assert.equal(hub.view('api').cached.entries, 0);
 });
 
-test('an item that a complete list does not have is not there, offline too', async t => {
+test('offline an item is found in a list that was read; a complete list tells that one is not there', async t => {
   const origin = await startOrigin(
     t,
-    counting((_request, response) => response.writeHead(200, {}).end('[]')),
+    counting((_request, response) => {
+      response.writeHead(200, { 'Content-Type': 'application/json' }).end('[{"id":"1","text":"one"}]');
+    }),
   );
   const hub = await startHub(t, origin.url, {
+    writes: true,
     more: "resources: [{ collection: /notes, item: '/notes/{id}', complete: true }, { collection: /tags, item: '/tags/{id}' }]",
   });
   await get(`${hub.url}/notes`);
   await get(`${hub.url}/tags`);
   hub.desk.force('api', true);
-  assert.equal((await get(`${hub.url}/notes/1`)).status, 404);
-  assert.equal((await get(`${hub.url}/tags/1`)).status, 504);
+  const row = await get(`${hub.url}/notes/1`);
+  assert.deepEqual([row.status, JSON.parse(row.text)], [200, { id: '1', text: 'one' }]);
+  assert.equal(row.headers['replica-state'], 'stale');
+  assert.equal((await get(`${hub.url}/notes/2`)).status, 404);
+  assert.equal((await get(`${hub.url}/tags/1`)).status, 200);
+  assert.equal((await get(`${hub.url}/tags/2`)).status, 504);
+  assert.equal((await get(`${hub.url}/elsewhere`)).status, 504);
 });
 
 test('a service tells how it is, what is queued by the one who asks, and what holds for each path', async t => {

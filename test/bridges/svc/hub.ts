@@ -132,14 +132,20 @@ export async function startHub(t: TestContext, origin: string, options: HubOptio
     }),
     ...options.replicas,
   });
-  const listener = createSvcListener({
-    replicas,
-    host: '127.0.0.1',
-    port: 0,
-    clock: systemClock,
-    log: silentLog,
-    counters,
-  });
+  let listener: ReturnType<typeof createSvcListener>;
+  try {
+    listener = createSvcListener({
+      replicas,
+      host: '127.0.0.1',
+      port: 0,
+      clock: systemClock,
+      log: silentLog,
+      counters,
+    });
+  } catch (error) {
+    await replicas[Symbol.asyncDispose]();
+    throw error;
+  }
   await listener.listen();
   const stop = new AbortController();
   const running = replicas.run(stop.signal);
