@@ -69,7 +69,7 @@ export function createTimeWatch(parts: {
 
   /** What was accepted at a time that cannot be counts as accepted now. */
   async function mend(): Promise<void> {
-    if (clock.sure) {
+    if (clock.sure && store.read.hasEarly(firstPlausible)) {
       const { by } = await store.committer.commit('time.mend', { before: firstPlausible, now: clock.now() });
       outbox.moveTimes(by, ({ seq, expiresAt }) => seq <= since.deliveries && expiresAt < firstPlausible);
     }

@@ -181,6 +181,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
 
   // Before the bridge runs, which would open the port itself and knows nothing of moving on.
   await listenOrMove(port => mqtt.listen(port), mqttAt.port, config.given.has('listen.mqtt'));
+  stack.defer(() => mqtt.close());
   // Before the bridges too: the homeserver counts an appservice that it cannot reach as down. It knows one port.
   const fixed = config.given.has('listen.http') || matrix !== undefined;
   await listenOrMove(port => listener.listen(port), http.port, fixed);

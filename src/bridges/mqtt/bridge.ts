@@ -41,6 +41,8 @@ export interface MqttBridge extends Bridge {
    * (`EADDRINUSE`) if that fails; may be tried again with another port.
    */
   listen(port?: number): Promise<void>;
+  /** Closes a port that was opened and that no `run` came to serve. */
+  close(): void;
   /** Where it listens, once it does. */
   address(): AddressInfo | undefined;
   /** Takes over an HTTP upgrade of `/mqtt`. */
@@ -120,6 +122,10 @@ export function createMqttBridge(parts: MqttParts): MqttBridge {
       }
     },
     listen,
+    close() {
+      server?.close();
+      server = undefined;
+    },
     address: () => (server?.address() as AddressInfo | null | undefined) ?? undefined,
     handleUpgrade(request, socket, head) {
       const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map(name => name.trim());

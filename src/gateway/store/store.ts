@@ -22,6 +22,7 @@ import { type OutboxReads, outboxReads } from './outbox-table.ts';
 import { peerReads } from './peer-table.ts';
 import { residentReads } from './resident-table.ts';
 import { freeBytes } from './room.ts';
+import { timeReads } from './time-table.ts';
 
 export interface StoreOptions {
   /** The data directory; made where it is not there, 0700. */
@@ -126,6 +127,7 @@ function openReads(database: ReturnType<typeof openReadable>) {
     ...clientReads(database),
     ...peerReads(database),
     ...residentReads(database),
+    ...timeReads(database),
     ...blobReads(database),
   });
 }

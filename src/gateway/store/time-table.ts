@@ -21,6 +21,18 @@ const fresh = 5000;
 const moveBody = `json_set(body, '$.acceptedAt', body ->> 'acceptedAt' + :by, '$.expiresAt', body ->> 'expiresAt' + :by,
   '$.sentAt', CASE WHEN body ->> 'sentAt' = body ->> 'acceptedAt' THEN body ->> 'sentAt' + :by ELSE body ->> 'sentAt' END)`;
 
+/** What is open or unread and was accepted before a time: by the indexes of such rows. */
+const earlyQuery = `
+  SELECT seq, message, accepted_at FROM deliveries WHERE state IN ('queued', 'sending') AND accepted_at < :before
+  UNION SELECT seq, message, accepted_at FROM deliveries WHERE underway = 1 AND accepted_at < :before
+  UNION SELECT seq, message, accepted_at FROM deliveries
+    WHERE bridge = 'app' AND state IN ('queued', 'sent') AND accepted_at < :before`;
+
+export function timeReads(database: DatabaseSync) {
+  const early = database.prepare(`${earlyQuery} LIMIT 1`);
+  return { hasEarly: (before: number) => early.get({ before }) !== undefined };
+}
+
 export function timeVerbs(database: DatabaseSync) {
   const move = {
     messages: database.prepare(
@@ -40,11 +52,7 @@ export function timeVerbs(database: DatabaseSync) {
     deliveries: database.prepare('SELECT max(seq) AS seq FROM deliveries'),
     events: database.prepare('SELECT max(seq) AS seq FROM events'),
   };
-  const early = database.prepare(`
-    SELECT seq, message, accepted_at FROM deliveries WHERE state IN ('queued', 'sending') AND accepted_at < :before
-    UNION SELECT seq, message, accepted_at FROM deliveries WHERE underway = 1 AND accepted_at < :before
-    UNION SELECT seq, message, accepted_at FROM deliveries
-      WHERE bridge = 'app' AND state IN ('queued', 'sent') AND accepted_at < :before`);
+  const early = database.prepare(earlyQuery);
   const mendDelivery = database.prepare(
     'UPDATE deliveries SET accepted_at = accepted_at + :by, expires_at = expires_at + :by WHERE seq = :seq',
   );
