@@ -183,19 +183,19 @@ export function createMatrixBridge(parts: MatrixParts): MatrixBridge {
       onLost: error => isUp && lost.reject(error),
     });
     const tasks: Promise<unknown>[] = [];
+    const link = createLink({
+      homeserver: opened,
+      bot: rooms.bot,
+      id: registration.id,
+      url: registration.url,
+      clock,
+      log,
+      report: health => parts.report?.(health),
+    });
     try {
       stopping.throwIfAborted();
       connected = opened;
       running = { port, catchUp, signal };
-      const link = createLink({
-        homeserver: opened,
-        bot: rooms.bot,
-        id: registration.id,
-        url: registration.url,
-        clock,
-        log,
-        report: health => parts.report?.(health),
-      });
       await introduce(link, signal);
       await openRooms(signal);
       const control = await rooms.control(signal);
@@ -214,6 +214,7 @@ export function createMatrixBridge(parts: MatrixParts): MatrixBridge {
       await Promise.race([lost.promise, ...tasks]);
     } catch (error) {
       if (!stopping.aborted) {
+        link.down(isGatewayError(error) ? error.message : 'a mistake in this program, see the log');
         throw error;
       }
     } finally {

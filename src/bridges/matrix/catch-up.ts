@@ -1,3 +1,4 @@
+import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
 import { codeOf, isGatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
@@ -11,6 +12,7 @@ export interface CatchUpParts {
   readonly homeserver: () => Homeserver;
   readonly book: Book;
   readonly inbox: Inbox;
+  readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
   readonly speakerOf: (row: RoomRow) => string;
@@ -31,7 +33,7 @@ export interface CatchUp {
 }
 
 export function createCatchUp(parts: CatchUpParts): CatchUp {
-  const { book, inbox, log, counters } = parts;
+  const { book, inbox, clock, log, counters } = parts;
 
   async function look(row: RoomRow, signal: AbortSignal): Promise<void> {
     if (row.token === '') {
@@ -115,12 +117,21 @@ export function createCatchUp(parts: CatchUpParts): CatchUp {
       if (!isGatewayError(error, 'bridge/rejected')) {
         throw error;
       }
-      // A token of another database, or a room we were put out of.
       log.info({ code: codeOf(error), room: row.id }, `a room cannot be read back: ${error.message}`);
       counters.add('matrix/read-back-refused');
-      if (row.token !== '') {
-        keepToken(row.id, '');
+      if (row.token !== '' && error.detail.status === 400) {
+        await withoutPlace(row, signal);
       }
+    }
+  }
+
+  /** The place to go on from belongs to another database: the newest page has what is missing, and what is known is known. */
+  async function withoutPlace(row: RoomRow, signal: AbortSignal): Promise<void> {
+    const { events, start } = await page(row, 'b', undefined, signal);
+    const oldest = clock.now() - matrixLimits.lostPlaceAge;
+    await inbox.insert(row.id, events.filter(event => event.at >= oldest).reverse(), Symbol(row.id));
+    if (start !== undefined) {
+      keepToken(row.id, start);
     }
   }
 

@@ -66,8 +66,6 @@ export const matrixLimits = {
   /** One request to the homeserver; an upload or a download. */
   requestTimeout: 30 * second,
   mediaTimeout: 5 * minute,
-  /** Answers of the homeserver that are no media. */
-  answerBytes: 32 * mebibyte,
   /** A wait that a rate limit may ask for while a delivery holds its place; longer ones go back to the outbox. */
   rateLimitPatience: 30 * second,
   /** Repeats of one request because of rate limits. */
@@ -87,6 +85,8 @@ export const matrixLimits = {
   /** Events read back of one room at once, and at most where nothing is known of it. */
   page: 100,
   firstLook: 100,
+  /** How old an event may be that is read back where the place to go on from is lost. */
+  lostPlaceAge: 7 * 24 * 60 * minute,
   pagesOfARoom: 200,
   /** Attempts after which an answer 500 counts as a refusal: it would block what comes after. */
   serverErrors: 8,

@@ -32,6 +32,8 @@ export interface Link {
   stir(control: string, key: string, signal: AbortSignal): Promise<void>;
   /** Asks the homeserver to call here; what is wrong with that shows in health. */
   ping(signal: AbortSignal): Promise<void>;
+  /** Nothing comes from the homeserver now, and why. */
+  down(reason: string): void;
   /** Stands in a long poll until the homeserver is lost, which it throws at once; or the signal. */
   watch(user: string, signal: AbortSignal): Promise<void>;
 }
@@ -119,10 +121,12 @@ export function createLink(parts: LinkParts): Link {
       await ping(signal);
     },
     ping,
+    down: reason => tell('waiting', reason),
     async watch(user, signal) {
       let since: string | undefined;
       while (!signal.aborted) {
         const began = clock.monotonic();
+        const first = since === undefined;
         try {
           const answer = await homeserver.request(user, 'GET', '/sync', {
             signal,
@@ -144,7 +148,8 @@ export function createLink(parts: LinkParts): Link {
           log.debug({ code: error.code }, `the homeserver cannot be watched: ${error.message}`);
           await clock.sleep(matrixLimits.pingEvery, signal);
         }
-        if (clock.monotonic() - began < shortestPoll) {
+        // Not after the first, which never waits: nobody would notice what happens meanwhile.
+        if (!first && clock.monotonic() - began < shortestPoll) {
           await clock.sleep(shortestPoll, signal);
         }
       }

@@ -63,6 +63,19 @@ export function createRooms(parts: RoomsParts): Rooms {
     }
   }
 
+  /** Tells clients what a room is bridged to, under the name in use and the one in the making. */
+  function bridgeInfo(channel: string, displayname: string): readonly object[] {
+    return ['m.bridge', 'uk.half-shot.bridge'].map(type => ({
+      type,
+      state_key: `org.kos.mesh://${encodeURIComponent(channel)}`,
+      content: {
+        bridgebot: bot,
+        protocol: { id: 'org.kos.mesh', displayname: 'kOS mesh' },
+        channel: { id: channel, displayname },
+      },
+    }));
+  }
+
   /** Made under its alias, which is taken when the same was made before: making it twice gives one room. */
   async function make(
     user: string,
@@ -100,6 +113,7 @@ export function createRooms(parts: RoomsParts): Rooms {
         preset: open ? 'public_chat' : 'private_chat',
         visibility: 'private',
         ...(open ? { creation_content: { 'm.federate': false } } : {}),
+        initial_state: bridgeInfo(`room:${name}`, name),
         invite: config.invite === undefined ? [] : [config.invite],
       },
       signal,
@@ -176,11 +190,13 @@ export function createRooms(parts: RoomsParts): Rooms {
     person: string,
     signal: AbortSignal | undefined,
   ): Promise<string> {
+    const address = book.ghost(splitId(ghost)[0])?.address ?? ghost;
     const body = {
       preset: 'trusted_private_chat',
       visibility: 'private',
       is_direct: true,
       invite: [person],
+      initial_state: bridgeInfo(address, address),
     };
     const { room, fresh } = await make(ghost, alias, body, signal);
     if (fresh) {
