@@ -17,6 +17,8 @@ export interface Ready {
   readonly mqtt: string;
   readonly lxmf: string;
   readonly ownerToken?: string;
+  /** Where the replicas are, if any is defined. */
+  readonly replicas?: string;
   readonly interfaces: Readonly<Record<string, string>>;
 }
 
