@@ -29,22 +29,25 @@ COPY --from=modules /app/node_modules ./node_modules
 COPY package.json LICENSE ./
 COPY bin ./bin
 COPY src ./src
-# The programs under their own names, for `docker exec`; the data folder, which a fresh volume takes its owner from.
+COPY replicas ./replicas
+# The programs under their own names, for `docker exec`; the data folder, and one for what a homeserver reads too: a fresh
+# volume takes its owner from them.
 RUN ln -s /app/bin/kosd.js /usr/local/bin/kosd \
     && ln -s /app/bin/kosctl.js /usr/local/bin/kosctl \
-    && install -d -o 1000 -g 1000 -m 0700 /data
+    && install -d -o 1000 -g 1000 -m 0700 /data /matrix
 
 # Inside the container everything may be reached; what of it the world sees is said where it is started.
 ENV NODE_ENV=production \
     KOS_HUB_DATA=/data \
     KOS_LISTEN_HTTP=0.0.0.0:8080 \
+    KOS_LISTEN_REPLICAS=0.0.0.0:8081 \
     KOS_LISTEN_MQTT=0.0.0.0:1883
 # By number, so that it can be seen to be nobody's root; it is the image's user `node`.
 USER 1000:1000
 VOLUME /data
 # kos.yaml is read from here where there is one, and what it names counts from here.
 WORKDIR /data
-EXPOSE 8080 1883
+EXPOSE 8080 8081 1883
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 \
     CMD ["node", "/app/bin/healthcheck.js"]

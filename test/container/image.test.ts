@@ -3,14 +3,17 @@ import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { stringify } from 'yaml';
+import { parse, stringify } from 'yaml';
 import { eventually, type Seen } from '../e2e/clients.ts';
 import { callHttp } from '../e2e/daemon.ts';
 import { missingReference, startPeer } from '../interop/peer.ts';
-import { freePort } from '../synapse/server.ts';
+import { startPerson } from '../synapse/person.ts';
+import { freePort, missingSynapse, startSynapse } from '../synapse/server.ts';
 import { type Box, startBox } from './box.ts';
 import { buildImage, type Image, missingBuildah, sh } from './image.ts';
 
+const root = join(import.meta.dirname, '..', '..');
+const noHomeserver = await missingSynapse();
 const noPeer = await missingReference('1.5.7');
 /** Bytes; the base weighs about 220 MB beside it. */
 const mostOwn = 90e6;
@@ -34,7 +37,7 @@ describe('the container image', { skip: await missingBuildah() }, () => {
     assert.equal(config.StopSignal, 'SIGTERM');
     assert.equal(config.Healthcheck.Test[0], 'CMD');
     assert.equal(config.Labels['org.opencontainers.image.licenses'], 'MIT');
-    assert.deepEqual(Object.keys(config.ExposedPorts).sort(), ['1883/tcp', '8080/tcp']);
+    assert.deepEqual(Object.keys(config.ExposedPorts).sort(), ['1883/tcp', '8080/tcp', '8081/tcp']);
   });
 
   it('holds what the gateway runs on and nothing else of the project', async () => {
@@ -44,6 +47,7 @@ describe('the container image', { skip: await missingBuildah() }, () => {
       'bin',
       'node_modules',
       'package.json',
+      'replicas',
       'src',
     ]);
     assert.equal(await sh('find', app, '-not', '-user', 'root'), '', 'its user can change none of it');
@@ -128,11 +132,53 @@ describe('the container image', { skip: await missingBuildah() }, () => {
     assert.match(ill.stdout, /^unhealthy: /);
   });
 
+  it('joins a homeserver that is set up as in the island profile, with all that was trimmed from its packages', {
+    skip: noHomeserver,
+  }, async () => {
+    await using room = await startRoom(image);
+    const registration = join(room.data, 'registration.yaml');
+    const port = await freePort();
+    const environment = {
+      KOS_BRIDGES_MATRIX_HOMESERVER: `http://127.0.0.1:${port}`,
+      KOS_BRIDGES_MATRIX_SERVER_NAME: 'home.test',
+      KOS_BRIDGES_MATRIX_REGISTRATION: '/data/registration.yaml',
+      KOS_BRIDGES_MATRIX_URL: room.http,
+      KOS_BRIDGES_MATRIX_INVITE: '@me:home.test',
+    };
+    await using before = await room.start();
+    await healthy(before);
+    const given = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
+    const made = await before.exec(['env', ...given, 'kosctl', 'matrix', 'registration']);
+    assert.equal(made.code, 0, made.stderr);
+    await before.stop();
+
+    const overlay = parse(await readFile(join(root, 'deploy/island/homeserver.yaml'), 'utf8')) as object;
+    await using synapse = await startSynapse({
+      port,
+      keys: { ...overlay, app_service_config_files: [registration] },
+    });
+    await using box = await room.start(environment);
+    await using me = await startPerson(synapse, 'me');
+    const bot = await me.createDirect('@_kos_bot:home.test');
+    await me.member(bot, '@_kos_bot:home.test', 60_000);
+    await me.send(bot, 'status');
+    await me.event(
+      'an answer of the bot',
+      one => one.roomId === bot && one.content.msgtype === 'm.notice',
+      60_000,
+    );
+    await healthy(box);
+  });
+
   it('refuses a volume that is in use by another container', async () => {
     await using room = await startRoom(image);
     await using first = await room.start();
     await healthy(first);
-    await using second = await room.start(await freePort(), await freePort());
+    await using second = await room.start({
+      KOS_LISTEN_HTTP: '127.0.0.1:0',
+      KOS_LISTEN_MQTT: '127.0.0.1:0',
+      KOS_LISTEN_REPLICAS: '127.0.0.1:0',
+    });
     assert.equal(await second.ended, 1);
     assert.match(second.output(), /in use/);
     await healthy(first);
@@ -149,23 +195,30 @@ describe('the container image', { skip: await missingBuildah() }, () => {
 
 interface Room extends AsyncDisposable {
   readonly data: string;
-  start(http?: number, mqtt?: number): Promise<Box>;
+  readonly http: string;
+  start(environment?: Readonly<Record<string, string>>): Promise<Box>;
   /** What a user has once they are in. */
   enter(box: Box): Promise<{ http: string; token: string; lxmf: string }>;
 }
 
-/** A volume, and two ports for what runs on it. */
+/** A volume, and ports for what runs on it. */
 async function startRoom(image: Image): Promise<Room> {
   const data = await mkdtemp(join(tmpdir(), 'kos-volume-'));
-  const ports = [await freePort(), await freePort()] as const;
+  const [http, mqtt, replicas] = [await freePort(), await freePort(), await freePort()];
   let [tokens, token] = [0, ''];
   return {
     data,
-    start: (http = ports[0], mqtt = ports[1]) =>
+    http: `http://127.0.0.1:${http}`,
+    start: environment =>
       startBox({
         image,
         data,
-        environment: { KOS_LISTEN_HTTP: `127.0.0.1:${http}`, KOS_LISTEN_MQTT: `127.0.0.1:${mqtt}` },
+        environment: {
+          KOS_LISTEN_HTTP: `127.0.0.1:${http}`,
+          KOS_LISTEN_MQTT: `127.0.0.1:${mqtt}`,
+          KOS_LISTEN_REPLICAS: `127.0.0.1:${replicas}`,
+          ...environment,
+        },
       }),
     async enter(box) {
       const control = async (...words: string[]) => {
@@ -176,7 +229,7 @@ async function startRoom(image: Image): Promise<Room> {
       if (tokens++ === 0)
         token = (await control('token', 'create', 'outside', '--scopes', 'admin')).token as string;
       const status = (await control('status')) as { hub: { lxmf: string } };
-      return { http: `http://127.0.0.1:${ports[0]}`, token, lxmf: status.hub.lxmf };
+      return { http: `http://127.0.0.1:${http}`, token, lxmf: status.hub.lxmf };
     },
     [Symbol.asyncDispose]: () => rm(data, { recursive: true, force: true }),
   };
