@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { planRadio, shippedRegions } from '../../src/radio/region.ts';
 
@@ -74,4 +75,15 @@ describe('a region', () => {
       assert.ok(region.rule.length > 10, name);
     }
   });
+});
+
+test('the table in docs/radio.md is the one that is shipped', () => {
+  const page = readFileSync(new URL('../../docs/radio.md', import.meta.url), 'utf8');
+  for (const [name, { low, high, maxPower, power, dutyCycle }] of Object.entries(shippedRegions)) {
+    const row = page.split('\n').find(line => line.startsWith(`| \`${name}\` |`)) ?? '';
+    const [, , megahertz = '', radiated, airtime] = row.split('|').map(cell => cell.trim());
+    assert.deepEqual(megahertz.split('–').map(Number), [low / 1e6, high / 1e6], name);
+    assert.equal(radiated, `${maxPower} dBm ${power.toUpperCase()}`, name);
+    assert.equal(airtime, dutyCycle === 100 ? '–' : `${dutyCycle} %`, name);
+  }
 });
