@@ -1,7 +1,7 @@
 import type { Clock } from '../lib/clock.ts';
 import { GatewayError } from '../lib/errors.ts';
 import type { Bridge, Resident } from './bridge.ts';
-import { type Address, nameOf, shownName } from './message.ts';
+import { type Address, nameOf, schemeOf, shownName } from './message.ts';
 import type { ResidentRow } from './store/resident-table.ts';
 import type { Store } from './store/store.ts';
 
@@ -40,9 +40,12 @@ export function createResidents(options: {
   const parties = new Map<Address, Address>();
   /** One change at a time: each begins from what the one before has left on disk. */
   let last: Promise<unknown> = Promise.resolve();
-  for (const [party, rows] of Map.groupBy(store.read.residents(), row => row.party)) {
+  const schemes = new Set(['app', 'room', ...options.bridges.map(({ name }) => name)]);
+  const kept = store.read.residents().sort((a, b) => (a.ended_at ?? a.since) - (b.ended_at ?? b.since));
+  for (const [party, rows] of Map.groupBy(kept, row => row.party)) {
     const open = rows.filter(row => row.ended_at === null);
-    if (open.length > 0) {
+    // Whom no bridge speaks for any more cannot be written to; where the bridge comes back, so does the address.
+    if (open.length > 0 && schemes.has(schemeOf(party))) {
       opened(open);
     } else {
       ended.set(party, rows);

@@ -241,22 +241,37 @@ export function createSwitch(options: SwitchOptions): Switch {
   }
 
   /**
-   * Every room of the configuration has an address, and one that is not there any more has none until it comes back. What
-   * the store cannot take now is tried again at the next sweep.
+   * Every room of the configuration has an address; one that is not there any more, and an app whose token has run out,
+   * has none. What the store cannot take now is tried again at the next sweep.
    */
-  async function houseRooms(): Promise<void> {
+  async function house(): Promise<void> {
     const wanted = new Set(Object.keys(options.rooms).map(room => `room:${room}`));
-    const gone = residents.list().filter(({ party }) => schemeOf(party) === 'room' && !wanted.has(party));
+    for (const { name, identity } of clients.active()) {
+      if (identity === 'own') {
+        wanted.add(`app:${name}`);
+      }
+    }
+    const gone = residents
+      .list()
+      .filter(({ party }) => ['room', 'app'].includes(schemeOf(party)) && !wanted.has(party));
     try {
       for (const { party } of gone) {
         await residents.giveUp(party);
       }
       for (const party of wanted) {
-        await residents.host(party, nameOf(party));
+        // Known ones need nothing written; what is wanted may have been revoked while others were written.
+        const isGone =
+          schemeOf(party) === 'app' && !clients.active().some(one => `app:${one.name}` === party);
+        if (!isGone && residents.of(party) === undefined) {
+          await residents.host(party, nameOf(party));
+        }
       }
     } catch (error) {
       counters.add('residents/unwritten');
-      log.warn({ code: codeOf(error), error: String(error) }, 'a room could not be given its address');
+      log.warn(
+        { code: codeOf(error), error: String(error) },
+        'a room or an app could not be given its address',
+      );
     }
   }
 
@@ -295,7 +310,7 @@ export function createSwitch(options: SwitchOptions): Switch {
     while (!signal.aborted) {
       await time.settled;
       await sweepOnce({ store, clock, log, counters, limits }, clock.now(), signal);
-      await houseRooms();
+      await house();
       await clock.sleep(sweepEvery, signal).catch(() => undefined);
     }
   }
@@ -346,7 +361,7 @@ export function createSwitch(options: SwitchOptions): Switch {
     async run(signal) {
       await time.begin();
       await outbox.restore();
-      await houseRooms();
+      await house();
       const running = options.bridges.map(bridge => runBridge(bridge, signal));
       const watching = watchDisk({ store, clock, random, report }, signal);
       const timing = time.run(signal);

@@ -7,7 +7,8 @@ import type { Residence } from '../../src/gateway/bridge.ts';
 import type { Address } from '../../src/gateway/message.ts';
 import { isGatewayError } from '../../src/lib/errors.ts';
 import { systemRandom } from '../../src/lib/random.ts';
-import { type MemoryBridge, memoryBridge, openTestSwitch } from './fixture.ts';
+import { ManualClock } from '../sim/clock.ts';
+import { type MemoryBridge, memoryBridge, openTestSwitch, type TestSwitch } from './fixture.ts';
 
 /** A far side that gives addresses, and what it serves. */
 function residing(): MemoryBridge & { readonly served: Map<Address, string> } {
@@ -127,4 +128,41 @@ test('a room that is not configured any more has no address, and the same one wh
   assert.equal(first.length, 1);
   assert.deepEqual(await addressOfPlaza({}), []);
   assert.deepEqual(await addressOfPlaza({ plaza: { members: [] } }), first);
+});
+
+test('whose bridge is not there, or whose token has run out, is not to be written to', async () => {
+  await using at = await folder();
+  const clock = new ManualClock();
+  const served = async (
+    bridges: (lxmf: MemoryBridge) => readonly MemoryBridge[],
+    work?: (hub: TestSwitch) => Promise<void>,
+  ) => {
+    const lxmf = residing();
+    await using hub = await openTestSwitch({ dir: at.dir, clock, bridges: bridges(lxmf) });
+    await lxmf.port;
+    await work?.(hub);
+    return [...lxmf.served].map(([address, name]) => `${name} ${address}`).sort();
+  };
+  const matrix = memoryBridge('matrix');
+  const first = await served(
+    lxmf => [lxmf, matrix],
+    async hub => {
+      await (await matrix.port).host('matrix:@al:home', { name: 'Alice' });
+      await hub.client('ann', { identity: 'own', expiresAt: clock.now() + 90_000 });
+    },
+  );
+  assert.equal(first.length, 2);
+  assert.deepEqual(
+    await served(lxmf => [lxmf]),
+    first.filter(name => name.startsWith('ann')),
+  );
+  assert.deepEqual(await served(lxmf => [lxmf, memoryBridge('matrix')]), first);
+  await clock.advance(100_000);
+  assert.deepEqual(
+    await served(lxmf => [lxmf, memoryBridge('matrix')]),
+    first.filter(name => name.startsWith('Alice')),
+  );
+  // The clock was wrong, and the token is good after all.
+  clock.set(-100_000);
+  assert.deepEqual(await served(lxmf => [lxmf, memoryBridge('matrix')]), first);
 });

@@ -23,7 +23,10 @@ export function residentPut(database: DatabaseSync) {
     `INSERT INTO residents (address, party, bridge, name, key, since, ended_at) VALUES (?, ?, ?, ?, ?, ?, ?)
      ON CONFLICT (address) DO UPDATE SET name = excluded.name, ended_at = excluded.ended_at`,
   );
+  // A party has one address on a mesh: one that was given up and forgotten elsewhere makes room.
+  const replace = database.prepare('DELETE FROM residents WHERE party = ? AND bridge = ? AND address <> ?');
   return ({ address, party, bridge, name, key, since, ended_at }: ResidentRow): void => {
+    replace.run(party, bridge, address);
     put.run(address, party, bridge, name, key, since, ended_at);
   };
 }
