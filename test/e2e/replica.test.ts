@@ -105,7 +105,7 @@ test('with the cloud gone, writes are visible at once, survive kill -9 and are r
   assert.equal(origin.notes().find(note => note.id === fought.id)?.title, 'mine');
 });
 
-test("schemathesis' stateful phase over the gateway's copy of the notes API with the cloud gone has no finding", {
+test("schemathesis' stateful phase, with its coverage and fuzzing phases, over the gateway's copy of the notes API with the cloud gone has no finding", {
   timeout: 400_000,
 }, async t => {
   const python = await ensurePython({
@@ -136,7 +136,7 @@ test("schemathesis' stateful phase over the gateway's copy of the notes API with
       '--header',
       'Authorization: Bearer token-alice',
       '--phases',
-      'stateful',
+      'coverage,fuzzing,stateful',
       '--mode',
       'positive',
       '--max-examples',
@@ -144,7 +144,7 @@ test("schemathesis' stateful phase over the gateway's copy of the notes API with
       '--seed',
       '1',
       '--checks',
-      'ensure_resource_availability,use_after_free,response_schema_conformance,status_code_conformance,content_type_conformance,not_a_server_error',
+      'ensure_resource_availability,use_after_free,response_schema_conformance,status_code_conformance,content_type_conformance,positive_data_acceptance,not_a_server_error',
       '--no-color',
     ],
     { timeout: 300_000, maxBuffer: 64 * 1024 * 1024, cwd: replica.daemon().data },

@@ -11,6 +11,8 @@ export interface Described {
   /** Mistakes of a body of this media type: none where nothing is said; undefined where the type is none it takes. */
   bodyMistakes(mediaType: string, body: Json): readonly FieldError[] | undefined;
   readonly needsBody: boolean;
+  /** Whether it is only for who names credentials. */
+  readonly needsCredentials: boolean;
   /** Whether a body may be what is answered under this status; true where nothing is said. */
   fits(status: number, body: Json): boolean;
   /** Members of an answered item that only the service sets, and those it always has. */
@@ -88,6 +90,7 @@ export function openDocument(document: unknown): ApiDocument {
     return {
       successes,
       needsBody: member(body?.value, 'required') === true,
+      needsCredentials: isSecured(member(operation.value, 'security') ?? member(document, 'security')),
       bodyMistakes(mediaType, value) {
         if (body === undefined || !isObject(member(body.value, 'content'))) {
           return [];
@@ -154,6 +157,15 @@ const dateTime = /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:[Zz]|[+-]\
 
 function count(text: string): number {
   return text.split('{').length;
+}
+
+/** One alternative without any scheme lets everybody in. Source: OpenAPI 3.1 §4.8.30. */
+function isSecured(security: Json | undefined): boolean {
+  return (
+    Array.isArray(security) &&
+    security.length > 0 &&
+    (security as readonly Json[]).every(each => isObject(each) && Object.keys(each).length > 0)
+  );
 }
 
 function hasType(body: unknown, mediaType: string): boolean {

@@ -501,6 +501,20 @@ export function createWritePath(options: WritesOptions): WritePath {
     if (described === undefined) {
       return undefined;
     }
+    const anonymous = service.definition.identity.partition.every(
+      name => field(write.headers, name) === undefined,
+    );
+    if (described.needsCredentials && anonymous && validate === 'enforce') {
+      return problemAnswer(
+        401,
+        'request/unauthenticated',
+        'A valid token is needed',
+        'the service takes this from nobody without credentials',
+        {
+          headers: [['www-authenticate', 'Bearer']],
+        },
+      );
+    }
     const type = mediaTypeOf(write.headers);
     const empty = (write.body?.length ?? 0) === 0;
     const mistakes =

@@ -23,7 +23,7 @@ export interface OutboxLimits {
   /** Operations not over, in all and of one user of one service. */
   readonly operations: number;
   readonly perPartition: number;
-  /** Operations that are over and still kept, and ms they are kept. */
+  /** Operations that are over and still kept (twice as many where stored answers are older), and ms they are kept. */
   readonly over: number;
   readonly overAge: number;
   /** ms a provisional id is known. */
@@ -36,7 +36,7 @@ export const outboxLimits: OutboxLimits = {
   operations: 10_000,
   perPartition: 5000,
   over: 5000,
-  overAge: 7 * day,
+  overAge: 45 * day,
   idAge: 90 * day,
 };
 
@@ -486,9 +486,10 @@ export function openOutbox(options: OutboxOptions): Outbox {
       let left = over.length;
       const gone = over.filter(operation => {
         const at = operation.status.history.at(-1)?.at ?? 0;
-        const old = now - at > day && mayForget(operation);
-        const forced = left > limits.over || now - at > limits.overAge;
-        const goes = !named.has(operation.seq) && (old || forced);
+        const settled = mayForget(operation) && (now - at > day || left > limits.over);
+        // What something stored is older than covers it: it goes last of all.
+        const forced = left > 2 * limits.over || now - at > limits.overAge;
+        const goes = !named.has(operation.seq) && (settled || forced);
         left -= goes ? 1 : 0;
         return goes;
       });

@@ -149,7 +149,10 @@ export async function openBench(options: BenchOptions): Promise<Bench> {
   const opened = opening.move();
   const partition = (token = 'token-alice') => Buffer.from(token).toString('hex').padEnd(32, '0').slice(-32);
   const headersOf = (token = 'token-alice', more: Readonly<Record<string, string>> = {}) =>
-    Object.entries({ Authorization: `Bearer ${token}`, ...more }) as [string, string][];
+    Object.entries({ ...(token !== '' && { Authorization: `Bearer ${token}` }), ...more }) as [
+      string,
+      string,
+    ][];
 
   return {
     writes,

@@ -154,6 +154,8 @@ test('a body the document forbids is refused now, and a failed precondition too'
   assert.equal(wrong.body.type, 'urn:kos:problem:request/invalid');
   assert.ok(wrong.body.errors.length > 0);
   assert.equal((await bench.write('POST', '/notes', undefined)).status, 400);
+  const nobody = await bench.write('POST', '/notes', { title: 'whose?' }, { token: '' });
+  assert.equal(nobody.status, 401);
   const ifMatch = (tag: string) => ({ headers: { 'If-Match': tag } });
   assert.equal(
     (await bench.write('PUT', `/notes/${note.id}`, { title: 'a' }, ifMatch('"other"'))).status,
