@@ -500,6 +500,16 @@ export class FakeHomeserver implements AsyncDisposable {
       const timer = setTimeout(end, wait);
       this.#polls.add(end);
     });
-    return { next_batch: 's1' };
+    const invite = Object.fromEntries(
+      this.rooms.all().flatMap(room => {
+        const event = this.rooms.state(room, 'm.room.member', user);
+        const { type, sender, content, state_key } = event ?? {};
+        return content?.membership === 'invite'
+          ? [[room, { invite_state: { events: [{ type, sender, content, state_key }] } }]]
+          : [];
+      }),
+    );
+    const blocked = /"rooms":\[\]/.test(query.get('filter') ?? '');
+    return { next_batch: 's1', ...(blocked ? {} : { rooms: { invite } }) };
   }
 }

@@ -49,6 +49,8 @@ export interface SentRow {
 export interface Book extends Disposable {
   ghost(localpart: string): GhostRow | undefined;
   ghosts(): number;
+  /** The localparts of so many of them. */
+  ghostNames(limit: number): readonly string[];
   keepGhost(ghost: GhostRow): void;
   forgetGhost(localpart: string): void;
   room(id: string): RoomRow | undefined;
@@ -100,6 +102,7 @@ export function openBook(file: string, parts: { readonly clock: Clock; readonly 
   };
   const ghost = statement('SELECT localpart, address, name FROM ghost WHERE localpart = ?');
   const ghostCount = statement('SELECT count(*) AS count FROM ghost');
+  const ghostNames = statement('SELECT localpart FROM ghost LIMIT ?');
   const keepGhost = statement('INSERT OR REPLACE INTO ghost VALUES (?, ?, ?)');
   const dropGhost = statement('DELETE FROM ghost WHERE localpart = ?');
   const room = statement('SELECT * FROM room WHERE id = ?');
@@ -125,6 +128,7 @@ export function openBook(file: string, parts: { readonly clock: Clock; readonly 
   return {
     ghost: localpart => ghost.get(localpart) as GhostRow | undefined,
     ghosts: () => Number(ghostCount.get()?.count ?? 0),
+    ghostNames: limit => ghostNames.all(limit).map(row => String(row.localpart)),
     keepGhost: row => void keepGhost.run(row.localpart, row.address, row.name),
     forgetGhost: localpart => void dropGhost.run(localpart),
     room: id => roomRow(room.get(id)),

@@ -99,7 +99,7 @@ export function createMatrixBridge(parts: MatrixParts): MatrixBridge {
     allowed: config.allow ?? [`@*:${serverName}`],
   });
   const speaker = (row: RoomRow) => speakerOf(row, rooms, serverName);
-  const catchUp = createCatchUp({ ...shared, inbox, speakerOf: speaker });
+  const catchUp = createCatchUp({ ...shared, inbox, bot: rooms.bot, speakerOf: speaker });
   const receiver = createReceiver({
     ...shared,
     ghosts,
@@ -204,6 +204,9 @@ export function createMatrixBridge(parts: MatrixParts): MatrixBridge {
       tasks.push(inbox.run((event, until) => receiver.take(port, event, until), signal));
       isUp = true;
       port.ready();
+      catchUp.invitations(signal).catch(error => {
+        log.debug({ code: codeOf(error) }, 'ghosts could not be asked for invitations');
+      });
       await link.stir(control, String(clock.now()), signal);
       tasks.push(
         link.watch(`@${watchLocalpart}:${serverName}`, signal),

@@ -4,9 +4,10 @@ import { codeOf, isGatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Book, RoomRow } from './book.ts';
 import { matrixLimits } from './config.ts';
-import { type RoomEvent, readEvent, text } from './events.ts';
+import { type RoomEvent, readEvent, record, text } from './events.ts';
 import { type Homeserver, path } from './homeserver.ts';
 import type { Inbox } from './inbox.ts';
+import { digest } from './mxid.ts';
 
 export interface CatchUpParts {
   readonly homeserver: () => Homeserver;
@@ -15,8 +16,22 @@ export interface CatchUpParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
+  readonly serverName: string;
+  readonly bot: string;
   readonly speakerOf: (row: RoomRow) => string;
 }
+
+/** Of a whole sync only the invitations. */
+const filter = JSON.stringify({
+  presence: { types: [] },
+  account_data: { types: [] },
+  room: {
+    timeline: { limit: 0, types: [] },
+    state: { types: [] },
+    ephemeral: { types: [] },
+    account_data: { types: [] },
+  },
+});
 
 /** Rooms looked into at the same time. */
 const atOnce = 4;
@@ -28,6 +43,8 @@ const atOnce = 4;
 export interface CatchUp {
   /** Every room, from where it was read to last time. Throws what `Homeserver` throws when it is gone. */
   all(signal: AbortSignal): Promise<void>;
+  /** Invitations of ghosts that were never pushed: a room that nobody of ours is in cannot be read. */
+  invitations(signal: AbortSignal): Promise<void>;
   /** One room. For a direct chat that was never read: what was said there since its ghost was invited. */
   room(id: string, signal: AbortSignal): Promise<void>;
 }
@@ -109,6 +126,31 @@ export function createCatchUp(parts: CatchUpParts): CatchUp {
     };
   }
 
+  async function invitationsOf(user: string, signal: AbortSignal): Promise<readonly RoomEvent[]> {
+    if (user === parts.bot) {
+      // Synapse lets the sender of an appservice not sync at all.
+      return [];
+    }
+    try {
+      const answer = await parts
+        .homeserver()
+        .request(user, 'GET', '/sync', { signal, query: { timeout: 0, set_presence: 'offline', filter } });
+      return Object.entries(record(record(answer.rooms).invite)).flatMap(([room, invited]) => {
+        const state = record(record(invited).invite_state).events;
+        const events: readonly unknown[] = Array.isArray(state) ? state : [];
+        const own = events.map(record).find(one => one.type === 'm.room.member' && one.state_key === user);
+        // What is shown to the invited has no id of its own.
+        const id = `$invitation-${digest(`${room} ${user} ${clock.now()}`)}`;
+        return own === undefined ? [] : (readEvent({ ...own, event_id: id }, room) ?? []);
+      });
+    } catch (error) {
+      if (isGatewayError(error, 'bridge/rejected')) {
+        return [];
+      }
+      throw error;
+    }
+  }
+
   async function lookAt(row: RoomRow, signal: AbortSignal): Promise<void> {
     try {
       await look(row, signal);
@@ -141,6 +183,19 @@ export function createCatchUp(parts: CatchUpParts): CatchUp {
       const work = async () => {
         for (let row = rooms.shift(); row !== undefined; row = rooms.shift()) {
           await lookAt(row, signal);
+        }
+      };
+      await Promise.all(Array.from({ length: atOnce }, work));
+    },
+    async invitations(signal) {
+      const names = [...book.ghostNames(matrixLimits.askedGhosts)];
+      const work = async () => {
+        for (let name = names.shift(); name !== undefined; name = names.shift()) {
+          const events = await invitationsOf(`@${name}:${parts.serverName}`, signal);
+          if (events.length > 0) {
+            counters.add('matrix/invite/found', events.length);
+            await inbox.offer(events);
+          }
         }
       };
       await Promise.all(Array.from({ length: atOnce }, work));

@@ -92,6 +92,8 @@ export const matrixLimits = {
   serverErrors: 8,
   ghosts: 10_000,
   ghostName: 128,
+  /** Ghosts that are asked for invitations after the homeserver was away. */
+  askedGhosts: 500,
   /** Sent events whose read receipts are waited for. */
   receipts: 10_000,
   /** After a change, how long a sender's status waits for more changes. */

@@ -156,7 +156,10 @@ export function createMemberships(parts: MembershipsParts): Memberships {
       return;
     }
     const address = ghosts.addressOf(user);
-    if (address === undefined || known?.kind === 'portal') {
+    const [peer] = splitId(user);
+    // An invitation that was answered already is read back now and then.
+    const isIn = known?.kind === 'portal' || (known?.kind === 'direct' && known.peer === peer);
+    if (address === undefined || isIn) {
       return;
     }
     if (!matchesAny(sender, allowed)) {
@@ -169,8 +172,7 @@ export function createMemberships(parts: MembershipsParts): Memberships {
     if (!(await enter(room, user, signal))) {
       return;
     }
-    const [peer] = splitId(user);
-    if (known !== undefined && known.peer !== peer) {
+    if (known !== undefined) {
       await notices.say(
         room,
         user,

@@ -19,6 +19,8 @@ export interface ReceiveParts extends MembershipsParts {
 
 /** ms a message waits for the name of who says it. */
 const profilePatience = 3000;
+const commandsKey = 'commands';
+const commandsKept = 100;
 
 /**
  * Takes in one event of a room: a message goes to the switch and is kept when this resolves, an invitation is
@@ -56,10 +58,20 @@ export function createReceiver(parts: ReceiveParts) {
       return;
     }
     if (row.kind === 'bot') {
-      await parts.commands.run(port, row.id, event, reading.text);
+      await command(port, row, event, reading.text);
       return;
     }
     await message(port, row, event, reading, signal);
+  }
+
+  /** Once: a command that is read back after a restart is not done again. */
+  async function command(port: BridgePort, row: RoomRow, event: RoomEvent, line: string): Promise<void> {
+    const done = (parts.book.get(commandsKey) ?? '').split(' ');
+    if (done.includes(event.id)) {
+      return;
+    }
+    await parts.commands.run(port, row.id, event, line);
+    parts.book.set(commandsKey, [...done, event.id].slice(-commandsKept).join(' '));
   }
 
   async function message(
@@ -70,6 +82,11 @@ export function createReceiver(parts: ReceiveParts) {
     signal: AbortSignal,
   ): Promise<void> {
     const remoteId = remoteIdOf(event.room, event.id);
+    if (port.resolve(remoteId) !== undefined) {
+      // Read back, or pushed once more: nothing of it is fetched again.
+      counters.add('matrix/event/known');
+      return;
+    }
     const speaker = speakerOf(row, rooms, config.serverName);
     const inReplyTo = await known(port, row, speaker, reading.inReplyTo, signal);
     const thread = await known(port, row, speaker, reading.thread, signal);
