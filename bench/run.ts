@@ -10,7 +10,18 @@ import type { Row } from './row.ts';
 import { formatTable } from './table.ts';
 
 /** Each a module beside this one, in the order of the table. */
-const groups = ['lxmf', 'packet', 'link', 'resource', 'disk', 'start', 'store', 'bzip2', 'matrix'] as const;
+const groups = [
+  'lxmf',
+  'packet',
+  'link',
+  'resource',
+  'disk',
+  'start',
+  'store',
+  'bzip2',
+  'matrix',
+  'replica',
+] as const;
 
 const usage = `npm run bench -- [--json] [--rounds N] [GROUP…]
 

@@ -12,7 +12,7 @@ export interface LinkWatchParts {
   readonly clock: Clock;
   /** Longest wait between probes, ms. */
   readonly every: number;
-  readonly probe: (signal: AbortSignal) => Promise<Probed>;
+  readonly probe: (hasty: boolean, signal: AbortSignal) => Promise<Probed>;
   readonly onChange: (state: LinkState) => void;
 }
 
@@ -47,7 +47,7 @@ export function watchLink(parts: LinkWatchParts): LinkWatch {
     }
     for (const effect of effects) {
       if (effect.do === 'probe') {
-        void probe();
+        void probe(effect.hasty);
       } else {
         timer?.();
         timer = clock.after(effect.at - clock.now(), () => tell({ on: 'due' }));
@@ -61,8 +61,8 @@ export function watchLink(parts: LinkWatchParts): LinkWatch {
     }
   }
 
-  async function probe(): Promise<void> {
-    const found = await parts.probe(stop.signal);
+  async function probe(hasty: boolean): Promise<void> {
+    const found = await parts.probe(hasty, stop.signal);
     tell({ on: 'probed', ...found });
   }
 

@@ -31,7 +31,10 @@ export type LinkInput =
   | { readonly on: 'due' }
   | { readonly on: 'force'; readonly offline: boolean };
 
-export type LinkEffect = { readonly do: 'probe' } | { readonly do: 'wake'; readonly at: number };
+/** A hasty probe has somebody waiting for what it finds. */
+export type LinkEffect =
+  | { readonly do: 'probe'; readonly hasty: boolean }
+  | { readonly do: 'wake'; readonly at: number };
 
 /** How far apart three failures may be, ms. */
 const window = 30_000;
@@ -80,6 +83,11 @@ export function stepLink(
       if (input.good) {
         return [{ ...up({ ...link, lastGoodAt: now }, now), probing: false }, []];
       }
+      if (link.at === 'online') {
+        // Nobody missed anything yet: it is one failure, and looked at again.
+        const reason = input.reason ?? 'no answer';
+        return probe(move({ ...link, probing: false }, 'suspect', now, reason));
+      }
       const failedProbes = link.failedProbes + 1;
       const nextProbeAt = now + Math.min(firstProbe * 2 ** Math.min(failedProbes - 1, 20), every);
       const down = move(link, 'offline', now, input.reason ?? 'no answer');
@@ -100,5 +108,7 @@ function move(link: Link, at: LinkAt, now: number, reason: string): Link {
 }
 
 function probe(link: Link): readonly [Link, readonly LinkEffect[]] {
-  return link.probing ? [link, []] : [{ ...link, probing: true }, [{ do: 'probe' }]];
+  return link.probing
+    ? [link, []]
+    : [{ ...link, probing: true }, [{ do: 'probe', hasty: link.at === 'suspect' }]];
 }

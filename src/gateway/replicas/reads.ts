@@ -244,13 +244,8 @@ export function createReads(service: Service, trust: Trust): Reads {
     // Half of it is left for a probe: two things that nobody answers are no accident.
     const ask = clock.after(policy.patience / 2, () => link.tell({ on: 'slow' }));
     const end = clock.after(policy.patience, give);
-    const watch = link.onChange(() => {
-      if (link.away) {
-        give();
-        // Nothing stored, nobody there: waiting longer tells nothing more.
-        resolve(failed('headers', link.state.reason ?? 'nobody answers', true));
-      }
-    });
+    // Without anything to give it is waited on: a slow answer is one, and the link hears of it.
+    const watch = link.onChange(() => link.away && give());
     const leave = () => resolve('gone');
     exchange.signal.addEventListener('abort', leave, { once: true });
     try {

@@ -21,7 +21,7 @@ import { type Fields, field, without } from './fields.ts';
 import { createAskers } from './identity.ts';
 import { type LinkWatch, type Probed, watchLink } from './link-watch.ts';
 import { createOrigin, failed, failureOf, isGrave, type Lookup, type Origin } from './origin.ts';
-import { compilePolicies } from './policy.ts';
+import { builtInRead, compilePolicies } from './policy.ts';
 import { identityOf } from './projected.ts';
 import { varyKey, varyNames } from './rfc9111/vary.ts';
 import { createServer, type Server } from './serve.ts';
@@ -69,8 +69,8 @@ const mostEntries = 100_000;
 const defaultForwardBody = 4 * 1024 * 1024;
 /** Bytes of a probe's answer that are looked at. */
 const probeBytes = 64 * 1024;
-/** ms a probe may take, so that a client who waits hears of it in time; and between looks at the clock. */
-const longestProbe = 1500;
+/** ms a probe may take that nobody waits for: a slow link is a link; and between looks at the clock. */
+const patientProbe = 15_000;
 const clockEvery = 30_000;
 /** ms the wall clock may drift from the steady one before it counts as set. */
 const clockJump = 60_000;
@@ -120,7 +120,8 @@ export async function openReplicas(options: ReplicasOptions): Promise<Replicas> 
     const link = watchLink({
       clock,
       every: definition.upstream.probe.every,
-      probe: signal => probe(definition, origin, clock, signal),
+      probe: (hasty, signal) =>
+        probe(definition, hasty ? hastyProbe(definition) : patientProbe, origin, clock, signal),
       onChange(state) {
         log.info({ service: id, state: state.at, reason: state.reason }, 'the link of a replica changed');
         options.onHealth?.(healthOf(id, state));
@@ -332,15 +333,20 @@ export async function openReplicas(options: ReplicasOptions): Promise<Replicas> 
   };
 }
 
+/** ms of a probe that clients wait for: with what they have waited already it ends soon after their patience. */
+function hastyProbe({ defaults }: ReplicaDefinition): number {
+  return (defaults.read.patience ?? builtInRead.patience) * 0.75;
+}
+
 /** Asks whether the service is there, and whether it is the service. */
 async function probe(
   { upstream }: ReplicaDefinition,
+  limit: number,
   origin: Origin,
   clock: Clock,
   stop: AbortSignal,
 ): Promise<Probed> {
   const late = new AbortController();
-  const limit = Math.min(longestProbe, upstream.timeouts.connect + upstream.timeouts.headers);
   const cancel = clock.after(limit, () => late.abort(failed('headers', 'no answer to a probe', true)));
   try {
     const answer = await origin.send(

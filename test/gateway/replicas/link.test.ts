@@ -78,6 +78,15 @@ test('a probe decides, and while it fails it is made again, ever more seldom, up
   assert.deepEqual([back.link.at, back.link.reason, back.link.failedProbes], ['online', undefined, 0]);
 });
 
+test('a first probe that fails while nothing else did is looked at again before it is believed', () => {
+  const { link, did } = run([
+    [1, { on: 'due' }],
+    [1, probed(false)],
+  ]);
+  assert.deepEqual([link.at, did], ['suspect', ['probe', 'probe']]);
+  assert.equal(run([[1, probed(false)]], link).link.at, 'offline');
+});
+
 test('an answer of the service ends every doubt, and what failed before it is forgotten', () => {
   const { link } = run([
     [1, failure()],
