@@ -14,11 +14,13 @@ import type { Client, Desk, EventKind, GatewayEvent, Health, HubFacts } from './
 import { createDirectory } from './directory.ts';
 import { watchDisk } from './disk-watch.ts';
 import { createEvents } from './events.ts';
+import { house } from './housing.ts';
 import { createHubClock } from './hub-clock.ts';
 import { createInbox } from './inbox.ts';
 import { defaultLimits, type Limits } from './limits.ts';
-import { type Address, nameOf, schemeOf, shownName } from './message.ts';
+import { type Address, schemeOf, shownName } from './message.ts';
 import { createMessages } from './messages.ts';
+import { plainName } from './names.ts';
 import { Outbox } from './outbox.ts';
 import type { ReplicaDesk } from './replicas/contract.ts';
 import { createResidents } from './residents.ts';
@@ -240,41 +242,6 @@ export function createSwitch(options: SwitchOptions): Switch {
     return known ?? shownName(plainName(address)) ?? schemeOf(address);
   }
 
-  /**
-   * Every room of the configuration has an address; one that is not there any more, and an app whose token has run out,
-   * has none. What the store cannot take now is tried again at the next sweep.
-   */
-  async function house(): Promise<void> {
-    const wanted = new Set(Object.keys(options.rooms).map(room => `room:${room}`));
-    for (const { name, identity } of clients.active()) {
-      if (identity === 'own') {
-        wanted.add(`app:${name}`);
-      }
-    }
-    const gone = residents
-      .list()
-      .filter(({ party }) => ['room', 'app'].includes(schemeOf(party)) && !wanted.has(party));
-    try {
-      for (const { party } of gone) {
-        await residents.giveUp(party);
-      }
-      for (const party of wanted) {
-        // Known ones need nothing written; what is wanted may have been revoked while others were written.
-        const isGone =
-          schemeOf(party) === 'app' && !clients.active().some(one => `app:${one.name}` === party);
-        if (!isGone && residents.of(party) === undefined) {
-          await residents.host(party, nameOf(party));
-        }
-      }
-    } catch (error) {
-      counters.add('residents/unwritten');
-      log.warn(
-        { code: codeOf(error), error: String(error) },
-        'a room or an app could not be given its address',
-      );
-    }
-  }
-
   async function runBridge(bridge: Bridge, signal: AbortSignal): Promise<void> {
     await supervise(
       {
@@ -304,13 +271,14 @@ export function createSwitch(options: SwitchOptions): Switch {
     );
   }
 
+  const housing = { residents, clients, rooms: options.rooms, counters, log };
   const time = createTimeWatch({ store, clock, log, outbox, report });
 
   async function sweep(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       await time.settled;
       await sweepOnce({ store, clock, log, counters, limits }, clock.now(), signal);
-      await house();
+      await house(housing);
       await clock.sleep(sweepEvery, signal).catch(() => undefined);
     }
   }
@@ -361,7 +329,7 @@ export function createSwitch(options: SwitchOptions): Switch {
     async run(signal) {
       await time.begin();
       await outbox.restore();
-      await house();
+      await house(housing);
       const running = options.bridges.map(bridge => runBridge(bridge, signal));
       const watching = watchDisk({ store, clock, random, report }, signal);
       const timing = time.run(signal);
@@ -380,20 +348,4 @@ export function createSwitch(options: SwitchOptions): Switch {
       events.close();
     },
   };
-}
-
-/** What an address says to a person: the user of a Matrix id, the device of a topic, the beginning of a hash. */
-function plainName(address: Address): string {
-  const name = nameOf(address);
-  switch (schemeOf(address)) {
-    case 'matrix':
-      return name.replace(/^[@!#]([^:]*).*$/su, '$1');
-    case 'mqtt':
-      return name.replace(/^dev\//, '');
-    case 'lxmf':
-    case 'kmesh':
-      return name.slice(0, 8);
-    default:
-      return name;
-  }
 }

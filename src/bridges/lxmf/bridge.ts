@@ -1,12 +1,5 @@
 import type { Bridge, BridgePort, Capabilities, Delivery, Incoming, Progress } from '../../gateway/bridge.ts';
-import {
-  type Address,
-  type Attachment,
-  type Message,
-  nameOf,
-  schemeOf,
-  shownName,
-} from '../../gateway/message.ts';
+import { type Address, type Attachment, type Message, nameOf, schemeOf } from '../../gateway/message.ts';
 import { fromHex, toHex } from '../../lib/bytes.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
@@ -24,9 +17,11 @@ import { hashLength } from '../../mesh/reticulum/packet.ts';
 import type { Announced, Transport } from '../../mesh/reticulum/transport.ts';
 import { Addresses, type OwnAddress } from './addresses.ts';
 import { AnnounceSchedule } from './announce-schedule.ts';
+import { authorOf } from './author.ts';
 import { readMessage } from './incoming.ts';
 import { nativeEntry } from './native.ts';
 import { composeMessage, type OutgoingFile } from './outgoing.ts';
+import { expiryHere, timestampOf } from './times.ts';
 import { WaitingPeers } from './waiting-peers.ts';
 
 export interface LxmfBridgeParts {
@@ -327,32 +322,6 @@ export class LxmfBridge implements Bridge {
   }
 }
 
-/** Characters of a claimed author, and of who claims it, where both are named. */
-const longestClaim = 32;
-const longestClaimant = 24;
-
-/**
- * Who spoke, where the message leaves under another name; a reading says itself what it is of. Somebody else's word on
- * who spoke is passed on with whose word it is: `Alice (plaza)`, or anybody could speak in a room as anybody.
- */
-function authorOf(port: BridgePort, message: Message, own: OwnAddress): string | undefined {
-  const isOwn = port.residentOf(message.from)?.addresses.includes(`lxmf:${own.destination.key}`) === true;
-  const fromApp = schemeOf(message.from) === 'app' || schemeOf(message.from) === 'mqtt';
-  const plain = isOwn || (fromApp && schemeOf(message.to) !== 'room') || message.type === 'sensor.reading';
-  if (plain) {
-    return undefined;
-  }
-  const sender = port.nameOf(message.from);
-  const claimed = message.author?.name;
-  return shownName(
-    claimed === undefined ? sender : `${first(longestClaim, claimed)} (${first(longestClaimant, sender)})`,
-  );
-}
-
-function first(count: number, text: string): string {
-  return [...text.slice(0, 4 * count)].slice(0, count).join('');
-}
-
 const reasons: Readonly<Record<Exclude<SendProgress['at'], 'sent'>, string>> = {
   'searching-path': 'no path yet, asking the mesh',
   'opening-link': 'opening a link to the peer',
@@ -389,16 +358,6 @@ function peerOf(to: Address): Uint8Array {
   throw new GatewayError('bridge/rejected', `${to} is no LXMF address: lxmf: and 32 hex digits`);
 }
 
-/**
- * When the message was sent, in s, moved by a part of a millisecond that its delivery decides: two
- * equal texts of the same millisecond would otherwise be one message to their receiver. Rounding gives
- * the millisecond back.
- */
-function timestampOf(message: Message, deliveryId: string): number {
-  const fraction = Number.parseInt(deliveryId.slice(-8), 16) / 2 ** 32;
-  return (message.sentAt + (Number.isFinite(fraction) ? fraction : 0) * 0.45) / 1000;
-}
-
 /** An attachment with its bytes; `bridge/rejected` where they are gone. */
 async function fileOf(port: BridgePort, attachment: Attachment): Promise<OutgoingFile> {
   try {
@@ -420,17 +379,4 @@ async function settle(reports: readonly Promise<void>[], log: Log): Promise<void
       log.warn({ code: codeOf(result.reason) }, 'progress of a delivery was not noted');
     }
   }
-}
-
-/**
- * When a message expires by our clock. The sender's may be hours off ours: how long it gave the message is what it
- * meant, and what was proven to it must be seen by somebody here.
- */
-function expiryHere(
-  sentAt: number | undefined,
-  expiresAt: number | undefined,
-  now: number,
-): { readonly expiresAt?: number } {
-  const lifetime = sentAt === undefined || expiresAt === undefined ? 0 : expiresAt - sentAt;
-  return lifetime > 0 ? { expiresAt: now + lifetime } : {};
 }
