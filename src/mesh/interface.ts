@@ -23,6 +23,8 @@ export interface Interface {
    * sender down. Rejects with `radio/offline` if it is not ready. The bytes are not changed or kept.
    */
   send(packet: Uint8Array): Promise<void>;
+  /** ms until a packet handed over now is out, where others wait before it: answers come as much later. Default 0. */
+  readonly backlog?: number;
   /**
    * Why a message of so many bytes should not be begun now, where the medium rations what is sent over it.
    * Nothing is booked: it is a word to whoever is about to begin.

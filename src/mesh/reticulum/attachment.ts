@@ -73,6 +73,10 @@ export class Attachment implements InterfaceHandle {
     return this.iface.bitrate;
   }
 
+  get backlog(): number {
+    return this.iface.backlog ?? 0;
+  }
+
   get linkMtu(): number {
     return linkMtuOf(this.iface.bitrate, this.iface.mtu);
   }

@@ -12,6 +12,8 @@ export interface InterfaceHandle {
   readonly linkMtu: number;
   /** bit/s */
   readonly bitrate: number;
+  /** ms that packets wait before they leave over it now. */
+  readonly backlog?: number;
   readonly online: boolean;
   readonly policy?: InterfacePolicy;
 }

@@ -18,7 +18,7 @@ export interface LinkPacket {
 }
 
 export interface SendOptions {
-  /** ms to wait for the proof; by default six round trips, at least one second. */
+  /** ms to wait for the proof once it has left; by default six round trips, at least one second. */
   readonly timeout?: number;
   /** What became of it, told exactly once, before the promise is settled. Must not throw. */
   readonly onReceipt?: (outcome: ReceiptOutcome) => void;
@@ -52,7 +52,7 @@ export class LinkPackets {
 
   /** See `Link.send`; the link is usable. */
   send(data: Uint8Array, options: SendOptions): Promise<number> {
-    const { mdu, rtt } = this.#port;
+    const { mdu, rtt, backlog } = this.#port;
     if (data.length === 0 || data.length > mdu) {
       throw new GatewayError(
         'mesh/too-large',
@@ -72,7 +72,7 @@ export class LinkPackets {
         before: hash => {
           this.#receipts.add({
             hash,
-            timeout: options.timeout ?? trafficTimeout(rtt),
+            timeout: (options.timeout ?? trafficTimeout(rtt)) + backlog,
             verify: signature => this.#parts.verify(signature, hash),
             conclude,
           });

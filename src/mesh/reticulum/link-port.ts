@@ -16,6 +16,8 @@ export interface LinkPort extends Sealer {
   readonly rtt: number;
   /** bit/s the link was established at: the first guess of what it can do. */
   readonly establishmentRate: number;
+  /** ms that packets wait before they leave now. */
+  readonly backlog: number;
   readonly usable: boolean;
   /** Who the other end said it is, or whose destination it is. */
   readonly remote: PublicIdentity | undefined;

@@ -389,6 +389,9 @@ export class Link {
       get establishmentRate() {
         return (link.#line.cost * 8 * 1000) / Math.max(link.#lastRtt, 0.1);
       },
+      get backlog() {
+        return link.iface.backlog ?? 0;
+      },
       get usable() {
         return link.usable;
       },

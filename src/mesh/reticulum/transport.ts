@@ -335,11 +335,12 @@ export class Transport {
     return this.#onPath.add(listener);
   }
 
-  /** ms to wait for what the first hop to a destination answers: its time on the medium and 6 s. */
+  /** ms to wait for what the first hop to a destination answers: what waits before it, its time on the medium and 6 s. */
   firstHopTimeout(destination: Uint8Array): number {
     const path = this.path(destination);
-    const bitrate = path && this.interfaceOf(path)?.bitrate;
-    return perHopTimeout + (bitrate ? timeOf(packetMtu, bitrate) : 0);
+    const iface = path && this.interfaceOf(path);
+    const leaving = iface?.bitrate ? timeOf(packetMtu, iface.bitrate) : 0;
+    return perHopTimeout + leaving + (iface?.backlog ?? 0);
   }
 
   /**
@@ -457,8 +458,10 @@ export class Transport {
 
   /** ms of a round trip of whole packets on the slowest medium that is up, and 6 s. */
   #mediumTimeout(): number {
-    const bitrates = this.#attachments.allSending().map(attachment => attachment.bitrate);
-    return 2 * timeOf(packetMtu, Math.min(...bitrates)) + perHopTimeout;
+    const sending = this.#attachments.allSending();
+    const bitrates = sending.map(attachment => attachment.bitrate);
+    const backlog = Math.max(0, ...sending.map(attachment => attachment.backlog));
+    return 2 * timeOf(packetMtu, Math.min(...bitrates)) + backlog + perHopTimeout;
   }
 
   /** A link request that went through here found nobody: the way may be dead, and is asked for again. */

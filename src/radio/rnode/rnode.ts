@@ -115,6 +115,10 @@ export class RNode implements Interface {
     await this.#line.push(packet);
   }
 
+  get backlog(): number {
+    return this.#session === undefined ? 0 : this.#line.backlog;
+  }
+
   hold(bytes: number, urgency: Urgency): Hold | undefined {
     const { settings } = this.#options.plan;
     const packets = bytes <= singlePacket ? 1 : Math.ceil(bytes / resourcePart);

@@ -47,9 +47,10 @@ export class SendLine {
     this.#parts = parts;
   }
 
-  /** Packets that wait. */
-  get length(): number {
-    return this.#packets.length + this.#announces.length;
+  /** ms until what waits is out, and what the radio was given. */
+  get backlog(): number {
+    const busy = Math.max(this.#busyUntil - this.#parts.clock.monotonic(), 0);
+    return busy + sum(this.#packets);
   }
 
   /**
@@ -61,7 +62,7 @@ export class SendLine {
     const timeOnAir = packetTimeOnAir(packet.length, modulation);
     const announce = isAnnounce(packet);
     const line = announce ? this.#announces : this.#packets;
-    const waiting = this.#packets.reduce((sum, one) => sum + one.timeOnAir, 0);
+    const waiting = sum(this.#packets);
     if (!announce && line.length >= alwaysWaiting && waiting + timeOnAir > longestLine) {
       return Promise.reject(full());
     }
@@ -145,6 +146,11 @@ export class SendLine {
     signal.removeEventListener('abort', resolve as () => void);
     this.#wake = undefined;
   }
+}
+
+/** ms on the air. */
+function sum(line: readonly Waiting[]): number {
+  return line.reduce((all, { timeOnAir }) => all + timeOnAir, 0);
 }
 
 /** By the packet's flags; one under an access code does not show its kind. */
