@@ -10,8 +10,8 @@ export interface AdapterOptions {
   readonly discoveryPort: number;
   /** UDP; the same at every member: packets go there whatever port they come from. */
   readonly dataPort: number;
-  /** What came to the group, or to us alone, from an address without the adapter. */
-  readonly onDiscovery: (datagram: Uint8Array, from: string) => void;
+  /** What came to the group, or to us `alone`, from an address without the adapter. */
+  readonly onDiscovery: (datagram: Uint8Array, from: string, alone: boolean) => void;
   readonly onPacket: (packet: Uint8Array, from: string) => void;
   readonly onFailure: (error: GatewayError) => void;
 }
@@ -40,7 +40,6 @@ export async function openAdapter(place: Place, options: AdapterOptions): Promis
   const multicast = multicastAddress(group);
   const own = tokenOf(group.name, address);
   const here = `${address}%${adapter}`;
-  const heard = fromHere(place, options.onDiscovery);
   await using opened = new AsyncDisposableStack();
   const open = async (socket: Parameters<Network['open']>[0]): Promise<Datagrams> => {
     try {
@@ -68,7 +67,7 @@ export async function openAdapter(place: Place, options: AdapterOptions): Promis
     port: discoveryPort + 1,
     shared: true,
     multicastBy: adapter,
-    receive: heard,
+    receive: fromHere(place, (datagram, from) => options.onDiscovery(datagram, from, true)),
     failed,
   });
   const all = await open({
@@ -76,7 +75,7 @@ export async function openAdapter(place: Place, options: AdapterOptions): Promis
     port: discoveryPort,
     shared: true,
     join: { group: multicast, adapter },
-    receive: heard,
+    receive: fromHere(place, (datagram, from) => options.onDiscovery(datagram, from, false)),
     failed,
   });
   const owned = opened.move();

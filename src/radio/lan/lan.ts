@@ -52,6 +52,7 @@ export interface LanView {
  *
  *     every 1.6 s   look at the adapters; announce the token to the group on each
  *     token heard   its sender is a peer, and is told at once that we are here; our own is an echo
+ *     it answers    it knows us too, and takes what we send: the peer is up
  *     22 s silence  the peer is gone
  *
  * Adapters may come and go. Where none is left `run` rejects, and is to be run again.
@@ -127,7 +128,7 @@ class LanSession {
     this.#parts = parts;
     const { counters } = parts;
     this.#reach = new Reach(options, parts, {
-      onDiscovery: (adapter, datagram, from) => this.#discovered(adapter, datagram, from),
+      onDiscovery: (adapter, datagram, from, alone) => this.#discovered(adapter, datagram, from, alone),
       onPacket: (adapter, packet, from) => this.#received(adapter, packet, from),
       onLost: (adapter, reason) => this.#peers.loseBy(adapter, reason),
     });
@@ -173,7 +174,7 @@ class LanSession {
     };
   }
 
-  #discovered(adapter: OpenAdapter, datagram: Uint8Array, from: string): void {
+  #discovered(adapter: OpenAdapter, datagram: Uint8Array, from: string, alone: boolean): void {
     const { clock, counters, log } = this.#parts;
     if (!isLinkLocal(from)) {
       counters.add('radio/not-link-local');
@@ -191,7 +192,7 @@ class LanSession {
     const now = clock.monotonic();
     if (this.#reach.isOwn(from)) {
       this.#reach.heardEcho(from, now);
-    } else if (this.#peers.heard(adapter, from, now) === 'new') {
+    } else if (this.#peers.heard(adapter, from, alone, now) === 'new') {
       log.debug({ interface: this.#options.name, adapter: adapter.place.adapter, peer: from }, 'peer found');
       this.#tell(adapter, from);
     }

@@ -26,6 +26,8 @@ export class LanPeer implements Interface {
   readonly #lost = Promise.withResolvers<void>();
   #gone: GatewayError | undefined;
   #intake: Intake | undefined;
+  #up = false;
+  #ready: (() => void) | undefined;
 
   constructor(options: LanPeerOptions) {
     this.name = options.name;
@@ -47,18 +49,28 @@ export class LanPeer implements Interface {
     signal.addEventListener('abort', () => stopped.resolve(), { once: true });
     const intake = new Intake(port, this.#options.counters, this.#options.budget);
     this.#intake = intake;
-    port.ready();
+    this.#ready = () => port.ready();
     try {
       await Promise.race([stopped.promise, this.#lost.promise]);
     } finally {
       stopped.resolve();
       intake.close();
       this.#intake = undefined;
+      this.#ready = undefined;
+      this.#up = false;
+    }
+  }
+
+  /** It has found us as well: before, it would drop what we send. */
+  knowsUs(): void {
+    if (!this.#up && this.#ready !== undefined) {
+      this.#up = true;
+      this.#ready();
     }
   }
 
   async send(packet: Uint8Array): Promise<void> {
-    if (this.#intake === undefined) {
+    if (!this.#up) {
       throw this.#gone ?? new GatewayError('radio/offline', `${this.name} is not there`, { retryable: true });
     }
     await this.#options.send(packet);

@@ -34,7 +34,7 @@ export interface ReachParts {
 }
 
 export interface ReachEvents {
-  onDiscovery(adapter: OpenAdapter, datagram: Uint8Array, from: string): void;
+  onDiscovery(adapter: OpenAdapter, datagram: Uint8Array, from: string, alone: boolean): void;
   onPacket(adapter: OpenAdapter, packet: Uint8Array, from: string): void;
   /** What was found by it is not to be reached any more. */
   onLost(adapter: OpenAdapter, reason: string): void;
@@ -151,7 +151,7 @@ export class Reach {
       const opened = await openAdapter(place, {
         ...this.#options,
         network,
-        onDiscovery: (bytes, from) => of(here => this.#events.onDiscovery(here, bytes, from)),
+        onDiscovery: (bytes, from, alone) => of(here => this.#events.onDiscovery(here, bytes, from, alone)),
         onPacket: (bytes, from) => of(here => this.#events.onPacket(here, bytes, from)),
         onFailure: error => this.#fail(adapter, entry, error),
       });

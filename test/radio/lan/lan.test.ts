@@ -126,6 +126,7 @@ class Scene implements AsyncDisposable {
   readonly machine = new SimMachine();
   readonly lan: Lan;
   readonly peers = new Map<string, Interface>();
+  readonly up = new Set<string>();
   readonly ends: string[] = [];
   readonly received: { readonly peer: string; readonly packet: Uint8Array }[] = [];
   hold: Promise<void> | undefined;
@@ -193,7 +194,7 @@ class Scene implements AsyncDisposable {
     const run = peer
       .run(
         {
-          ready() {},
+          ready: () => void this.up.add(peer.name),
           receive: packet => {
             this.received.push({ peer: peer.name, packet });
             return this.hold;
@@ -229,12 +230,41 @@ describe('a LAN', () => {
     assert.deepEqual(other.heard.alone, [tokenOf('reticulum', 'fe80::1')]);
     const peer = scene.peers.get('lan/e0/fe80::2')!;
     assert.equal(peer.mtu, 1196);
+    await other.tell('fe80::1');
+    await scene.pass(10);
     await peer.send(packetOf(100));
     await other.send('fe80::1', packetOf(200));
     await scene.pass(10);
     assert.deepEqual(other.heard.packets, [packetOf(100)]);
     assert.deepEqual(scene.received, [{ peer: 'lan/e0/fe80::2', packet: packetOf(200) }]);
     assert.deepEqual(scene.counters.snapshot(), {});
+  });
+
+  test('sends to a peer once that knows us: it says so to us alone, it sends, or 5 s have passed', async () => {
+    await using scene = await Scene.up();
+    const [told, spoke, silent] = await Promise.all(
+      ['fe80::a', 'fe80::b', 'fe80::c'].map(address => stranger(scene.link, address)),
+    );
+    const up = () => [...scene.up].map(name => name.at(-1)).sort();
+    for (const one of [told!, spoke!, silent!]) {
+      await one.announce();
+    }
+    await scene.pass(10);
+    assert.equal(scene.peers.size, 3);
+    assert.deepEqual(up(), []);
+    await assert.rejects(scene.peers.get('lan/e0/fe80::a')!.send(packetOf(20)), { code: 'radio/offline' });
+    await told!.tell('fe80::1');
+    await spoke!.send('fe80::1', packetOf(40));
+    await scene.pass(10);
+    assert.deepEqual(up(), ['a', 'b']);
+    assert.equal(scene.received.length, 1);
+    await scene.pass(4000);
+    assert.deepEqual(up(), ['a', 'b']);
+    await scene.pass(3000);
+    assert.deepEqual(up(), ['a', 'b', 'c']);
+    for (const address of ['a', 'b', 'c']) {
+      await scene.peers.get(`lan/e0/fe80::${address}`)!.send(packetOf(20));
+    }
   });
 
   test('takes a peer that does not hear the group, and tells it again every 5.2 s', async () => {
@@ -392,6 +422,8 @@ describe('the peers of a LAN', () => {
     await scene.pass(1600);
     assert.deepEqual([...scene.peers.keys()], ['lan/e1/fe80::2']);
     assert.deepEqual(scene.ends, ['e0 is gone, or has another address']);
+    await there.tell('fe80::1:1');
+    await scene.pass(10);
     await scene.peers.get('lan/e1/fe80::2')!.send(packetOf(50));
     await scene.pass(10);
     assert.equal(there.heard.packets.length, 1);
