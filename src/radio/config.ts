@@ -33,6 +33,21 @@ const common = {
     })
     .optional()
     .describe('what announces of others may cost'),
+  ifac: z
+    .strictObject({
+      networkName: z.string().min(1).max(256).optional(),
+      passphraseFile: z
+        .string()
+        .min(1)
+        .optional()
+        .describe('a file that holds it; its last line break is not of it'),
+      size: z.int().min(1).max(64).optional().describe('bytes of the code on each packet; 16, on an rnode 8'),
+    })
+    .refine(({ networkName, passphraseFile }) => networkName !== undefined || passphraseFile !== undefined, {
+      error: 'a networkName, a passphraseFile or both',
+    })
+    .optional()
+    .describe('access code: only those who know name and passphrase are on it'),
   recursivePathRequests: z.boolean().optional().describe('search unknown paths for who asks over it'),
   announcesToInternal: z.boolean().optional().describe('what is heard here goes to internal interfaces'),
   announcesFromInternal: z.boolean().optional().describe('whether announces of internal ones go out of it'),
@@ -48,6 +63,13 @@ export interface InterfaceOptions {
         readonly rateTarget?: number | undefined;
         readonly rateGrace?: number | undefined;
         readonly ratePenalty?: number | undefined;
+      }
+    | undefined;
+  readonly ifac?:
+    | {
+        readonly networkName?: string | undefined;
+        readonly passphraseFile?: string | undefined;
+        readonly size?: number | undefined;
       }
     | undefined;
   readonly recursivePathRequests?: boolean | undefined;
@@ -250,9 +272,14 @@ export function radioMistakes(entry: unknown, base: string): readonly FieldError
 
 /** The entry with its paths beginning in `base`. */
 export function withBase<T extends InterfaceConfig>(entry: T, base: string): T {
-  return entry.kind === 'rnode' && entry.regions !== undefined
-    ? { ...entry, regions: resolve(base, entry.regions) }
-    : entry;
+  const { ifac } = entry;
+  return {
+    ...entry,
+    ...(ifac?.passphraseFile !== undefined && {
+      ifac: { ...ifac, passphraseFile: resolve(base, ifac.passphraseFile) },
+    }),
+    ...(entry.kind === 'rnode' && entry.regions !== undefined && { regions: resolve(base, entry.regions) }),
+  };
 }
 
 /** What a radio is set to. Throws `config/invalid` for what `radioMistakes` would have told. */

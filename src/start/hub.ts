@@ -26,10 +26,9 @@ import type { Random } from '../lib/random.ts';
 import { supervise } from '../lib/service.ts';
 import type { Interface } from '../mesh/interface.ts';
 import type { InterfacePolicy } from '../mesh/reticulum/interface-policy.ts';
-import { policyOf } from '../radio/config.ts';
 import type { OpenSerial } from '../radio/serial.ts';
 import { openIdentity } from './identity.ts';
-import { addressOf, createInterface } from './interfaces.ts';
+import { addressOf, createInterface, policyFor } from './interfaces.ts';
 import { endpointOf, listenOrMove } from './listening.ts';
 import { loginFile } from './login-file.ts';
 import { openMatrix } from './matrix.ts';
@@ -192,7 +191,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
   const running = Promise.all([
     gateway.run(stop.signal),
     ...interfaces.map((iface, at) =>
-      runInterface(iface, policyOf(config.interfaces[at]!), mesh, gateway, options, stop.signal),
+      runInterface(iface, policyFor(config.interfaces[at]!), mesh, gateway, options, stop.signal),
     ),
   ]);
   running.catch(error => {

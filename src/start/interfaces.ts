@@ -3,11 +3,14 @@ import { uptime } from 'node:os';
 import { fromHex } from '../lib/bytes.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Counters } from '../lib/counters.ts';
+import { GatewayError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { Interface } from '../mesh/interface.ts';
+import { AccessCode } from '../mesh/reticulum/access-code.ts';
+import type { InterfacePolicy } from '../mesh/reticulum/interface-policy.ts';
 import type { MeshStorage } from '../mesh/storage.ts';
 import type { AirtimeStore, MachineTime } from '../radio/airtime.ts';
-import { type InterfaceConfig, radioPlan } from '../radio/config.ts';
+import { type InterfaceConfig, policyOf, radioPlan } from '../radio/config.ts';
 import { Lan } from '../radio/lan/lan.ts';
 import { RNode } from '../radio/rnode/rnode.ts';
 import { type OpenSerial, openSerial } from '../radio/serial.ts';
@@ -24,6 +27,34 @@ export interface InterfaceParts {
   readonly storage: MeshStorage;
   /** How serial ports are opened. Default: those of the machine. */
   readonly open?: OpenSerial | undefined;
+}
+
+/** How the mesh is to use the interface of a config entry. Throws `config/invalid` where its passphrase cannot be read. */
+export function policyFor(config: InterfaceConfig): InterfacePolicy {
+  const { ifac } = config;
+  if (ifac === undefined) {
+    return policyOf(config);
+  }
+  const { networkName, passphraseFile, size = config.kind === 'rnode' ? 8 : 16 } = ifac;
+  const passphrase = passphraseFile === undefined ? undefined : readPassphrase(config.name, passphraseFile);
+  return { ...policyOf(config), accessCode: new AccessCode({ networkName, passphrase, size }) };
+}
+
+function readPassphrase(name: string, file: string): string {
+  try {
+    const passphrase = readFileSync(file, 'utf8').replace(/\r?\n$/, '');
+    if (passphrase !== '') {
+      return passphrase;
+    }
+  } catch (cause) {
+    throw new GatewayError('config/invalid', `the passphrase of interface ${name} cannot be read`, {
+      cause,
+      errors: [{ pointer: file, detail: (cause as NodeJS.ErrnoException).code ?? String(cause) }],
+    });
+  }
+  throw new GatewayError('config/invalid', `the passphrase of interface ${name} is empty`, {
+    errors: [{ pointer: file, detail: 'an empty file' }],
+  });
 }
 
 /** The medium a config entry names. */

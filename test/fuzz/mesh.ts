@@ -6,6 +6,7 @@ import { decode, decodePrefix, encode } from '../../src/lib/msgpack.ts';
 import { decodeDeliveryAnnounce, decodePropagationAnnounce } from '../../src/mesh/lxmf/announce.ts';
 import { decodeMessage, verifyMessage, withDestination } from '../../src/mesh/lxmf/message.ts';
 import { rawList, rawMap, rawValue } from '../../src/mesh/lxmf/raw-value.ts';
+import { AccessCode } from '../../src/mesh/reticulum/access-code.ts';
 import { decodeAnnounce, emittedAt, verifyAnnounce } from '../../src/mesh/reticulum/announce.ts';
 import { decodeIdentity, Identity, PublicIdentity } from '../../src/mesh/reticulum/identity.ts';
 import { exchange, importPrivate, importPublic } from '../../src/mesh/reticulum/keys.ts';
@@ -55,6 +56,7 @@ const place = '0123456789abcdef0123456789abcdef';
 const ratchet = new Uint8Array(32).fill(9);
 const sealedCodes = /^(?:wire\/|crypto\/undecryptable$)/;
 
+const accessCode = new AccessCode({ networkName: 'elm', size: 16 });
 const known = encodeKnown({
   destinationHash: Uint8Array.fromHex(place),
   identity: identity.public,
@@ -159,6 +161,12 @@ export const meshTargets: readonly Target[] = [
     name: 'stored ratchets',
     seeds: [encodeRatchets([{ created: 1, privateKey: ratchet }])],
     read: bytes => decodeRatchets(bytes),
+  },
+  {
+    name: 'a packet behind an access code',
+    seeds: bytesOf('access-code').filter(({ length }) => length < 1000),
+    read: bytes => accessCode.open(bytes),
+    codes: /^(?:wire\/|crypto\/bad-signature$)/,
   },
   { name: 'a stored destination', seeds: [known], read: bytes => decodeKnown(place, bytes) },
   { name: 'a stored path', seeds: [path], read: bytes => decodePath(place, bytes) },

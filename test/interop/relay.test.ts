@@ -5,8 +5,10 @@ import { systemClock } from '../../src/lib/clock.ts';
 import { Counters } from '../../src/lib/counters.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { systemRandom } from '../../src/lib/random.ts';
+import { AccessCode } from '../../src/mesh/reticulum/access-code.ts';
 import { LocalDestination } from '../../src/mesh/reticulum/destination.ts';
 import { generateIdentity } from '../../src/mesh/reticulum/identity.ts';
+import type { InterfacePolicy } from '../../src/mesh/reticulum/interface-policy.ts';
 import { Links } from '../../src/mesh/reticulum/links.ts';
 import type { ReceiptOutcome } from '../../src/mesh/reticulum/receipts.ts';
 import { IncomingBudget } from '../../src/mesh/reticulum/resource-incoming.ts';
@@ -59,10 +61,10 @@ class Node implements AsyncDisposable {
     });
   }
 
-  async listen(): Promise<number> {
+  async listen(policy: InterfacePolicy = {}): Promise<number> {
     const parts = { clock: systemClock, counters: this.counters };
     const server = new TcpServer({ name: 'server', host: '127.0.0.1', port: 0 }, parts);
-    await this.#run(server);
+    await this.#run(server, policy);
     assert.ok(server.address);
     return server.address.port;
   }
@@ -78,9 +80,9 @@ class Node implements AsyncDisposable {
     await this.transport.close();
   }
 
-  async #run(iface: TcpServer | TcpClient): Promise<void> {
+  async #run(iface: TcpServer | TcpClient, policy: InterfacePolicy = {}): Promise<void> {
     const up = Promise.withResolvers<void>();
-    this.#running.push(this.transport.attach(iface).service.run(up.resolve, this.#stop.signal));
+    this.#running.push(this.transport.attach(iface, policy).service.run(up.resolve, this.#stop.signal));
     await up.promise;
   }
 }
@@ -141,6 +143,28 @@ for (const [one, other] of pairs) {
         ['x'.repeat(20_000)],
       );
       assert.equal(hub.counters.get('crypto/bad-signature'), 0);
+    });
+
+    test('keeps two networks with access codes apart, and joins those who know both', async () => {
+      await using hub = new Node(true);
+      const code = (networkName: string) => ({
+        accessCode: new AccessCode({ networkName, passphrase: 'correct horse', size: 16 }),
+      });
+      const port = await hub.listen(code('elm'));
+      const client = (network_name: string) =>
+        ({ type: 'client', port, options: { network_name, passphrase: 'correct horse' } }) as const;
+      await using a = await startPeer({ version: one, interfaces: [client('elm')] });
+      await using b = await startPeer({ version: other, interfaces: [client('elm')], displayName: 'B' });
+      await using stranger = await startPeer({ version: one, interfaces: [client('oak')] });
+      await until(() => [...hub.transport.interfaces()].filter(({ online }) => online).length === 4);
+      await stranger.announce();
+      await b.announce();
+      await a.next('announce', ({ destination }) => destination === b.destination);
+      const sent = await a.send({ to: b.destination, content: 'x'.repeat(5000), method: 'direct' });
+      assert.equal(await a.delivered(sent.hash), 'delivered');
+      assert.equal(hub.transport.path(fromHex(stranger.destination)), undefined);
+      assert.ok(hub.counters.get('access-code/refused') > 0);
+      assert.deepEqual(await stranger.announces(), []);
     });
 
     test('answers for a destination that it knows, and searches for one that it does not', async () => {

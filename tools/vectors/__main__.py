@@ -18,13 +18,14 @@ lab.start()
 import LXMF  # noqa: E402
 import RNS  # noqa: E402
 
+import access  # noqa: E402
 import basics  # noqa: E402
 import lan  # noqa: E402
 import link  # noqa: E402
 import message  # noqa: E402
 import resource  # noqa: E402
 
-MODULES = [basics, link, resource, message, lan]
+MODULES = [access, basics, link, resource, message, lan]
 OUT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "test", "vectors")
 
 

@@ -141,7 +141,7 @@ export class Attachment implements InterfaceHandle {
       return false;
     }
     try {
-      await this.iface.send(packet);
+      await this.iface.send(this.policy.accessCode?.seal(packet) ?? packet);
     } catch (error) {
       this.#traffic.txFailed += 1;
       this.#parts.counters.add(codeOf(error));
@@ -168,7 +168,8 @@ export class Attachment implements InterfaceHandle {
           receive: (packet, quality) => {
             this.#traffic.rxPackets += 1;
             this.#traffic.rxBytes += packet.length;
-            return this.#parts.receive(this, packet, quality);
+            const opened = this.#open(packet);
+            return opened === undefined ? undefined : this.#parts.receive(this, opened, quality);
           },
           attach: peer => this.#attachPeer(peer, stopped.signal),
         },
@@ -178,6 +179,23 @@ export class Attachment implements InterfaceHandle {
       this.#setOnline(false);
       stopped.abort();
       await Promise.all(this.#peers);
+    }
+  }
+
+  /** What is behind the access code; undefined, counted, where it is not of this network. */
+  #open(packet: Uint8Array): Uint8Array | undefined {
+    const { accessCode } = this.policy;
+    if (accessCode === undefined) {
+      return packet;
+    }
+    try {
+      return accessCode.open(packet);
+    } catch (error) {
+      this.#parts.counters.add('access-code/refused');
+      if (!isGatewayError(error)) {
+        throw error;
+      }
+      return undefined;
     }
   }
 

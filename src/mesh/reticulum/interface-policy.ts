@@ -1,3 +1,5 @@
+import type { AccessCode } from './access-code.ts';
+
 /** What an interface is used for, by the words of the reference; it decides what travels over it and for how long paths hold. */
 export const interfaceModes = [
   'full',
@@ -16,6 +18,8 @@ export interface InterfacePolicy {
   readonly mode?: InterfaceMode;
   /** Whether anything is sent over it. Default true. */
   readonly outgoing?: boolean;
+  /** Only those who know the network's name and passphrase are on it. Default none. */
+  readonly accessCode?: AccessCode;
   readonly announce?: AnnouncePolicy;
   /** Whether a path that is not known is searched for those who ask over it, whatever its mode. Default false. */
   readonly recursivePathRequests?: boolean;
