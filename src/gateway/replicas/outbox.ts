@@ -1,6 +1,6 @@
 import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
-import { GatewayError } from '../../lib/errors.ts';
+import { codeOf, GatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Random } from '../../lib/random.ts';
 import { orderedId } from '../ids.ts';
@@ -114,7 +114,7 @@ export interface OutboxOptions {
 
 /** Reads every row. Throws `store/unavailable`. */
 export function openOutbox(options: OutboxOptions): Outbox {
-  const { store, seal, clock, random, counters } = options;
+  const { store, seal, clock, random, log, counters } = options;
   const limits = { ...outboxLimits, ...options.limits };
   const operations = new Map<number, Operation>();
   const byId = new Map<string, number>();
@@ -343,10 +343,19 @@ export function openOutbox(options: OutboxOptions): Outbox {
         return known.part;
       }
       const bytes = store.outbox.parts(operation.seq)?.[name];
-      const part =
-        bytes === undefined || bytes === null || bytes.length === 0
-          ? undefined
-          : seal.open(bytes, `${operation.id} ${name}`);
+      let part: Part | undefined;
+      if (bytes !== undefined && bytes !== null && bytes.length > 0) {
+        try {
+          part = seal.open(bytes, `${operation.id} ${name}`);
+        } catch (error) {
+          // It is shown and held like any other, but for what nobody can read.
+          counters.add('replica/outbox/unreadable');
+          log.error(
+            { operation: operation.id.slice(-8), code: codeOf(error) },
+            'a queued write cannot be opened',
+          );
+        }
+      }
       remember(key, part);
       return part;
     },

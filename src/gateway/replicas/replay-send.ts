@@ -53,7 +53,7 @@ export async function attempt(
   const { facts, status } = operation;
   const part = outbox.part(operation, 'request');
   if (part === undefined) {
-    return refuse('rejected', 'the request is not kept any more');
+    return refuse('rejected', 'the request cannot be read: it was sealed with another key');
   }
   const given = outbox.givenIds(operation.service, operation.partition);
   const request = compose(operation, part, service, options);

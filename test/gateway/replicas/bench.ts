@@ -70,6 +70,7 @@ export interface BenchOptions {
   readonly definition?: (definition: ReplicaDefinition) => ReplicaDefinition;
   readonly at?: LinkState['at'];
   readonly timeout?: number;
+  readonly key?: Uint8Array;
 }
 
 export const notesFile = join(import.meta.dirname, '../../../replicas/notes.replica.yaml');
@@ -131,7 +132,7 @@ export async function openBench(options: BenchOptions): Promise<Bench> {
   const writes = createReplicaWrites({
     host,
     store,
-    key: new Uint8Array(32).fill(7),
+    key: options.key ?? new Uint8Array(32).fill(7),
     clock,
     random: systemRandom,
     log: silentLog,

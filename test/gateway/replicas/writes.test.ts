@@ -3,8 +3,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import fc from 'fast-check';
 import { systemClock } from '../../../src/lib/clock.ts';
-import { startNotesOrigin } from '../../sim/origins/notes.ts';
+import { type Note, startNotesOrigin } from '../../sim/origins/notes.ts';
 import { eventually, openBench } from './bench.ts';
 
 const queueEmpty = (bench: Awaited<ReturnType<typeof openBench>>) => () =>
@@ -475,6 +476,125 @@ test('neither tokens nor texts can be read on the disk', async () => {
   ).toString('latin1');
   assert.ok(bytes.includes('/notes'));
   assert.ok(!bytes.includes('secret title') && !bytes.includes('token-alice'));
+});
+
+test('a queue sealed with another key is held and said, and hides nothing else', async () => {
+  await using origin = await startNotesOrigin();
+  const dir = await mkdtemp(join(tmpdir(), 'kos-writes-'));
+  await using cleanup = new AsyncDisposableStack();
+  cleanup.defer(() => rm(dir, { recursive: true, force: true }));
+  {
+    await using bench = await openBench({ url: origin.url, dir, at: 'offline' });
+    await bench.write('POST', '/notes', { title: 'sealed' });
+  }
+  await using bench = await openBench({ url: origin.url, dir, key: new Uint8Array(32).fill(8) });
+  await eventually('it is held', () => bench.writes.verbs.queue('notes')[0]?.state === 'rejected');
+  assert.match(bench.writes.verbs.queue('notes')[0]?.reason ?? '', /another key/);
+  assert.equal((await bench.write('POST', '/notes', { title: 'goes on' })).status, 201);
+  assert.equal(origin.notes()[0]?.title, 'goes on');
+});
+
+test('changes of different members are merged where the route lets them, over the version of the service', async () => {
+  await using origin = await startNotesOrigin();
+  const note = origin.add('alice', { title: 'old', text: 'old' });
+  await using bench = await openBench({
+    url: origin.url,
+    definition: withWrite({ conflict: 'merge', merge: { '/tags': 'union' } }),
+  });
+  await bench.read(`/notes/${note.id}`);
+  bench.link('offline');
+  await bench.write('PUT', `/notes/${note.id}`, { title: 'mine', text: 'old', tags: ['a'] });
+  origin.edit('alice', note.id, { text: 'theirs', tags: ['b'] });
+  bench.link('online');
+  await eventually('it is delivered', queueEmpty(bench));
+  const [now] = origin.notes();
+  assert.deepEqual([now?.title, now?.text, now?.tags], ['mine', 'theirs', ['b', 'a']]);
+  const keys = origin.seen
+    .filter(({ method }) => method === 'PUT')
+    .map(({ headers }) => headers['idempotency-key']);
+  assert.equal(new Set(keys).size, 2, 'another request has another key');
+});
+
+test('where the service has no ETags, an item is compared before it is changed', async () => {
+  await using origin = await startNotesOrigin({ etags: false });
+  const [same, changed] = ['same', 'changed'].map(title => origin.add('alice', { title }));
+  assert.ok(same && changed);
+  await using bench = await openBench({ url: origin.url });
+  for (const { id } of [same, changed]) {
+    await bench.read(`/notes/${id}`);
+  }
+  bench.link('offline');
+  for (const { id } of [same, changed]) {
+    await bench.write('PUT', `/notes/${id}`, { title: 'mine' });
+  }
+  origin.edit('alice', changed.id, { title: 'theirs' });
+  bench.link('online');
+  await eventually('one is held', () => {
+    const rows = bench.writes.verbs.queue('notes');
+    return rows.length === 1 && rows[0]?.state === 'conflict';
+  });
+  assert.deepEqual(
+    origin.notes().map(({ title }) => title),
+    ['theirs', 'mine'],
+  );
+});
+
+test('with an order of its own for each item, one that hangs holds up no other', async () => {
+  await using origin = await startNotesOrigin();
+  await using bench = await openBench({
+    url: origin.url,
+    at: 'offline',
+    definition: definition => ({ ...definition, order: 'resource' as const }),
+  });
+  await bench.write('POST', '/notes', { title: 'hangs' });
+  await bench.write('POST', '/notes', { title: 'passes' });
+  origin.fault({ kind: 'hang' }, { times: 1 });
+  bench.link('online');
+  await eventually('the other passes', () => origin.notes().length === 1);
+  await eventually('and it follows', queueEmpty(bench));
+  assert.equal(origin.notes().length, 2);
+});
+
+test('whatever is written offline, what was shown then is what the service has after the replay', async () => {
+  const step = fc.record({
+    what: fc.constantFrom('POST', 'PUT', 'PATCH', 'DELETE'),
+    which: fc.nat(10),
+    title: fc.stringMatching(/^[a-z]{1,8}$/),
+    more: fc.option(fc.record({ tags: fc.subarray(['x', 'y']), status: fc.constantFrom('open', 'done') }), {
+      nil: undefined,
+    }),
+  });
+  const plain = (notes: readonly Note[]) =>
+    notes.map(({ title, text, tags, status }) => JSON.stringify([title, text, tags, status])).sort();
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 12 }), async steps => {
+      await using origin = await startNotesOrigin();
+      const live = ['one', 'two'].map(title => origin.add('alice', { title }).id);
+      await using bench = await openBench({ url: origin.url });
+      await bench.read('/notes');
+      bench.link('offline');
+      for (const { what, which, title, more } of steps) {
+        const id = live[which % Math.max(1, live.length)];
+        if (what === 'POST') {
+          live.push((await bench.write('POST', '/notes', { title, ...more })).body.id);
+        } else if (id !== undefined) {
+          const body = what === 'DELETE' ? undefined : { title, ...more };
+          const done = await bench.write(what, `/notes/${id}`, body);
+          assert.ok(done.status < 300, `${what} ${done.status}`);
+          if (what === 'DELETE') {
+            live.splice(live.indexOf(id), 1);
+          }
+        }
+      }
+      const shown = (await bench.read('/notes')).body;
+      bench.link('online');
+      await eventually('all are delivered', queueEmpty(bench));
+      assert.deepEqual(plain(shown.items), plain(origin.notes()));
+      assert.equal(shown.total, origin.notes().length);
+      assert.deepEqual(plain((await bench.read('/notes')).body.items), plain(origin.notes()));
+    }),
+    { numRuns: 10 },
+  );
 });
 
 function withWrite(write: Record<string, unknown>) {
