@@ -3,7 +3,6 @@ import type { Reply } from '../../gateway/replicas/exchange.ts';
 import { type Fields, field, rawOf, withField, without } from '../../gateway/replicas/fields.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import { problemHeaders, problemOf } from '../problems.ts';
-import { mediaTypeIsStream } from './stream.ts';
 
 /** Sends a reply; resolves when the client has it or has gone. What breaks off in the middle breaks off for the client too. */
 export async function respond(
@@ -29,7 +28,7 @@ export async function respond(
   } else if (body instanceof Uint8Array) {
     response.end(body);
   } else {
-    if (mediaTypeIsStream(headers)) {
+    if (reply.endless === true || isEventStream(headers)) {
       // An event may be long in coming.
       request.socket.setTimeout(0);
       response.flushHeaders();
@@ -109,4 +108,9 @@ function proxyError(cause: string): string {
     busy: 'connection_limit_reached',
   };
   return names[cause] ?? 'proxy_internal_error';
+}
+
+/** Whether an answer is an endless one by its media type. */
+function isEventStream(headers: Fields): boolean {
+  return /^\s*text\/event-stream\b/i.test(field(headers, 'content-type') ?? '');
 }

@@ -28,4 +28,6 @@ export interface Reply {
   readonly trailers?: () => Fields;
   /** ms epoch when the request to the service was sent that this answers or last confirmed it. */
   readonly asOf?: number;
+  /** Long silence is part of it. */
+  readonly endless?: boolean;
 }

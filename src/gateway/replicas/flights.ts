@@ -1,7 +1,7 @@
 import { checkAnswer } from './captive.ts';
 import type { Exchange } from './exchange.ts';
 import { field, joined, without } from './fields.ts';
-import { headOf, keepAnswer } from './keeping.ts';
+import { headOf, keepAnswer, lasting } from './keeping.ts';
 import { failureOf, isGrave, type OriginAnswer } from './origin.ts';
 import type { ReadPolicy } from './policy.ts';
 import { mayStore } from './rfc9111/storable.ts';
@@ -157,7 +157,7 @@ export function createFlights(service: Service, trust: Trust): Flights {
       if (entry !== undefined) {
         const head = headOf(id, question, entry.status, updated(entry.headers, answer.headers), answer);
         const renewed = { ...head, vary: entry.vary, size: entry.size };
-        cache.update(renewed);
+        cache.update(lasting(renewed, question));
         service.onStored(who.partition, exchange.path, answer.requestTime);
         end();
         return { at: 'stored', entry: { ...entry, ...renewed, body: entry.body }, fwdStatus: 304 };

@@ -50,7 +50,7 @@ export function keepAnswer(
   if (entries.length >= mostVariants && !entries.some(({ vary }) => vary === head.vary)) {
     cache.remove(service.definition.id, who.partition, exchange.path);
   }
-  cache.put(head, body);
+  cache.put(lasting(head, question), body);
   service.onStored(who.partition, exchange.path, answer.requestTime);
   return { ...head, size: body.length, body: () => body };
 }
@@ -78,4 +78,12 @@ export function headOf(
     ...(part !== undefined && { first: part.first, total: part.total }),
     pinned: policy.pin,
   };
+}
+
+/**
+ * What is kept of a head. A cookie that is set once more, days later, would bring an old session back: it goes to the
+ * one whose answer it came with. A cache that only does what HTTP says keeps it.
+ */
+export function lasting(head: EntryHead, { policy }: Question): EntryHead {
+  return policy.mode === 'replica' ? { ...head, headers: without(head.headers, 'set-cookie') } : head;
 }

@@ -179,6 +179,7 @@ export function createServer(service: Service, writes: () => ReplicaWrites | und
         headers: forwarded(reply.headers, `kos; fwd=${why}; fwd-status=${reply.status}`),
         body: reply.body,
         trailers: reply.trailers,
+        endless: stream,
       };
     } catch (error) {
       if (exchange.signal.aborted) {

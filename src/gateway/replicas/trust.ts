@@ -29,6 +29,8 @@ export interface Trust {
 const noteEvery = 10 * 60_000;
 const refusedFor = 60_000;
 const mostRefused = 1000;
+/** ms that a client with a new token waits for the service to vouch for it. */
+const proofTimeout = 3000;
 
 export function createTrust(service: Service): Trust {
   const { definition, cache, clock, origin, link } = service;
@@ -48,11 +50,14 @@ export function createTrust(service: Service): Trust {
       return false;
     }
     try {
-      const answer = await origin.send({
-        method: 'GET',
-        path,
-        headers: without(unconditional(headers), 'range', 'expect', 'content-length', 'content-type'),
-      });
+      const answer = await origin.send(
+        {
+          method: 'GET',
+          path,
+          headers: without(unconditional(headers), 'range', 'expect', 'content-length', 'content-type'),
+        },
+        { headersTimeout: proofTimeout },
+      );
       answer.body.destroy();
       const { types } = definition.upstream.expect;
       const fake = captive(answer.status, answer.headers, { base: origin.base, ...(types && { types }) });

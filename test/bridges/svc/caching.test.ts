@@ -188,6 +188,61 @@ test('two users never see each other’s answers, and nobody sees the answers of
   assert.ok(stranger.status === 401 || stranger.status === 502);
 });
 
+test('a cookie that is set goes to the one whose answer it came with, and is not set again later', async t => {
+  const origin = await startOrigin(
+    t,
+    counting((_request, response) => {
+      response.writeHead(200, { 'Cache-Control': 'max-age=600', 'Set-Cookie': 's=1' }).end('x');
+    }),
+  );
+  const hub = await startHub(t, origin.url);
+  const ask = () => get(`${hub.url}/x`, { headers: { Authorization: 'Bearer a' } });
+  assert.deepEqual((await ask()).headers['set-cookie'], ['s=1']);
+  const hit = await ask();
+  assert.match(String(hit.headers['cache-status']), /^kos; hit/);
+  assert.equal(hit.headers['set-cookie'], undefined);
+});
+
+test('whatever several users ask in whatever order, online and off, each sees only what is theirs', async t => {
+  const origin = await startOrigin(
+    t,
+    counting((request, response, count) => {
+      const [, who = 'nobody'] = (request.headers.authorization ?? '').split(' ');
+      const control = ['max-age=600', 'no-cache', 'private', 'public, max-age=600', 'max-age=0'][count % 5];
+      request.resume();
+      response.writeHead(200, { 'Cache-Control': control, ETag: `"${count}"` }).end(`of ${who}`);
+    }),
+  );
+  const hub = await startHub(t, origin.url);
+  const users = ['alice', 'bob', 'carol', 'nobody'];
+  let seed = 7;
+  const pick = (below: number) => {
+    seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31;
+    return Math.floor((seed / 2 ** 31) * below);
+  };
+  let answered = 0;
+  for (let turn = 0; turn < 30; turn++) {
+    hub.desk.force('api', pick(3) === 0);
+    await Promise.all(
+      Array.from({ length: 10 }, async () => {
+        const who = users[pick(4)] ?? 'nobody';
+        const headers = who === 'nobody' ? {} : { Authorization: `Bearer ${who}` };
+        const method = pick(5) === 0 ? 'PUT' : 'GET';
+        const got = await get(`${hub.url}/${pick(4)}`, {
+          method,
+          headers,
+          ...(method === 'PUT' && { payload: 'x' }),
+        });
+        if (got.status === 200) {
+          answered += 1;
+          assert.equal(got.text, `of ${who}`);
+        }
+      }),
+    );
+  }
+  assert.ok(answered > 100, String(answered));
+});
+
 test('a renewed token keeps its user’s replica once the service took it; a forged one gets nothing of it', async t => {
   const token = (sub: string, n: number) =>
     `Bearer ${['{"alg":"none"}', JSON.stringify({ iss: 'me', sub, n }), 'x'].map(part => Buffer.from(part).toString('base64url')).join('.')}`;

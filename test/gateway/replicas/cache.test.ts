@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync } from 'node:fs';
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -9,6 +9,7 @@ import type { EntryHead } from '../../../src/gateway/replicas/store/cache-job.ts
 import { Counters } from '../../../src/lib/counters.ts';
 import { silentLog } from '../../../src/lib/log.ts';
 import { ManualClock } from '../../sim/clock.ts';
+import { fillDisk, smallDisk } from '../small-disk.ts';
 
 const roomy = { service: 's', bytes: 100_000_000, partitionBytes: 100_000_000, entries: 1000 };
 
@@ -169,6 +170,31 @@ test('a file that is no database, of another version, or broken in the middle is
   await again.flushed();
   assert.equal(again.select('s', 'p', '/last')[0]?.size, 5);
   assert.ok(again.counters.get('replica/cache-rebuilt') >= 1);
+});
+
+test('on a full disk what is kept is still read, old answers make room, and it is used on when there is room again', async t => {
+  await using at = await smallDisk();
+  if (at === undefined) {
+    t.skip('needs a file system of its own');
+    return;
+  }
+  const dir = join(at.dir, 'data');
+  await mkdir(dir);
+  const cache = await open(t, dir, { ballast: 1024 * 1024 });
+  cache.put(head('/before'), bytes(1000));
+  await cache.flushed();
+  const makeRoom = await fillDisk(at.dir, 256 * 1024);
+  for (let n = 0; n < 60; n++) {
+    cache.put(head(`/${n}`, { responseTime: 10 + n }), bytes(60_000));
+    await cache.flushed();
+    cache.select('s', 'p', '/before');
+  }
+  assert.ok(cache.counters.get('replica/evicted') > 0);
+  await makeRoom();
+  cache.put(head('/after', { responseTime: 1000 }), bytes(1000));
+  await cache.flushed();
+  assert.equal(cache.select('s', 'p', '/after')[0]?.size, 1000);
+  await cache[Symbol.asyncDispose]();
 });
 
 test('a body whose file has gone is a miss, and files that nothing names are removed at the start', async t => {
