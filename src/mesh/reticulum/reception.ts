@@ -9,7 +9,9 @@ import type { Announcer } from './announcer.ts';
 import type { LocalDestination } from './destination.ts';
 import type { Inbound, InterfaceHandle, LinkDispatch } from './dispatch.ts';
 import { Duplicates } from './duplicates.ts';
+import type { Forwarding } from './forwarding.ts';
 import { type Opened, PublicIdentity } from './identity.ts';
+import { inboundOf, repeats } from './inbound.ts';
 import type { KnownDestinations } from './known.ts';
 import type { Local, Locals } from './locals.ts';
 import {
@@ -24,8 +26,7 @@ import {
 import { decodePathRequest, type PathRequests, pathRequestDestination } from './path-request.ts';
 import type { PathTable } from './path-table.ts';
 import type { Receipts } from './receipts.ts';
-import type { Relay } from './relay.ts';
-import type { Passed, Transit } from './transit.ts';
+import type { Passed } from './transit.ts';
 import { Turns } from './turns.ts';
 
 /** What an announce taught. The bytes are no longer the medium's. */
@@ -61,10 +62,8 @@ export interface ReceptionParts {
   readonly receipts: Receipts;
   readonly announcer: Announcer;
   readonly links: () => LinkDispatch | undefined;
-  /** Carries the packets of others; undefined on a node that does not. */
-  readonly transit: Transit | undefined;
-  /** Tells others the way; undefined on a node that does not. */
-  readonly relay: Relay | undefined;
+  /** Undefined on a node that does nothing for others. */
+  readonly forwarding: Forwarding | undefined;
   /** A verified announce offers a better path than the one known. */
   readonly learn: (key: string, lesson: Lesson) => void;
   readonly transmit: (packet: Uint8Array, iface: InterfaceHandle) => Promise<boolean>;
@@ -131,7 +130,7 @@ export class Reception {
       }
       return this.#drop('mesh/duplicate');
     }
-    if (this.#parts.transit !== undefined && this.#carried(this.#parts.transit, inbound)) {
+    if (this.#carried(inbound)) {
       return 0;
     }
     switch (packetType) {
@@ -147,9 +146,10 @@ export class Reception {
   }
 
   /** Whether the packet is others', and was passed on or cannot be. */
-  #carried(transit: Transit, inbound: Inbound): boolean {
+  #carried(inbound: Inbound): boolean {
+    const transit = this.#parts.forwarding?.transit;
     const { packet } = inbound;
-    if (packet.packetType === 'announce') {
+    if (transit === undefined || packet.packetType === 'announce') {
       return false;
     }
     let passed: Passed = { at: 'not-ours' };
@@ -184,7 +184,7 @@ export class Reception {
   }
 
   #takeAnnounce(inbound: Inbound): number {
-    const { locals, known, paths, pathRequests, learn, relay } = this.#parts;
+    const { locals, known, paths, pathRequests, learn, forwarding } = this.#parts;
     const { packet, hash, interfaceName, quality } = inbound;
     const announce = decodeAnnounce(packet);
     const key = toHex(packet.destinationHash);
@@ -192,7 +192,7 @@ export class Reception {
       return 0;
     }
     if (packet.transportId !== undefined) {
-      relay?.overheard(key, packet.hops);
+      forwarding?.relay.overheard(key, packet.hops);
     }
     const better = paths.accepts(key, { hops: packet.hops, randomBlob: announce.randomBlob });
     if (!better && !pathRequests.has(key)) {
@@ -341,8 +341,8 @@ export class Reception {
     const request = decodePathRequest(packet.data);
     const { destinationHash, tag } = request;
     const local = this.#parts.locals.get(toHex(destinationHash));
-    const { relay } = this.#parts;
-    if (local === undefined && relay === undefined) {
+    const { forwarding } = this.#parts;
+    if (local === undefined && forwarding === undefined) {
       return 0;
     }
     const question = sha256(concat(destinationHash, tag));
@@ -351,7 +351,7 @@ export class Reception {
     }
     this.#tags.add(question);
     if (local === undefined) {
-      relay?.requested(request, inbound);
+      forwarding?.relay.requested(request, inbound);
       return 1;
     }
     if (
@@ -384,41 +384,6 @@ export class Reception {
     this.#parts.counters.add(why);
     return 0;
   }
-}
-
-/** Contexts of link packets that may be the same twice: what is sent again is meant to be read again. */
-const repeating: ReadonlySet<number> = new Set([
-  contexts.keepalive,
-  contexts.resourceRequest,
-  contexts.resourceProof,
-  contexts.resource,
-  contexts.cacheRequest,
-  contexts.channel,
-]);
-
-function repeats(packet: Packet): boolean {
-  return packet.destinationType === 'link' && repeating.has(packet.context);
-}
-
-/** The hash is made when it is asked for: parts of Resources, which are many and long, have no use for it. */
-function inboundOf(
-  packet: Packet,
-  raw: Uint8Array,
-  iface: InterfaceHandle,
-  quality: Quality | undefined,
-): Inbound {
-  let hash: Uint8Array | undefined;
-  return {
-    packet,
-    raw,
-    get hash() {
-      hash ??= packetHash(raw);
-      return hash;
-    },
-    interfaceName: iface.name,
-    iface,
-    quality,
-  };
 }
 
 /** Undefined where neither a ratchet nor the Identity's own key opens it. */

@@ -1,4 +1,4 @@
-import { equal, toHex } from '../../lib/bytes.ts';
+import { toHex } from '../../lib/bytes.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
 import { GatewayError } from '../../lib/errors.ts';
@@ -14,7 +14,7 @@ import {
   signallingLength,
   withMtu,
 } from './link-wire.ts';
-import { contexts, hashLength, packetMtu } from './packet.ts';
+import { hashLength, packetMtu } from './packet.ts';
 import type { Path, PathTable } from './path-table.ts';
 import { ReverseTable } from './reverse-table.ts';
 import { type TransitLink, TransitLinks } from './transit-links.ts';
@@ -80,11 +80,6 @@ export class Transit {
     }
     this.#parts.paths.use(path);
     return this.#pass(onward, out);
-  }
-
-  /** Whether a packet belongs to a link that goes through here: then it is not for anybody on this node. */
-  isLink(destinationHash: Uint8Array): boolean {
-    return this.#links.get(toHex(destinationHash)) !== undefined;
   }
 
   /** Data or a proof of a link that may go through here. */
@@ -218,18 +213,4 @@ function otherEnd(link: TransitLink, from: InterfaceHandle, hops: number): Inter
     return hops === remainingHops ? receivedOn : undefined;
   }
   return from === receivedOn && hops === takenHops ? sentOn : undefined;
-}
-
-/** Whether a packet may belong to a link, going by its header alone. */
-export function mayBeOfLink(packet: Inbound['packet']): boolean {
-  return (
-    packet.packetType !== 'announce' &&
-    packet.packetType !== 'link-request' &&
-    packet.context !== contexts.linkRequestProof
-  );
-}
-
-/** Whether a packet is addressed to a node as its next hop. */
-export function isFor(packet: Inbound['packet'], transportId: Uint8Array): boolean {
-  return packet.transportId !== undefined && equal(packet.transportId, transportId);
 }

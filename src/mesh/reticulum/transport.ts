@@ -12,6 +12,7 @@ import { Attachments, sendOver } from './attachments.ts';
 import type { LocalDestination } from './destination.ts';
 import type { InterfaceHandle, LinkDispatch } from './dispatch.ts';
 import { Duplicates } from './duplicates.ts';
+import { createForwarding, type Forwarding } from './forwarding.ts';
 import type { Identity } from './identity.ts';
 import { type InterfacePolicy, pathLifetime } from './interface-policy.ts';
 import { type Known, KnownDestinations } from './known.ts';
@@ -27,9 +28,7 @@ import {
 import { type Path, PathTable } from './path-table.ts';
 import { Receipts } from './receipts.ts';
 import { type Lesson, Reception } from './reception.ts';
-import { Relay } from './relay.ts';
 import { type Outgoing, Sender, type Way } from './sender.ts';
-import { Transit } from './transit.ts';
 import type { TransitLink } from './transit-links.ts';
 
 export interface TransportParts {
@@ -103,8 +102,7 @@ export class Transport {
   readonly #onAnnounce: Listeners<Announced>;
   readonly #onPath: Listeners<PathChange>;
   readonly #onInterface: Listeners<InterfaceChange>;
-  readonly #relay: Relay | undefined;
-  readonly #transit: Transit | undefined;
+  readonly #forwarding: Forwarding | undefined;
   #links: LinkDispatch | undefined;
 
   /** Loads what was remembered; entries that do not decode are counted and dropped. */
@@ -135,31 +133,24 @@ export class Transport {
       wayTo: destination => this.#wayTo(destination),
       transmit: (packet, target) => this.transmit(packet, target),
     });
-    const known = (key: string) => this.#known.get(key);
+    const pathTimeout = () => Math.max(pathRequestTimeout, this.#mediumTimeout());
     if (parts.forwards === true) {
-      this.#relay = new Relay({
+      this.#forwarding = createForwarding({
         ...parts,
-        transportId: parts.identity.hash,
-        sending: () => this.#attachments.allSending(),
-        interfaceNamed: name => this.#attachments.sending(name),
-        path: key => this.#paths.get(key),
-        known,
-        pathTimeout: () => Math.max(pathRequestTimeout, this.#mediumTimeout()),
+        paths: this.#paths,
+        known: this.#known,
+        attachments: () => this.#attachments,
+        pathTimeout,
         transmit: (packet, iface) => {
           this.#heard.add(packetHash(packet));
           void this.transmit(packet, iface);
         },
         askOn: (request, iface) =>
           void this.sendPlain(pathRequestDestination, encodePathRequest(request), iface),
-      });
-      this.#transit = new Transit({
-        clock,
-        counters,
-        paths: this.#paths,
-        known,
-        interfaceOf: path => this.interfaceOf(path),
-        pass: (packet, iface) => this.#attachments.pass(packet, iface),
-        unproven: link => this.#unproven(link),
+        unanswered: destination => {
+          this.markUnresponsive(destination);
+          this.requestPath(destination).catch(() => {});
+        },
       });
     }
     const reception = new Reception({
@@ -175,8 +166,7 @@ export class Transport {
       receipts: this.#receipts,
       announcer: this.#announcer,
       links: () => this.#links,
-      transit: this.#transit,
-      relay: this.#relay,
+      forwarding: this.#forwarding,
       learn: (key, lesson) => this.#learn(key, lesson),
       transmit: (packet, iface) => this.transmit(packet, iface),
     });
@@ -191,8 +181,7 @@ export class Transport {
         this.#onInterface.tell({ iface, online: iface.online });
       },
       detached: iface => {
-        this.#relay?.dropOver(iface);
-        this.#transit?.dropOver(iface);
+        this.#forwarding?.dropOver(iface);
         this.#forgetPathsOver(iface.name);
       },
     });
@@ -383,7 +372,7 @@ export class Transport {
 
   /** The links between others that go through this node. */
   transitLinks(): Iterable<TransitLink> {
-    return this.#transit?.links() ?? [];
+    return this.#forwarding?.transit.links() ?? [];
   }
 
   /** Hands over all that belongs to links. */
@@ -403,8 +392,7 @@ export class Transport {
 
   /** Ends what is waited for and writes what is not written yet. Interfaces are stopped by who supervises them. */
   async close(): Promise<void> {
-    this.#relay?.close();
-    this.#transit?.close();
+    this.#forwarding?.close();
     this.#receipts.close();
     this.#pathRequests.close();
     await Promise.all([this.#known.flush(), this.#paths.flush()]);
@@ -436,7 +424,7 @@ export class Transport {
     };
     const known = this.#known.remember(key, heard);
     this.#pathRequests.answer(key, path);
-    this.#relay?.learnt(key, lesson);
+    this.#forwarding?.relay.learnt(key, lesson);
     this.#onPath.tell({ destinationHash, path });
     this.#onAnnounce.tell({ ...known, hops, interfaceName, pathResponse, quality });
   }
@@ -462,15 +450,6 @@ export class Transport {
     const bitrates = sending.map(attachment => attachment.bitrate);
     const backlog = Math.max(0, ...sending.map(attachment => attachment.backlog));
     return 2 * timeOf(packetMtu, Math.min(...bitrates)) + backlog + perHopTimeout;
-  }
-
-  /** A link request that went through here found nobody: the way may be dead, and is asked for again. */
-  #unproven(link: TransitLink): void {
-    this.#parts.counters.add('relay/link-unanswered');
-    if (link.takenHops <= 1 || link.remainingHops === 1) {
-      this.markUnresponsive(link.destinationHash);
-      this.requestPath(link.destinationHash).catch(() => {});
-    }
   }
 
   #forgetPathsOver(interfaceName: string): void {

@@ -1,0 +1,81 @@
+import type { Clock } from '../../lib/clock.ts';
+import type { Counters } from '../../lib/counters.ts';
+import type { Random } from '../../lib/random.ts';
+import type { Attachments } from './attachments.ts';
+import type { InterfaceHandle } from './dispatch.ts';
+import type { Identity } from './identity.ts';
+import type { KnownDestinations } from './known.ts';
+import type { PathRequest } from './path-request.ts';
+import type { PathTable } from './path-table.ts';
+import { Relay } from './relay.ts';
+import { Transit } from './transit.ts';
+import type { TransitLink } from './transit-links.ts';
+
+export interface ForwardingParts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly counters: Counters;
+  readonly identity: Identity;
+  readonly paths: PathTable;
+  readonly known: KnownDestinations;
+  readonly attachments: () => Attachments;
+  /** ms that an answer to a path request may take. */
+  readonly pathTimeout: () => number;
+  /** Sends a packet made here over one interface. */
+  readonly transmit: (packet: Uint8Array, iface: InterfaceHandle) => void;
+  readonly askOn: (request: PathRequest, iface: InterfaceHandle) => void;
+  /** The destination (16 B) of a link request that was passed on did not answer, and is near. */
+  readonly unanswered: (destination: Uint8Array) => void;
+}
+
+/** What a node does for others: it carries their packets, and tells them the way. */
+export interface Forwarding {
+  readonly relay: Relay;
+  readonly transit: Transit;
+  /** An interface is gone. */
+  dropOver(iface: InterfaceHandle): void;
+  close(): void;
+}
+
+export function createForwarding(parts: ForwardingParts): Forwarding {
+  const { counters, paths, attachments } = parts;
+  const known = (key: string) => parts.known.get(key);
+  const interfaceNamed = (name: string) => attachments().sending(name);
+  const relay = new Relay({
+    ...parts,
+    known,
+    interfaceNamed,
+    transportId: parts.identity.hash,
+    sending: () => attachments().allSending(),
+    path: key => paths.get(key),
+  });
+  const transit = new Transit({
+    ...parts,
+    known,
+    interfaceOf: path => interfaceNamed(path.interfaceName),
+    pass: (packet, iface) => attachments().pass(packet, iface),
+    unproven(link) {
+      counters.add('relay/link-unanswered');
+      if (isNear(link)) {
+        parts.unanswered(link.destinationHash);
+      }
+    },
+  });
+  return {
+    relay,
+    transit,
+    dropOver(iface) {
+      relay.dropOver(iface);
+      transit.dropOver(iface);
+    },
+    close() {
+      relay.close();
+      transit.close();
+    },
+  };
+}
+
+/** Whether nobody but this node is there to notice that the way is dead. */
+function isNear({ takenHops, remainingHops }: TransitLink): boolean {
+  return takenHops <= 1 || remainingHops === 1;
+}

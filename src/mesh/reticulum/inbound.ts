@@ -1,0 +1,39 @@
+import type { Quality } from '../interface.ts';
+import type { Inbound, InterfaceHandle } from './dispatch.ts';
+import { contexts, type Packet, packetHash } from './packet.ts';
+
+/** Contexts of link packets that may be the same twice: what is sent again is meant to be read again. */
+const repeating: ReadonlySet<number> = new Set([
+  contexts.keepalive,
+  contexts.resourceRequest,
+  contexts.resourceProof,
+  contexts.resource,
+  contexts.cacheRequest,
+  contexts.channel,
+]);
+
+/** Whether a packet is taken again where it was heard before. */
+export function repeats(packet: Packet): boolean {
+  return packet.destinationType === 'link' && repeating.has(packet.context);
+}
+
+/** A packet as it came in. The hash is made when it is asked for: parts of Resources, which are many and long, have no use for it. */
+export function inboundOf(
+  packet: Packet,
+  raw: Uint8Array,
+  iface: InterfaceHandle,
+  quality: Quality | undefined,
+): Inbound {
+  let hash: Uint8Array | undefined;
+  return {
+    packet,
+    raw,
+    get hash() {
+      hash ??= packetHash(raw);
+      return hash;
+    },
+    interfaceName: iface.name,
+    iface,
+    quality,
+  };
+}
