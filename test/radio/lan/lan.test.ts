@@ -374,6 +374,31 @@ describe('a LAN', () => {
   });
 });
 
+test('any datagrams from anybody leave a LAN as it is, and each that is not taken is counted', async () => {
+  await using scene = await Scene.up({ maxPeers: 4 });
+  const random = seededRandom(9);
+  const pick = (below: number) => Math.floor(random.fraction() * below);
+  const strangers = await Promise.all(
+    Array.from({ length: 8 }, (_, i) => stranger(scene.link, i === 0 ? 'fec0::1' : `fe80::${i + 1}`)),
+  );
+  for (let round = 0; round < 40; round++) {
+    for (let i = 0; i < 50; i++) {
+      const one = strangers[pick(strangers.length)]!;
+      const own = tokenOf('reticulum', one.address);
+      const bytes = [own, own.subarray(0, pick(33)), random.bytes(pick(2000)), random.bytes(32)][pick(4)]!;
+      await [one.announce(bytes), one.tell('fe80::1', bytes), one.send('fe80::1', bytes)][pick(3)];
+    }
+    await scene.pass(pick(3000));
+    assert.ok(scene.peers.size <= 4);
+  }
+  assert.equal(scene.failure, undefined);
+  assert.ok(scene.received.every(({ packet }) => packet.length >= 20 && packet.length <= 1196));
+  const counted = Object.keys(scene.counters.snapshot());
+  for (const name of ['wire/truncated', 'wire/malformed', 'radio/wrong-token', 'radio/not-link-local']) {
+    assert.ok(counted.includes(name), `${name} is not among ${counted}`);
+  }
+});
+
 describe('the peers of a LAN', () => {
   test('are no more than they may be: who never sent a packet gives way, who did stays', async () => {
     await using scene = await Scene.up({ maxPeers: 2 });
