@@ -5,6 +5,7 @@ import type { Interface } from '../mesh/interface.ts';
 import type { Attachment } from '../mesh/reticulum/attachment.ts';
 import type { InterfaceConfig } from '../radio/config.ts';
 import { Lan } from '../radio/lan/lan.ts';
+import { RNode } from '../radio/rnode/rnode.ts';
 import { addressOf } from './interfaces.ts';
 import type { Mesh } from './mesh.ts';
 
@@ -99,6 +100,7 @@ function interfaceView(
     tx: { packets: traffic.txPackets, bytes: traffic.txBytes, failed: traffic.txFailed },
     ...(airtime !== undefined && { airtime }),
     ...(adapters !== undefined && { adapters }),
+    ...(iface instanceof RNode && { radio: iface.facts() }),
   };
 }
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { readdirSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { LoraChannel } from '../../src/demo/lora-channel.ts';
 import { RNodeEmulator } from '../../src/demo/rnode-emulator.ts';
@@ -189,8 +190,7 @@ describe('the reference’s RNodeInterface and ours on one channel', { skip }, (
     const onAir = channel.airtime();
     assert.ok(view.usedMs >= onAir.ours! - 1, `${view.usedMs} counted, ${onAir.ours} on the air`);
     assert.ok(onAir.ours! < view.budgetMs && onAir.reference! < view.budgetMs);
-    const facts = iface.facts();
-    assert.equal(facts?.device, 'ESP32, firmware 1.86');
+    assert.equal(iface.facts().device, 'ESP32, firmware 1.86');
   });
 
   test('at SF6/250: links and resources of 5 kB both ways', async () => {
@@ -229,6 +229,8 @@ describe('the reference’s RNodeInterface and ours on one channel', { skip }, (
     await acquaint(made);
     const chance = seededRandom(30);
     const before = process.getActiveResourcesInfo().length;
+    const files = () => readdirSync('/proc/self/fd').length;
+    const filesBefore = files();
     for (let i = 0; i < 30; i++) {
       void node.bridge.announceNow();
       await systemClock.sleep(chance.fraction() * 900);
@@ -249,6 +251,7 @@ describe('the reference’s RNodeInterface and ours on one channel', { skip }, (
       process.getActiveResourcesInfo().length <= before + 2,
       String(process.getActiveResourcesInfo()),
     );
+    assert.ok(files() <= filesBefore + 2, `${files()} files open, ${filesBefore} before`);
     assert.equal((await node.send({ to: `lxmf:${peer.destination}`, text: 'back' })).state, 'delivered');
   });
 });

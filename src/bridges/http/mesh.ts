@@ -55,6 +55,23 @@ export interface InterfaceView extends Pick<ServiceHealth, 'state' | 'reason' | 
   readonly airtime?: AirtimeJson;
   /** The machine's network adapters, for a LAN. */
   readonly adapters?: readonly AdapterJson[];
+  readonly radio?: RadioJson;
+}
+
+/** How a radio is set and, while it is on, what it is and hears. */
+export interface RadioJson {
+  /** Hz */
+  readonly frequency: number;
+  readonly bandwidth: number;
+  readonly spreadingFactor: number;
+  readonly codingRate: number;
+  /** dBm */
+  readonly txPower: number;
+  readonly device?: string;
+  readonly port?: string;
+  /** dBm */
+  readonly noiseFloor?: number;
+  readonly loadPercent?: number;
 }
 
 /** The way to a destination. All hashes are hex, all times ms epoch. */
@@ -143,6 +160,20 @@ const interfaceSchema = z
       )
       .exactOptional()
       .describe('the network adapters of this machine, for a LAN'),
+    radio: z
+      .looseObject({
+        frequency: z.number().describe('Hz'),
+        bandwidth: z.number().describe('Hz'),
+        spreadingFactor: z.int(),
+        codingRate: z.int(),
+        txPower: z.int().describe('dBm'),
+        device: z.string().exactOptional().describe('which board, while it is on'),
+        port: z.string().exactOptional(),
+        noiseFloor: z.number().exactOptional().describe('dBm, of boards that tell'),
+        loadPercent: z.number().exactOptional().describe('of the last seconds that somebody sent'),
+      })
+      .exactOptional()
+      .describe('how a radio is set, and what it hears'),
   })
   .meta({ id: 'Interface' });
 

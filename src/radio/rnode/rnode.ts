@@ -3,9 +3,8 @@ import type { Hold, Interface, InterfacePort, Urgency } from '../../mesh/interfa
 import { AirtimeLedger, type AirtimeParts, type AirtimeView } from '../airtime.ts';
 import type { RadioPlan } from '../region.ts';
 import type { OpenSerial, SerialLink } from '../serial.ts';
-import type { ChannelReport } from './device.ts';
 import { PortFinder } from './find.ts';
-import { loraBitrate, packetTimeOnAir, rnodeMtu } from './lora.ts';
+import { type LoraSettings, loraBitrate, packetTimeOnAir, rnodeMtu } from './lora.ts';
 import { SendLine } from './send-line.ts';
 import { RNodeSession, type SessionParts } from './session.ts';
 
@@ -22,11 +21,16 @@ export interface RNodeParts extends Omit<SessionParts, 'name'>, Omit<AirtimePart
   readonly list?: () => Promise<readonly string[]>;
 }
 
-/** What a radio is and hears, for people. */
-export interface RadioFacts {
-  readonly device: string;
-  readonly port: string;
-  readonly channel?: ChannelReport;
+/** How a radio is set and, while it is on, what it is and hears: for people. */
+export interface RadioFacts extends LoraSettings {
+  /** dBm */
+  readonly txPower: number;
+  readonly device?: string;
+  readonly port?: string;
+  /** dBm, of boards that tell. */
+  readonly noiseFloor?: number;
+  /** Percent of the last seconds that somebody sent, of boards that tell. */
+  readonly loadPercent?: number;
 }
 
 /** Bytes of a full packet. */
@@ -132,13 +136,18 @@ export class RNode implements Interface {
     return this.#ledger.view(packetTimeOnAir(fullPacket, this.#options.plan.settings));
   }
 
-  /** What it is, while it is up. */
-  facts(): RadioFacts | undefined {
+  facts(): RadioFacts {
+    const { settings, txPower } = this.#options.plan;
     const { device, channel } = this.#session ?? {};
-    if (device === undefined || this.#path === undefined) {
-      return undefined;
-    }
-    return { device, port: this.#path, ...(channel ? { channel } : {}) };
+    return {
+      ...settings,
+      txPower,
+      ...(device !== undefined && this.#path !== undefined && { device, port: this.#path }),
+      ...(channel && {
+        noiseFloor: channel.noiseFloor,
+        loadPercent: Math.round(channel.loadShort * 10_000) / 100,
+      }),
+    };
   }
 
   async #open(signal: AbortSignal): Promise<SerialLink | undefined> {

@@ -15,6 +15,7 @@ const radio: InterfaceView = {
   rx: { packets: 3, bytes: 300 },
   tx: { packets: 2, bytes: 200, failed: 1 },
   airtime: { shortPercent: 4, longPercent: 2, limitPercent: 10, usedMs: 72_000, budgetMs: 360_000 },
+  radio: { frequency: 869_525_000, bandwidth: 125_000, spreadingFactor: 8, codingRate: 5, txPower: 14 },
 };
 const peer: InterfaceView = {
   ...radio,

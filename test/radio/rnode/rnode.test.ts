@@ -294,11 +294,12 @@ describe('an RNode', () => {
     const run = running(iface);
     await clock.advanceUntil(() => run.ready === 1);
     assert.equal(emulator.state.on, true);
-    assert.deepEqual(iface.facts()?.device, 'ESP32, firmware 1.86');
+    assert.equal(iface.facts().device, 'ESP32, firmware 1.86');
+    assert.equal(iface.facts().port, 'lora');
     run.stop();
     await run.ended;
     assert.equal(emulator.state.on, false);
-    assert.equal(iface.facts(), undefined);
+    assert.deepEqual(iface.facts(), { ...planOf().settings, txPower: 14 });
   });
 
   test('unplugged and plugged 30 times at any moment, comes back by itself each time and leaves nothing', async () => {

@@ -87,6 +87,7 @@ export function network(app, main) {
         'dl',
         { class: 'facts' },
         h('div', {}, h('dt', {}, 'Speed'), h('dd', {}, amount(one.bitrate, 'bit/s'))),
+        one.radio && h('div', {}, h('dt', {}, 'Radio'), h('dd', {}, radioWords(one.radio))),
         one.address && h('div', {}, h('dt', {}, 'Listens on'), h('dd', {}, copyable(one.address, 'address'))),
         traffic('Received', one.rx),
         traffic('Sent', one.tx),
@@ -266,4 +267,15 @@ function gauge({ usedMs, budgetMs, limitPercent, longPercent, until }) {
       until !== undefined && [' · ordinary messages wait until ', when(until, 'clock')],
     ),
   );
+}
+
+/** `869.525 MHz, SF8/125 kHz, 14 dBm · ESP32, firmware 1.86 · noise −117 dBm` */
+function radioWords({ frequency, spreadingFactor, bandwidth, txPower, device, noiseFloor }) {
+  return [
+    `${frequency / 1e6} MHz, SF${spreadingFactor}/${bandwidth / 1000} kHz, ${txPower} dBm`,
+    device,
+    noiseFloor !== undefined && `noise ${noiseFloor} dBm`,
+  ]
+    .filter(Boolean)
+    .join(' · ');
 }
