@@ -32,7 +32,7 @@ export interface Link {
   stir(control: string, key: string, signal: AbortSignal): Promise<void>;
   /** Asks the homeserver to call here; what is wrong with that shows in health. */
   ping(signal: AbortSignal): Promise<void>;
-  /** Nothing comes from the homeserver now, and why. */
+  /** Nothing comes from the homeserver now, and why; whoever ends the run logs it. */
   down(reason: string): void;
   /** Stands in a long poll until the homeserver is lost, which it throws at once; or the signal. */
   watch(user: string, signal: AbortSignal): Promise<void>;
@@ -76,13 +76,13 @@ export function createLink(parts: LinkParts): Link {
 
   let told: string | undefined;
 
-  function tell(state: 'up' | 'waiting', reason?: string): void {
+  function tell(state: 'up' | 'waiting', reason?: string, isNews = true): void {
     const line = `${state} ${reason}`;
     if (line === told) {
       return;
     }
     told = line;
-    if (reason !== undefined) {
+    if (reason !== undefined && isNews) {
       log.warn({ code: 'bridge/unavailable' }, reason);
     }
     parts.report({
@@ -121,7 +121,7 @@ export function createLink(parts: LinkParts): Link {
       await ping(signal);
     },
     ping,
-    down: reason => tell('waiting', reason),
+    down: reason => tell('waiting', reason, false),
     async watch(user, signal) {
       let since: string | undefined;
       while (!signal.aborted) {

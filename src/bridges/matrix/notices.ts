@@ -19,7 +19,7 @@ export interface Notices {
   say(room: string, user: string, key: string, text: string, answers?: string): Promise<void>;
   /** As `say`, but not more often than once an hour for a room and kind. */
   remind(room: string, user: string, kind: string, key: string, text: string): Promise<void>;
-  /** Marks an event as read. */
+  /** Marks everything up to an event as read. While one mark is on its way, only the newest of those that follow goes. */
   read(room: string, user: string, event: string): Promise<void>;
   /** An event of any other type. */
   event(room: string, user: string, key: string, type: string, content: object): Promise<void>;
@@ -30,6 +30,8 @@ const mostReminders = 4096;
 export function createNotices(parts: NoticesParts): Notices {
   const { clock, log, counters } = parts;
   const reminded = new Map<string, number>();
+  /** The newest event to be marked, for each room and user with a mark on its way. */
+  const marks = new Map<string, string>();
 
   async function attempt(what: string, run: () => Promise<unknown>): Promise<void> {
     try {
@@ -73,10 +75,25 @@ export function createNotices(parts: NoticesParts): Notices {
       }
       await say(room, user, key, text);
     },
-    read: (room, user, event) =>
-      attempt('a read receipt', () =>
-        parts.homeserver().request(user, 'POST', path`/rooms/${room}/receipt/m.read/${event}`, { body: {} }),
-      ),
+    async read(room, user, event) {
+      const key = `${room} ${user}`;
+      const isUnderWay = marks.has(key);
+      marks.set(key, event);
+      if (isUnderWay) {
+        return;
+      }
+      for (let next: string | undefined = event; next !== undefined; ) {
+        const marked: string = next;
+        await attempt('a read receipt', () =>
+          parts
+            .homeserver()
+            .request(user, 'POST', path`/rooms/${room}/receipt/m.read/${marked}`, { body: {} }),
+        );
+        const newest = marks.get(key);
+        next = newest === marked ? undefined : newest;
+      }
+      marks.delete(key);
+    },
     event: send,
   };
 }
