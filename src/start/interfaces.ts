@@ -87,7 +87,7 @@ export function createInterface(config: InterfaceConfig, parts: InterfaceParts):
 }
 
 /** The ledgers of radios, in the mesh's storage: written rarely, and durable when they are. */
-function airtimeStore(storage: MeshStorage): AirtimeStore {
+export function airtimeStore(storage: MeshStorage): AirtimeStore {
   return {
     load: key => [...storage.load('airtime')].find(entry => entry.key === key)?.value,
     save: (key, value) => storage.save('airtime', key, value),
@@ -95,7 +95,7 @@ function airtimeStore(storage: MeshStorage): AirtimeStore {
 }
 
 /** The machine's own time since its start, where it tells which start that was. */
-function machineTime(): MachineTime | undefined {
+export function machineTime(): MachineTime | undefined {
   try {
     const id = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim().replaceAll('-', '');
     return { bootId: fromHex(id, 16), uptime: () => uptime() * 1000 };
