@@ -4,6 +4,8 @@ import { fromUtf8, utf8 } from '../../lib/bytes.ts';
 import type { ErrorCode } from '../../lib/errors.ts';
 import type { ReplicaResponse } from './contract.ts';
 import { type Fields, field, listOf } from './fields.ts';
+import type { Operation } from './outbox-operation.ts';
+import type { WriteService } from './outbox-service.ts';
 import type { Json } from './pointer.ts';
 
 /** Bytes a stored answer may have when it is unpacked. */
@@ -92,4 +94,33 @@ export function problemAnswer(
     [['cache-control', 'no-store'], ...(more.headers ?? [])],
     'application/problem+json',
   );
+}
+
+/** Says that it waits, and where to look what became of it. */
+export function labelled(
+  answer: ReplicaResponse,
+  operation: Operation,
+  service: WriteService,
+): ReplicaResponse {
+  return {
+    ...answer,
+    headers: [
+      ...answer.headers,
+      ['link', `<${service.originPath(`/_replica/queue/${operation.id}`)}>; rel="status"`],
+      ['replica-state', 'queued'],
+      ['replica-operation', operation.id],
+      ['cache-control', 'no-store'],
+    ],
+  };
+}
+
+/** 202: taken, and nothing more can be said. */
+export function acceptedAnswer(headers: Fields = []): ReplicaResponse {
+  return jsonAnswer(202, { state: 'queued' }, headers);
+}
+
+/** 202 for an operation that is kept. */
+export function accepted(operation: Operation, service: WriteService): ReplicaResponse {
+  const { id, status } = operation;
+  return labelled(jsonAnswer(202, { operation: id, state: status.state }), operation, service);
 }

@@ -90,6 +90,11 @@ export function keyOf({ facts, status }: Operation): string {
   return status.round === undefined ? facts.key : `${facts.key}-${status.round}`;
 }
 
+/** The id its item has now, where that is known: `given` are those the origin gave in place of provisional ones. */
+export function itemOf({ facts, status }: Operation, given: ReadonlyMap<string, string>): string | undefined {
+  return status.given ?? (facts.item === undefined ? undefined : (given.get(facts.item) ?? facts.item));
+}
+
 /** Whether nothing of it is to come. */
 export function isOver({ state }: OperationStatus): boolean {
   return state === 'done' || state === 'discarded';

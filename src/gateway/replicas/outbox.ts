@@ -88,6 +88,8 @@ export interface Outbox {
     input: ReplayInput,
     options?: {
       readonly parts?: { readonly [N in PartName]?: Part | null };
+      /** Nobody was told a provisional id: none is remembered. */
+      readonly untold?: boolean;
       readonly other?: readonly { readonly operation: Operation; readonly input: ReplayInput }[];
     },
   ): Promise<Operation | undefined>;
@@ -404,7 +406,7 @@ export function openOutbox(options: OutboxOptions): Outbox {
       tell(operation);
       return operation;
     },
-    apply(operation, input, { parts = {}, other = [] } = {}) {
+    apply(operation, input, { parts = {}, untold = false, other = [] } = {}) {
       const all = [operation.seq, ...other.map(each => each.operation.seq)];
       return alone(all, async () => {
         const before = operations.get(operation.seq);
@@ -421,7 +423,7 @@ export function openOutbox(options: OutboxOptions): Outbox {
         });
         const { service, partition, facts, status } = after;
         const mapped =
-          facts.effect === 'create' && facts.item !== undefined && status.given !== undefined
+          !untold && facts.effect === 'create' && facts.item !== undefined && status.given !== undefined
             ? [{ service, partition, provisional: facts.item, given: status.given, at: clock.now() }]
             : [];
         await store.committer.commit('outbox.write', {

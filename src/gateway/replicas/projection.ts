@@ -4,7 +4,7 @@ import { field, without } from './fields.ts';
 import { pathWithIds } from './idmap.ts';
 import type { Outbox } from './outbox.ts';
 import { bareAnswer, hubTag, jsonAnswer, jsonOf, problemAnswer } from './outbox-answer.ts';
-import { isOver, type Operation } from './outbox-operation.ts';
+import { isOver, itemOf, type Operation } from './outbox-operation.ts';
 import { bare, collectionOf, type WriteService, type WriteServices } from './outbox-service.ts';
 import { isObject, type Json, pointed, withPointed } from './pointer.ts';
 import type { ResourceMatch } from './policy.ts';
@@ -66,7 +66,7 @@ export function createProjection(services: WriteServices, outbox: Outbox, reads:
 
     function take(operation: Operation): void {
       const { facts, status } = operation;
-      const id = facts.item === undefined ? undefined : (given.get(facts.item) ?? facts.item);
+      const id = itemOf(operation, given);
       if (id === undefined || (item !== undefined && id !== item) || !shows(operation, asOf)) {
         return;
       }
@@ -183,10 +183,7 @@ export function createProjection(services: WriteServices, outbox: Outbox, reads:
     return outbox
       .touching(service, partition, collection)
       .filter(
-        ({ facts, status }) =>
-          !isOver(status) &&
-          (item === undefined ||
-            (facts.item !== undefined && (given.get(facts.item) ?? facts.item) === item)),
+        operation => !isOver(operation.status) && (item === undefined || itemOf(operation, given) === item),
       ).length;
   }
 
@@ -244,10 +241,8 @@ export function createProjection(services: WriteServices, outbox: Outbox, reads:
     return outbox
       .touching(service, partition, collection)
       .findLast(
-        ({ facts, status }) =>
-          status.state === 'done' &&
-          facts.item !== undefined &&
-          (given.get(facts.item) ?? facts.item) === item,
+        operation =>
+          operation.status.state === 'done' && item !== undefined && itemOf(operation, given) === item,
       )?.status.etag;
   }
 
@@ -335,10 +330,10 @@ export function createProjection(services: WriteServices, outbox: Outbox, reads:
       return outbox
         .touching(service, partition, collectionOf(path, match))
         .some(
-          ({ facts, status }) =>
-            status.state !== 'discarded' &&
+          operation =>
+            operation.status.state !== 'discarded' &&
             (match.kind === 'collection' ||
-              (facts.item !== undefined && (given.get(facts.item) ?? facts.item) === match.id)),
+              (match.id !== undefined && itemOf(operation, given) === match.id)),
         );
     },
     resolve(service, partition, path) {

@@ -37,7 +37,11 @@ export interface Replay {
   /** Replays until the signal. */
   run(signal: AbortSignal): Promise<void>;
   /** The first attempt of an operation that was added as `inflight`: its client waits for it. */
-  sendNow(operation: Operation): { readonly outcome: Promise<Outcome>; leave(): void };
+  sendNow(operation: Operation): {
+    readonly outcome: Promise<Outcome>;
+    /** The client goes, with an answer of its own; false where the outcome is there already. */
+    leave(): boolean;
+  };
   /** Resolves when the operation is not under way any more. */
   settled(operation: Operation): Promise<void>;
   /** Looks what can be sent. */
@@ -191,10 +195,12 @@ export function createReplay(options: ReplayOptions): Replay {
   async function record(
     operation: Operation,
     { input, parts = {} }: Outcome,
+    untold = false,
   ): Promise<Operation | undefined> {
     const over = input.on === 'done';
     const item = parts.outcome === undefined ? undefined : jsonOf(parts.outcome);
     const after = await outbox.apply(operation, input, {
+      untold,
       parts: {
         ...parts,
         ...(over && { base: null, answer: null }),
@@ -322,15 +328,17 @@ export function createReplay(options: ReplayOptions): Replay {
     sendNow(operation) {
       const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
       let left = false;
+      let here = false;
       void track(operation, async () => {
         try {
           const outcome = await outcomeOf(operation, true);
+          here = true;
           const { on } = outcome.input;
           if (!left && on === 'refused') {
             // The client hears the refusal itself: there is nothing to keep.
             await outbox.remove(operation);
           } else {
-            await record(operation, outcome);
+            await record(operation, outcome, !left);
           }
           resolve(outcome);
         } catch (error) {
@@ -342,7 +350,8 @@ export function createReplay(options: ReplayOptions): Replay {
       return {
         outcome: promise,
         leave() {
-          left = true;
+          left ||= !here;
+          return left;
         },
       };
     },

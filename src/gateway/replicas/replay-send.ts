@@ -7,7 +7,7 @@ import { bodyWithIds, pathWithIds } from './idmap.ts';
 import { mergeThree } from './merge.ts';
 import type { Outbox } from './outbox.ts';
 import { isHubTag, jsonOf } from './outbox-answer.ts';
-import { keyOf, type Operation } from './outbox-operation.ts';
+import { itemOf, keyOf, type Operation } from './outbox-operation.ts';
 import type { Part } from './outbox-seal.ts';
 import { bare, type WriteService } from './outbox-service.ts';
 import { isObject, type Json, pointed, sameJson, withPointed } from './pointer.ts';
@@ -36,8 +36,8 @@ export interface SendOptions {
   readonly credentials: (service: string, partition: string) => Fields | undefined;
 }
 
-/** Header fields of conditions: those of the client are checked here, the origin gets its own. */
-const conditions = ['if-match', 'if-none-match', 'if-modified-since', 'if-unmodified-since', 'if-range'];
+/** Conditions of the client that the origin does not get as they are: versions have other names here. */
+const conditions = ['if-match', 'if-modified-since', 'if-range'];
 
 /**
  * Makes one attempt: the request with its key, its precondition and real ids, and what the answer means. Before a
@@ -95,6 +95,11 @@ export async function attempt(
 
   /** The tag to change, nothing, or an outcome where it is seen already that it cannot go on. */
   async function precondition(): Promise<string | undefined | Outcome> {
+    const own = field(part?.headers ?? [], 'if-match');
+    if (blind && (own === undefined || !isHubTag(own))) {
+      // The client is answered by the origin itself: its own condition goes with it, and no other.
+      return own;
+    }
     if (
       match?.kind !== 'item' ||
       (write.precondition === 'none' && !status.over) ||
@@ -102,17 +107,13 @@ export async function attempt(
     ) {
       return undefined;
     }
-    if (blind) {
-      // The client is answered by the origin itself: its own condition goes with it, and no other.
-      const own = field(part?.headers ?? [], 'if-match');
-      return own === undefined || isHubTag(own) ? undefined : own;
-    }
     const base = outbox.part(operation, 'base');
     const before = lastBefore(operation, outbox, given, base?.asOf);
     if (!status.over) {
       const known = before?.status.etag ?? (before === undefined ? baseTag(base) : undefined);
-      if (known !== undefined) {
-        return known.startsWith('W/') ? undefined : known;
+      // A weak tag cannot be asked for; the item is compared instead.
+      if (known !== undefined && !known.startsWith('W/')) {
+        return known;
       }
     }
     const expected = before === undefined ? baseJson(base) : undefined;
@@ -134,9 +135,18 @@ export async function attempt(
 
   async function current(): Promise<{ response: ReplicaResponse } | Outcome> {
     try {
-      return {
-        response: await options.host.forward(reading(request), { ...(signal !== undefined && { signal }) }),
-      };
+      const response = await options.host.forward(reading(request), {
+        ...(signal !== undefined && { signal }),
+      });
+      const reason = `the service answered ${response.status} when asked what it has`;
+      switch (verdictOf('GET', response.status)) {
+        case 'needs-auth':
+          return { input: { on: 'refused', as: 'needs-auth', reason } };
+        case 'retry':
+          return { input: { on: 'put-off', reason } };
+        default:
+          return { response };
+      }
     } catch (error) {
       return { input: { on: 'unsent', reason: reasonOf(error) } };
     }
@@ -368,17 +378,16 @@ function lastBefore(
   given: ReadonlyMap<string, string>,
   baseAsOf = Number.NEGATIVE_INFINITY,
 ): Operation | undefined {
-  const { facts } = operation;
-  const item = facts.item === undefined ? undefined : (given.get(facts.item) ?? facts.item);
-  return facts.after
+  const item = itemOf(operation, given);
+  return operation.facts.after
     .map(seq => outbox.get(seq))
     .filter(each => each !== undefined)
     .findLast(
       each =>
         each.status.state === 'done' &&
         (each.status.doneAt ?? 0) >= baseAsOf &&
-        each.facts.item !== undefined &&
-        (given.get(each.facts.item) ?? each.facts.item) === item,
+        item !== undefined &&
+        itemOf(each, given) === item,
     );
 }
 

@@ -182,6 +182,48 @@ test('a body the document forbids is refused now, and a failed precondition too'
   assert.equal(origin.notes()[0]?.title, 'b');
 });
 
+test('a version that was only seen here goes to the service under its own tag, and not over a newer one', async () => {
+  await using origin = await startNotesOrigin();
+  const note = origin.add('alice', { title: 'old' });
+  await using bench = await openBench({ url: origin.url });
+  await bench.read(`/notes/${note.id}`);
+  bench.link('offline');
+  const put = await bench.write('PUT', `/notes/${note.id}`, { title: 'mine' });
+  const tag = put.header('etag') as string;
+  bench.link('online');
+  await eventually('it is delivered', queueEmpty(bench));
+  const next = await bench.write(
+    'PUT',
+    `/notes/${note.id}`,
+    { title: 'next' },
+    { headers: { 'If-Match': tag } },
+  );
+  assert.equal(next.status, 200);
+  assert.match(origin.seen.at(-1)?.headers['if-match'] ?? '', /^"[0-9a-f]{16}"$/);
+  const create = await bench.write(
+    'PUT',
+    `/notes/${note.id}`,
+    { title: 'x' },
+    { headers: { 'If-None-Match': '*' } },
+  );
+  assert.ok(create.status === 200 || create.status === 412);
+  assert.equal(
+    origin.seen.at(-1)?.headers['if-none-match'],
+    '*',
+    'conditions of the client reach the service',
+  );
+  origin.edit('alice', note.id, { title: 'elsewhere' });
+  await bench.read(`/notes/${note.id}`);
+  const late = await bench.write(
+    'PUT',
+    `/notes/${note.id}`,
+    { title: 'late' },
+    { headers: { 'If-Match': tag } },
+  );
+  assert.equal(late.status, 412);
+  assert.equal(origin.notes()[0]?.title, 'elsewhere');
+});
+
 test('Prefer: respond-async and an unknown item are answered honestly', async () => {
   await using origin = await startNotesOrigin();
   await using bench = await openBench({ url: origin.url, at: 'offline' });
