@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Worker } from 'node:worker_threads';
+import { openStore } from '../../../src/gateway/store/store.ts';
 import { memoryBridge, openTestSwitch, until } from '../fixture.ts';
 
 /** A switch whose writer can be ended as a crash would end it. */
@@ -72,8 +76,11 @@ test('an urgent accept is on disk before a crowd that was there first', async ()
 });
 
 test('a lazy write goes with the next one that is waited for, in the order of both', async () => {
-  await using hub = await openTestSwitch();
-  const { committer } = hub.store;
+  // Without a switch, whose parts write on their own.
+  await using stack = new AsyncDisposableStack();
+  const dir = await mkdtemp(join(tmpdir(), 'kos-writer-'));
+  stack.defer(() => rm(dir, { recursive: true }));
+  const { committer } = stack.use(await openStore({ dir }));
   await committer.commit('blob.own', { sha256: 'a', client: 'x', at: 1 });
   const before = committer.commits;
   const order: string[] = [];
