@@ -225,7 +225,35 @@ function crossChecks(raw: Tree, base: string): FieldError[] {
       });
     }
   }
+  mistakes.push(...homelessMatrixAddresses(raw));
   return mistakes;
+}
+
+/** Members and recipients in Matrix, where no homeserver is configured: nothing would ever reach them. */
+function homelessMatrixAddresses(raw: Tree): FieldError[] {
+  if ((raw.bridges as Tree | null | undefined)?.matrix !== undefined) {
+    return [];
+  }
+  const lists = [
+    ...Object.entries((raw.rooms ?? {}) as Tree).map(
+      ([name, room]) => [`rooms.${name}.members`, (room as Tree | null)?.members] as const,
+    ),
+    ...(Array.isArray(raw.routes) ? raw.routes : []).map(
+      (rule: Tree | null, index) => [`routes.${index}.to`, rule?.to] as const,
+    ),
+  ];
+  return lists.flatMap(([pointer, list]) =>
+    (Array.isArray(list) ? list : []).flatMap((address, index) =>
+      typeof address === 'string' && address.startsWith('matrix:')
+        ? [
+            {
+              pointer: `${pointer}.${index}`,
+              detail: `${show(address)} needs bridges.matrix: see docs/matrix.md`,
+            },
+          ]
+        : [],
+    ),
+  );
 }
 
 function readFile(file: string): Tree {

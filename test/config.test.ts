@@ -163,3 +163,10 @@ test('the schema is JSON Schema with every section', () => {
     assert.ok(section in schema.properties, section);
   }
 });
+
+test('a member in Matrix without a homeserver is a mistake, and none with one', () => {
+  const members = 'rooms: { plaza: { members: ["matrix:!abc:home.example"] } }';
+  assert.match(mistakes(members)['rooms.plaza.members.0'] ?? '', /needs bridges\.matrix/);
+  const matrix = '{ homeserver: "http://127.0.0.1:8008", serverName: home.example, registration: r.yaml }';
+  assert.ok(loadConfig({ file: file(`${members}\nbridges: { matrix: ${matrix} }`) }));
+});

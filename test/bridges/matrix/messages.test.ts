@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { isGatewayError } from '../../../src/lib/errors.ts';
 import type { FakeEvent } from '../../sim/homeserver.ts';
 import { eventually, ghost, openRig, peer, type Rig } from './rig.ts';
 
@@ -226,4 +227,42 @@ test('an app has a ghost of its own, and is answered in the chat with it', async
     inbox.items.map(({ message }) => [message.from, message.text]),
     [['matrix:@alice:home.test', 'thanks']],
   );
+});
+
+test('an address that no Matrix user, room or alias can have is nobody, and says so at once', async () => {
+  await using rig = await openRig();
+  await rig.up();
+  for (const to of [
+    'matrix:alice',
+    'matrix:@ü:home.test',
+    'matrix:@a b:home.test',
+    'matrix:@alice',
+    `matrix:@${'a'.repeat(250)}:home.test`,
+    'matrix:#no server',
+    'matrix:',
+  ]) {
+    await assert.rejects(
+      rig.hub.desk.messages.post(rig.hub.owner, { to, text: 'x' }),
+      error => isGatewayError(error, 'request/not-found'),
+      to,
+    );
+  }
+});
+
+test('who speaks in a room that passes it on stands before the text', async () => {
+  await using rig = await openRig({ rooms });
+  const { shown } = await inPlaza(rig);
+  await rig.hear('from the other hub', 'room:plaza', { author: { name: 'Carol' } });
+  assert.equal((await shown(1)).content.body, 'Carol: from the other hub');
+});
+
+test('an answer in a portal to somebody who spoke there is not told to them once more', async () => {
+  await using rig = await openRig({ rooms });
+  const { alice, room, delivered, shown } = await inPlaza(rig);
+  alice.say(room, 'who is there?');
+  const { id } = await delivered(1);
+  await rig.hear('I am', 'room:plaza', { inReplyTo: id });
+  assert.equal((await shown(2)).content.body, 'I am');
+  await eventually(() => rig.hub.desk.health().queued === 0);
+  assert.deepEqual(alice.invitations(), []);
 });
