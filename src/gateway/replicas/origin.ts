@@ -457,13 +457,20 @@ function createPlaces(count: number, waiting: number): Places {
         return;
       }
       once = true;
-      taken -= 1;
-      line.shift()?.();
+      const next = line.shift();
+      if (next === undefined) {
+        taken -= 1;
+      } else {
+        // The place goes from hand to hand, so that nobody slips in between.
+        next();
+      }
     };
   };
   return {
     async take(signal) {
-      if (taken >= count) {
+      if (taken < count) {
+        taken += 1;
+      } else {
         if (line.length >= waiting) {
           throw failed('busy', 'too many requests to it at once', false);
         }
@@ -483,7 +490,6 @@ function createPlaces(count: number, waiting: number): Places {
           signal?.removeEventListener('abort', abort);
         }
       }
-      taken += 1;
       return free();
     },
   };

@@ -310,6 +310,25 @@ test('a service that breaks off in the middle breaks off for the client, and not
   assert.equal((await get(`${hub.url}/whole`)).body.length, 100);
 });
 
+test('no more requests are at the service at once than the definition says, and each is answered in the end', async t => {
+  let now = 0;
+  let most = 0;
+  const origin = await startOrigin(t, (_request, response) => {
+    now += 1;
+    most = Math.max(most, now);
+    setTimeout(() => {
+      now -= 1;
+      response.writeHead(200, { 'Cache-Control': 'no-store' }).end('x');
+    }, 5);
+  });
+  const hub = await startHub(t, origin.url, { upstream: '  concurrency: 3' });
+  await until(() => hub.view('api').lastGoodAt !== undefined && now === 0, 'the probe');
+  most = 0;
+  const got = await Promise.all(Array.from({ length: 60 }, (_, at) => get(`${hub.url}/${at}`)));
+  assert.ok(got.every(({ status }) => status === 200));
+  assert.equal(most, 3);
+});
+
 test('server-sent events come one by one, at once', async t => {
   let send: ((text: string) => void) | undefined;
   const origin = await startOrigin(t, (_request, response) => {
