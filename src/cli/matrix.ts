@@ -1,4 +1,4 @@
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { makeRegistration } from '../bridges/matrix/registration.ts';
 import { checkSetup, urlOf } from '../bridges/matrix/setup.ts';
@@ -45,13 +45,8 @@ export function writeRegistration(config: Config, force: boolean): MadeRegistrat
     );
   }
   const folder = dirname(file);
-  if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) {
-    throw new GatewayError(
-      'config/invalid',
-      `${folder} is not there: make it first, or start the gateway once`,
-    );
-  }
   try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
     writeDurably(folder, basename(file), utf8(makeRegistration({ serverName, url }, systemRandom)));
   } catch (cause) {
     throw new GatewayError('config/invalid', `${file} cannot be written: ${(cause as Error).message}`, {

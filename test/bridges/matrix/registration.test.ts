@@ -117,11 +117,11 @@ test('the file is made for its owner alone, where the configuration says, and ne
     const file = join(dir, 'kos.yaml');
     writeFileSync(
       file,
-      'bridges: { matrix: { homeserver: "http://127.0.0.1:8008", serverName: home.example, registration: ./r.yaml } }',
+      'bridges: { matrix: { homeserver: "http://127.0.0.1:8008", serverName: home.example, registration: ./data/r.yaml } }',
     );
     const config = loadConfig({ file });
     const made = writeRegistration(config, false);
-    assert.deepEqual(made, { file: join(dir, 'r.yaml'), url: 'http://127.0.0.1:8080' });
+    assert.deepEqual(made, { file: join(dir, 'data', 'r.yaml'), url: 'http://127.0.0.1:8080' });
     assert.equal(statSync(made.file).mode & 0o777, 0o600);
     const { as_token } = readRegistration(made.file, expected);
     assert.throws(
