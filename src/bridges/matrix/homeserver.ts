@@ -99,6 +99,9 @@ export async function connectHomeserver(parts: HomeserverParts): Promise<Homeser
   async function limited<T>(call: Call, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const stop = new AbortController();
     const signals = [closing.signal, ...(call.signal === undefined ? [] : [call.signal])];
+    for (const signal of signals) {
+      signal.throwIfAborted();
+    }
     const { promise, reject } = Promise.withResolvers<never>();
     promise.catch(() => undefined);
     const cancel = clock.after(call.timeout ?? matrixLimits.requestTimeout, () => {
@@ -110,7 +113,6 @@ export async function connectHomeserver(parts: HomeserverParts): Promise<Homeser
       stop.abort();
     };
     for (const signal of signals) {
-      signal.throwIfAborted();
       signal.addEventListener('abort', abort, { once: true });
     }
     try {
