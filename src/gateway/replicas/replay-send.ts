@@ -1,18 +1,18 @@
 import { utf8 } from '../../lib/bytes.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { isGatewayError } from '../../lib/errors.ts';
-import type { BaseReads, ReplicaHost, ReplicaRequest, ReplicaResponse } from './contract.ts';
+import type { BaseReads, ReplicaHost, ReplicaResponse } from './contract.ts';
 import { type Fields, field, without } from './fields.ts';
-import { bodyWithIds, pathWithIds } from './idmap.ts';
 import { mergeThree } from './merge.ts';
 import type { Outbox } from './outbox.ts';
 import { isHubTag, jsonOf } from './outbox-answer.ts';
-import { itemOf, keyOf, type Operation } from './outbox-operation.ts';
+import { itemOf, type Operation } from './outbox-operation.ts';
 import type { Part } from './outbox-seal.ts';
-import { bare, type WriteService } from './outbox-service.ts';
-import { isObject, type Json, pointed, sameJson, withPointed } from './pointer.ts';
+import type { WriteService } from './outbox-service.ts';
+import { isObject, type Json, sameJson } from './pointer.ts';
 import { idOf } from './projection-fold.ts';
 import { type ReplayInput, retryAfter, verdictOf } from './replay.ts';
+import { compose, reading } from './replay-compose.ts';
 import { probe } from './replay-probe.ts';
 
 /** What came of an attempt: the input to its state, and what is kept of it. */
@@ -35,9 +35,6 @@ export interface SendOptions {
   /** Fields with the newest good credentials of a user, where they are newer than those of the operation. */
   readonly credentials: (service: string, partition: string) => Fields | undefined;
 }
-
-/** Conditions of the client that the origin does not get as they are: versions have other names here. */
-const conditions = ['if-match', 'if-modified-since', 'if-range'];
 
 /**
  * Makes one attempt: the request with its key, its precondition and real ids, and what the answer means. Before a
@@ -304,71 +301,6 @@ export function isRepeatable({ facts }: Operation, service: WriteService): boole
     facts.method === 'DELETE' ||
     facts.effect === 'merge'
   );
-}
-
-/** The request as the origin gets it, but for its precondition. */
-export function compose(
-  operation: Operation,
-  part: Part,
-  service: WriteService,
-  { outbox, credentials }: Pick<SendOptions, 'outbox' | 'credentials'>,
-): ReplicaRequest & { readonly body?: Uint8Array } {
-  const { facts, partition } = operation;
-  const given = outbox.givenIds(operation.service, partition);
-  const { write } = service.policies.of(facts.method, facts.path);
-  const keyName = write.idempotency.header.toLowerCase();
-  const fresh = credentials(operation.service, partition) ?? [];
-  const names = service.definition.identity.partition.map(name => name.toLowerCase());
-  const renewed = names.filter(name => field(fresh, name) !== undefined);
-  const headers: [string, string][] = [
-    ...without(
-      part.headers,
-      ...conditions,
-      ...renewed,
-      'idempotency-key',
-      keyName,
-      'content-length',
-      'prefer',
-      'expect',
-    ),
-    ...renewed.map(name => [name, field(fresh, name) as string] as const),
-    ...(write.idempotency.by === 'header' ? [[write.idempotency.header, keyOf(operation)] as const] : []),
-  ].map(([name, value]) => [name, value]);
-  const json = part.body.length === 0 ? undefined : jsonOf(part);
-  const keyed =
-    json !== undefined &&
-    write.idempotency.by === 'body' &&
-    pointed(json, write.idempotency.pointer) === undefined
-      ? withPointed(json, write.idempotency.pointer, keyOf(operation))
-      : json;
-  const body = json === undefined || keyed === undefined ? part.body : bodyFor(keyed, json, part.body);
-  return {
-    service: operation.service,
-    partition,
-    method: facts.method,
-    path: pathWithIds(facts.path, given),
-    headers,
-    ...(body.length > 0 && { body }),
-  };
-
-  function bodyFor(value: Json, original: Json, bytes: Uint8Array): Uint8Array {
-    const now = given.size === 0 ? value : bodyWithIds(value, given);
-    return sameJson(now, original) ? bytes : utf8(JSON.stringify(now));
-  }
-}
-
-/** The same user's reading of what a request changes. */
-function reading(request: ReplicaRequest): ReplicaRequest {
-  const { body: _, ...rest } = request;
-  return {
-    ...rest,
-    method: 'GET',
-    path: bare(request.path),
-    headers: [
-      ...without(request.headers, 'content-type', 'idempotency-key', 'accept-encoding'),
-      ['accept', 'application/json'],
-    ],
-  };
 }
 
 /** The operation before on the same item that was done: what it left is what this one changes. */
