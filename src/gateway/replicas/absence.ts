@@ -1,5 +1,5 @@
 import { GatewayError } from '../../lib/errors.ts';
-import { failureOf } from './origin.ts';
+import { failureOf } from './origin-failure.ts';
 import type { Service } from './service.ts';
 
 /** There is no answer: 504, and when to come again. */

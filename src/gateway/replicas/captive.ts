@@ -1,5 +1,6 @@
 import { type Fields, field } from './fields.ts';
-import { failed, type OriginAnswer } from './origin.ts';
+import type { OriginAnswer } from './origin.ts';
+import { failed } from './origin-failure.ts';
 import type { Service } from './service.ts';
 
 /** What a definition says an answer of its service looks like. */

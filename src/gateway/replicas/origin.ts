@@ -15,6 +15,8 @@ import { GatewayError } from '../../lib/errors.ts';
 import type { ReplicaDefinition } from './definition.ts';
 import { type Fields, field, fieldsOf, rawOf, withField, without } from './fields.ts';
 import { forwardable } from './hop.ts';
+import { explain, failed, type OriginFailure } from './origin-failure.ts';
+import { createPlaces } from './places.ts';
 import { isPublicAddress } from './public-address.ts';
 import { isSafe } from './rfc9111/invalidation.ts';
 
@@ -52,21 +54,6 @@ export interface OriginAnswer {
   readonly requestTime: number;
   readonly responseTime: number;
 }
-
-/** Why there is no answer. */
-export type OriginFailure =
-  | 'refused'
-  | 'dns'
-  | 'blocked'
-  | 'connect'
-  | 'tls'
-  | 'headers'
-  | 'idle'
-  | 'reset'
-  | 'malformed'
-  | 'captive'
-  | 'busy'
-  | 'aborted';
 
 /** Where a service is, and the connections to it. */
 export interface Origin extends Disposable {
@@ -376,56 +363,6 @@ export function createOrigin({ definition, clock, lookup }: OriginParts): Origin
 
 type Failed = GatewayError & { stale?: boolean };
 
-/** An answer that did not come, or stopped. */
-export function failed(cause: OriginFailure, message: string, sent: boolean, error?: unknown): GatewayError {
-  return new GatewayError('bridge/unavailable', `the service: ${message}`, {
-    retryable: true,
-    detail: { cause, sent },
-    ...(error !== undefined && { cause: error }),
-  });
-}
-
-/** Why there was no answer, of an error of `send` or of a body. */
-export function failureOf(error: unknown): OriginFailure {
-  const cause = error instanceof GatewayError ? error.detail.cause : undefined;
-  return typeof cause === 'string' ? (cause as OriginFailure) : 'reset';
-}
-
-/** Whether a failure says that nobody is there, so that one is enough. */
-export function isGrave(cause: OriginFailure): boolean {
-  return ['refused', 'dns', 'blocked', 'connect', 'tls', 'captive'].includes(cause);
-}
-
-function explain(error: NodeJS.ErrnoException, connected: boolean): [OriginFailure, string] {
-  if (error instanceof GatewayError) {
-    return [failureOf(error), error.message.replace(/^the service: /, '')];
-  }
-  const code = error.code ?? '';
-  if (
-    code === 'ECONNREFUSED' ||
-    code === 'EHOSTUNREACH' ||
-    code === 'ENETUNREACH' ||
-    code === 'EADDRNOTAVAIL'
-  ) {
-    return ['refused', `nobody answers there (${code})`];
-  }
-  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN' || code === 'EAI_FAIL' || code === 'ENODATA') {
-    return ['dns', `its name cannot be looked up (${code})`];
-  }
-  if (code === 'ETIMEDOUT' && !connected) {
-    return ['connect', 'no connection'];
-  }
-  if (/^(?:ERR_TLS|ERR_SSL|CERT_|DEPTH_|UNABLE_|SELF_SIGNED|ERR_OSSL|EPROTO|INVALID_|HOSTNAME_)/.test(code)) {
-    return ['tls', `its certificate or TLS is not good (${code})`];
-  }
-  if (code.startsWith('HPE_')) {
-    return ['malformed', `what it says is not HTTP (${code})`];
-  }
-  return connected
-    ? ['reset', `the connection broke (${code || error.message})`]
-    : ['refused', `no connection (${code})`];
-}
-
 /** Ends a body on which nothing moves for so long, unless it is we who do not read on. */
 function watchIdle(body: IncomingMessage, idle: number, clock: Clock): Cancel {
   let seen = body.socket.bytesRead;
@@ -440,59 +377,6 @@ function watchIdle(body: IncomingMessage, idle: number, clock: Clock): Cancel {
     stop = clock.after(idle, look);
   }
   return () => stop();
-}
-
-interface Places {
-  take(signal?: AbortSignal): Promise<Cancel>;
-}
-
-/** So many at once, and so many waiting; the next one is refused. */
-function createPlaces(count: number, waiting: number): Places {
-  const line: (() => void)[] = [];
-  let taken = 0;
-  const free = (): Cancel => {
-    let once = false;
-    return () => {
-      if (once) {
-        return;
-      }
-      once = true;
-      const next = line.shift();
-      if (next === undefined) {
-        taken -= 1;
-      } else {
-        // The place goes from hand to hand, so that nobody slips in between.
-        next();
-      }
-    };
-  };
-  return {
-    async take(signal) {
-      if (taken < count) {
-        taken += 1;
-      } else {
-        if (line.length >= waiting) {
-          throw failed('busy', 'too many requests to it at once', false);
-        }
-        const { promise, resolve: next, reject } = Promise.withResolvers<void>();
-        line.push(next);
-        const abort = () => {
-          const at = line.indexOf(next);
-          if (at >= 0) {
-            line.splice(at, 1);
-            reject(signal?.reason);
-          }
-        };
-        signal?.addEventListener('abort', abort, { once: true });
-        try {
-          await promise;
-        } finally {
-          signal?.removeEventListener('abort', abort);
-        }
-      }
-      return free();
-    },
-  };
 }
 
 function readText(file: string, definition: ReplicaDefinition): string {

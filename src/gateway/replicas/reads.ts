@@ -4,7 +4,7 @@ import type { Reply } from './exchange.ts';
 import { type Fields, field, without } from './fields.ts';
 import { createFlights, type Flight, flightKey, type Landing, type Question } from './flights.ts';
 import { forwarded } from './labels.ts';
-import { failed, failureOf } from './origin.ts';
+import { failed, failureOf } from './origin-failure.ts';
 import { judge, onlyIfCached, type Reuse } from './rfc9111/reuse.ts';
 import type { Service } from './service.ts';
 import type { CacheEntry } from './store/cache.ts';

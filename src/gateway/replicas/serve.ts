@@ -6,7 +6,7 @@ import type { Projection, ReplicaWrites } from './contract.ts';
 import type { Exchange, Reply } from './exchange.ts';
 import { type Fields, field } from './fields.ts';
 import { forwarded } from './labels.ts';
-import { failureOf, isGrave } from './origin.ts';
+import { failureOf, isGrave } from './origin-failure.ts';
 import type { Policy } from './policy.ts';
 import { readProjected } from './projected.ts';
 import { createReads } from './reads.ts';

@@ -1,7 +1,8 @@
 import { PassThrough } from 'node:stream';
 import type { BufferBudget } from './buffers.ts';
 import { field } from './fields.ts';
-import { failed, type OriginAnswer } from './origin.ts';
+import type { OriginAnswer } from './origin.ts';
+import { failed } from './origin-failure.ts';
 
 /** A body that may be kept, as it arrives. Whoever takes one reads `stream()` or calls `drop()` in the end, or waits for `whole`. */
 export interface Taken {

@@ -2,7 +2,7 @@ import { GatewayError } from '../../lib/errors.ts';
 import { captive } from './captive.ts';
 import type { Fields } from './fields.ts';
 import { without } from './fields.ts';
-import { failureOf, isGrave } from './origin.ts';
+import { failureOf, isGrave } from './origin-failure.ts';
 import { unconditional } from './rfc9111/validation.ts';
 import type { Service } from './service.ts';
 
