@@ -224,9 +224,10 @@ export function createMatrixBridge(parts: MatrixParts): MatrixBridge {
       stopping.removeEventListener('abort', end);
       ending.abort(new GatewayError('bridge/unavailable', 'the Matrix bridge is stopping'));
       running = undefined;
+      // First: what a task waits for may be a homeserver that takes its time.
+      opened.close();
       await Promise.allSettled(tasks);
       connected = undefined;
-      opened.close();
     }
 
     async function every(ms: number, work: () => Promise<void>): Promise<void> {

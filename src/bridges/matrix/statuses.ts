@@ -168,6 +168,9 @@ export function createStatuses(parts: StatusesParts): Statuses {
           const now = clock.monotonic();
           const ripe = [...due].filter(([, at]) => at <= now).map(([id]) => id);
           for (const id of ripe) {
+            if (signal.aborted) {
+              break;
+            }
             due.delete(id);
             await show(port, id);
           }
