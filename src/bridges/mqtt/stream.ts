@@ -14,13 +14,15 @@ export function peekOpening(
 ): void {
   let bytes = Buffer.alloc(0);
   const look = () => {
+    // All that is there: a stream that still holds some does not tell its next reader of what is put back.
+    const there: Buffer[] = [bytes];
     for (let chunk = stream.read(); chunk !== null; chunk = stream.read()) {
-      bytes = Buffer.concat([bytes, chunk as Buffer]);
-      const opening = readOpening(bytes.subarray(0, openingBytes), mqttLimits.packetBytes);
-      if (opening.kind !== 'more') {
-        finish(opening);
-        return;
-      }
+      there.push(chunk as Buffer);
+    }
+    bytes = Buffer.concat(there);
+    const opening = readOpening(bytes.subarray(0, openingBytes), mqttLimits.packetBytes);
+    if (opening.kind !== 'more') {
+      finish(opening);
     }
   };
   const finish = (opening: Exclude<Opening, { kind: 'more' }>) => {
