@@ -93,17 +93,12 @@ export class Attempts {
     place(line);
   }
 
-  /** The attempt has left. */
-  left(attempt: Attempt): void {
+  /** The attempt has left: where the far side answers promptly, the next one does not wait for it, unless it goes `alone`. */
+  left(attempt: Attempt, alone: boolean): void {
     attempt.leftAt ??= this.#options.clock.monotonic();
-    this.letPass(attempt);
-  }
-
-  /** The attempt has its place in the order: where the far side answers promptly, the next one does not wait for it. */
-  letPass(attempt: Attempt): void {
     const { entry } = attempt;
     const { line } = entry;
-    if (line.attempt === attempt && line.flying.size + 1 < windowOf(line)) {
+    if (!alone && line.attempt === attempt && line.flying.size + 1 < windowOf(line)) {
       line.attempt = undefined;
       line.flying.add(attempt);
       line.bridge.active -= 1;
@@ -189,7 +184,7 @@ export class Attempts {
         throw new GatewayError('bridge/rejected', 'the message is not kept any more');
       }
       const remembered = again ? store.read.remembered(entry.id) : undefined;
-      const delivering = bridge.deliver(
+      const progress = await bridge.deliver(
         {
           id: entry.id,
           to: entry.line.to,
@@ -200,10 +195,6 @@ export class Attempts {
         },
         attempt.controller.signal,
       );
-      if (remembered !== undefined) {
-        this.letPass(attempt);
-      }
-      const progress = await delivering;
       this.#succeeded(attempt, progress);
     } catch (error) {
       this.#failed(attempt, error);

@@ -90,9 +90,8 @@ export interface Capabilities {
   readonly concurrency: number;
   /**
    * Deliveries to one destination under way at the same time, default 1: the next one begins once the one before
-   * asks to be remembered or is reported `sent`, as long as the far side answers promptly. For a bridge that sends as
-   * soon as `remember` resolves, and a far side that takes them in the order they left; where one is lost, those
-   * that had left behind it overtake it.
+   * is reported `sent`, as long as the far side answers promptly. For a far side that takes them in the order they
+   * left; where one is lost, those that had left behind it overtake it.
    */
   readonly window?: number;
 }
@@ -117,7 +116,12 @@ export interface Progress {
 
 /** What the far side says later about a delivery that was `sent`. */
 export type LaterProgress =
-  | { readonly state: 'sent' | 'delivered' | 'read' }
+  | {
+      readonly state: 'sent';
+      /** What leaves after it could still arrive before it: the next delivery to its destination waits for its end. */
+      readonly alone?: boolean;
+    }
+  | { readonly state: 'delivered' | 'read' }
   | { readonly state: 'failed'; readonly code: string; readonly reason: string };
 
 /** A far message as a bridge understood it; the switch adds id, times and route. */

@@ -215,21 +215,13 @@ export class Outbox {
     this.#record.write(id, { on: 'explain', reason }, { lazy: true });
   }
 
-  /**
-   * Keeps what must be the same at every attempt; resolves when it is on disk. What is remembered in an order is
-   * on disk, and so leaves, in that order: the next attempt need not wait for this one.
-   */
+  /** Keeps what must be the same at every attempt; resolves when it is on disk. */
   async remember(id: DeliveryId, bytes: Uint8Array, remoteId?: RemoteId): Promise<void> {
-    const remembered = this.#options.store.committer.commit('delivery.remember', {
+    await this.#options.store.committer.commit('delivery.remember', {
       id,
       bytes,
       ...(remoteId === undefined ? {} : { remoteId }),
     });
-    const attempt = this.#byId.get(id)?.attempt;
-    if (attempt !== undefined) {
-      this.#attempts.letPass(attempt);
-    }
-    await remembered;
   }
 
   /**
@@ -241,7 +233,7 @@ export class Outbox {
     const attempt = entry?.attempt;
     if (attempt !== undefined && progress.state === 'sent') {
       this.#record.write(id, { on: 'progress', state: 'sent', underway: true }, { lazy: true });
-      this.#attempts.left(attempt);
+      this.#attempts.left(attempt, progress.alone === true);
       return;
     }
     if (attempt !== undefined) {

@@ -64,6 +64,8 @@ export class LxmfBridge implements Bridge {
   readonly #destination: LocalDestination;
   readonly #announces: AnnounceSchedule;
   readonly #waiting: WaitingPeers;
+  /** The last message of each sender that is being taken in. */
+  readonly #arrived = new Map<string, Promise<void>>();
   #port: BridgePort | undefined;
 
   constructor(parts: LxmfBridgeParts) {
@@ -142,7 +144,9 @@ export class LxmfBridge implements Bridge {
         pathPatience: 0,
         onProgress: progress => {
           if (progress.at === 'sent') {
-            reports.push(port.report(delivery.id, { state: 'sent' }));
+            // The parts of a large one go back and forth: a packet behind them would be there first.
+            const alone = progress.whole ? {} : { alone: true };
+            reports.push(port.report(delivery.id, { state: 'sent', ...alone }));
           } else {
             port.explain(delivery.id, reasons[progress.at]);
           }
@@ -162,17 +166,24 @@ export class LxmfBridge implements Bridge {
     delivery: Pick<Delivery, 'id' | 'to' | 'message'>,
   ): { readonly bytes: Uint8Array; readonly remoteId: string } | undefined {
     const port = this.#port;
-    if (port === undefined || delivery.message.attachments.length > 0) {
+    const { attachments, inReplyTo } = delivery.message;
+    if (port === undefined || attachments.length > 0) {
+      return undefined;
+    }
+    // What it speaks of may still wait to be packed, and has an id by its own first attempt.
+    if (inReplyTo !== undefined && port.remoteIds(inReplyTo, delivery.to).length === 0) {
       return undefined;
     }
     const { packed, id } = this.#pack(port, delivery, peerOf(delivery.to), []);
     return { bytes: packed, remoteId: toHex(id) };
   }
 
-  /** The bytes of a delivery: those of the first attempt, or now, for this and all that follow. */
+  /** The bytes of a delivery: those it was given before the first attempt or in it, or now, for this and all that follow. */
   async #packed(port: BridgePort, delivery: Delivery, peer: Uint8Array): Promise<PackedMessage> {
     const { remembered, message } = delivery;
-    if (remembered !== undefined) {
+    // Packed under an address that was given up before anything left: whoever sent it is somebody else by now.
+    const isStale = remembered !== undefined && delivery.attempt === 1 && !this.#isServed(remembered);
+    if (remembered !== undefined && !isStale) {
       return { packed: remembered, id: decodeMessage(remembered).id };
     }
     const files = await Promise.all(message.attachments.map(attachment => fileOf(port, attachment)));
@@ -202,10 +213,14 @@ export class LxmfBridge implements Bridge {
 
   /** What was packed under an address that has been given up since cannot be sent or packed anew: its id would change. */
   #checkSource(packed: Uint8Array): void {
-    const source = toHex(packed.subarray(hashLength, 2 * hashLength));
-    if (source !== this.address && this.residence.get(`lxmf:${source}`) === undefined) {
+    if (!this.#isServed(packed)) {
       throw new GatewayError('bridge/rejected', 'its sender has given up its address on the mesh');
     }
+  }
+
+  #isServed(packed: Uint8Array): boolean {
+    const source = toHex(packed.subarray(hashLength, 2 * hashLength));
+    return source === this.address || this.residence.get(`lxmf:${source}`) !== undefined;
   }
 
   /**
@@ -221,7 +236,23 @@ export class LxmfBridge implements Bridge {
     return own ?? { identity: this.#parts.identity, destination: this.#destination };
   }
 
+  /** One after the other for each sender: files take longer to keep than what was said after them. */
   async #receive(received: ReceivedMessage): Promise<void> {
+    const source = toHex(received.message.source);
+    const before = this.#arrived.get(source);
+    const taken = before === undefined ? this.#take(received) : before.then(() => this.#take(received));
+    const settled = taken.catch(() => undefined);
+    this.#arrived.set(source, settled);
+    try {
+      await taken;
+    } finally {
+      if (this.#arrived.get(source) === settled) {
+        this.#arrived.delete(source);
+      }
+    }
+  }
+
+  async #take(received: ReceivedMessage): Promise<void> {
     const port = this.#port;
     if (port === undefined) {
       throw new GatewayError('bridge/unavailable', 'the LXMF bridge is stopping', { retryable: true });

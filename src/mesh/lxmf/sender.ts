@@ -23,8 +23,13 @@ export interface SendOptions {
   readonly onProgress?: (progress: SendProgress) => void;
 }
 
-/** How far a message has got: `sent` when all of it has left and only the proof is waited for. */
-export type SendProgress = { readonly at: 'searching-path' | 'opening-link' | 'sent' };
+/**
+ * How far a message has got: `sent` when all of it has left and only the proof is waited for; `whole` in a single
+ * packet, so that what leaves after it does not arrive before it.
+ */
+export type SendProgress =
+  | { readonly at: 'searching-path' | 'opening-link' }
+  | { readonly at: 'sent'; readonly whole: boolean };
 
 /** What decides how a message travels. */
 export interface MethodFacts {
@@ -200,7 +205,7 @@ export class Sender {
       onReceipt: resolve,
     });
     this.#parts.counters.add('lxmf/sent-opportunistic');
-    onProgress?.({ at: 'sent' });
+    onProgress?.({ at: 'sent', whole: true });
     const outcome = await unlessAborted(promise, signal);
     if (outcome.at === 'delivered') {
       return 'delivered';
@@ -230,7 +235,7 @@ export class Sender {
     this.#parts.counters.add('lxmf/sent-link-packet');
     const timeout = Math.max(proofRtts * link.rtt, proofPatience);
     const proven = link.send(packed, { timeout });
-    onProgress?.({ at: 'sent' });
+    onProgress?.({ at: 'sent', whole: true });
     await unlessAborted(proven, signal);
   }
 
@@ -251,7 +256,7 @@ export class Sender {
         goesOn();
         if (progress >= 1 && !left) {
           left = true;
-          onProgress?.({ at: 'sent' });
+          onProgress?.({ at: 'sent', whole: false });
         }
       },
     });

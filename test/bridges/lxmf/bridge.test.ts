@@ -43,6 +43,41 @@ describe('the LXMF bridge', () => {
     assert.deepEqual(a.port.reached, [b.address]);
   });
 
+  test('packs an answer while it is accepted only where its peer knows by then what it answers', async () => {
+    await using bridges = await pair();
+    const { a, b, nodes } = bridges;
+    const picture = await a.attach('a.png', 'image/png', new Uint8Array(10));
+    const first = a.delivery(a.message({ to: b.address, text: 'look', attachments: [picture] }));
+    const second = a.delivery(
+      a.message({ to: b.address, type: 'chat.edit', text: 'look here', inReplyTo: first.message.id }),
+    );
+    assert.equal(a.bridge.prepare(first), undefined);
+    assert.equal(a.bridge.prepare(second), undefined);
+    await nodes.until(a.bridge.deliver(first, never()));
+    assert.ok(a.bridge.prepare(second));
+    await nodes.until(a.bridge.deliver(second, never()));
+    const [seen, changed] = b.port.accepted;
+    assert.equal(changed?.inReplyTo, seen?.id);
+  });
+
+  test('packs anew, before anything has left, what its sender gave an address up for', async () => {
+    await using bridges = await pair();
+    const { a, b, nodes } = bridges;
+    const { residence } = a.bridge;
+    const own = { ...residence.make(), name: 'Alice', party: 'matrix:@alice:home' };
+    residence.open(own);
+    a.port.residents.set(own.party, { name: own.name, addresses: [own.address] });
+    const delivery = a.delivery(a.message({ to: b.address, from: own.party, text: 'hello' }));
+    const { bytes } = a.bridge.prepare(delivery) ?? {};
+    assert.equal(`lxmf:${bytes!.subarray(16, 32).toHex()}`, own.address);
+    residence.close(own.address);
+    a.port.residents.delete(own.party);
+    await nodes.until(a.bridge.deliver({ ...delivery, remembered: bytes! }, never()));
+    assert.equal(b.port.accepted[0]?.from, a.address);
+    const later = { ...delivery, remembered: bytes!, attempt: 2 };
+    await assert.rejects(a.bridge.deliver(later, never()), { code: 'bridge/rejected' });
+  });
+
   test('carries a message, reports when it has left, and ends with its proof', async () => {
     await using bridges = await pair();
     const { a, b, nodes } = bridges;
