@@ -38,6 +38,18 @@ export function checkOrigin(request: IncomingMessage, names: OwnNames): void {
   }
 }
 
+/**
+ * Like `checkOrigin`, and for what a browser sends without an `Origin` as well: a picture, a script or a form of another
+ * site's page. What a person opened by hand counts as their own. Throws `request/forbidden`.
+ */
+export function checkPage(request: IncomingMessage, names: OwnNames): void {
+  checkOrigin(request, names);
+  const site = request.headers['sec-fetch-site'];
+  if (request.headers.origin === undefined && (site === 'cross-site' || site === 'same-site')) {
+    throw new GatewayError('request/forbidden', 'not a page of this gateway');
+  }
+}
+
 function hostname(header: string): string {
   return URL.parse(`http://${header}`)?.hostname.replace(/^\[|\]$/g, '') ?? '';
 }

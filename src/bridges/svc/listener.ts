@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { dirname, resolve } from 'node:path';
-import { fieldsOf } from '../../gateway/replicas/fields.ts';
+import { fieldsOf, without } from '../../gateway/replicas/fields.ts';
 import { forwardable } from '../../gateway/replicas/hop.ts';
 import type { Replicas } from '../../gateway/replicas/replicas.ts';
 import type { Clock } from '../../lib/clock.ts';
@@ -10,7 +10,7 @@ import type { Counters } from '../../lib/counters.ts';
 import { codeOf, GatewayError, isGatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import { refuse } from '../listener.ts';
-import { checkHost, checkOrigin } from '../origin.ts';
+import { checkHost, checkPage } from '../origin.ts';
 import { svcLimits } from './limits.ts';
 import { isOwnPath, ownReply } from './own-paths.ts';
 import { respond, respondProblem } from './respond.ts';
@@ -107,9 +107,11 @@ export function createSvcListener(parts: SvcParts): SvcListener {
     }
     if (guarded.get(target.service) === true) {
       // What the gateway adds its own credentials to is for programs and its own pages, not for any page of the web.
-      checkOrigin(request, parts);
+      checkPage(request, parts);
     }
-    const headers = forwardable(fieldsOf(request.rawHeaders));
+    const forwarded = forwardable(fieldsOf(request.rawHeaders));
+    // The place of a page here has the token in it, which is none of the service's business.
+    const headers = wanted === undefined ? forwarded : without(forwarded, 'referer');
     const gone = new AbortController();
     response.on('close', () => {
       if (!response.writableFinished) {
@@ -122,6 +124,10 @@ export function createSvcListener(parts: SvcParts): SvcListener {
         ? { prefix: `/svc/${target.service}`, path: `/~${target.token}${target.path}` }
         : target;
     if (isOwnPath(path)) {
+      if (request.method !== 'GET' && request.method !== 'HEAD') {
+        // Where a cookie tells people apart, any page of the web could decide for them.
+        checkPage(request, parts);
+      }
       const reply = await ownReply(replicas, target.service, request.method ?? 'GET', path, headers);
       return respond(request, response, reply, reply.headers);
     }

@@ -13,8 +13,8 @@ export interface Target {
 }
 
 const shape = /^\/svc\/([a-z0-9-]{1,64})(?:\/~([A-Za-z0-9._~-]{1,256}))?(?=[/?]|$)(.*)$/s;
-/** A step that leads elsewhere once somebody resolves it. */
-const dots = /(?:^|\/)(?:\.|%2e){1,2}(?:\/|$)/i;
+/** A step that leads elsewhere once somebody resolves it, also where that one decodes before, or takes `\\` for `/`. */
+const dots = /(?:^|\/|\\|%2f|%5c)(?:\.|%2e){1,2}(?:\/|\\|%2f|%5c|$)/i;
 
 /** Reads a request target. Throws `request/not-found` for what is no service's, `request/invalid` for dot segments. */
 export function targetOf(url: string): Target {

@@ -358,6 +358,9 @@ test('a path that leads out of the service, another service, a switch of protoco
     ['/svc/api/../x', 400],
     ['/svc/api/a/%2e%2E/x', 400],
     ['/svc/api/./x', 400],
+    ['/svc/api/a%2f..%2Fx', 400],
+    ['/svc/api/..\\x', 400],
+    ['/svc/api/%5C%2e%2e', 400],
     ['/svc/other/x', 404],
     ['/svc/', 404],
     ['/', 404],
@@ -403,6 +406,43 @@ test('a path token guards a service: without it there is nothing there', async t
   assert.equal((await get(`${hub.url}/_replica/health`)).status, 404);
   const got = await get(`${hub.url}/~${token}/x`);
   assert.deepEqual([got.text, got.headers.location], ['/v1/x', `/svc/api/~${token}/on`]);
+});
+
+test('what is decided about a write, and what the gateway adds its own secret to, is not for other pages', async t => {
+  const origin = await startOrigin(t, (_request, response) => response.end('x'));
+  const open = await startHub(t, origin.url);
+  const decide = (headers: Record<string, string>) =>
+    get(`${open.url}/_replica/queue/abc/discard`, { method: 'POST', headers });
+  assert.equal((await decide({ Cookie: 'session=1', Origin: 'http://evil.example' })).status, 403);
+  assert.equal((await decide({ Cookie: 'session=1', 'Sec-Fetch-Site': 'cross-site' })).status, 403);
+  assert.equal((await decide({ Cookie: 'session=1', Origin: `http://127.0.0.1:${open.port}` })).status, 404);
+  assert.equal((await decide({ Cookie: 'session=1' })).status, 404);
+  const image = { 'Sec-Fetch-Site': 'cross-site', 'Sec-Fetch-Mode': 'no-cors' };
+  assert.equal((await get(`${open.url}/picture`, { headers: image })).status, 200);
+  const injecting = await startHub(t, origin.url, {
+    upstream: '  inject: [{ name: X-Api-Key, file: key }]',
+    files: { key: 's3cret' },
+  });
+  const before = origin.requests.length;
+  for (const site of ['cross-site', 'same-site']) {
+    const got = await get(`${injecting.url}/delete-all`, { headers: { 'Sec-Fetch-Site': site } });
+    assert.equal(got.status, 403, site);
+  }
+  assert.equal(origin.requests.slice(before).filter(({ url }) => url === '/v1/delete-all').length, 0);
+  for (const headers of [{}, { 'Sec-Fetch-Site': 'none' }, { 'Sec-Fetch-Site': 'same-origin' }]) {
+    assert.equal((await get(`${injecting.url}/x`, { headers })).status, 200);
+  }
+});
+
+test('the token of the path does not reach the service in a Referer', async t => {
+  const origin = await startOrigin(t, (_request, response) => response.end('x'));
+  const token = 'abcdefghijklmnop';
+  const hub = await startHub(t, origin.url, { more: 'guard: { tokenFile: token }', files: { token } });
+  const at = `${hub.url}/~${token}/page`;
+  await get(at, { headers: { Referer: at } });
+  const asked = origin.requests.find(({ url }) => url === '/v1/page');
+  assert.equal(asked?.headers.referer, undefined);
+  assert.ok(!JSON.stringify(origin.requests).includes(token));
 });
 
 /** Sends bytes and reads until the other side closes; `reply` may answer what came so far. */
