@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { type Fields, joined, listOf } from '../fields.ts';
 
 /** Request fields a response depends on, in lower case, sorted; undefined for `*`: no other request is like that one. */
@@ -8,7 +9,7 @@ export function varyNames(response: Fields): readonly string[] | undefined {
 
 /**
  * What the request says in those fields, as a text that is equal where the requests are: lines are joined and
- * white space around commas does not count.
+ * white space around commas does not count. Only preferences (`Accept…`) stand in it as they were said.
  *
  * Source: RFC 9111 §4.1.
  */
@@ -27,5 +28,10 @@ export function selects(key: string, request: Fields): boolean {
 
 function normalized(request: Fields, name: string): string | null {
   const value = joined(request, name);
-  return value === undefined ? null : listOf(value).join(',');
+  if (value === undefined) {
+    return null;
+  }
+  const said = listOf(value).join(',');
+  // What may be a credential is not written to the disk; of what it must equal a digest tells as much.
+  return name.startsWith('accept') ? said : createHash('sha256').update(said).digest('base64url');
 }

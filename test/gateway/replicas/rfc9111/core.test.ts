@@ -263,6 +263,14 @@ test('a part is kept only where it can be told what it is a part of', () => {
   );
 });
 
+test('Vary: a credential that an answer depends on is not written down, and is told from others all the same', () => {
+  const key = varyKey(['authorization', 'cookie'], [['Authorization', 'Bearer s3cret']]);
+  assert.ok(!key.includes('s3cret'));
+  assert.equal(selects(key, [['authorization', 'Bearer s3cret']]), true);
+  assert.equal(selects(key, [['authorization', 'Bearer other']]), false);
+  assert.equal(selects(key, []), false);
+});
+
 test('Vary: the same fields with the same values, spelling of lists aside; * is like no other request', () => {
   const names = varyNames([
     ['Vary', 'Accept-Language, ACCEPT'],
