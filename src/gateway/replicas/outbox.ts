@@ -4,9 +4,9 @@ import { codeOf, GatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Random } from '../../lib/random.ts';
 import { orderedId } from '../ids.ts';
-import type { NewOperation, OperationChange, OutboxParts } from '../store/outbox-table.ts';
+import type { GivenId, NewOperation, OperationChange, OutboxParts } from '../store/outbox-table.ts';
 import type { Store } from '../store/store.ts';
-import { pathWithIds } from './idmap.ts';
+import { idsIn, pathWithIds } from './idmap.ts';
 import {
   isHeld,
   isOver,
@@ -26,8 +26,13 @@ export interface OutboxLimits {
   /** Operations that are over and still kept (twice as many where stored answers are older), and ms they are kept. */
   readonly over: number;
   readonly overAge: number;
+  /** Bytes of operations that are over; twice as many where stored answers are older. */
+  readonly overBytes: number;
   /** ms a provisional id is known. */
   readonly idAge: number;
+  /** Provisional ids known, in all and of one user of one service; those that what waits names are known beside them. */
+  readonly ids: number;
+  readonly idsPerPartition: number;
 }
 
 const day = 24 * 60 * 60 * 1000;
@@ -37,7 +42,10 @@ export const outboxLimits: OutboxLimits = {
   perPartition: 5000,
   over: 5000,
   overAge: 45 * day,
+  overBytes: 64 * 1024 * 1024,
   idAge: 90 * day,
+  ids: 50_000,
+  idsPerPartition: 10_000,
 };
 
 /** Bytes of opened bodies kept in memory. */
@@ -100,6 +108,8 @@ export interface Outbox {
   shift(since: number, by: number): Promise<void>;
   /** Called after every change. */
   onChange(listener: (operation: Operation) => void): () => void;
+  /** Whether what is over takes more than it may. */
+  isCrowded(): boolean;
   /** Forgets what is over, where `mayForget` agrees or the bounds leave no choice. */
   sweep(mayForget: (operation: Operation) => boolean): Promise<void>;
 }
@@ -133,6 +143,7 @@ export function openOutbox(options: OutboxOptions): Outbox {
   const open = new Set<number>();
   const openOf = new Map<string, number>();
   const openBytes = new Map<string, number>();
+  let overBytes = 0;
   const noIds: ReadonlyMap<string, string> = new Map();
   const nonePending: ReadonlyMap<string, number> = new Map();
 
@@ -151,7 +162,9 @@ export function openOutbox(options: OutboxOptions): Outbox {
     if (facts.effect === 'create' && facts.item !== undefined && !isOver(operation.status)) {
       pending.getOrInsertComputed(scope(service, partition), () => new Map()).set(facts.item, seq);
     }
-    if (!isOver(operation.status)) {
+    if (isOver(operation.status)) {
+      overBytes += operation.bytes;
+    } else {
       count(operation, 1);
     }
   }
@@ -200,7 +213,9 @@ export function openOutbox(options: OutboxOptions): Outbox {
     }
     settleId(operation);
     forgetOpened(seq);
-    if (!isOver(operation.status)) {
+    if (isOver(operation.status)) {
+      overBytes -= operation.bytes;
+    } else {
       count(operation, -1);
     }
   }
@@ -219,6 +234,7 @@ export function openOutbox(options: OutboxOptions): Outbox {
     }
     if (isOver(after.status)) {
       count(before, -1);
+      overBytes += after.bytes;
       settleId(after);
     } else {
       openBytes.set(after.service, (openBytes.get(after.service) ?? 0) + after.bytes - before.bytes);
@@ -300,9 +316,39 @@ export function openOutbox(options: OutboxOptions): Outbox {
     return status === undefined ? undefined : { ...operation, status };
   }
 
-  for (const id of store.outbox.givenIds()) {
-    given.getOrInsertComputed(scope(id.service, id.partition), () => new Map()).set(id.provisional, id.given);
+  function readGiven(): void {
+    given.clear();
+    for (const { service, partition, provisional, given: now } of store.outbox.givenIds()) {
+      given.getOrInsertComputed(scope(service, partition), () => new Map()).set(provisional, now);
+    }
   }
+
+  /** Provisional ids too many, the oldest first; not those that an operation to be sent names in its path or comes after. */
+  function idsTooMany(): readonly Pick<GivenId, 'service' | 'partition' | 'provisional'>[] {
+    const total = given.values().reduce((sum, { size }) => sum + size, 0);
+    const share = total <= limits.ids ? Number.POSITIVE_INFINITY : Math.floor(limits.ids / given.size);
+    const most = Math.min(limits.idsPerPartition, share);
+    return [...given].flatMap(([own, ids]) => {
+      if (ids.size <= most) {
+        return [];
+      }
+      const [service = '', partition = ''] = own.split(' ');
+      const needed = new Set(
+        some(byPartition.get(own))
+          .filter(({ status }) => !isOver(status))
+          .flatMap(({ facts }) => [
+            ...idsIn(facts.path, undefined, ids),
+            ...facts.after.map(seq => operations.get(seq)?.facts.item),
+          ]),
+      );
+      return [...ids.keys()]
+        .slice(0, ids.size - most)
+        .filter(provisional => !needed.has(provisional))
+        .map(provisional => ({ service, partition, provisional }));
+    });
+  }
+
+  readGiven();
   for (const row of store.outbox.operations()) {
     index({
       seq: row.seq,
@@ -415,7 +461,8 @@ export function openOutbox(options: OutboxOptions): Outbox {
           return undefined;
         }
         const columns = sealed(before.id, parts);
-        const grown = { ...after, bytes: before.bytes + sizeOf(columns) };
+        const emptied = parts.request === null && parts.base === null && parts.answer === null;
+        const grown = { ...after, bytes: (emptied ? 0 : before.bytes) + sizeOf(columns) };
         const also = other.flatMap(each => {
           const was = operations.get(each.operation.seq);
           const is = was === undefined ? undefined : advanced(was, each.input);
@@ -488,6 +535,7 @@ export function openOutbox(options: OutboxOptions): Outbox {
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
+    isCrowded: () => overBytes > limits.overBytes,
     async sweep(mayForget) {
       const now = clock.now();
       const over = [...operations.values()].filter(({ status }) => isOver(status));
@@ -495,20 +543,26 @@ export function openOutbox(options: OutboxOptions): Outbox {
         [...operations.values()].flatMap(({ status, facts }) => (isOver(status) ? [] : facts.after)),
       );
       let left = over.length;
+      let bytes = overBytes;
       const gone = over.filter(operation => {
         const at = operation.status.history.at(-1)?.at ?? 0;
-        const settled = mayForget(operation) && (now - at > day || left > limits.over);
+        const many = left > limits.over || bytes > limits.overBytes;
+        const settled = mayForget(operation) && (now - at > day || many);
         // What something stored is older than covers it: it goes last of all.
-        const forced = left > 2 * limits.over || now - at > limits.overAge;
-        const goes = !named.has(operation.seq) && (settled || forced);
+        const far = left > 2 * limits.over || bytes > 2 * limits.overBytes;
+        const goes = !named.has(operation.seq) && (settled || far || now - at > limits.overAge);
         left -= goes ? 1 : 0;
+        bytes -= goes ? operation.bytes : 0;
         return goes;
       });
       await store.committer.commit('outbox.write', {
         remove: gone.map(({ seq }) => seq),
-        forgetIds: { before: now - limits.idAge },
+        forgetIds: { before: now - limits.idAge, ids: idsTooMany() },
       });
       gone.forEach(unindex);
+      if (store.outbox.countGiven() !== given.values().reduce((sum, { size }) => sum + size, 0)) {
+        readGiven();
+      }
     },
   };
   return outbox;

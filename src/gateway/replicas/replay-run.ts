@@ -19,6 +19,8 @@ const perService = 4;
 const returnJitter = 2000;
 /** ms between two looks for what is old. */
 const sweepEvery = 10 * 60 * 1000;
+/** The same, where what is old takes too much. */
+const crowdedEvery = 10 * 1000;
 /** ms that attempts under way are waited for at the end. */
 const endPatience = 2000;
 
@@ -65,6 +67,7 @@ export function createReplay(options: ReplayOptions): Replay {
   let timer: Cancel | undefined;
   let looking = false;
   let sweepAt = 0;
+  let sweptAt = Number.NEGATIVE_INFINITY;
 
   const scope = (service: string, partition: string) => `${service} ${partition}`;
   const sending = {
@@ -128,7 +131,8 @@ export function createReplay(options: ReplayOptions): Replay {
     }
     timer?.();
     timer = undefined;
-    if (now >= sweepAt) {
+    if (now >= sweepAt || (outbox.isCrowded() && now - sweptAt >= crowdedEvery)) {
+      sweptAt = now;
       sweepAt = now + sweepEvery;
       void sweep();
     }

@@ -349,11 +349,20 @@ export function givenId(response: ReplicaResponse, service: WriteService, path: 
     } else if (source === 'location' && location !== undefined) {
       const last = URL.parse(location, 'http://origin.invalid')?.pathname.split('/').filter(Boolean).at(-1);
       if (last !== undefined && last !== '') {
-        return decodeURIComponent(last);
+        return decoded(last);
       }
     }
   }
   return undefined;
+}
+
+/** A step of a path as it is meant; as it stands where it is no encoding of anything. */
+function decoded(step: string): string {
+  try {
+    return decodeURIComponent(step);
+  } catch {
+    return step;
+  }
 }
 
 /** Bytes of an answer's body that are kept. */

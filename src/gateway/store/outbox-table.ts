@@ -58,7 +58,10 @@ export interface OutboxJobs {
       changes?: readonly OperationChange[];
       ids?: readonly GivenId[];
       remove?: readonly number[];
-      forgetIds?: { before: number };
+      forgetIds?: {
+        before: number;
+        ids: readonly Pick<GivenId, 'service' | 'partition' | 'provisional'>[];
+      };
     };
     result: number | undefined;
   };
@@ -79,6 +82,9 @@ export function outboxVerbs(database: DatabaseSync) {
   const remove = database.prepare('DELETE FROM operations WHERE seq = ?');
   const give = database.prepare('INSERT OR REPLACE INTO given_ids VALUES (?, ?, ?, ?, ?)');
   const forget = database.prepare('DELETE FROM given_ids WHERE at < ?');
+  const forgetOne = database.prepare(
+    'DELETE FROM given_ids WHERE service = ? AND partition = ? AND provisional = ?',
+  );
   return {
     'outbox.write'(write: OutboxWrite): number | undefined {
       for (const one of write.changes ?? []) {
@@ -98,6 +104,9 @@ export function outboxVerbs(database: DatabaseSync) {
       }
       if (write.forgetIds !== undefined) {
         forget.run(write.forgetIds.before);
+        for (const { service, partition, provisional } of write.forgetIds.ids) {
+          forgetOne.run(service, partition, provisional);
+        }
       }
       if (write.add === undefined) {
         return undefined;
@@ -129,6 +138,7 @@ export interface OutboxReads {
   /** Every operation, oldest first. */
   operations(): readonly OperationRow[];
   givenIds(): readonly GivenId[];
+  countGiven(): number;
   parts(seq: number): OutboxParts | undefined;
 }
 
@@ -141,10 +151,12 @@ export function outboxReads(database: DatabaseSync): OutboxReads {
   const given = database.prepare(
     'SELECT service, partition, provisional, given, at FROM given_ids ORDER BY at',
   );
+  const count = database.prepare('SELECT count(*) AS n FROM given_ids');
   const parts = database.prepare(`SELECT ${partNames.join(', ')} FROM operations WHERE seq = ?`);
   return {
     operations: () => all.all() as unknown as OperationRow[],
     givenIds: () => given.all() as unknown as GivenId[],
+    countGiven: () => (count.get() as { n: number }).n,
     parts: seq => parts.get(seq) as unknown as OutboxParts | undefined,
   };
 }

@@ -33,6 +33,8 @@ export interface NotesOriginOptions {
   readonly idempotency?: boolean;
   /** Whether answers carry an ETag and If-Match is heeded. */
   readonly etags?: boolean;
+  /** What a new note is said to be at, instead of the truth. */
+  readonly location?: string;
   /** Token → user. */
   readonly users?: Readonly<Record<string, string>>;
 }
@@ -135,7 +137,7 @@ export async function startNotesOrigin(options: NotesOriginOptions = {}): Promis
     }
     const note = put(user, { ...blank(), ...draft });
     effects.push(`POST ${note.id}`);
-    return item(201, note, { location: `/v1/notes/${note.id}` });
+    return item(201, note, { location: options.location ?? `/v1/notes/${note.id}` });
   };
 
   const one = (user: string, id: string, request: OriginRequest): OriginAnswer => {
