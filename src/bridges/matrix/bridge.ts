@@ -158,7 +158,9 @@ export function createMatrixBridge(parts: MatrixParts): MatrixBridge {
     try {
       await run();
     } catch (error) {
-      if (!isGatewayError(error, 'bridge/rejected')) {
+      // A room on a server that is away keeps nobody from the others; it is tried again now and then.
+      const isAway = isGatewayError(error, 'bridge/unavailable') && error.detail.lost !== true;
+      if (!isAway && !isGatewayError(error, 'bridge/rejected')) {
         throw error;
       }
       counters.add('matrix/room/refused');
@@ -211,7 +213,10 @@ export function createMatrixBridge(parts: MatrixParts): MatrixBridge {
       tasks.push(
         link.watch(`@${watchLocalpart}:${serverName}`, signal),
         every(matrixLimits.pingEvery, () => link.ping(signal)),
-        every(matrixLimits.catchUpEvery, () => catchUp.all(signal)),
+        every(matrixLimits.catchUpEvery, async () => {
+          await openRooms(signal);
+          await catchUp.all(signal);
+        }),
         statuses.follow(port, signal),
       );
       await Promise.race([lost.promise, ...tasks]);

@@ -156,7 +156,9 @@ export function createCatchUp(parts: CatchUpParts): CatchUp {
       await look(row, signal);
     } catch (error) {
       signal.throwIfAborted();
-      if (!isGatewayError(error, 'bridge/rejected')) {
+      // One room that the homeserver cannot give now must not keep the others from being read.
+      const isAway = isGatewayError(error, 'bridge/unavailable') && error.detail.lost !== true;
+      if (!isAway && !isGatewayError(error, 'bridge/rejected')) {
         throw error;
       }
       log.info({ code: codeOf(error), room: row.id }, `a room cannot be read back: ${error.message}`);

@@ -73,6 +73,8 @@ export const matrixLimits = {
   /** A file in either direction. */
   mediaBytes: 32 * mebibyte,
   mediaAtOnce: 4,
+  /** Tries to fetch a file that another server has and does not give; its message goes on without it then. */
+  mediaTries: 4,
   /** The largest event content that is sent as it is: an event may have 65 536 bytes with all that is around it. */
   contentBytes: 48 * 1024,
   /** What is shown of a text that does not fit, characters. */

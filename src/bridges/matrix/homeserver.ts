@@ -23,6 +23,8 @@ export interface Call {
   readonly headers?: Readonly<Record<string, string>>;
   /** Without a device, before there is one. */
   readonly bare?: boolean;
+  /** The homeserver may have to ask another one for it: that no answer comes says nothing of itself. */
+  readonly elsewhere?: boolean;
   /** Told when a rate limit makes it wait. */
   readonly onWait?: (ms: number) => void;
 }
@@ -105,7 +107,7 @@ export async function connectHomeserver(parts: HomeserverParts): Promise<Homeser
     const { promise, reject } = Promise.withResolvers<never>();
     promise.catch(() => undefined);
     const cancel = clock.after(call.timeout ?? matrixLimits.requestTimeout, () => {
-      reject(unavailable('the homeserver does not answer', { lost: true }));
+      reject(unavailable('the homeserver does not answer', call.elsewhere === true ? {} : { lost: true }));
       stop.abort();
     });
     const abort = () => {
@@ -182,9 +184,10 @@ export async function connectHomeserver(parts: HomeserverParts): Promise<Homeser
       const client = clientOf(user, call.bare === true);
       const url = client.getUrl(path, { ...call.query }, call.prefix);
       // The time is that of the whole file, and ends with the response's reader.
+      const late = AbortSignal.timeout(call.timeout ?? matrixLimits.mediaTimeout);
       const signal = AbortSignal.any([
         closing.signal,
-        AbortSignal.timeout(call.timeout ?? matrixLimits.mediaTimeout),
+        late,
         ...(call.signal === undefined ? [] : [call.signal]),
       ]);
       try {
@@ -194,6 +197,9 @@ export async function connectHomeserver(parts: HomeserverParts): Promise<Homeser
         }
         return response;
       } catch (error) {
+        if (late.aborted) {
+          throw unavailable('the homeserver does not have the file yet', { broken: true }, error);
+        }
         throw failure(
           error instanceof TypeError ? new sdk.ConnectionError('download failed', error) : error,
           user,
@@ -243,9 +249,8 @@ function translate(sdk: Sdk, error: unknown): unknown {
     );
   }
   if (status >= 500) {
-    // The three codes are a ping's: they speak of the way back, and this one works.
-    const proxy = status === 502 || status === 503 || status === 504;
-    const lost = proxy && !/^M_(?:BAD_STATUS|CONNECTION_FAILED|CONNECTION_TIMEOUT)$/.test(errcode ?? '');
+    // With a code it is the homeserver that speaks, of somebody else it could not reach: another server, or us.
+    const lost = (status === 502 || status === 503 || status === 504) && errcode === undefined;
     return unavailable(`the homeserver answered ${status} ${said}`.trim(), { ...detail, lost }, error);
   }
   return new GatewayError('bridge/rejected', `the homeserver refused: ${said || `status ${status}`}`, {

@@ -18,7 +18,10 @@ export interface Media {
     piece: Extract<Piece, { kind: 'file' }>,
     call: Pick<Call, 'signal' | 'onWait'>,
   ): Promise<string>;
-  /** Fetches a file into the blob store. `request/too-large`, `store/full`, and what `Homeserver` throws. */
+  /**
+   * Fetches a file into the blob store. `request/too-large`, `store/full`, and what `Homeserver` throws; with
+   * `detail.broken` where it did not come whole or in time.
+   */
   fetch(port: BridgePort, user: string, file: NamedFile, signal: AbortSignal): Promise<Attachment>;
 }
 
@@ -88,6 +91,7 @@ export function createMedia(parts: { readonly homeserver: () => Homeserver }): M
           }
           throw new GatewayError('bridge/unavailable', `the file ${name} broke off`, {
             retryable: true,
+            detail: { broken: true },
             cause: error,
           });
         }

@@ -191,7 +191,9 @@ export function createMemberships(parts: MembershipsParts): Memberships {
   /** Whether the room was entered; an invitation that was taken back is none. */
   async function enter(room: string, user: string, signal: AbortSignal): Promise<boolean> {
     try {
-      await parts.homeserver().request(user, 'POST', path`/join/${room}`, { signal, body: {} });
+      await parts
+        .homeserver()
+        .request(user, 'POST', path`/join/${room}`, { signal, body: {}, elsewhere: true });
       return true;
     } catch (error) {
       if (!isGatewayError(error, 'bridge/rejected')) {
@@ -206,7 +208,7 @@ export function createMemberships(parts: MembershipsParts): Memberships {
     try {
       await parts
         .homeserver()
-        .request(user, 'POST', path`/rooms/${room}/leave`, { signal, body: { reason } });
+        .request(user, 'POST', path`/rooms/${room}/leave`, { signal, body: { reason }, elsewhere: true });
     } catch (error) {
       log.debug({ code: codeOf(error), room }, 'a room could not be left');
     }

@@ -2,6 +2,7 @@ import type { BridgePort, Incoming } from '../../gateway/bridge.ts';
 import type { Address, Attachment, MessageId } from '../../gateway/message.ts';
 import { GatewayError, isGatewayError } from '../../lib/errors.ts';
 import type { RoomRow } from './book.ts';
+import { matrixLimits } from './config.ts';
 import { ownKey } from './content.ts';
 import { remoteIdOf } from './deliver.ts';
 import { type RoomEvent, record, text } from './events.ts';
@@ -30,6 +31,8 @@ const commandsKept = 100;
 export function createReceiver(parts: ReceiveParts) {
   const { ghosts, rooms, statuses, config, counters, log } = parts;
   const memberships = createMemberships(parts);
+  /** Of events whose file did not come yet: the head of a room's line each. */
+  const tries = new Map<string, number>();
 
   async function take(port: BridgePort, event: RoomEvent, signal: AbortSignal): Promise<void> {
     if (event.stateKey !== undefined) {
@@ -95,7 +98,7 @@ export function createReceiver(parts: ReceiveParts) {
       return;
     }
     try {
-      const { attachments, lost } = await files(port, row, speaker, reading, signal);
+      const { attachments, lost } = await files(port, row, speaker, event, reading, signal);
       const words = [reading.text, ...lost].filter(line => line !== '').join('\n');
       const lonelyEdit = reading.type === 'chat.edit' && inReplyTo === undefined;
       const incoming: Incoming = {
@@ -138,9 +141,11 @@ export function createReceiver(parts: ReceiveParts) {
       return;
     }
     try {
-      const answer = await parts
-        .homeserver()
-        .request(speaker, 'GET', path`/profile/${user}/displayname`, { signal, timeout: profilePatience });
+      const answer = await parts.homeserver().request(speaker, 'GET', path`/profile/${user}/displayname`, {
+        signal,
+        timeout: profilePatience,
+        elsewhere: true,
+      });
       memberships.named(port, user, text(answer.displayname));
     } catch (error) {
       if (signal.aborted || (isGatewayError(error) && error.detail.lost === true)) {
@@ -201,6 +206,7 @@ export function createReceiver(parts: ReceiveParts) {
     port: BridgePort,
     row: RoomRow,
     speaker: string,
+    event: RoomEvent,
     { file }: Reading,
     signal: AbortSignal,
   ): Promise<{ attachments: readonly Attachment[]; lost: readonly string[] }> {
@@ -208,14 +214,27 @@ export function createReceiver(parts: ReceiveParts) {
       return { attachments: [], lost: [] };
     }
     try {
-      return { attachments: [await parts.media.fetch(port, speaker, file, signal)], lost: [] };
+      const attachment = await parts.media.fetch(port, speaker, file, signal);
+      tries.delete(event.id);
+      return { attachments: [attachment], lost: [] };
     } catch (error) {
-      if (!isGatewayError(error) || error.retryable) {
+      if (!isGatewayError(error) || (error.retryable && !isGivenUp(event, error))) {
         throw error;
       }
+      tries.delete(event.id);
       log.info({ code: error.code, room: row.id }, 'a file could not be taken');
       return { attachments: [], lost: [`(${file.name} could not be taken: ${error.message})`] };
     }
+  }
+
+  /** Whether enough was waited for a file that another server does not give: others wait behind its message. */
+  function isGivenUp(event: RoomEvent, { detail }: GatewayError): boolean {
+    if (detail.broken !== true && detail.status !== 502 && detail.status !== 504) {
+      return false;
+    }
+    const tried = (tries.get(event.id) ?? 0) + 1;
+    tries.set(event.id, tried);
+    return tried >= matrixLimits.mediaTries;
   }
 
   async function encrypted(row: RoomRow, event: RoomEvent): Promise<void> {

@@ -53,7 +53,7 @@ export function createRooms(parts: RoomsParts): Rooms {
     try {
       const answer = await parts
         .homeserver()
-        .request(bot, 'GET', path`/directory/room/${alias}`, withSignal(signal));
+        .request(bot, 'GET', path`/directory/room/${alias}`, { ...withSignal(signal), elsewhere: true });
       return typeof answer.room_id === 'string' ? answer.room_id : undefined;
     } catch (error) {
       if (saidBy(error, 'M_NOT_FOUND')) {
@@ -91,6 +91,7 @@ export function createRooms(parts: RoomsParts): Rooms {
       const answer = await parts.homeserver().request(user, 'POST', '/createRoom', {
         ...withSignal(signal),
         body: { ...body, room_alias_name: localpart },
+        elsewhere: true,
       });
       return { room: String(answer.room_id), fresh: true };
     } catch (error) {
@@ -162,6 +163,7 @@ export function createRooms(parts: RoomsParts): Rooms {
       await parts.homeserver().request(by, 'POST', path`/rooms/${room}/invite`, {
         ...withSignal(signal),
         body: { user_id: person },
+        elsewhere: true,
       });
     } catch (error) {
       if (!saidBy(error, 'M_FORBIDDEN', 'M_BAD_STATE')) {
@@ -172,7 +174,9 @@ export function createRooms(parts: RoomsParts): Rooms {
 
   async function join(room: string, user: string, signal?: AbortSignal): Promise<void> {
     const enter = () =>
-      parts.homeserver().request(user, 'POST', path`/join/${room}`, { ...withSignal(signal), body: {} });
+      parts
+        .homeserver()
+        .request(user, 'POST', path`/join/${room}`, { ...withSignal(signal), body: {}, elsewhere: true });
     try {
       await enter();
     } catch (error) {

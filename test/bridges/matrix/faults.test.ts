@@ -227,3 +227,25 @@ test('an invitation that was never pushed is found when the homeserver is back',
   await eventually(() => rig.mesh.delivered.length === 1);
   assert.equal(rig.mesh.delivered[0]?.message.text, 'are you there?');
 });
+
+test('a server elsewhere that gives no file and no name holds up nobody but the message, and that not for long', async () => {
+  await using rig = await openRig({ rooms: { ...rooms, yard: { members: [`lxmf:${peer}`] } } });
+  const { alice, room } = await inPlaza(rig);
+  const yard = alice.join('#_kos_yard:home.test');
+  const away = (match: RegExp) => [match, new Refusal(502, 'M_UNKNOWN', 'Failed to fetch')] as const;
+  rig.homeserver.failures.push(away(/GET .*\/profile\//));
+  const down = Array.from({ length: 4 }, () => away(/\/media\/download\//));
+  rig.homeserver.failures.push(...down);
+  const picture = { msgtype: 'm.image', url: 'mxc://away.test/abc', info: { mimetype: 'image/png' } };
+  alice.say(room, 'cat.png', picture);
+  alice.say(yard, 'elsewhere');
+  await eventually(() => heard(rig).length === 1);
+  assert.deepEqual(heard(rig), ['elsewhere']);
+  alice.say(room, 'behind');
+  await eventually(() => heard(rig).length === 3);
+  assert.match(heard(rig)[1] ?? '', /^\(cat\.png could not be taken: .*502/);
+  assert.equal(heard(rig)[2], 'behind');
+  assert.ok(rig.hub.desk.health().services.every(({ name, state }) => name !== 'matrix' || state === 'up'));
+  assert.equal(rig.health.filter(({ reason }) => reason?.includes('502')).length, 0);
+  assert.equal(rig.homeserver.requests.filter(line => /whoami/.test(line)).length, 1, 'never begun anew');
+});
