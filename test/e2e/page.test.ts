@@ -123,6 +123,7 @@ test(
     await log.locator('summary').getByText('no path yet').waitFor();
     await log.getByText(/next attempt/).waitFor();
     await page.getByRole('link', { name: /Queue/ }).click();
+    await page.getByRole('heading', { name: 'Queue' }).waitFor();
     await page.getByText('no path yet').waitFor();
     await page.getByText('Are you there?').waitFor();
     await talkTo(page, alice);
@@ -148,6 +149,54 @@ test(
     const known = (await lxmf.port).resolve('a1');
     assert.ok(known !== undefined && answer?.inReplyTo === known, `${question?.id} ${answer?.inReplyTo}`);
     assert.deepEqual(wrong, []);
+    await context.close();
+  },
+);
+
+test(
+  'what one person wrote and nobody took is not sent in the name of the next to log in',
+  options,
+  async () => {
+    await using hub = await openHub();
+    const { gateway } = hub;
+    const { page, context } = await openTab(browser);
+    const { token } = await gateway.desk.clients.create({
+      name: 'guest',
+      scopes: ['messages:read', 'messages:send', 'mesh:read', 'peers:read'],
+    });
+    await logIn(page, hub);
+    await talkTo(page, bob);
+    const refuse = '**/v1/messages';
+    await page.route(refuse, route =>
+      route.request().method() === 'POST'
+        ? route.fulfill({ status: 503, json: { detail: 'not now' } })
+        : route.continue(),
+    );
+    const box = page.getByLabel('Message to Bob');
+    await box.fill('my secret');
+    await box.press('Enter');
+    await page.getByText('Only here').waitFor();
+    await page.evaluate("fetch('/v1/session', { method: 'DELETE', headers: { 'kos-page': '1' } })");
+    await page.getByLabel('Owner token').waitFor();
+    await page.unroute(refuse);
+    await page.getByLabel('Owner token').fill(token);
+    await page.keyboard.press('Enter');
+    await page.getByText('Live', { exact: true }).waitFor();
+    // Longer than it takes until what nobody took is tried again.
+    await page.waitForTimeout(6000);
+    const { body } = await gateway.call(gateway.hub.ownerToken, 'GET', '/v1/messages?limit=50');
+    assert.ok(!JSON.stringify(body).includes('my secret'));
+    await page.evaluate("fetch('/v1/session', { method: 'DELETE', headers: { 'kos-page': '1' } })");
+    await page.getByLabel('Owner token').waitFor();
+    await logIn(page, hub);
+    await talkTo(page, bob);
+    await page.getByRole('log').locator('summary').getByText('Queued').waitFor();
+    const { body: then } = await gateway.call(gateway.hub.ownerToken, 'GET', '/v1/messages?limit=50');
+    const sent = then.items.filter(({ text }: { text: string }) => text === 'my secret');
+    assert.deepEqual(
+      sent.map(({ from }: { from: string }) => from),
+      ['app:owner'],
+    );
     await context.close();
   },
 );

@@ -7,7 +7,7 @@ import { peers } from './peers.js';
 import { queue } from './queue.js';
 import { replicas } from './replicas.js';
 import { talk } from './talk.js';
-import { dropAll, sendAll, unsentCount } from './unsent.js';
+import { dropAll, sendAll, unsentCount, writeAs } from './unsent.js';
 import { learn } from './words.js';
 
 const root = document.getElementById('app');
@@ -131,6 +131,7 @@ function enter(client) {
 
   const leave = notice => {
     stop();
+    writeAs(undefined);
     view?.close?.();
     window.removeEventListener('hashchange', turn);
     clearInterval(timer);
@@ -154,9 +155,11 @@ function enter(client) {
     leave();
   };
 
+  const me = `app:${client.name}`;
+  writeAs(me);
   const app = {
     client,
-    me: `app:${client.name}`,
+    me,
     may,
     hub: undefined,
     /** Hears of every event until `close` of the view that asked. */
