@@ -49,6 +49,8 @@ export interface LinkDispatch {
    * taken when it comes over the right one.
    */
   linkPacket(inbound: Inbound): void;
+  /** Whether a link (its id in hex) begins or ends here. */
+  has?(key: string): boolean;
   /**
    * Data addressed to a link id that was heard before, and is dropped: the proof of it may have been
    * lost, and is sent again if there was one. Nothing else must come of it.

@@ -24,6 +24,9 @@ export interface ForwardingParts {
   /** Sends a packet made here over one interface. */
   readonly transmit: (packet: Uint8Array, iface: InterfaceHandle) => void;
   readonly askOn: (request: PathRequest, iface: InterfaceHandle) => void;
+  /** See `TransitParts`. */
+  readonly isOurs: (linkKey: string) => boolean;
+  readonly forget: (hash: Uint8Array) => void;
   /** The destination (16 B) of a link request that was passed on did not answer, and is near. */
   readonly unanswered: (destination: Uint8Array) => void;
 }
@@ -47,7 +50,11 @@ export function createForwarding(parts: ForwardingParts): Forwarding {
     interfaceNamed,
     transportId: parts.identity.hash,
     sending: () => attachments().allSending(),
-    path: key => paths.get(key),
+    path(key) {
+      // A way that nothing can go is told to nobody.
+      const path = paths.get(key);
+      return path && interfaceNamed(path.interfaceName) ? path : undefined;
+    },
   });
   const transit = new Transit({
     ...parts,

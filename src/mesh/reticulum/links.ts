@@ -118,6 +118,10 @@ export class Links implements LinkDispatch {
     return this.#links.get(toHex(id));
   }
 
+  has(key: string): boolean {
+    return this.#links.has(key);
+  }
+
   get size(): number {
     return this.#links.size;
   }

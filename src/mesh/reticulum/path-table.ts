@@ -188,10 +188,13 @@ export class PathTable {
     entry.used = this.#clock.now();
   }
 
-  /** A proof showed how long the way really is. */
+  /**
+   * A proof showed how long the way really is. Hops are nobody's word: a neighbour is not taken for somebody
+   * farther away, and what another node carries not for a neighbour, because then nothing would arrive.
+   */
   setHops(key: string, hops: number): void {
     const entry = this.#entries.get(key);
-    if (entry) {
+    if (entry && hops > 1 === entry.hops > 1) {
       this.#entries.set(key, { ...entry, hops });
       this.#journal.mark(key);
     }

@@ -86,7 +86,7 @@ export class Receipts {
     if (entry === undefined) {
       return 'unknown';
     }
-    const signature = signatureOf(proof, entry.hash);
+    const signature = proofSignature(proof, entry.hash);
     if (signature === undefined || !entry.verify(signature)) {
       return 'invalid';
     }
@@ -111,7 +111,8 @@ export class Receipts {
   }
 }
 
-function signatureOf(proof: Uint8Array, hash: Uint8Array): Uint8Array | undefined {
+/** The signature in a proof of a packet with this hash (32 B); undefined where it proves another one, or none. */
+export function proofSignature(proof: Uint8Array, hash: Uint8Array): Uint8Array | undefined {
   if (proof.length === signatureLength) {
     return proof;
   }

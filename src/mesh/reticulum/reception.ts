@@ -130,8 +130,10 @@ export class Reception {
       }
       return this.#drop('mesh/duplicate');
     }
-    if (this.#carried(inbound)) {
-      return 0;
+    const passed = this.#carry(inbound);
+    if (passed?.at === 'over') {
+      this.#wait = passed.wait;
+      return passed.work;
     }
     switch (packetType) {
       case 'announce':
@@ -145,29 +147,23 @@ export class Reception {
     }
   }
 
-  /** Whether the packet is others', and was passed on or cannot be. */
-  #carried(inbound: Inbound): boolean {
+  /** What became of a packet that may be others'. */
+  #carry(inbound: Inbound): Passed | undefined {
     const transit = this.#parts.forwarding?.transit;
     const { packet } = inbound;
     if (transit === undefined || packet.packetType === 'announce') {
-      return false;
+      return undefined;
     }
-    let passed: Passed = { at: 'not-ours' };
     if (packet.destinationType === 'link') {
-      passed =
-        packet.context === contexts.linkRequestProof
-          ? transit.carryLinkProof(inbound)
-          : transit.carryLink(inbound);
-    } else if (packet.packetType === 'proof') {
-      passed = transit.carryProof(inbound);
-    } else if (packet.transportId !== undefined && this.#localFor(packet) === undefined) {
-      passed = transit.carry(inbound);
+      return packet.context === contexts.linkRequestProof
+        ? transit.carryLinkProof(inbound)
+        : transit.carryLink(inbound);
     }
-    if (passed.at === 'not-ours') {
-      return false;
+    if (packet.packetType === 'proof') {
+      return transit.carryProof(inbound);
     }
-    this.#wait = passed.wait;
-    return true;
+    const onward = packet.transportId !== undefined && this.#localFor(packet) === undefined;
+    return onward ? transit.carry(inbound) : undefined;
   }
 
   /**

@@ -9,7 +9,7 @@ import { AnnounceRates } from './announce-rate.ts';
 import type { Inbound, InterfaceHandle } from './dispatch.ts';
 import { type InterfacePolicy, passesAnnounce, searchesOver } from './interface-policy.ts';
 import type { Known } from './known.ts';
-import { contexts, encodePacket } from './packet.ts';
+import { contexts, encodePacket, packetMtu } from './packet.ts';
 import type { PathRequest } from './path-request.ts';
 import { PathSearches } from './path-searches.ts';
 import type { Path } from './path-table.ts';
@@ -167,7 +167,7 @@ export class Relay {
       return undefined;
     }
     try {
-      return encodePacket({
+      const packet = encodePacket({
         hops: path.hops,
         transportId: this.#parts.transportId,
         contextFlag: known.announceHasRatchet,
@@ -178,6 +178,8 @@ export class Relay {
         context,
         data: known.announce,
       });
+      // The header of transport makes it longer than anybody takes.
+      return packet.length <= packetMtu ? packet : undefined;
     } catch (error) {
       if (error instanceof GatewayError) {
         // It has come as far as anything goes.

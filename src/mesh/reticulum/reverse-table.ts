@@ -9,6 +9,12 @@ export interface ReverseEntry {
   readonly receivedOn: InterfaceHandle;
   /** The packet went out over it: the proof must come in there. */
   readonly sentOn: InterfaceHandle;
+  /** 16 B: who is to prove it. */
+  readonly destinationHash: Uint8Array;
+  /** What a proof is addressed to leaves out of the packet's hash, hex: a signature is over the whole. */
+  readonly rest: string;
+  /** A proof went back. Anybody could have made it, so that another may follow, but only one that is signed. */
+  passed: boolean;
 }
 
 /** ms that a generation of entries is added to: an entry is kept for one to two of them, as long as the reference keeps one. */
@@ -35,19 +41,17 @@ export class ReverseTable {
   }
 
   /** Whoever sends a proof addresses it to the first 16 B of the packet's hash. */
-  add(packetHash: Uint8Array, entry: ReverseEntry): void {
+  add(packetHash: Uint8Array, entry: Omit<ReverseEntry, 'rest' | 'passed'>): void {
     this.#turn();
-    this.#young.set(keyOf(packetHash), entry);
+    const rest = toHex(packetHash.subarray(hashLength));
+    this.#young.set(toHex(packetHash.subarray(0, hashLength)), { ...entry, rest, passed: false });
   }
 
-  /** Its entry, which is used up. */
-  take(truncatedHash: Uint8Array): ReverseEntry | undefined {
+  /** Its entry, which stays: a proof that came over another interface, or is nobody's, uses nothing up. */
+  get(truncatedHash: Uint8Array): ReverseEntry | undefined {
     this.#turn();
-    const key = keyOf(truncatedHash);
-    const entry = this.#young.get(key) ?? this.#old.get(key);
-    this.#young.delete(key);
-    this.#old.delete(key);
-    return entry;
+    const key = toHex(truncatedHash);
+    return this.#young.get(key) ?? this.#old.get(key);
   }
 
   #turn(): void {
@@ -59,8 +63,4 @@ export class ReverseTable {
     this.#young = new Map();
     this.#begun = this.#clock.monotonic();
   }
-}
-
-function keyOf(hash: Uint8Array): string {
-  return toHex(hash.length === hashLength ? hash : hash.subarray(0, hashLength));
 }

@@ -1,4 +1,4 @@
-import { toHex } from '../../lib/bytes.ts';
+import { concat, fromHex, toHex } from '../../lib/bytes.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
 import { GatewayError } from '../../lib/errors.ts';
@@ -14,9 +14,10 @@ import {
   signallingLength,
   withMtu,
 } from './link-wire.ts';
-import { hashLength, packetMtu } from './packet.ts';
+import { hashLength, maxHops, type Packet, packetMtu } from './packet.ts';
 import type { Path, PathTable } from './path-table.ts';
-import { ReverseTable } from './reverse-table.ts';
+import { proofSignature } from './receipts.ts';
+import { type ReverseEntry, ReverseTable } from './reverse-table.ts';
 import { type TransitLink, TransitLinks } from './transit-links.ts';
 
 export interface TransitParts {
@@ -27,6 +28,10 @@ export interface TransitParts {
   readonly interfaceOf: (path: Path) => InterfaceHandle | undefined;
   /** Sends bytes that change owner; a promise asks whoever sent them here to wait. */
   readonly pass: (packet: Uint8Array, iface: InterfaceHandle) => Promise<void> | undefined;
+  /** Whether a link (its id in hex) begins or ends here. */
+  readonly isOurs: (linkKey: string) => boolean;
+  /** Takes a packet of this hash again: it was overheard, and is yet to come the way it belongs. */
+  readonly forget: (hash: Uint8Array) => void;
   /** A link request that was passed on found nobody. */
   readonly unproven: (link: TransitLink) => void;
 }
@@ -35,8 +40,8 @@ export interface TransitParts {
 export type Passed =
   /** It is none of this node's to pass on. */
   | { readonly at: 'not-ours' }
-  /** Over: it left, or cannot. */
-  | { readonly at: 'over'; readonly wait: Promise<void> | undefined };
+  /** Over: it left, or cannot. `work`: signatures that were checked for it. */
+  | { readonly at: 'over'; readonly work: number; readonly wait: Promise<void> | undefined };
 
 const notOurs: Passed = { at: 'not-ours' };
 
@@ -66,17 +71,28 @@ export class Transit {
 
   /** A packet whose next hop is this node, for a destination that is not here. */
   carry(inbound: Inbound): Passed {
-    const { packet, raw } = inbound;
+    const { packet, raw, iface } = inbound;
+    if (packet.destinationType !== 'single') {
+      // What has no receiver of its own goes one hop.
+      return this.#dropped('mesh/not-for-us');
+    }
     const path = this.#parts.paths.get(toHex(packet.destinationHash));
     const out = path && this.#parts.interfaceOf(path);
     if (path === undefined || out === undefined) {
       return this.#dropped('relay/no-path');
     }
-    let onward = nextHeader(raw, packet.hops, path);
+    const { destinationHash } = path;
+    let onward: Uint8Array;
     if (packet.packetType === 'link-request') {
-      onward = this.#openLink(inbound, onward, path, out);
+      const key = toHex(linkIdOf(raw, packet.data.length));
+      if (this.#links.get(key) !== undefined || this.#parts.isOurs(key)) {
+        // Whoever overhears a request can send it again, with another MTU as a packet of its own: the link stays what it is.
+        return this.#dropped('mesh/duplicate');
+      }
+      onward = this.#openLink(inbound, key, nextHeader(raw, packet.hops, path), path, out);
     } else {
-      this.#reverse.add(inbound.hash, { receivedOn: inbound.iface, sentOn: out });
+      this.#reverse.add(inbound.hash, { receivedOn: iface, sentOn: out, destinationHash });
+      onward = nextHeader(raw, packet.hops, path);
     }
     this.#parts.paths.use(path);
     return this.#pass(onward, out);
@@ -94,7 +110,7 @@ export class Transit {
     }
     const out = otherEnd(link, iface, packet.hops);
     if (out === undefined) {
-      return this.#dropped('relay/wrong-way');
+      return this.#wrongWay(inbound);
     }
     raw[1] = packet.hops;
     this.#links.use(link);
@@ -108,8 +124,12 @@ export class Transit {
     if (link === undefined) {
       return notOurs;
     }
-    if (iface !== link.sentOn || (link.proven && packet.hops !== link.remainingHops)) {
+    if (iface !== link.sentOn) {
       return this.#dropped('relay/wrong-way');
+    }
+    if (link.proven) {
+      // It is sent once: this is an echo, or somebody who replays it with hops of their own.
+      return this.#dropped('mesh/duplicate');
     }
     const identity = this.#parts.known(toHex(link.destinationHash))?.identity;
     const { signature, ...proof } = decodeLinkRequestProof(packet.data);
@@ -129,21 +149,29 @@ export class Transit {
     }
     this.#links.prove(link);
     raw[1] = packet.hops;
-    return this.#pass(raw, link.receivedOn);
+    return this.#pass(raw, link.receivedOn, 1);
   }
 
-  /** The proof of a single packet that may have gone through here. */
+  /**
+   * The proof of a single packet that may have gone through here. The first is passed on as it is, for checking
+   * all of them costs more than forwarding; any further one only where it is signed. Throws `crypto/bad-signature`.
+   */
   carryProof(inbound: Inbound): Passed {
     const { packet, raw, iface } = inbound;
-    const entry = this.#reverse.take(packet.destinationHash);
+    const entry = this.#reverse.get(packet.destinationHash);
     if (entry === undefined) {
       return notOurs;
     }
     if (entry.sentOn !== iface) {
-      return this.#dropped('relay/wrong-way');
+      return this.#wrongWay(inbound);
     }
+    const again = entry.passed;
+    if (again && !this.#proves(entry, packet)) {
+      throw new GatewayError('crypto/bad-signature', 'another proof, not signed by the receiver');
+    }
+    entry.passed = true;
     raw[1] = packet.hops;
-    return this.#pass(raw, entry.receivedOn);
+    return this.#pass(raw, entry.receivedOn, again ? 1 : 0);
   }
 
   dropOver(iface: InterfaceHandle): void {
@@ -154,12 +182,19 @@ export class Transit {
     this.#links.close();
   }
 
-  #openLink(inbound: Inbound, onward: Uint8Array, path: Path, out: InterfaceHandle): Uint8Array {
-    const { packet, raw, iface } = inbound;
+  #proves({ destinationHash, rest }: ReverseEntry, { destinationHash: truncated, data }: Packet): boolean {
+    const identity = this.#parts.known(toHex(destinationHash))?.identity;
+    const hash = concat(truncated, fromHex(rest, hashLength));
+    const signature = proofSignature(data, hash);
+    return identity !== undefined && signature !== undefined && identity.verify(signature, hash);
+  }
+
+  #openLink(inbound: Inbound, key: string, onward: Uint8Array, path: Path, out: InterfaceHandle): Uint8Array {
+    const { packet, iface } = inbound;
     const request = decodeLinkRequest(packet.data);
     const now = this.#parts.clock.monotonic();
     this.#links.add({
-      key: toHex(linkIdOf(raw, packet.data.length)),
+      key,
       receivedOn: iface,
       takenHops: packet.hops,
       sentOn: out,
@@ -179,14 +214,23 @@ export class Transit {
     return mtu < request.mtu ? withMtu(onward, mtu) : onward;
   }
 
-  #pass(packet: Uint8Array, out: InterfaceHandle): Passed {
+  #pass(packet: Uint8Array, out: InterfaceHandle, work = 0): Passed {
+    if (packet[1]! >= maxHops) {
+      return this.#dropped('relay/too-far');
+    }
     this.#parts.counters.add('relay/passed');
-    return { at: 'over', wait: this.#parts.pass(packet, out) };
+    return { at: 'over', work, wait: this.#parts.pass(packet, out) };
+  }
+
+  /** On a medium that many share it was overheard before it came here: then it counts as not heard. */
+  #wrongWay({ hash }: Inbound): Passed {
+    this.#parts.forget(hash);
+    return this.#dropped('relay/wrong-way');
   }
 
   #dropped(why: string): Passed {
     this.#parts.counters.add(why);
-    return { at: 'over', wait: undefined };
+    return { at: 'over', work: 0, wait: undefined };
   }
 }
 

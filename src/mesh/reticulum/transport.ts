@@ -147,9 +147,11 @@ export class Transport {
         },
         askOn: (request, iface) =>
           void this.sendPlain(pathRequestDestination, encodePathRequest(request), iface),
+        isOurs: key => this.#links?.has?.(key) === true,
+        forget: hash => this.#heard.delete(hash),
         unanswered: destination => {
           this.markUnresponsive(destination);
-          this.requestPath(destination).catch(() => {});
+          this.#pathRequests.request(toHex(destination), destination, false).catch(() => {});
         },
       });
     }

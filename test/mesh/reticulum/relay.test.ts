@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { toHex, utf8 } from '../../../src/lib/bytes.ts';
+import { concat, toHex, utf8 } from '../../../src/lib/bytes.ts';
 import { silentLog } from '../../../src/lib/log.ts';
+import { encodeRandomBlob } from '../../../src/mesh/reticulum/announce.ts';
 import type { LocalDestination } from '../../../src/mesh/reticulum/destination.ts';
 import type { InterfacePolicy } from '../../../src/mesh/reticulum/interface-policy.ts';
+import { withMtu } from '../../../src/mesh/reticulum/link-wire.ts';
 import { Links } from '../../../src/mesh/reticulum/links.ts';
-import { contexts, decodePacket } from '../../../src/mesh/reticulum/packet.ts';
+import { contexts, decodePacket, encodePacket, truncatedHash } from '../../../src/mesh/reticulum/packet.ts';
 import type { ReceiptOutcome } from '../../../src/mesh/reticulum/receipts.ts';
 import { IncomingBudget } from '../../../src/mesh/reticulum/resource-incoming.ts';
 import { ManualClock } from '../../sim/clock.ts';
@@ -52,6 +54,44 @@ function chain(
 
 function to(destination: LocalDestination) {
   return { identity: destination.identity!.public, hash: destination.hash };
+}
+
+function linksOf(node: TestNode): Links {
+  const links = new Links({
+    clock: node.clock,
+    random: node.random,
+    log: silentLog,
+    counters: node.counters,
+    transport: node.transport,
+    budget: new IncomingBudget(),
+  });
+  node.transport.useLinks(links);
+  return links;
+}
+
+/** A destination at a node that takes links, and what came over them. */
+function serveLinks(node: TestNode): { readonly destination: LocalDestination; readonly got: string[] } {
+  const links = linksOf(node);
+  const { destination } = node.serve();
+  const got: string[] = [];
+  links.accept(destination, {
+    onLink: () => ({
+      onPacket: ({ data, prove }) => {
+        got.push(toHex(data));
+        prove();
+      },
+    }),
+  });
+  return { destination, got };
+}
+
+/** The link request that was on the air, as a packet that this node is to pass on, with another MTU in it. */
+function replayed(air: Air, by: TestNode, mtu: number): Uint8Array {
+  const request = air.packets
+    .map(bytes => decodePacket(bytes))
+    .find(packet => packet.packetType === 'link-request')!;
+  const transportId = by.transport.identity.hash;
+  return withMtu(encodePacket({ ...request, transportId, propagation: 'transport' }), mtu);
 }
 
 function announcesOn(air: Air, context?: number): number {
@@ -173,6 +213,249 @@ describe('a node that forwards', () => {
       .find(p => p.packetType === 'link-request');
     assert.equal(request?.data.length, 64);
     assert.equal(nodes[1]!.counters.get('relay/passed'), 1);
+  });
+
+  test('brings the true proof back whatever proofs came before it, from wherever', async () => {
+    const { clock, airs, nodes, first, last } = chain(3);
+    const { destination, received } = last.serve({ proofStrategy: 'app' });
+    await last.transport.announce(destination);
+    await pass(clock, 2000);
+    const outcomes: ReceiptOutcome[] = [];
+    const hash = await first.transport.send({
+      destination: to(destination),
+      data: utf8('hello'),
+      onReceipt: outcome => outcomes.push(outcome),
+    });
+    await pass(clock, 100);
+    const forged = (fill: number) =>
+      encodePacket({
+        hops: 0,
+        contextFlag: false,
+        propagation: 'broadcast',
+        destinationType: 'single',
+        packetType: 'proof',
+        destinationHash: truncatedHash(hash),
+        context: contexts.none,
+        data: new Uint8Array(64).fill(fill),
+      });
+    airs[0]!.carry(forged(1));
+    airs[1]!.carry(forged(2));
+    airs[1]!.carry(forged(3));
+    await pass(clock, 100);
+    received[0]!.prove();
+    await pass(clock, 100);
+    assert.equal(outcomes[0]?.at, 'delivered');
+    assert.equal(nodes[1]!.counters.get('relay/wrong-way'), 1);
+    const proofs = airs[0]!.packets.filter(bytes => decodePacket(bytes).packetType === 'proof');
+    assert.equal(proofs.length, 3, 'the one on the wrong side, one that was forged, and the true one');
+  });
+
+  test('takes a proof that was overheard on the wrong side when it comes over the right one', async () => {
+    const { clock, airs, first, last } = chain(3);
+    const { destination } = last.serve({ proofStrategy: 'all' });
+    await last.transport.announce(destination);
+    await pass(clock, 2000);
+    const outcomes: ReceiptOutcome[] = [];
+    const carry = airs[1]!.carry.bind(airs[1]!);
+    airs[1]!.carry = (packet, from) => {
+      if (decodePacket(packet).packetType === 'proof') {
+        airs[0]!.carry(packet);
+      }
+      carry(packet, from);
+    };
+    await first.transport.send({
+      destination: to(destination),
+      data: utf8('hello'),
+      onReceipt: outcome => outcomes.push(outcome),
+    });
+    await pass(clock, 100);
+    const relayed = airs[0]!.packets.map(bytes => decodePacket(bytes)).filter(p => p.packetType === 'proof');
+    assert.deepEqual(
+      relayed.map(({ hops }) => hops),
+      [0, 1],
+    );
+  });
+
+  test('does not confuse a link with a request for it that somebody sends again', async () => {
+    const { clock, airs, nodes, first, last } = chain(3);
+    const links = linksOf(first);
+    const { destination, got } = serveLinks(last);
+    await last.transport.announce(destination);
+    await pass(clock, 2000);
+    const opening = links.open(destination.hash, { identity: destination.identity!.public });
+    await pass(clock, 500);
+    const link = await opening;
+    airs[0]!.carry(replayed(airs[0]!, nodes[1]!, 700));
+    airs[1]!.carry(replayed(airs[0]!, nodes[1]!, 701));
+    await pass(clock, 100);
+    const proven = link.send(utf8('still here'), { timeout: 5000 });
+    await pass(clock, 500);
+    await proven;
+    assert.deepEqual(got, [toHex(utf8('still here'))]);
+    assert.equal(nodes[1]!.counters.get('mesh/duplicate'), 2);
+  });
+
+  test('does not take a link of its own for one of others', async () => {
+    const clock = new ManualClock();
+    const air = new Air();
+    const hub = new TestNode({ clock, forwards: true });
+    const peer = new TestNode({ clock });
+    hub.use(air.join('hub'));
+    peer.use(air.join('peer'));
+    const links = linksOf(hub);
+    const { destination, got } = serveLinks(peer);
+    await peer.transport.announce(destination);
+    await pass(clock, 1000);
+    const opening = links.open(destination.hash, { identity: destination.identity!.public });
+    await settled();
+    air.carry(replayed(air, hub, 600));
+    await pass(clock, 500);
+    const link = await opening;
+    air.carry(replayed(air, hub, 601));
+    const proven = link.send(utf8('mine'), { timeout: 5000 });
+    await pass(clock, 500);
+    await proven;
+    assert.deepEqual(got, [toHex(utf8('mine'))]);
+    assert.equal([...hub.transport.transitLinks()].length, 0);
+  });
+
+  test('carries a packet of a link that it overheard from farther away when it comes the way of the link', async () => {
+    const { clock, airs, first, last } = chain(4);
+    const links = linksOf(first);
+    const { destination } = serveLinks(last);
+    const sent: Promise<unknown>[] = [];
+    const farLinks = linksOf(last);
+    farLinks.accept(destination, {
+      onLink: link => {
+        clock.after(1000, () => void sent.push(link.send(utf8('over three hops'), { timeout: 5000 })));
+        return {};
+      },
+    });
+    await last.transport.announce(destination);
+    await pass(clock, 4000);
+    const got: string[] = [];
+    links
+      .open(destination.hash, {
+        identity: destination.identity!.public,
+        events: {
+          onPacket: ({ data, prove }) => {
+            got.push(toHex(data));
+            prove();
+          },
+        },
+      })
+      .catch(() => {});
+    await pass(clock, 500);
+    const carry = airs[2]!.carry.bind(airs[2]!);
+    airs[2]!.carry = (packet, from) => {
+      airs[1]!.carry(packet);
+      carry(packet, from);
+    };
+    await pass(clock, 2000);
+    await Promise.all(sent);
+    assert.equal(sent.length, 1);
+    assert.deepEqual(got, [toHex(utf8('over three hops'))]);
+  });
+
+  test('passes on the proof of a link once, and nothing that has no receiver of its own', async () => {
+    const { clock, airs, nodes, first, last } = chain(3);
+    const links = linksOf(first);
+    const { destination } = serveLinks(last);
+    await last.transport.announce(destination);
+    await pass(clock, 2000);
+    const opening = links.open(destination.hash, { identity: destination.identity!.public });
+    await pass(clock, 500);
+    await opening;
+    const proof = airs[1]!.packets.find(bytes => decodePacket(bytes).context === contexts.linkRequestProof)!;
+    const before = airs[0]!.packets.length;
+    airs[1]!.carry(proof);
+    airs[1]!.carry(Uint8Array.from(proof, (byte, at) => (at === 1 ? 40 : byte)));
+    await pass(clock, 100);
+    assert.equal(airs[0]!.packets.length, before);
+    const passed = nodes[1]!.counters.get('relay/passed');
+    for (const destinationType of ['plain', 'group'] as const) {
+      airs[0]!.carry(
+        encodePacket({
+          hops: 0,
+          transportId: nodes[1]!.transport.identity.hash,
+          contextFlag: false,
+          propagation: 'transport',
+          destinationType,
+          packetType: 'data',
+          destinationHash: destination.hash,
+          context: contexts.none,
+          data: utf8('to whom it may concern'),
+        }),
+      );
+    }
+    await pass(clock, 100);
+    assert.equal(nodes[1]!.counters.get('relay/passed'), passed);
+  });
+
+  test('sends nothing on that nobody would take: after 127 hops, or an announce too long for its header', async () => {
+    const { clock, airs, nodes, first, last } = chain(3);
+    const { destination } = last.serve();
+    await last.transport.announce(destination);
+    const { destination: wordy } = first.serve({ aspects: ['wordy'] });
+    const { publicKey } = wordy.identity!;
+    const [head, appData] = [
+      concat(publicKey, wordy.nameHash, encodeRandomBlob(new Uint8Array(5), 1)),
+      new Uint8Array(333),
+    ];
+    const signature = wordy.identity!.sign(concat(wordy.hash, head, appData));
+    airs[0]!.carry(
+      encodePacket({
+        hops: 0,
+        contextFlag: false,
+        propagation: 'broadcast',
+        destinationType: 'single',
+        packetType: 'announce',
+        destinationHash: wordy.hash,
+        context: contexts.none,
+        data: concat(head, signature, appData),
+      }),
+    );
+    await pass(clock, 10_000);
+    assert.ok(nodes[1]!.transport.path(wordy.hash));
+    const announces = airs[1]!.packets.map(bytes => decodePacket(bytes));
+    assert.ok(announces.every(({ destinationHash }) => toHex(destinationHash) !== wordy.key));
+    await first.transport.send({ destination: to(destination), data: utf8('x') });
+    await pass(clock, 100);
+    const old = airs[0]!.packets.findLast(bytes => decodePacket(bytes).packetType === 'data')!;
+    const data = encodePacket({ ...decodePacket(old), hops: 127, data: utf8('from the end of the world') });
+    airs[0]!.carry(data);
+    await pass(clock, 100);
+    assert.equal(nodes[1]!.counters.get('relay/too-far'), 1);
+  });
+
+  test('tells nobody of a way that it cannot send by', async () => {
+    const { clock, airs, first, last } = chain(3, [{}, { outgoing: false }]);
+    const { destination } = last.serve();
+    await last.transport.announce(destination);
+    await pass(clock, 10_000);
+    assert.equal(announcesOn(airs[0]!), 0);
+    const asked = first.transport.requestPath(destination.hash);
+    asked.catch(() => {});
+    await pass(clock, 2000);
+    assert.equal(announcesOn(airs[0]!), 0);
+    await clock.advance(30_000);
+    await assert.rejects(asked, { code: 'mesh/no-path' });
+  });
+
+  test('looks for another way where a neighbour’s link request found nobody', async () => {
+    const { clock, airs, first, last } = chain(3);
+    const { destination } = last.serve();
+    const links = linksOf(first);
+    await last.transport.announce(destination);
+    await pass(clock, 4000);
+    await last.down('left2');
+    const opening = links.open(destination.hash, { identity: destination.identity!.public });
+    opening.catch(() => {});
+    await pass(clock, 20_000);
+    const asked = airs[1]!.packets
+      .map(bytes => decodePacket(bytes))
+      .filter(p => p.destinationType === 'plain');
+    assert.equal(asked.length, 1);
   });
 
   test('does not answer for ever: in a ring an announce comes to rest', async () => {
