@@ -44,7 +44,11 @@ interface Cast {
   readonly onHill: Watched;
   readonly inValley: Watched;
   readonly handheld: Handheld;
-  readonly app: { readonly token: string; readonly address: string };
+  readonly app: {
+    readonly token: string;
+    readonly address: string;
+    readonly inbox: ReturnType<typeof openInbox>;
+  };
   readonly plaza: string;
   readonly cloud: Cloud;
   readonly air: Air;
@@ -80,7 +84,11 @@ async function gather(stack: AsyncDisposableStack): Promise<Cast> {
     scopes: ['messages:read', 'messages:send'],
     identity: 'own',
   });
-  const app = { token: minted.token, address: minted.addresses?.[0] ?? '' };
+  const app = {
+    token: minted.token,
+    address: minted.addresses?.[0] ?? '',
+    inbox: openInbox(valley, minted.token),
+  };
   const hill = await startNamed('Hill', air, {
     rooms: { plaza: { members: ['app:owner'] } },
     routes: [{ from: 'mqtt:dev/#', type: 'sensor.reading', to: [`lxmf:${handheld.address}`, app.address] }],
@@ -134,7 +142,7 @@ async function askThePlaza({ hill, valley, onHill, app, plaza }: Cast): Promise<
     text: 'The pump has stopped. Restart it?',
   })) as { id: string };
   const asked = (await arrives).message;
-  const poll = waitFor(valley, app.token, message => message.inReplyTo === id);
+  const poll = app.inbox.find(message => message.inReplyTo === id);
   await hill.desk.messages.post(onHill.owner, {
     to: 'room:plaza',
     text: 'Yes, restart it.',
@@ -144,21 +152,21 @@ async function askThePlaza({ hill, valley, onHill, app, plaza }: Cast): Promise<
   say('pump-app', green, `its long poll returns: ${paint(answer.text, 1)}, the answer to what it asked`);
 }
 
-async function readTheSensor({ hill, valley, app }: Cast, stack: AsyncDisposableStack): Promise<void> {
+async function readTheSensor({ hill, app }: Cast, stack: AsyncDisposableStack): Promise<void> {
   headline('A sensor on the hill publishes over MQTT: Ada reads words, the app gets data');
   const sensor = await hill.desk.clients.create({ name: 'greenhouse', scopes: ['mqtt'], rooms: [] });
   const client = await connectAsync(hill.mqttUrl, { username: 'greenhouse', password: sensor.token });
   stack.defer(() => client.endAsync());
-  const reading = waitFor(valley, app.token, message => message.type === 'sensor.reading');
+  const reading = app.inbox.find(message => message.type === 'sensor.reading');
   const topic = `kos/v1/${hill.facts.id.slice(0, 8)}/dev/greenhouse/state`;
   await client.publishAsync(topic, JSON.stringify({ temperature: 21.5, humidity: 44 }), { qos: 1 });
   const { data } = await inTime('the reading', reading);
   say('pump-app', green, `gets ${paint(JSON.stringify(data), 1)}`);
 }
 
-async function writeToTheApp({ valley, inValley, handheld, app }: Cast): Promise<void> {
+async function writeToTheApp({ inValley, handheld, app }: Cast): Promise<void> {
   headline('Ada writes to the app by the name it announces');
-  const got = waitFor(valley, app.token, message => message.from === `lxmf:${handheld.address}`);
+  const got = app.inbox.find(message => message.from === `lxmf:${handheld.address}`);
   const accepted = inValley.next('her message', event => event.message?.from === `lxmf:${handheld.address}`);
   await inTime('her proof', handheld.send(fromHex(app.address.slice(5)), 'Coming down at four.'));
   say('Ada', yellow, 'has the proof that it is on disk in the valley');
@@ -239,19 +247,27 @@ interface InboxMessage {
   readonly data?: unknown;
 }
 
-/** Long polls as an app does, until what it waits for is there. */
-async function waitFor(
-  hub: Hub,
-  token: string,
-  wanted: (message: InboxMessage) => boolean,
-): Promise<InboxMessage> {
-  for (;;) {
-    const page = (await call(hub, token, '/v1/inbox?wait=20')) as { items: { message: InboxMessage }[] };
-    const found = page.items.find(({ message }) => wanted(message));
-    if (found !== undefined) {
-      return found.message;
-    }
-  }
+/** An app's inbox, read as a careful app does: each read goes on from the last and acknowledges it. */
+function openInbox(hub: Hub, token: string) {
+  const seen: InboxMessage[] = [];
+  let cursor = '';
+  return {
+    /** The first message like this, read already or still to come. */
+    async find(wanted: (message: InboxMessage) => boolean): Promise<InboxMessage> {
+      for (;;) {
+        const found = seen.find(wanted);
+        if (found !== undefined) {
+          return found;
+        }
+        const page = (await call(hub, token, `/v1/inbox?wait=20&after=${cursor}`)) as {
+          items: { message: InboxMessage }[];
+          cursor: string;
+        };
+        cursor = page.cursor;
+        seen.push(...page.items.map(({ message }) => message));
+      }
+    },
+  };
 }
 
 async function call(hub: Hub, token: string, path: string, body?: object): Promise<unknown> {
