@@ -74,7 +74,12 @@ export class FakeRooms {
     const open = body.preset === 'public_chat';
     this.add(
       room,
-      { type: 'm.room.create', sender: creator, content: { room_version: '12' }, state_key: '' },
+      {
+        type: 'm.room.create',
+        sender: creator,
+        content: { room_version: '12', ...(body.creation_content as object | undefined) },
+        state_key: '',
+      },
       true,
     );
     this.add(room, member(creator, creator, 'join'), true);

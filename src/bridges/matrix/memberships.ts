@@ -7,7 +7,7 @@ import type { Log } from '../../lib/log.ts';
 import type { Book, RoomRow } from './book.ts';
 import type { Commands } from './commands.ts';
 import type { MatrixConfig } from './config.ts';
-import { type RoomEvent, text } from './events.ts';
+import { type RoomEvent, record, text } from './events.ts';
 import type { Ghosts } from './ghosts.ts';
 import { type Homeserver, path, saidBy } from './homeserver.ts';
 import { matchesAny, splitId } from './mxid.ts';
@@ -214,22 +214,37 @@ export function createMemberships(parts: MembershipsParts): Memberships {
     }
   }
 
-  /** The room was replaced by another one: what we do here we do there. */
+  /**
+   * The room was replaced by another one: what we do here we do there. Only where that room says so itself, and is
+   * none that we know: whoever may close a room must not make another one, with the people in it, into theirs.
+   */
   async function moved(event: RoomEvent, signal: AbortSignal): Promise<void> {
     const row = book.room(event.room);
     const next = text(event.content.replacement_room);
     if (row === undefined || next === undefined || !/^![!-~]{1,254}$/.test(next)) {
       return;
     }
+    if (rowOf(next) !== undefined) {
+      log.warn({ room: row.id }, 'a room was replaced by one that is bridged already: nothing is changed');
+      return;
+    }
+    const speaker = speakerOf(row, rooms, config.serverName);
     try {
       const [, server] = splitId(event.sender);
-      await parts
+      await parts.homeserver().request(speaker, 'POST', path`/join/${next}`, {
+        signal,
+        body: {},
+        query: { server_name: server, via: server },
+        elsewhere: true,
+      });
+      const made = await parts
         .homeserver()
-        .request(speakerOf(row, rooms, config.serverName), 'POST', path`/join/${next}`, {
-          signal,
-          body: {},
-          query: { server_name: server, via: server },
-        });
+        .request(speaker, 'GET', path`/rooms/${next}/state/m.room.create/`, { signal });
+      if (text(record(made.predecessor).room_id) !== row.id) {
+        log.warn({ room: row.id }, 'a room was replaced by one that does not say so: nothing is changed');
+        await leave(next, speaker, 'this room is no successor', signal);
+        return;
+      }
       book.moveRoom(row.id, next);
     } catch (error) {
       if (!saidBy(error, 'M_FORBIDDEN', 'M_NOT_FOUND')) {

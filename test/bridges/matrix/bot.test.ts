@@ -121,3 +121,42 @@ test('a person asks for an address of their own, and peers reach them under it',
   assert.match(await ask('identity'), /no address of your own/);
   assert.match(await ask('identity maybe'), /identity on, or identity off/);
 });
+
+test('a room that is replaced is followed where the other says so, and never into a room that is known', async () => {
+  const bob = `lxmf:${'bb'.repeat(16)}`;
+  await using rig = await openRig({ rooms: { plaza: { members: [bob] } } });
+  await rig.up();
+  const { rooms } = rig.homeserver;
+  const mallory = rig.homeserver.person('mallory');
+  const chat = mallory.create([ghost]);
+  await eventually(() => rooms.membership(chat, ghost) === 'join');
+  const carol = rig.homeserver.person('carol');
+  const plaza = carol.join('#_kos_plaza:home.test');
+  const tell = async (room: string, text: string) => {
+    const before = rig.mesh.delivered.length;
+    carol.say(room, text);
+    await eventually(() => rig.mesh.delivered.length > before);
+    return rig.mesh.delivered.at(-1)?.to;
+  };
+  const replace = async (next: string) => {
+    mallory.send(chat, 'm.room.tombstone', { body: 'moved', replacement_room: next }, { state_key: '' });
+    await eventually(() => rig.homeserver.pusher.idle);
+  };
+  await replace(plaza);
+  assert.equal(await tell(plaza, 'for the plaza'), bob);
+
+  const yard = rooms.create(carol.userId, { preset: 'public_chat' });
+  await replace(yard);
+  await eventually(() => rooms.membership(yard, ghost) === 'leave');
+
+  const next = rooms.create(mallory.userId, {
+    preset: 'public_chat',
+    creation_content: { predecessor: { room_id: chat } },
+  });
+  await replace(next);
+  await eventually(() => rooms.membership(next, ghost) === 'join');
+  const before = rig.mesh.delivered.length;
+  mallory.say(next, 'here now');
+  await eventually(() => rig.mesh.delivered.length > before);
+  assert.equal(rig.mesh.delivered.at(-1)?.to, `lxmf:${peer}`);
+});
