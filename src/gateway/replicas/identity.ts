@@ -1,6 +1,6 @@
 import { createHmac } from 'node:crypto';
 import type { ReplicaDefinition } from './definition.ts';
-import { type Fields, field, joined } from './fields.ts';
+import { type Fields, joined } from './fields.ts';
 
 /** Who asks, as far as a replica tells people apart. Nothing of a credential is in it but hashes under the hub's key. */
 export interface Asker {
@@ -15,6 +15,13 @@ export interface Asker {
 /** Finds out who asks. `key` is the hub's, 32 bytes. */
 export function createAskers(definition: ReplicaDefinition, key: Uint8Array): (headers: Fields) => Asker {
   const { partition, subject } = definition.identity;
+  // A claim is read from the token, so that this is always one of what tells people apart where there are claims.
+  const names = [
+    ...new Set([
+      ...partition.map(name => name.toLowerCase()),
+      ...(subject === undefined ? [] : ['authorization']),
+    ]),
+  ];
   const hash = (...parts: readonly string[]) =>
     createHmac('sha256', key)
       .update(JSON.stringify([definition.id, ...parts]))
@@ -25,7 +32,7 @@ export function createAskers(definition: ReplicaDefinition, key: Uint8Array): (h
   const recent = new Map<string, Asker>();
 
   return headers => {
-    const values = partition.map(name => joined(headers, name)?.trim() ?? '');
+    const values = names.map(name => joined(headers, name)?.trim() ?? '');
     if (values.every(value => value === '')) {
       return nobody;
     }
@@ -34,12 +41,17 @@ export function createAskers(definition: ReplicaDefinition, key: Uint8Array): (h
     if (known !== undefined) {
       return known;
     }
+    // Of several lines nobody knows which one the service believes: they speak for nobody.
     const claim =
-      subject === undefined ? undefined : claimOf(field(headers, 'authorization'), subject.jwtClaim);
+      subject === undefined ? undefined : claimOf(joined(headers, 'authorization'), subject.jwtClaim);
+    // What else tells people apart stays in it: the service may have taken that, and not looked at the token.
+    const beside = names
+      .map((name, at) => `${name}: ${values[at]}`)
+      .filter((_, at) => names[at] !== 'authorization' && values[at] !== '');
     const asker: Asker = {
       hash: hash('credentials', ...values),
       credentials: true,
-      ...(claim !== undefined && { claimed: hash('subject', claim) }),
+      ...(claim !== undefined && { claimed: hash('subject', claim, ...beside) }),
     };
     if (recent.size >= mostRecent) {
       recent.clear();

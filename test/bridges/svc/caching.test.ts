@@ -274,6 +274,45 @@ test('a renewed token keeps its user’s replica once the service took it; a for
   assert.equal((await ask('/me', forged)).status, 401);
 });
 
+test('a forged token beside credentials of one’s own opens nobody else’s replica', async t => {
+  const token = (sub: string, n: number) =>
+    `Bearer ${['{"alg":"none"}', JSON.stringify({ iss: 'me', sub, n }), 'x'].map(part => Buffer.from(part).toString('base64url')).join('.')}`;
+  const good = token('alice', 1);
+  const mallory = token('mallory', 1);
+  const origin = await startOrigin(
+    t,
+    counting((request, response) => {
+      // As there are: a session counts before a token, and of several lines the last one.
+      const said = request.headersDistinct.authorization?.at(-1);
+      if (request.headers.cookie === 'session=mallory' || said === mallory) {
+        response.writeHead(200, { 'Cache-Control': 'max-age=600' }).end('of mallory');
+      } else if (said === good) {
+        response.writeHead(200, { 'Cache-Control': 'max-age=600' }).end('secret of alice');
+      } else {
+        response.writeHead(401).end('who?');
+      }
+    }),
+  );
+  const hub = await startHub(t, origin.url, {
+    more: 'identity: { subject: { jwtClaim: sub, proof: /proof } }',
+  });
+  const forged = token('alice', 666);
+  const ways = [
+    ['Authorization', forged, 'Cookie', 'session=mallory'],
+    ['Authorization', forged, 'Authorization', mallory],
+  ];
+  const ask = (headers: string[]) => get(`${hub.url}/me`, { headers: ['Host', 'hub', ...headers] });
+  assert.equal((await ask(['Authorization', good])).text, 'secret of alice');
+  for (const headers of ways) {
+    assert.equal((await ask(headers)).text, 'of mallory', 'while the service answers');
+  }
+  await origin.kill();
+  for (const headers of ways) {
+    assert.notEqual((await ask(headers)).text, 'secret of alice');
+  }
+  assert.equal((await ask(['Authorization', good])).text, 'secret of alice');
+});
+
 test('a token the service refuses is served nothing any more, offline neither', async t => {
   let refused = false;
   const origin = await startOrigin(
