@@ -21,8 +21,9 @@ export interface Interface {
   /**
    * Resolves when the medium has taken the packet (not when it arrived), which is how it slows its
    * sender down. Rejects with `radio/offline` if it is not ready. The bytes are not changed or kept.
+   * A medium that rations what is sent goes by `burden`; without a word of it the packet is our own.
    */
-  send(packet: Uint8Array): Promise<void>;
+  send(packet: Uint8Array, burden?: Burden): Promise<void>;
   /** ms until a packet handed over now is out, where others wait before it: answers come as much later. Default 0. */
   readonly backlog?: number;
   /**
@@ -31,6 +32,13 @@ export interface Interface {
    */
   hold?(bytes: number, urgency: Urgency): Hold | undefined;
 }
+
+/**
+ * For whom a packet is sent: `own` is what our messages, links and answers need, `announce` says that we are
+ * here, `relayed` is carried for others, and `hearsay` is what is told and asked about others: their announces, ways
+ * to them and searches for them.
+ */
+export type Burden = 'own' | 'announce' | 'relayed' | 'hearsay';
 
 /** How soon a message is wanted, from the most to the least. */
 export type Urgency = 'critical' | 'high' | 'normal' | 'bulk';

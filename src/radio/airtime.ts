@@ -63,13 +63,23 @@ const mostBins = 70;
  * How far into the budget each may go. The last part belongs to what answers others: a proof that is not
  * sent makes them send the whole message again.
  */
-const shares: Readonly<Record<Urgency | 'answer', number>> = {
+const shares: Readonly<Record<AirtimeUse, number>> = {
   answer: 1,
   critical: 0.97,
   high: 0.92,
   normal: 0.85,
+  relayed: 0.85,
   bulk: 0.5,
+  hearsay: 0.5,
 };
+/**
+ * How much of the budget all that is sent for others may come to, whatever room there is: strangers pay for
+ * nothing and must not silence this node. What is told about others ends first, so that their packets still pass.
+ */
+const sharesOfOthers: Readonly<Partial<Record<AirtimeUse, number>>> = { relayed: 0.4, hearsay: 0.2 };
+
+/** What airtime is used for: messages by their urgency, what answers others, and what is sent for others. */
+export type AirtimeUse = Urgency | 'answer' | 'relayed' | 'hearsay';
 
 interface Bin {
   /** By the monotonic clock. */
@@ -77,6 +87,8 @@ interface Bin {
   used: number;
   /** What is on disk, at least as much as was used. */
   booked: number;
+  /** Of what was used, for others. Not stored: after a restart they begin anew, within the budget. */
+  others: number;
 }
 
 /** Why nothing may be sent now. */
@@ -121,21 +133,35 @@ export class AirtimeLedger {
     };
   }
 
-  /** What keeps `ms` of this urgency from being sent now; undefined where nothing does. */
-  wait(ms: number, urgency: Urgency | 'answer'): AirtimeWait | undefined {
+  /** What keeps `ms` for this use from being sent now; undefined where nothing does. */
+  wait(ms: number, use: AirtimeUse): AirtimeWait | undefined {
     if (this.#limit >= 1) {
       return undefined;
     }
-    const allowed = this.#budget * shares[urgency];
+    const waits = [this.#waitFor(ms, shares[use], 'used')];
+    const ofOthers = sharesOfOthers[use];
+    if (ofOthers !== undefined) {
+      waits.push(this.#waitFor(ms, ofOthers, 'others'));
+    }
+    const [wait, longer] = waits.filter(one => one !== undefined);
+    if (wait?.delay === undefined || longer === undefined) {
+      return wait;
+    }
+    return longer.delay === undefined || longer.delay > wait.delay ? longer : wait;
+  }
+
+  #waitFor(ms: number, share: number, account: 'used' | 'others'): AirtimeWait | undefined {
+    const allowed = this.#budget * share;
     if (ms > allowed) {
       return { delay: undefined };
     }
-    let over = this.#used() + ms - allowed;
+    this.#expire();
+    let over = this.#bins.reduce((sum, bin) => sum + bin[account], 0) + ms - allowed;
     if (over <= 0) {
       return undefined;
     }
     for (const bin of this.#bins) {
-      over -= bin.used;
+      over -= bin[account];
       if (over <= 0) {
         return { delay: Math.max(end(bin) - this.#parts.clock.monotonic(), 1) };
       }
@@ -148,8 +174,8 @@ export class AirtimeLedger {
    * retryable, with the ms to wait as `detail.retryAfter`, and with what the store rejects with: then
    * nothing is counted and nothing may be sent.
    */
-  async take(ms: number, urgency: Urgency | 'answer'): Promise<void> {
-    const wait = this.wait(ms, urgency);
+  async take(ms: number, use: AirtimeUse): Promise<void> {
+    const wait = this.wait(ms, use);
     if (wait !== undefined) {
       throw new GatewayError('airtime/exhausted', 'the airtime of this hour is used up', {
         retryable: true,
@@ -157,7 +183,9 @@ export class AirtimeLedger {
       });
     }
     const bin = this.#current();
+    const forOthers = sharesOfOthers[use] === undefined ? 0 : ms;
     bin.used += ms;
+    bin.others += forOthers;
     if (bin.used > bin.booked) {
       const before = bin.booked;
       bin.booked = bin.used + ahead;
@@ -165,6 +193,7 @@ export class AirtimeLedger {
         await this.#parts.store?.save(this.#key, this.#encode());
       } catch (error) {
         bin.used -= ms;
+        bin.others -= forOthers;
         bin.booked = before;
         throw error;
       }
@@ -191,7 +220,7 @@ export class AirtimeLedger {
     if (last !== undefined && now < last.start + binLength) {
       return last;
     }
-    const bin = { start: now, used: 0, booked: 0 };
+    const bin = { start: now, used: 0, booked: 0, others: 0 };
     this.#bins.push(bin);
     return bin;
   }
@@ -229,7 +258,7 @@ export class AirtimeLedger {
       if (!isGatewayError(error)) {
         throw error;
       }
-      return [{ start: now, used: this.#budget, booked: this.#budget }];
+      return [{ start: now, used: this.#budget, booked: this.#budget, others: 0 }];
     }
   }
 
@@ -250,7 +279,7 @@ export class AirtimeLedger {
       const age = reader.f64('age');
       const booked = reader.u32('booked');
       const known = Number.isFinite(age + away) ? Math.max(age, 0) + away : 0;
-      bins.push({ start: now - known, used: booked, booked });
+      bins.push({ start: now - known, used: booked, booked, others: 0 });
     }
     return bins.sort((a, b) => a.start - b.start);
   }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { AirtimeLedger, type AirtimeStore } from '../../src/radio/airtime.ts';
+import { AirtimeLedger, type AirtimeStore, type AirtimeUse } from '../../src/radio/airtime.ts';
 import { ManualClock } from '../sim/clock.ts';
 
 const hour = 3_600_000;
@@ -68,6 +68,36 @@ describe('an airtime ledger', () => {
     assert.equal(await fill('high'), 331);
     assert.equal(await fill('critical'), 349);
     assert.equal(await fill('answer'), 360);
+  });
+
+  test('lets others have no more than their part, and us whatever they leave', async () => {
+    const ledger = ledgerOf(new ManualClock());
+    const fill = async (use: AirtimeUse) => {
+      for (let taken = 0; ; taken++) {
+        try {
+          await ledger.take(1000, use);
+        } catch {
+          return taken;
+        }
+      }
+    };
+    assert.equal(await fill('hearsay'), 72);
+    assert.equal(await fill('relayed'), 144 - 72);
+    assert.equal(await fill('hearsay'), 0);
+    assert.equal(await fill('bulk'), 180 - 144);
+    assert.equal(await fill('normal'), 306 - 180);
+    assert.equal(await fill('answer'), 360 - 306);
+    assert.ok(ledger.wait(1000, 'relayed')!.delay! > 0);
+    assert.deepEqual(ledger.wait(150_000, 'relayed'), { delay: undefined });
+  });
+
+  test('lets others have what is there where we use little, and nothing where we need it', async () => {
+    const ledger = ledgerOf(new ManualClock());
+    await ledger.take(250_000, 'normal');
+    await ledger.take(50_000, 'relayed');
+    await assert.rejects(ledger.take(10_000, 'relayed'), { code: 'airtime/exhausted' });
+    await assert.rejects(ledger.take(1, 'hearsay'), { code: 'airtime/exhausted' });
+    await ledger.take(50_000, 'answer');
   });
 
   test('says of what is larger than the budget that it never fits', () => {

@@ -2,7 +2,7 @@ import type { Counters } from '../../lib/counters.ts';
 import { codeOf, isGatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Service } from '../../lib/service.ts';
-import type { Hold, Interface, Quality, Urgency } from '../interface.ts';
+import type { Burden, Hold, Interface, Quality, Urgency } from '../interface.ts';
 import { type InterfaceHandle, linkMtuOf } from './dispatch.ts';
 import type { InterfacePolicy } from './interface-policy.ts';
 
@@ -115,7 +115,7 @@ export class Attachment implements InterfaceHandle {
       return undefined;
     }
     this.#waiting += packet.length;
-    void this.send(packet).then(() => {
+    void this.send(packet, 'relayed').then(() => {
       this.#waiting -= packet.length;
       if (this.#waiting < fastQueue / 2) {
         this.#relief?.resolve();
@@ -135,13 +135,14 @@ export class Attachment implements InterfaceHandle {
   }
 
   /** Whether the medium took the packet. Never rejects: why not is counted by code. */
-  async send(packet: Uint8Array): Promise<boolean> {
+  async send(packet: Uint8Array, burden?: Burden): Promise<boolean> {
     if (!this.sends) {
       this.#parts.counters.add('radio/offline');
       return false;
     }
     try {
-      await this.iface.send(this.policy.accessCode?.seal(packet) ?? packet);
+      const sealed = this.policy.accessCode?.seal(packet) ?? packet;
+      await this.iface.send(sealed, burden ?? (isAnnounce(packet) ? 'announce' : 'own'));
     } catch (error) {
       this.#traffic.txFailed += 1;
       this.#parts.counters.add(codeOf(error));
@@ -231,4 +232,9 @@ export class Attachment implements InterfaceHandle {
       this.#parts.changed(this);
     }
   }
+}
+
+/** By its flags, which nobody sees behind an access code. */
+function isAnnounce(packet: Uint8Array): boolean {
+  return (packet[0]! & 0x03) === 1;
 }

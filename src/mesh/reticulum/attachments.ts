@@ -1,7 +1,7 @@
 import type { Counters } from '../../lib/counters.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
-import type { Interface, Quality } from '../interface.ts';
+import type { Burden, Interface, Quality } from '../interface.ts';
 import { Attachment } from './attachment.ts';
 import type { InterfaceHandle } from './dispatch.ts';
 import type { InterfacePolicy } from './interface-policy.ts';
@@ -73,12 +73,12 @@ export class Attachments {
   }
 
   /** Whether a medium took the packet; never rejects. A handle that was detached takes nothing. */
-  async transmit(packet: Uint8Array, target: InterfaceHandle | 'all'): Promise<boolean> {
+  async transmit(packet: Uint8Array, target: InterfaceHandle | 'all', burden?: Burden): Promise<boolean> {
     if (target === 'all') {
       return sendOver(this.allSending(), packet);
     }
     const attachment = this.#attachments.get(target.name);
-    return attachment !== undefined && attachment === target && attachment.send(packet);
+    return attachment !== undefined && attachment === target && attachment.send(packet, burden);
   }
 }
 

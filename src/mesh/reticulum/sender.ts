@@ -3,6 +3,7 @@ import type { Counters } from '../../lib/counters.ts';
 import { codeOf, GatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Random } from '../../lib/random.ts';
+import type { Burden } from '../interface.ts';
 import type { InterfaceHandle } from './dispatch.ts';
 import type { Duplicates } from './duplicates.ts';
 import type { PublicIdentity } from './identity.ts';
@@ -43,7 +44,11 @@ export interface SenderParts {
   readonly known: KnownDestinations;
   readonly receipts: Receipts;
   readonly wayTo: (destination: Uint8Array) => Way;
-  readonly transmit: (packet: Uint8Array, target: InterfaceHandle | 'all') => Promise<boolean>;
+  readonly transmit: (
+    packet: Uint8Array,
+    target: InterfaceHandle | 'all',
+    burden?: Burden,
+  ) => Promise<boolean>;
 }
 
 /** Sends packets that stand for themselves: sealed for one destination, or plain for whoever hears them. */
@@ -88,13 +93,14 @@ export class Sender {
     destination: Uint8Array,
     data: Uint8Array,
     target: InterfaceHandle | 'all',
+    burden?: Burden,
   ): Promise<boolean> {
     if (data.length > packetMdu) {
       throw new GatewayError('mesh/too-large', `${data.length} bytes, a plain packet carries ${packetMdu}`);
     }
     const bytes = encodePacket({ ...header('plain', destination, undefined), data });
     this.#parts.heard.add(packetHash(bytes));
-    return this.#parts.transmit(bytes, target);
+    return this.#parts.transmit(bytes, target, burden);
   }
 
   #conclude(onReceipt: (outcome: ReceiptOutcome) => void, outcome: ReceiptOutcome): void {

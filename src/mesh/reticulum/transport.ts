@@ -4,7 +4,7 @@ import type { Counters } from '../../lib/counters.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Random } from '../../lib/random.ts';
-import type { Hold, Interface, Quality, Urgency } from '../interface.ts';
+import type { Burden, Hold, Interface, Quality, Urgency } from '../interface.ts';
 import type { MeshStorage } from '../storage.ts';
 import { Announcer } from './announcer.ts';
 import type { Attachment } from './attachment.ts';
@@ -131,7 +131,7 @@ export class Transport {
       known: this.#known,
       receipts: this.#receipts,
       wayTo: destination => this.#wayTo(destination),
-      transmit: (packet, target) => this.transmit(packet, target),
+      transmit: (packet, target, burden) => this.transmit(packet, target, burden),
     });
     const pathTimeout = () => Math.max(pathRequestTimeout, this.#mediumTimeout());
     if (parts.forwards === true) {
@@ -143,10 +143,10 @@ export class Transport {
         pathTimeout,
         transmit: (packet, iface) => {
           this.#heard.add(packetHash(packet));
-          void this.transmit(packet, iface);
+          void this.transmit(packet, iface, 'hearsay');
         },
         askOn: (request, iface) =>
-          void this.sendPlain(pathRequestDestination, encodePathRequest(request), iface),
+          void this.#sender.sendPlain(pathRequestDestination, encodePathRequest(request), iface, 'hearsay'),
         isOurs: key => this.#links?.has?.(key) === true,
         forget: hash => this.#heard.delete(hash),
         unanswered: destination => {
@@ -213,10 +213,10 @@ export class Transport {
 
   /**
    * Sends a whole packet over one interface or over all that are up. Resolves with whether a medium
-   * took it; never rejects: failures are counted by code.
+   * took it; never rejects: failures are counted by code. `burden`, where it is to one interface: see `Burden`.
    */
-  transmit(packet: Uint8Array, target: InterfaceHandle | 'all'): Promise<boolean> {
-    return this.#attachments.transmit(packet, target);
+  transmit(packet: Uint8Array, target: InterfaceHandle | 'all', burden?: Burden): Promise<boolean> {
+    return this.#attachments.transmit(packet, target, burden);
   }
 
   /** Takes packets for a destination from now on. Throws `config/invalid` where it is registered already. */

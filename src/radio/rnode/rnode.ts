@@ -1,5 +1,5 @@
 import { GatewayError } from '../../lib/errors.ts';
-import type { Hold, Interface, InterfacePort, Urgency } from '../../mesh/interface.ts';
+import type { Burden, Hold, Interface, InterfacePort, Urgency } from '../../mesh/interface.ts';
 import { AirtimeLedger, type AirtimeParts, type AirtimeView } from '../airtime.ts';
 import type { RadioPlan } from '../region.ts';
 import type { OpenSerial, SerialLink } from '../serial.ts';
@@ -109,14 +109,14 @@ export class RNode implements Interface {
     }
   }
 
-  async send(packet: Uint8Array): Promise<void> {
+  async send(packet: Uint8Array, burden?: Burden): Promise<void> {
     if (this.#session === undefined) {
       throw offline(this.name);
     }
     if (packet.length > rnodeMtu) {
       throw new GatewayError('mesh/too-large', `${packet.length} bytes, a LoRa packet carries ${rnodeMtu}`);
     }
-    await this.#line.push(packet);
+    await this.#line.push(packet, burden);
   }
 
   get backlog(): number {

@@ -1,6 +1,7 @@
 import type { Clock } from '../../lib/clock.ts';
 import { GatewayError, isGatewayError } from '../../lib/errors.ts';
-import type { AirtimeLedger } from '../airtime.ts';
+import type { Burden } from '../../mesh/interface.ts';
+import type { AirtimeLedger, AirtimeUse } from '../airtime.ts';
 import { type LoraModulation, packetTimeOnAir } from './lora.ts';
 
 export interface SendLineParts {
@@ -13,6 +14,7 @@ export interface SendLineParts {
 
 interface Waiting {
   readonly packet: Uint8Array;
+  readonly burden: Burden;
   /** ms */
   readonly timeOnAir: number;
   readonly since: number;
@@ -24,21 +26,34 @@ interface Waiting {
 const longestLine = 45_000;
 /** Packets that may wait whatever they take: at the slowest settings one takes 20 s. */
 const alwaysWaiting = 8;
-/** Announces that may wait; the oldest gives way. */
+/** The same for what is carried for others: our own need not wait for more of it than this. */
+const longestRelayed = 15_000;
+const alwaysRelayed = 4;
+/** Announces that may wait; the oldest gives way, of others' first. */
 const mostAnnounces = 16;
 /** ms that an announce lets others pass. */
 const announcePatience = 20_000;
 /** ms that a packet waits for airtime: whoever waits for its answer gives up not much later. */
 const airtimePatience = 10_000;
+const uses: Readonly<Record<Burden, AirtimeUse>> = {
+  own: 'answer',
+  announce: 'bulk',
+  relayed: 'relayed',
+  hearsay: 'hearsay',
+};
 
 /**
  * What waits to be sent by one radio. Hands over no more than one packet beyond the one on the air, so
- * that order stays ours: announces go behind everything else. What there is no airtime for is refused.
+ * that order stays ours: our own packets and those of others in turns, announces behind both. What there is no
+ * airtime for is refused.
  */
 export class SendLine {
   readonly #parts: SendLineParts;
   #packets: Waiting[] = [];
+  #relayed: Waiting[] = [];
   #announces: Waiting[] = [];
+  /** The last of those two lines that was served. */
+  #servedRelayed = false;
   /** Until when the radio is on the air with what it was given, as far as we know. */
   #busyUntil = 0;
   #wake: (() => void) | undefined;
@@ -50,29 +65,48 @@ export class SendLine {
   /** ms until what waits is out, and what the radio was given. */
   get backlog(): number {
     const busy = Math.max(this.#busyUntil - this.#parts.clock.monotonic(), 0);
-    return busy + sum(this.#packets);
+    return busy + sum(this.#packets) + sum(this.#relayed);
   }
 
   /**
    * Resolves when the radio has taken the packet. Rejects with `store/full` where too much waits,
    * `airtime/exhausted` where the law forbids to send it soon, both retryable, and with what `run` ended with.
    */
-  push(packet: Uint8Array): Promise<void> {
+  push(packet: Uint8Array, burden: Burden = isAnnounce(packet) ? 'announce' : 'own'): Promise<void> {
     const { clock, modulation } = this.#parts;
     const timeOnAir = packetTimeOnAir(packet.length, modulation);
-    const announce = isAnnounce(packet);
-    const line = announce ? this.#announces : this.#packets;
-    const waiting = sum(this.#packets);
-    if (!announce && line.length >= alwaysWaiting && waiting + timeOnAir > longestLine) {
+    const line = this.#lineOf(burden, timeOnAir);
+    if (line === undefined) {
       return Promise.reject(full());
     }
-    if (announce && line.length >= mostAnnounces) {
-      line.shift()?.lost(full());
-    }
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    line.push({ packet: packet.slice(), timeOnAir, since: clock.monotonic(), taken: resolve, lost: reject });
+    const since = clock.monotonic();
+    line.push({ packet: packet.slice(), burden, timeOnAir, since, taken: resolve, lost: reject });
     this.#wake?.();
     return promise;
+  }
+
+  /** Where a packet waits; undefined where there is no room. */
+  #lineOf(burden: Burden, timeOnAir: number): Waiting[] | undefined {
+    if (burden === 'own') {
+      const line = this.#packets;
+      return line.length >= alwaysWaiting && sum(line) + timeOnAir > longestLine ? undefined : line;
+    }
+    if (burden === 'relayed') {
+      const line = this.#relayed;
+      return line.length >= alwaysRelayed && sum(line) + timeOnAir > longestRelayed ? undefined : line;
+    }
+    const line = this.#announces;
+    if (line.length >= mostAnnounces) {
+      const hearsay = line.findIndex(waiting => waiting.burden === 'hearsay');
+      if (hearsay < 0 && burden === 'hearsay') {
+        return undefined;
+      }
+      for (const { lost } of line.splice(Math.max(hearsay, 0), 1)) {
+        lost(full());
+      }
+    }
+    return line;
   }
 
   /** Sends until the signal; then what waits is rejected with its reason. Never rejects. */
@@ -90,10 +124,11 @@ export class SendLine {
         next.lost(signal.aborted ? signal.reason : error);
       }
     }
-    for (const { lost } of [...this.#packets, ...this.#announces]) {
+    for (const { lost } of [...this.#packets, ...this.#relayed, ...this.#announces]) {
       lost(signal.reason);
     }
     this.#packets = [];
+    this.#relayed = [];
     this.#announces = [];
   }
 
@@ -114,13 +149,14 @@ export class SendLine {
     }
   }
 
-  async #afford({ packet, timeOnAir }: Waiting, signal: AbortSignal): Promise<void> {
+  async #afford({ burden, timeOnAir }: Waiting, signal: AbortSignal): Promise<void> {
     const { clock, ledger } = this.#parts;
-    const urgency = isAnnounce(packet) ? 'bulk' : 'answer';
-    const end = clock.monotonic() + airtimePatience;
+    // Nobody else waits until there is airtime for others.
+    const forOthers = burden === 'relayed' || burden === 'hearsay';
+    const end = clock.monotonic() + (forOthers ? 0 : airtimePatience);
     for (;;) {
       try {
-        return await ledger.take(timeOnAir, urgency);
+        return await ledger.take(timeOnAir, uses[burden]);
       } catch (error) {
         const after = isGatewayError(error, 'airtime/exhausted') ? error.detail.retryAfter : undefined;
         if (typeof after !== 'number' || clock.monotonic() + after > end) {
@@ -135,7 +171,12 @@ export class SendLine {
     const [announce] = this.#announces;
     const overdue =
       announce !== undefined && this.#parts.clock.monotonic() - announce.since >= announcePatience;
-    return overdue || this.#packets.length === 0 ? this.#announces.shift() : this.#packets.shift();
+    if (overdue || this.#packets.length + this.#relayed.length === 0) {
+      return this.#announces.shift();
+    }
+    const ownFirst = this.#servedRelayed || this.#relayed.length === 0;
+    this.#servedRelayed = !(ownFirst && this.#packets.length > 0);
+    return this.#servedRelayed ? this.#relayed.shift() : this.#packets.shift();
   }
 
   async #arrival(signal: AbortSignal): Promise<void> {

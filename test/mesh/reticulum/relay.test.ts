@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { concat, toHex, utf8 } from '../../../src/lib/bytes.ts';
 import { silentLog } from '../../../src/lib/log.ts';
+import type { Burden } from '../../../src/mesh/interface.ts';
+import { AccessCode } from '../../../src/mesh/reticulum/access-code.ts';
 import { encodeRandomBlob } from '../../../src/mesh/reticulum/announce.ts';
 import type { LocalDestination } from '../../../src/mesh/reticulum/destination.ts';
 import type { InterfacePolicy } from '../../../src/mesh/reticulum/interface-policy.ts';
@@ -213,6 +215,47 @@ describe('a node that forwards', () => {
       .find(p => p.packetType === 'link-request');
     assert.equal(request?.data.length, 64);
     assert.equal(nodes[1]!.counters.get('relay/passed'), 1);
+  });
+
+  test('tells a medium that rations for whom it sends, also behind an access code', async () => {
+    const clock = new ManualClock();
+    const airs = [new Air(), new Air()];
+    const burdens: (Burden | undefined)[] = [];
+    const scale = airs[1]!.join('scale');
+    const send = scale.send.bind(scale);
+    scale.send = (packet: Uint8Array, burden?: Burden) => {
+      burdens.push(burden);
+      return send(packet);
+    };
+    const policy = { mode: 'gateway', accessCode: new AccessCode({ networkName: 'n', size: 8 }) } as const;
+    const [first, hub, last] = [false, true, false].map(forwards => new TestNode({ clock, forwards }));
+    first!.use(airs[0]!.join('first'));
+    hub!.use(airs[0]!.join('plain'), { mode: 'gateway' });
+    hub!.use(scale, policy);
+    last!.use(airs[1]!.join('last'), policy);
+    const told = () => burdens.splice(0).join(' ');
+    const { destination: near } = first!.serve();
+    await first!.transport.announce(near);
+    await pass(clock, 10_000);
+    assert.equal(told(), 'hearsay hearsay');
+    const { destination: far } = last!.serve();
+    await last!.transport.announce(far);
+    await pass(clock, 10_000);
+    told();
+    await first!.transport.send({ destination: to(far), data: utf8('x') });
+    await pass(clock, 100);
+    assert.equal(told(), 'relayed');
+    last!.transport.dropPath(near.hash);
+    await Promise.all([last!.transport.requestPath(near.hash), pass(clock, 1000)]);
+    assert.equal(told(), 'hearsay');
+    first!.transport.requestPath(new Uint8Array(16).fill(9)).catch(() => {});
+    await pass(clock, 100);
+    assert.equal(told(), 'hearsay');
+    const { destination: ours } = hub!.serve();
+    await hub!.transport.announce(ours);
+    await hub!.transport.send({ destination: to(far), data: utf8('y') });
+    assert.equal(told(), 'announce own');
+    await clock.advance(30_000);
   });
 
   test('brings the true proof back whatever proofs came before it, from wherever', async () => {
@@ -429,10 +472,18 @@ describe('a node that forwards', () => {
   });
 
   test('tells nobody of a way that it cannot send by', async () => {
-    const { clock, airs, first, last } = chain(3, [{}, { outgoing: false }]);
+    const clock = new ManualClock();
+    const airs = [new Air(), new Air()];
+    const hub = new TestNode({ clock, forwards: true });
+    hub.use(airs[0]!.join('both ways'));
+    hub.use(airs[1]!.join('ears'), { outgoing: false });
+    const [first, last] = [new TestNode({ clock }), new TestNode({ clock })];
+    first.use(airs[0]!.join('first'));
+    last.use(airs[1]!.join('last'));
     const { destination } = last.serve();
     await last.transport.announce(destination);
     await pass(clock, 10_000);
+    assert.equal(hub.announces.length, 1);
     assert.equal(announcesOn(airs[0]!), 0);
     const asked = first.transport.requestPath(destination.hash);
     asked.catch(() => {});

@@ -218,6 +218,51 @@ describe('an RNode', () => {
     emulator.close();
   });
 
+  test('serves others in turns with us, and lets them neither fill its line nor use up its airtime', async () => {
+    const clock = new ManualClock();
+    const { iface, emulator, channel } = radio(clock);
+    const run = running(iface);
+    await clock.advanceUntil(() => run.ready === 1);
+    let refused = 0;
+    for (let i = 0; i < 100; i++) {
+      iface.send(packetOf(250), 'relayed').catch(() => void refused++);
+    }
+    for (let i = 0; i < 5; i++) {
+      void iface.send(packetOf(100), 'own');
+    }
+    await clock.advance(20_000);
+    assert.ok(refused > 70, `${refused} refused`);
+    const sizes = channel.log.map(({ bytes }) => bytes);
+    assert.deepEqual(sizes.slice(0, 8), [251, 101, 251, 101, 251, 101, 251, 101]);
+    for (let i = 0; i < 600; i++) {
+      void iface.send(packetOf(250), i % 2 === 0 ? 'relayed' : 'hearsay').catch(() => {});
+      await clock.advance(1000);
+    }
+    const { usedMs, budgetMs } = iface.airtime();
+    assert.ok(usedMs > 0.38 * budgetMs && usedMs < 0.43 * budgetMs, `${usedMs} of ${budgetMs}`);
+    await iface.send(packetOf(200), 'announce');
+    run.stop();
+    await run.ended;
+    emulator.close();
+  });
+
+  test('lets an announce of its own wait however many of others come', async () => {
+    const clock = new ManualClock();
+    const { iface, emulator, channel } = radio(clock);
+    const run = running(iface);
+    await clock.advanceUntil(() => run.ready === 1);
+    const ours = iface.send(packetOf(222), 'announce');
+    for (let i = 0; i < 50; i++) {
+      void iface.send(packetOf(180), 'hearsay').catch(() => {});
+    }
+    await clock.advance(60_000);
+    await ours;
+    assert.ok(channel.log.some(({ bytes }) => bytes === 223));
+    run.stop();
+    await run.ended;
+    emulator.close();
+  });
+
   test('holds back what the radio has no room for, and loses none of it', async () => {
     const clock = new ManualClock();
     const random = seededRandom(1);
