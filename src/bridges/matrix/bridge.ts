@@ -1,5 +1,5 @@
 import type { Bridge, BridgePort, Delivery } from '../../gateway/bridge.ts';
-import type { Desk } from '../../gateway/desk.ts';
+import type { Desk, MessageView } from '../../gateway/desk.ts';
 import { type Address, nameOf } from '../../gateway/message.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
@@ -98,6 +98,8 @@ export function createMatrixBridge(parts: MatrixParts): MatrixBridge {
     notices,
     allowed: config.allow ?? [`@*:${serverName}`],
   });
+  const said = new Map<string, readonly string[]>();
+  const hubId = () => parts.desk().hub.id;
   const speaker = (row: RoomRow) => speakerOf(row, rooms, serverName);
   const catchUp = createCatchUp({ ...shared, inbox, bot: rooms.bot, speakerOf: speaker });
   const receiver = createReceiver({
@@ -108,6 +110,7 @@ export function createMatrixBridge(parts: MatrixParts): MatrixBridge {
     notices,
     statuses,
     commands,
+    messageOf,
     roomWith: member => Object.entries(parts.rooms).find(([, { members }]) => members.includes(member))?.[0],
     onEntered(row) {
       const signal = running?.signal;
@@ -340,14 +343,19 @@ export function createMatrixBridge(parts: MatrixParts): MatrixBridge {
       if (port === undefined) {
         throw new GatewayError('bridge/unavailable', 'the Matrix bridge is starting', { retryable: true });
       }
-      return await deliverTo({ ...shared, ghosts, rooms, media, senderOf }, port, delivery, signal);
+      return await deliverTo(
+        { ...shared, ghosts, rooms, media, messageOf, hubId, said },
+        port,
+        delivery,
+        signal,
+      );
     },
     [Symbol.dispose]: () => book[Symbol.dispose](),
   };
 
-  function senderOf(message: string): string | undefined {
+  function messageOf(message: string): MessageView | undefined {
     try {
-      return parts.desk().messages.get(bridgeClient, message).from;
+      return parts.desk().messages.get(bridgeClient, message);
     } catch (error) {
       if (isGatewayError(error, 'request/not-found')) {
         return undefined;

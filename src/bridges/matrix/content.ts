@@ -1,6 +1,8 @@
-import { type BinaryData, type JsonValue, type Message, nameOf } from '../../gateway/message.ts';
+import { type BinaryData, type JsonValue, type Message, mostHubs, nameOf } from '../../gateway/message.ts';
 import { matrixLimits } from './config.ts';
+import { type RoomEvent, record } from './events.ts';
 import { htmlOfText } from './html.ts';
+import { prefix } from './mxid.ts';
 
 /** The key under which our events carry what Matrix has no place for; by it an event is known as ours for ever. */
 export const ownKey = 'org.kos.message';
@@ -20,9 +22,11 @@ export type Piece =
 
 /** What the room knows of the messages this one speaks of. */
 export interface Related {
+  /** 32 hex: this hub, by which another one that is in the room knows what came through it. */
+  readonly hub: string;
   /** The event it answers, edits, removes or reacts to. */
   readonly target?: string;
-  /** Whether the same ghost sent that event: only then it may be edited or removed. */
+  /** Whether the same ghost sent that event, for the same author: only then it may be edited or removed. */
   readonly own?: boolean;
   /** The root of its thread. */
   readonly thread?: string;
@@ -40,7 +44,7 @@ export function composePieces(message: Message, related: Related): readonly Piec
   switch (message.type) {
     case 'chat.reaction':
       return [
-        reaction(message, target) ?? textPiece(message, related, `reacted with ${reactionOf(message)}`),
+        reaction(message, related) ?? textPiece(message, related, `reacted with ${reactionOf(message)}`),
       ].flat();
     case 'chat.redaction':
       return target !== undefined && related.own === true
@@ -74,7 +78,7 @@ function written(message: Message, related: Related): readonly Piece[] {
         'm.mentions': {},
         // The answer is told once, with whatever comes first.
         ...(said.length === 0 && index === 0 ? relation(related) : {}),
-        ...marker(message),
+        ...marker(message, related),
       },
       file: { sha256: attachment.sha256 },
       name,
@@ -87,7 +91,7 @@ function written(message: Message, related: Related): readonly Piece[] {
 /** A text, and as a file behind its beginning where it does not fit an event. */
 function textPiece(message: Message, related: Related, words: string): Piece[] {
   const { title, type } = message;
-  const before = related.author === undefined ? '' : `${safe(related.author)}: `;
+  const before = leadOf(related);
   const body = safe(`${before}${title === undefined || title === '' ? '' : `${title}\n`}${words}`);
   // What a device or a program says is no person's word: clients do not ring for it, and bots do not answer.
   const msgtype = type.startsWith('chat.') ? 'm.text' : 'm.notice';
@@ -104,7 +108,7 @@ function textPiece(message: Message, related: Related, words: string): Piece[] {
     ...html,
     'm.mentions': {},
     ...relation(related),
-    ...marker(message),
+    ...marker(message, related),
     ...machinePart(message),
   };
   if (sizeOf(content) <= matrixLimits.contentBytes) {
@@ -136,7 +140,7 @@ function textPiece(message: Message, related: Related, words: string): Piece[] {
         filename: 'message.txt',
         info: { mimetype: 'text/plain', size: bytes.length },
         'm.mentions': {},
-        ...marker(message),
+        ...marker(message, related),
       },
       file: { bytes },
       name: 'message.txt',
@@ -146,14 +150,14 @@ function textPiece(message: Message, related: Related, words: string): Piece[] {
 }
 
 function edit(message: Message, target: string, related: Related): readonly Piece[] {
-  const body = safe(message.text);
+  const body = safe(`${leadOf(related)}${message.text}`);
   const content = {
     msgtype: 'm.text',
     body: `* ${body}`,
     'm.mentions': {},
     'm.new_content': { msgtype: 'm.text', body, 'm.mentions': {} },
     'm.relates_to': { rel_type: 'm.replace', event_id: target },
-    ...marker(message),
+    ...marker(message, related),
   };
   return sizeOf(content) <= matrixLimits.contentBytes
     ? [{ kind: 'event', type: 'm.room.message', content }]
@@ -162,7 +166,8 @@ function edit(message: Message, target: string, related: Related): readonly Piec
 
 const longestKey = 255; // bytes, of a reaction
 
-function reaction(message: Message, target: string | undefined): Piece | undefined {
+function reaction(message: Message, related: Related): Piece | undefined {
+  const { target } = related;
   const key = safe(reactionOf(message));
   if (target === undefined || key === '' || Buffer.byteLength(key) > longestKey) {
     return undefined;
@@ -172,7 +177,7 @@ function reaction(message: Message, target: string | undefined): Piece | undefin
     type: 'm.reaction',
     content: {
       'm.relates_to': { rel_type: 'm.annotation', event_id: target, key },
-      ...marker(message),
+      ...marker(message, related),
     },
   };
 }
@@ -197,8 +202,23 @@ function relation({ target, thread }: Related): Record<string, unknown> {
   return target === undefined ? {} : { 'm.relates_to': answer };
 }
 
-function marker(message: Message): Record<string, unknown> {
-  return { [ownKey]: { id: message.id, from: safe(message.from), type: message.type } };
+function leadOf({ author }: Related): string {
+  return author === undefined ? '' : `${safe(author)}: `;
+}
+
+function marker({ id, from, type, via }: Message, { hub }: Related): Record<string, unknown> {
+  return { [ownKey]: { id, from: safe(from), type, via: [...via.slice(0, mostHubs - 1), hub] } };
+}
+
+/** The hubs that an event of a gateway's ghost came through; undefined for what people write, whatever is in it. */
+export function viaOf({
+  sender,
+  content,
+}: Pick<RoomEvent, 'sender' | 'content'>): readonly string[] | undefined {
+  const via = record(content[ownKey]).via;
+  return sender.startsWith(`@${prefix}`) && Array.isArray(via)
+    ? via.slice(0, mostHubs).filter(hub => typeof hub === 'string' && /^[0-9a-f]{32}$/.test(hub))
+    : undefined;
 }
 
 const dataKey = 'org.kos.data';

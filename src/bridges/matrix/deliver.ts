@@ -21,8 +21,12 @@ export interface DeliverParts {
   readonly clock: Clock;
   readonly counters: Counters;
   readonly serverName: string;
-  /** Who said a message that is known. */
-  readonly senderOf: (message: string) => string | undefined;
+  /** A message that is known. */
+  readonly messageOf: (message: string) => Pick<Message, 'from' | 'author'> | undefined;
+  /** Remote ids of what was said in this run, by message, newest last: the switch writes them a little later. */
+  readonly said: Map<string, readonly string[]>;
+  /** 32 hex. */
+  readonly hubId: () => string;
 }
 
 /** The switch's id of an event: event ids are found again only together with their room. */
@@ -138,18 +142,19 @@ function relatedTo(parts: DeliverParts, port: BridgePort, message: Message, room
   const eventOf = (id: string | undefined) =>
     id === undefined
       ? undefined
-      : port
-          .remoteIds(id)
+      : [...port.remoteIds(id), ...(parts.said.get(id) ?? [])]
           .map(remoteId => eventIn(room, remoteId))
           .find(event => event !== undefined);
   const target = eventOf(message.inReplyTo);
   const thread = eventOf(message.thread);
   const author = message.author?.name;
+  const before = message.inReplyTo === undefined ? undefined : parts.messageOf(message.inReplyTo);
   return {
+    hub: parts.hubId(),
     ...(target === undefined ? {} : { target }),
     ...(thread === undefined ? {} : { thread }),
     ...(author === undefined ? {} : { author }),
-    own: message.inReplyTo !== undefined && parts.senderOf(message.inReplyTo) === message.from,
+    own: before !== undefined && before.from === message.from && before.author?.name === author,
   };
 }
 
@@ -171,7 +176,19 @@ async function say(
     }
   }
   parts.counters.add('matrix/sent', pieces.length);
+  if (first !== undefined) {
+    keepSaid(parts.said, message.id, remoteIdOf(room, first));
+  }
   return { state: 'delivered', ...(first === undefined ? {} : { remoteId: remoteIdOf(room, first) }) };
+}
+
+function keepSaid(said: DeliverParts['said'], message: string, remoteId: string): void {
+  const before = said.get(message) ?? [];
+  said.delete(message);
+  said.set(message, [...before, remoteId]);
+  if (said.size > matrixLimits.recentEvents) {
+    said.delete(said.keys().next().value ?? '');
+  }
 }
 
 async function send(

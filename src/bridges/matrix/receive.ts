@@ -3,7 +3,7 @@ import type { Address, Attachment, MessageId } from '../../gateway/message.ts';
 import { GatewayError, isGatewayError } from '../../lib/errors.ts';
 import type { RoomRow } from './book.ts';
 import { matrixLimits } from './config.ts';
-import { ownKey } from './content.ts';
+import { ownKey, viaOf } from './content.ts';
 import { remoteIdOf } from './deliver.ts';
 import { type RoomEvent, record, text } from './events.ts';
 import { path } from './homeserver.ts';
@@ -16,6 +16,8 @@ import type { Statuses } from './statuses.ts';
 export interface ReceiveParts extends MembershipsParts {
   readonly media: Media;
   readonly statuses: Statuses;
+  /** A message that is known. */
+  readonly messageOf: (message: MessageId) => { readonly from: Address } | undefined;
 }
 
 /** ms a message waits for the name of who says it. */
@@ -64,7 +66,20 @@ export function createReceiver(parts: ReceiveParts) {
       await command(port, row, event, reading.text);
       return;
     }
+    if (row.kind === 'direct' && event.sender !== row.person) {
+      await bystander(row, event);
+      return;
+    }
     await message(port, row, event, reading, signal);
+  }
+
+  /** Only who opened a direct chat, or was invited to it, wanted to be heard by its peer. */
+  async function bystander(row: RoomRow, event: RoomEvent): Promise<void> {
+    counters.add('matrix/event/bystander');
+    const why = `only what ${row.person} says here reaches the mesh`;
+    await statuses.refused(row, event, 'm.event_not_handled', why);
+    const said = `In this chat ${why}. Open a chat of your own, or ask for a room in kos.yaml.`;
+    await parts.notices.remind(row.id, speakerOf(row, rooms, config.serverName), 'bystander', event.id, said);
   }
 
   /** Once: a command that is read back after a restart is not done again. */
@@ -100,10 +115,14 @@ export function createReceiver(parts: ReceiveParts) {
     try {
       const { attachments, lost } = await files(port, row, speaker, event, reading, signal);
       const words = [reading.text, ...lost].filter(line => line !== '').join('\n');
-      const lonelyEdit = reading.type === 'chat.edit' && inReplyTo === undefined;
+      const from = `matrix:${event.sender}`;
+      // A homeserver takes an edit of somebody else's event, too: those are their own words, and no edit.
+      const isTheirs = inReplyTo !== undefined && parts.messageOf(inReplyTo)?.from === from;
+      const lonelyEdit = reading.type === 'chat.edit' && !isTheirs;
+      const via = viaOf(event);
       const incoming: Incoming = {
         remoteId,
-        from: `matrix:${event.sender}`,
+        from,
         to: row.kind === 'direct' ? addressOfDirect(row) : `room:${row.peer}`,
         origin: originOf(row),
         type: lonelyEdit ? 'chat.message' : reading.type,
@@ -113,6 +132,7 @@ export function createReceiver(parts: ReceiveParts) {
         ...(inReplyTo === undefined ? {} : { inReplyTo }),
         ...(thread === undefined ? {} : { thread }),
         ...(event.at > 0 ? { sentAt: event.at } : {}),
+        ...(via === undefined ? {} : { via }),
         assurance: 'hub',
       };
       await learnName(port, event.sender, speaker, signal);

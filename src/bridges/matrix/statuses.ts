@@ -82,7 +82,7 @@ export function createStatuses(parts: StatusesParts): Statuses {
 
   async function showIn(row: RoomRow, event: string, deliveries: readonly DeliveryView[]): Promise<void> {
     const done = deliveries.filter(({ state }) => state === 'delivered' || state === 'read');
-    const lost = deliveries.filter(({ state }) => /^(?:failed|expired|ambiguous)$/.test(state));
+    const lost = deliveries.filter(({ state }) => /^(?:failed|expired|cancelled|ambiguous)$/.test(state));
     const open = deliveries.filter(({ state }) => /^(?:queued|sending|sent)$/.test(state));
     const users = done.map(({ to }) => to);
     if (open.length > 0) {
@@ -146,7 +146,7 @@ export function createStatuses(parts: StatusesParts): Statuses {
         if (delivery === undefined || due.size >= mostDue) {
           return;
         }
-        const over = /^(?:delivered|read|failed|expired|ambiguous)$/.test(delivery.state);
+        const over = /^(?:delivered|read|failed|expired|cancelled|ambiguous)$/.test(delivery.state);
         const at = clock.monotonic() + (over ? promptDelay : matrixLimits.statusDelay);
         due.set(delivery.message, Math.min(due.get(delivery.message) ?? at, at));
       };
@@ -216,5 +216,6 @@ const stateWords: Readonly<Record<string, string>> = {
   sent: 'on its way',
   failed: 'failed',
   expired: 'its time was over before it could be delivered',
+  cancelled: 'was called back at the gateway',
   ambiguous: 'may or may not have arrived',
 };

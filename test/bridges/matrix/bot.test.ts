@@ -160,3 +160,45 @@ test('a room that is replaced is followed where the other says so, and never int
   await eventually(() => rig.mesh.delivered.length > before);
   assert.equal(rig.mesh.delivered.at(-1)?.to, `lxmf:${peer}`);
 });
+
+test('in a direct chat only the person whose it is speaks to the mesh, and others are told so', async () => {
+  await using rig = await openRig();
+  await rig.up();
+  const alice = rig.homeserver.person('alice');
+  const carol = rig.homeserver.person('carol');
+  const chat = alice.create([ghost, carol.userId]);
+  carol.join(chat);
+  await eventually(() => rig.homeserver.rooms.membership(chat, ghost) === 'join');
+  carol.say(chat, 'among ourselves');
+  alice.say(chat, 'to the peer');
+  await eventually(() => rig.mesh.delivered.length === 1);
+  assert.equal(rig.mesh.delivered[0]?.message.text, 'to the peer');
+  await eventually(() =>
+    rig.homeserver
+      .shown(chat)
+      .some(({ content, sender }) => sender === ghost && /only what @alice/.test(content.body)),
+  );
+});
+
+test('a message that was called back is not shown as delivered', async () => {
+  await using rig = await openRig();
+  await rig.up();
+  rig.mesh.respond = () => {
+    throw new GatewayError('bridge/unavailable', 'no path yet', { retryable: true });
+  };
+  const alice = rig.homeserver.person('alice');
+  const chat = alice.create([ghost]);
+  await eventually(() => rig.homeserver.rooms.membership(chat, ghost) === 'join');
+  alice.say(chat, 'never mind');
+  await eventually(() => rig.mesh.delivered.length >= 1);
+  const { desk, owner } = rig.hub;
+  await desk.messages.cancel(owner, desk.messages.list(owner, {}).items[0]?.id ?? '');
+  const statuses = () =>
+    rig.homeserver.rooms
+      .events(chat)
+      .filter(({ type }) => type === 'com.beeper.message_send_status')
+      .map(({ content }) => content.status);
+  await eventually(() => statuses().includes('FAIL_PERMANENT'));
+  assert.ok(!statuses().includes('SUCCESS'));
+  assert.match(rig.homeserver.shown(chat).at(-1)?.content.body, /called back/);
+});

@@ -266,3 +266,88 @@ test('an answer in a portal to somebody who spoke there is not told to them once
   await eventually(() => rig.hub.desk.health().queued === 0);
   assert.deepEqual(alice.invitations(), []);
 });
+
+test('what waits behind the message it changes finds it, however soon it follows', async () => {
+  await using rig = await openRig({ rooms });
+  const { room, shown } = await inPlaza(rig);
+  await rig.homeserver.kill();
+  await eventually(() => rig.hub.desk.health().failures.some(({ name }) => name === 'matrix'));
+  for (let n = 0; n < 10; n++) {
+    const id = await rig.hear(`typo ${n}`, 'room:plaza');
+    await rig.hear(`fixed ${n}`, 'room:plaza', { type: 'chat.edit', inReplyTo: id });
+  }
+  await rig.homeserver.start();
+  await shown(20);
+  const replaced = rig.homeserver
+    .shown(room)
+    .map(({ content }) => content['m.relates_to']?.rel_type === 'm.replace');
+  assert.deepEqual(
+    replaced,
+    Array.from({ length: 20 }, (_, n) => n % 2 === 1),
+  );
+});
+
+test('words that claim to replace what somebody else said are no edit', async () => {
+  await using rig = await openRig({ rooms });
+  const { alice, room, delivered } = await inPlaza(rig);
+  const mallory = rig.homeserver.person('mallory');
+  mallory.join(room);
+  const said = alice.say(room, 'yes');
+  const told = await delivered(1);
+  mallory.say(room, '* no', {
+    'm.new_content': { msgtype: 'm.text', body: 'no' },
+    'm.relates_to': { rel_type: 'm.replace', event_id: said.event_id },
+  });
+  const forged = await delivered(2);
+  assert.deepEqual(
+    [forged.type, forged.text, forged.inReplyTo, forged.from],
+    ['chat.message', '✏️ no', told.id, 'matrix:@mallory:home.test'],
+  );
+});
+
+test('what a room of another hub passes on is changed only for the author who said it, and goes on to name them', async () => {
+  await using rig = await openRig({ rooms });
+  const { shown } = await inPlaza(rig);
+  const yard = { from: `lxmf:${'cc'.repeat(16)}`, author: { name: 'Ann' } };
+  const id = await rig.hear('tpyo', 'room:plaza', yard);
+  const first = await shown(1);
+  assert.equal(first.content.body, 'Ann: tpyo');
+  await rig.hear('typo', 'room:plaza', { ...yard, type: 'chat.edit', inReplyTo: id });
+  const edit = await shown(2);
+  assert.equal(edit.content['m.new_content'].body, 'Ann: typo');
+  const mallory = { ...yard, author: { name: 'Mallory' } };
+  await rig.hear('nonsense', 'room:plaza', { ...mallory, type: 'chat.edit', inReplyTo: id });
+  const forged = await shown(3);
+  assert.equal(forged.content.body, 'Mallory: ✏️ nonsense');
+  assert.equal(forged.content['m.relates_to'].rel_type, undefined);
+  await rig.hear('', 'room:plaza', { ...mallory, type: 'chat.redaction', inReplyTo: id });
+  assert.equal((await shown(4)).content.body, 'Mallory: (removed this message)');
+});
+
+test('what comes back from another gateway in the same Matrix room ends here', async () => {
+  await using rig = await openRig({ rooms });
+  const { alice, room, delivered, shown } = await inPlaza(rig);
+  const hub = rig.hub.desk.hub.id;
+  const far = 'ab'.repeat(16);
+  await rig.hear('from the mesh', 'room:plaza', { from: `lxmf:${'cc'.repeat(16)}`, via: [far] });
+  assert.deepEqual((await shown(1)).content['org.kos.message'].via, [far, hub]);
+  await delivered(1);
+  const theirs = `@_kos_${'dd'.repeat(16)}:far.test`;
+  const say = (sender: string, text: string, via: readonly string[]) =>
+    rig.homeserver.rooms.add(
+      room,
+      {
+        type: 'm.room.message',
+        sender,
+        content: { msgtype: 'm.text', body: text, 'org.kos.message': { id: 'x', from: 'y', type: 'z', via } },
+      },
+      true,
+    );
+  say(theirs, 'from the mesh', [hub, far]);
+  say(theirs, 'new to us', [far]);
+  assert.equal((await delivered(2)).text, 'new to us');
+  assert.deepEqual(rig.mesh.delivered.at(-1)?.message.via, [far]);
+  // People may copy an event of ours with all that is in it: their words are theirs.
+  say(alice.userId, 'copied', [hub]);
+  assert.equal((await delivered(3)).text, 'copied');
+});
