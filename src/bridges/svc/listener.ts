@@ -107,7 +107,8 @@ export function createSvcListener(parts: SvcParts): SvcListener {
     }
     if (guarded.get(target.service) === true) {
       // What the gateway adds its own credentials to is for programs and its own pages, not for any page of the web.
-      checkPage(request, parts);
+      // A stranger's name can be re-bound to whatever address this is: what is opened to the network, or by a container.
+      checkPage(request, { ...parts, host: 'localhost' });
     }
     const forwarded = forwardable(fieldsOf(request.rawHeaders));
     // The place of a page here has the token in it, which is none of the service's business.

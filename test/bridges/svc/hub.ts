@@ -94,6 +94,8 @@ export interface HubOptions {
   readonly clock?: Clock;
   /** The whole definition instead, and the service's id in it. */
   readonly definition?: { readonly id: string; readonly text: string };
+  /** Where the listener is bound; loopback without it. */
+  readonly listen?: string;
   /** Writes are queued as definitions say. */
   readonly writes?: boolean;
   readonly dir?: string;
@@ -136,7 +138,7 @@ export async function startHub(t: TestContext, origin: string, options: HubOptio
   try {
     listener = createSvcListener({
       replicas,
-      host: '127.0.0.1',
+      host: options.listen ?? '127.0.0.1',
       port: 0,
       clock: systemClock,
       log: silentLog,
@@ -163,7 +165,7 @@ export async function startHub(t: TestContext, origin: string, options: HubOptio
   t.after(close);
   return {
     ...replicas,
-    url: `${listener.address().url}/svc/${id}`,
+    url: `http://127.0.0.1:${listener.address().port}/svc/${id}`,
     port: listener.address().port,
     dir,
     counters,

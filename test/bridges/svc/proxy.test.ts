@@ -422,6 +422,7 @@ test('what is decided about a write, and what the gateway adds its own secret to
   const injecting = await startHub(t, origin.url, {
     upstream: '  inject: [{ name: X-Api-Key, file: key }]',
     files: { key: 's3cret' },
+    listen: '0.0.0.0',
   });
   const before = origin.requests.length;
   for (const site of ['cross-site', 'same-site']) {
@@ -429,6 +430,8 @@ test('what is decided about a write, and what the gateway adds its own secret to
     assert.equal(got.status, 403, site);
   }
   assert.equal(origin.requests.slice(before).filter(({ url }) => url === '/v1/delete-all').length, 0);
+  const rebound = { Host: 'evil.example:8081', Origin: 'http://evil.example:8081' };
+  assert.equal((await get(`${injecting.url}/x`, { headers: rebound })).status, 403);
   for (const headers of [{}, { 'Sec-Fetch-Site': 'none' }, { 'Sec-Fetch-Site': 'same-origin' }]) {
     assert.equal((await get(`${injecting.url}/x`, { headers })).status, 200);
   }
