@@ -160,8 +160,8 @@ export async function attempt(
       case 'retry': {
         const after = retryAfter(field(response.headers, 'retry-after'), clock.now());
         const input = { on: 'put-off', reason: said, ...(after !== undefined && { after }) } as const;
-        // A gateway before the service may say 504 of what the service did all the same.
-        return response.status === 504 && !repeatable()
+        // A gateway before the service may say 504, or 502, of what the service did all the same.
+        return (response.status === 504 || response.status === 502) && !repeatable()
           ? { input: lost(said), response }
           : { input, response };
       }

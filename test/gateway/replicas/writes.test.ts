@@ -381,6 +381,22 @@ test('where the service knows no keys, a lost answer is ambiguous and held, unti
   assert.equal(bench.writes.verbs.queue('notes').length, 0);
 });
 
+test('502 and 504 of a gateway in between leave in doubt what the service knows no key of', async () => {
+  for (const status of [502, 504]) {
+    await using origin = await startNotesOrigin({ idempotency: false });
+    await using bench = await openBench({
+      url: origin.url,
+      at: 'offline',
+      definition: withWrite({ idempotency: { by: 'none' } }),
+    });
+    await bench.write('POST', '/notes', { title: 'perhaps' });
+    origin.fault({ kind: 'status', status }, { times: 1 });
+    bench.link('online');
+    await eventually('it is held', () => bench.writes.verbs.queue('notes')[0]?.state === 'ambiguous');
+    assert.equal(origin.seen.length, 1);
+  }
+});
+
 test('where it is declared, the list tells whether a lost creation was done', async () => {
   await using origin = await startNotesOrigin({ idempotency: false });
   await using bench = await openBench({
