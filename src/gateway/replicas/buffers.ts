@@ -23,8 +23,15 @@ export function createBufferBudget(limit: number): BufferBudget {
   };
 }
 
-/** The whole body, or undefined where it is longer than `most`; the stream is destroyed then. */
-export async function collect(body: Readable, most: number): Promise<Uint8Array | undefined> {
+/**
+ * The whole body, or undefined where it is longer than `most`; the stream is destroyed then. `take` is asked before
+ * more bytes are held; what it throws ends it.
+ */
+export async function collect(
+  body: Readable,
+  most: number,
+  take: (bytes: number) => void = () => undefined,
+): Promise<Uint8Array | undefined> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of body as AsyncIterable<Uint8Array>) {
@@ -32,6 +39,7 @@ export async function collect(body: Readable, most: number): Promise<Uint8Array 
     if (size > most) {
       return undefined;
     }
+    take(chunk.length);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);

@@ -64,7 +64,7 @@ export interface Replicas extends AsyncDisposable {
   readonly host: ReplicaHost;
 }
 
-/** Bytes of answers in memory of which it is not known yet whether they can be kept. */
+/** Bytes of answers in memory of which it is not known yet whether they can be kept, and as many of writes. */
 const bufferBytes = 32 * 1024 * 1024;
 const mostEntries = 100_000;
 const defaultForwardBody = 4 * 1024 * 1024;
@@ -102,6 +102,7 @@ export async function openReplicas(options: ReplicasOptions): Promise<Replicas> 
     }),
   );
   const budget = createBufferBudget(bufferBytes);
+  const uploads = createBufferBudget(bufferBytes);
   const listeners = {
     link: new Set<Parameters<ReplicaHost['onLink']>[0]>(),
     stored: new Set<Parameters<ReplicaHost['onStored']>[0]>(),
@@ -141,6 +142,7 @@ export async function openReplicas(options: ReplicasOptions): Promise<Replicas> 
       askerOf: createAskers(definition, key),
       cache,
       budget,
+      uploads,
       clock,
       log,
       counters,

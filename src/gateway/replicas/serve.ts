@@ -28,7 +28,7 @@ export interface Server {
 }
 
 export function createServer(service: Service, writes: () => ReplicaWrites | undefined): Server {
-  const { definition, policies, cache, link, origin, counters, clock } = service;
+  const { definition, policies, cache, link, origin, counters, clock, uploads } = service;
   const { id } = definition;
   const trust = createTrust(service);
   const reads = createReads(service, trust);
@@ -108,13 +108,37 @@ export function createServer(service: Service, writes: () => ReplicaWrites | und
     if (field(exchange.headers, 'expect') !== undefined) {
       exchange.inform(100, []);
     }
-    const body = exchange.body === undefined ? new Uint8Array() : await collect(exchange.body, write.maxBody);
-    if (body === undefined) {
-      throw tooLarge();
+    let held = 0;
+    const take = (bytes: number) => {
+      if (!uploads.take(bytes)) {
+        throw new GatewayError('request/rate-limited', 'too much is being written at once', {
+          retryable: true,
+          detail: { retryAfter: 1 },
+        });
+      }
+      held += bytes;
+    };
+    try {
+      const body =
+        exchange.body === undefined ? new Uint8Array() : await collect(exchange.body, write.maxBody, take);
+      if (body === undefined) {
+        throw tooLarge();
+      }
+      if (exchange.signal.aborted) {
+        throw exchange.signal.reason;
+      }
+      return await handed(exchange, standing, policy, body);
+    } finally {
+      uploads.give(held);
     }
-    if (exchange.signal.aborted) {
-      throw exchange.signal.reason;
-    }
+  }
+
+  async function handed(
+    exchange: Exchange,
+    standing: Standing,
+    { write, params }: Policy,
+    body: Uint8Array,
+  ): Promise<Reply> {
     counters.add('replica/writes');
     const path = writes()?.path;
     if (path === undefined) {
@@ -129,7 +153,7 @@ export function createServer(service: Service, writes: () => ReplicaWrites | und
       headers: exchange.headers.filter(([name]) => name.toLowerCase() !== 'expect'),
       body,
       policy: write,
-      params: policy.params,
+      params,
     });
   }
 

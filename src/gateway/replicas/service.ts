@@ -19,6 +19,8 @@ export interface Service {
   readonly askerOf: (headers: Fields) => Asker;
   readonly cache: Cache;
   readonly budget: BufferBudget;
+  /** The same for the bodies of writes that may be kept. */
+  readonly uploads: BufferBudget;
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
+import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { type NotesOrigin, startNotesOrigin } from '../../sim/origins/notes.ts';
@@ -96,4 +97,40 @@ test('a change made elsewhere meanwhile is held and shown, and a person decides'
   const [row] = hub.desk.queue('notes');
   await hub.desk.resolve('notes', row?.id ?? '', 'mine');
   await until(() => origin.notes('alice')[0]?.title === 'mine', 'mine was sent');
+});
+
+test('many large writes at once are told to come again, and take no more memory than they may', async t => {
+  const { hub } = await start(t);
+  const head = (length: number) =>
+    `POST /svc/notes/notes HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer token-alice\r\nContent-Type: application/json\r\nContent-Length: ${length}\r\n\r\n`;
+  const most = 1024 * 1024;
+  const part = Buffer.alloc(most - 1, 0x20);
+  const slow = new Set<Socket>();
+  t.after(() => {
+    for (const socket of slow) {
+      socket.destroy();
+    }
+  });
+  const alice = client(hub);
+  await until(async () => {
+    // One after the other: of several that arrive together all may be told to come again.
+    const socket = connect(hub.port, '127.0.0.1');
+    slow.add(socket);
+    socket.on('error', () => undefined);
+    socket.on('close', () => slow.delete(socket));
+    socket.write(head(most));
+    await new Promise<void>(resolve => socket.write(part, () => resolve()));
+    return (
+      slow.size > 31 &&
+      (await alice('POST', '/notes', { title: 'small', text: 'x'.repeat(4000) })).status === 429
+    );
+  }, 'there is no room for more');
+  for (const socket of slow) {
+    socket.destroy();
+  }
+  await until(
+    async () =>
+      (await alice('POST', '/notes', { title: 'there is room', text: 'x'.repeat(4000) })).status === 201,
+    'there is room again',
+  );
 });
