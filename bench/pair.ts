@@ -11,7 +11,7 @@ import type { Sample, Served, Task } from './task.ts';
 export type Side = 'reference' | 'ours';
 
 /** What is measured: the name of a script of each side. */
-export type Measure = 'lxmf' | 'packet' | 'link' | 'resource';
+export type Measure = 'lxmf' | 'packet' | 'link' | 'resource' | 'forward';
 
 export type Asked = Omit<Task, 'role' | 'directory' | 'port' | 'destination'>;
 

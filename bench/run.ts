@@ -15,6 +15,7 @@ const groups = [
   'packet',
   'link',
   'resource',
+  'forward',
   'disk',
   'start',
   'store',

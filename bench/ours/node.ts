@@ -24,6 +24,11 @@ export interface Node {
   readonly port: number;
 }
 
+export interface NodeOptions {
+  /** Whether it carries packets of others. Default false. */
+  readonly forwards?: boolean;
+}
+
 /** Whom the measurement is with. */
 export interface There {
   /** 16 B. */
@@ -40,13 +45,14 @@ const nothingKept: MeshStorage = { load: () => [], save: async () => {}, remove:
 export async function run(
   serve: (node: Node) => Uint8Array | Promise<Uint8Array>,
   measure: (node: Node, task: Task) => Promise<Sample>,
+  options: NodeOptions = {},
 ): Promise<void> {
   const lines = createInterface(process.stdin);
   lines.once('close', () => process.exit(0));
   const { promise, resolve } = Promise.withResolvers<string>();
   lines.once('line', resolve);
   const task = JSON.parse(await promise) as Task;
-  const node = await startNode(task);
+  const node = await startNode(task, options);
   if (task.role === 'serve') {
     say({ port: node.port, destination: toHex(await serve(node)) } satisfies Served);
   } else {
@@ -65,11 +71,11 @@ export async function findThere(node: Node, task: Task): Promise<There> {
   return { hash, identity: known.identity };
 }
 
-async function startNode(task: Task): Promise<Node> {
+async function startNode(task: Task, { forwards = false }: NodeOptions): Promise<Node> {
   const identity = generateIdentity(systemRandom);
   const counters = new Counters();
   const parts = { clock: systemClock, random: systemRandom, log: silentLog, counters };
-  const transport = new Transport({ ...parts, storage: nothingKept, identity });
+  const transport = new Transport({ ...parts, storage: nothingKept, identity, forwards });
   const links = new Links({
     ...parts,
     transport,
