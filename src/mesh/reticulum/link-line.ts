@@ -1,6 +1,7 @@
 import { GatewayError } from '../../lib/errors.ts';
 import type { Random } from '../../lib/random.ts';
 import type { InterfaceHandle } from './dispatch.ts';
+import { isRepeatable } from './inbound.ts';
 import type { Told } from './link-port.ts';
 import { linkMdu } from './link-wire.ts';
 import { encodePacket, packetHash } from './packet.ts';
@@ -22,7 +23,7 @@ export interface LinkAgreement {
 export class LinkLine implements Sealer {
   /** 16 B. */
   readonly id: Uint8Array;
-  readonly #transport: Pick<Transport, 'transmit'>;
+  readonly #transport: Pick<Transport, 'transmit' | 'remember'>;
   readonly #random: Random;
   #agreed: LinkAgreement;
   #mdu: number;
@@ -30,7 +31,7 @@ export class LinkLine implements Sealer {
   constructor(
     id: Uint8Array,
     agreed: LinkAgreement,
-    parts: { readonly transport: Pick<Transport, 'transmit'>; readonly random: Random },
+    parts: { readonly transport: Pick<Transport, 'transmit' | 'remember'>; readonly random: Random },
   ) {
     this.id = id;
     this.#agreed = agreed;
@@ -90,11 +91,20 @@ export class LinkLine implements Sealer {
     if (raw.length > this.mtu) {
       throw new GatewayError('mesh/too-large', `packet of ${raw.length} bytes on a link of ${this.mtu}`);
     }
-    if (told === undefined) {
+    const repeat = isRepeatable(context);
+    if (told === undefined && repeat) {
       void this.#transport.transmit(raw, this.iface);
       return;
     }
     const hash = packetHash(raw);
+    if (!repeat) {
+      // Both ends have one key: what a relay on the same air passes on would be read as the other end's.
+      this.#transport.remember(hash);
+    }
+    if (told === undefined) {
+      void this.#transport.transmit(raw, this.iface);
+      return;
+    }
     told.before(hash);
     void this.#transport.transmit(raw, this.iface).then(taken => {
       if (!taken) {
