@@ -20,7 +20,7 @@ const returnJitter = 2000;
 /** ms between two looks for what is old. */
 const sweepEvery = 10 * 60 * 1000;
 /** The same, where what is old takes too much. */
-const crowdedEvery = 10 * 1000;
+const crowdedEvery = 60 * 1000;
 /** ms that attempts under way are waited for at the end. */
 const endPatience = 2000;
 
@@ -293,8 +293,9 @@ export function createReplay(options: ReplayOptions): Replay {
   async function sweep(): Promise<void> {
     try {
       const settledOnes = new Set<number>();
+      const oldest = new Map<string, Promise<number>>();
       for (const operation of outbox.all()) {
-        if (isOver(operation.status) && (await isSettled(operation))) {
+        if (isOver(operation.status) && (await isSettled(operation, oldest))) {
           settledOnes.add(operation.seq);
         }
       }
@@ -304,24 +305,28 @@ export function createReplay(options: ReplayOptions): Replay {
     }
   }
 
-  /** Whether every stored answer was asked for after it was done. */
-  async function isSettled({ service, partition, facts, status }: Operation): Promise<boolean> {
+  /** Whether every stored answer was asked for after it was done. `oldest` remembers, by list, when the oldest was. */
+  async function isSettled(
+    { service, partition, facts, status }: Operation,
+    oldest: Map<string, Promise<number>>,
+  ): Promise<boolean> {
     if (facts.collection === undefined || status.doneAt === undefined) {
       return true;
     }
-    const paths = host.reads.pathsBelow(
-      service,
-      partition,
-      pathWithIds(facts.collection, outbox.givenIds(service, partition)),
-      256,
+    const list = pathWithIds(facts.collection, outbox.givenIds(service, partition));
+    const at = oldest.getOrInsertComputed(`${scope(service, partition)} ${list}`, () =>
+      oldestBelow(service, partition, list),
     );
-    for (const path of paths) {
+    return (await at) > status.doneAt;
+  }
+
+  async function oldestBelow(service: string, partition: string, list: string): Promise<number> {
+    let oldest = Number.POSITIVE_INFINITY;
+    for (const path of host.reads.pathsBelow(service, partition, list, 256)) {
       const stored = await host.reads.stored(service, partition, path);
-      if (stored !== undefined && stored.asOf <= status.doneAt) {
-        return false;
-      }
+      oldest = Math.min(oldest, stored?.asOf ?? oldest);
     }
-    return true;
+    return oldest;
   }
 
   return {

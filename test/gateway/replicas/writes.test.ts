@@ -556,7 +556,7 @@ test('writes that were delivered give way when they take too much room', async (
     ids.push(made.body.id);
   }
   const kept = () => bench.store.outbox.operations();
-  ahead = 11_000;
+  ahead = 61_000;
   bench.link('online');
   await eventually('the oldest are gone', () => kept().reduce((sum, { bytes }) => sum + bytes, 0) <= 20_000);
   assert.ok(kept().length >= 2, 'and not all');
