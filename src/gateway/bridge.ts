@@ -28,6 +28,11 @@ export interface Bridge {
   readonly reaches?: (address: Address) => boolean;
   /** Whom of its far side the hub's own room is for, beside the clients that were minted into it. */
   readonly hubMembers?: readonly Address[];
+  /**
+   * Its far side is a server of somebody else's. While that is away the hub does everything else and is ready, and
+   * names it among what fails.
+   */
+  readonly isRemote?: boolean;
   /** Where its far side can give local parties addresses of their own. */
   readonly residence?: Residence;
   /** Lives until the signal; calls `port.ready()` once it can deliver. */

@@ -355,7 +355,7 @@ export type RouteView = RouteRule & {
   readonly leftOut: number;
 };
 
-/** `/readyz` and `kosctl status`: what is wrong has a name. */
+/** `/readyz` and `kosctl status`: what is wrong has a name, and `ready` says whether the hub can be used all the same. */
 export interface Health {
   readonly ready: boolean;
   readonly services: readonly ServiceHealth[];

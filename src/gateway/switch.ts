@@ -167,11 +167,16 @@ export function createSwitch(options: SwitchOptions): Switch {
       ready:
         (services.get('store')?.state ?? 'up') === 'up' &&
         services.get('disk')?.code !== 'store/full' &&
-        options.bridges.every(bridge => services.get(bridge.name)?.state === 'up'),
+        options.bridges.every(works),
       services: [...services.values()],
       queued: outbox.size,
       failures: down.map(({ name, reason, state, since }) => ({ name, reason: reason ?? state, since })),
     };
+  }
+
+  function works({ name, isRemote }: Bridge): boolean {
+    const { state, code } = services.get(name) ?? {};
+    return state === 'up' || (isRemote === true && state === 'waiting' && code === 'bridge/unavailable');
   }
 
   function changed(): void {

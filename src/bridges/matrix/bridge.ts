@@ -305,7 +305,8 @@ export function createMatrixBridge(parts: MatrixParts): MatrixBridge {
     },
     async user(userId) {
       const address = ghosts.addressOf(userId);
-      if (address === undefined) {
+      const isNew = book.ghost(splitId(userId)[0]) === undefined;
+      if (address === undefined || (isNew && book.ghosts() >= matrixLimits.ghostsAskedFor)) {
         return false;
       }
       await ghosts.ensure(address);
@@ -324,6 +325,7 @@ export function createMatrixBridge(parts: MatrixParts): MatrixBridge {
 
   return {
     name: 'matrix',
+    isRemote: true,
     carries: {
       textBytes: 256 * 1024,
       attachmentBytes: matrixLimits.mediaBytes,

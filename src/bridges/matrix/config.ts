@@ -93,6 +93,8 @@ export const matrixLimits = {
   /** Attempts after which an answer 500 counts as a refusal: it would block what comes after. */
   serverErrors: 8,
   ghosts: 10_000,
+  /** Past so many none is made because the homeserver asks whether there is one: the rest is for who speaks. */
+  ghostsAskedFor: 5000,
   ghostName: 128,
   /** Ghosts that are asked for invitations after the homeserver was away. */
   askedGhosts: 500,

@@ -53,25 +53,44 @@ export async function deliverTo(
   delivery: Delivery,
   signal: AbortSignal,
 ): Promise<Progress> {
-  const { message } = delivery;
   for (let repairs = 0; ; repairs++) {
     signal.throwIfAborted();
     if (seenInPortal(parts, port, delivery)) {
       return { state: 'delivered' };
     }
-    const user = await parts.ghosts.ensure(message.from, signal);
+    const { user, message } = await speakerOf(parts, port, delivery.message, signal);
     const room = await roomFor(parts, delivery, user, signal);
     const said = saidHere(port, message, room);
     if (said !== undefined) {
       return { state: 'delivered', remoteId: remoteIdOf(room, said) };
     }
     try {
-      return await say(parts, port, delivery, { room, user, signal });
+      return await say(parts, port, { ...delivery, message }, { room, user, signal });
     } catch (error) {
       if (repairs >= mostRepairs || !(await repaired(parts, error, { room, user, signal }))) {
         throw final(error, delivery);
       }
     }
+  }
+}
+
+/** The ghost of whoever sent it; where there are too many, the bot speaks, and names them before the text. */
+async function speakerOf(
+  { ghosts, rooms, counters }: DeliverParts,
+  port: BridgePort,
+  message: Message,
+  signal: AbortSignal,
+): Promise<{ readonly user: string; readonly message: Message }> {
+  try {
+    return { user: await ghosts.ensure(message.from, signal), message };
+  } catch (error) {
+    if (!isGatewayError(error, 'store/full')) {
+      throw error;
+    }
+    counters.add('matrix/ghost/too-many');
+    const name = port.nameOf(message.from);
+    const author = { name: message.author === undefined ? name : `${message.author.name} (${name})` };
+    return { user: rooms.bot, message: { ...message, author } };
   }
 }
 

@@ -164,6 +164,10 @@ export function createMemberships(parts: MembershipsParts): Memberships {
     }
     if (!matchesAny(sender, allowed)) {
       counters.add('matrix/invite/refused');
+      if (splitId(sender)[1] !== config.serverName && book.ghost(peer) === undefined) {
+        // Nobody from elsewhere makes users here by asking: there is room for so many only.
+        return;
+      }
       await ghosts.ensure(address, signal);
       await leave(room, user, 'this gateway is not open to you', signal);
       return;

@@ -46,6 +46,26 @@ test('a part that does not work makes the gateway unready, by name', async () =>
   assert.match(ready.body.failures[0].reason, /far side/);
 });
 
+test('a server of somebody else that is away has a name among the failures, and the gateway is ready', async () => {
+  const away = Object.assign(memoryBridge('matrix'), { isRemote: true });
+  away.run = async () => {
+    throw new GatewayError('bridge/unavailable', 'the homeserver is not reachable');
+  };
+  await using gateway = await openGateway({ bridges: [away] });
+  const ready = await gateway.call(undefined, 'GET', '/readyz');
+  assert.equal(ready.status, 200);
+  assert.deepEqual(
+    ready.body.failures.map(({ name }: { name: string }) => name),
+    ['matrix'],
+  );
+  const broken = Object.assign(memoryBridge('matrix'), { isRemote: true });
+  broken.run = async () => {
+    throw new TypeError('a bug');
+  };
+  await using other = await openGateway({ bridges: [broken] });
+  assert.equal((await other.call(undefined, 'GET', '/readyz')).status, 503);
+});
+
 test('who was heard is a peer with name, time and hops', async () => {
   const lxmf = memoryBridge();
   await using gateway = await openGateway({ bridges: [lxmf] });
