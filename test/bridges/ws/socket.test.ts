@@ -286,7 +286,9 @@ test('a frame beyond the limit ends its socket and nothing else', async () => {
 });
 
 test('a client that reads too slowly is closed with 4008 and can resume', async () => {
-  await using gateway = await openGateway({ ws: { slack: 1024, patience: 50 } });
+  // Long enough for whoever reads at all, on however busy a machine.
+  const patience = 1500;
+  await using gateway = await openGateway({ ws: { slack: 1024, patience } });
   const a = await gateway.client('a');
   const b = await gateway.client('b');
   using slow = dial(gateway, bearer(b));
@@ -300,7 +302,7 @@ test('a client that reads too slowly is closed with 4008 and can resume', async 
     const sent = await gateway.call(a, 'POST', '/v1/messages', { to: 'app:b', text: `${i} ${text}` });
     assert.equal(sent.status, 201);
   }
-  await systemClock.sleep(500);
+  await systemClock.sleep(2 * patience);
   slow.ws.resume();
   assert.equal(await slow.closed(), 4008);
   using quick = dial(gateway, bearer(b));
