@@ -31,7 +31,7 @@ import type { Transport } from './transport.ts';
 export interface LinkParts {
   readonly transport: Pick<
     Transport,
-    'transmit' | 'path' | 'interfaceOf' | 'firstHopTimeout' | 'remember' | 'forget' | 'onInterface'
+    'transmit' | 'use' | 'path' | 'interfaceOf' | 'firstHopTimeout' | 'remember' | 'forget' | 'onInterface'
   >;
   readonly clock: Clock;
   readonly random: Random;
@@ -147,6 +147,7 @@ export class Links implements LinkDispatch {
     if (path === undefined || iface === undefined) {
       throw new GatewayError('mesh/no-path', 'no path to the destination of a link', { retryable: true });
     }
+    transport.use(destinationHash);
     const encryption = importPrivate('x25519', random.bytes(keyLength));
     const signing = importPrivate('ed25519', random.bytes(keyLength));
     const mtu = iface.linkMtu;

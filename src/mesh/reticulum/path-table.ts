@@ -55,8 +55,12 @@ export interface Candidate {
 
 const version = 1;
 const blobsKept = 32;
-/** Paths remembered; the one heard longest ago goes first. */
+/** Paths remembered. */
 const defaultCapacity = 50_000;
+
+/** Who sends over a path: nobody yet, others through this node, or this node. */
+const users = ['nobody', 'others', 'us'] as const;
+export type PathUser = (typeof users)[number];
 
 export interface PathTableParts {
   readonly clock: Clock;
@@ -68,12 +72,21 @@ export interface PathTableParts {
   readonly capacity?: number;
 }
 
-/** The paths of this node, bounded and stored. */
+/**
+ * The paths of this node, bounded and stored. When full, the one heard longest ago goes: first of those that
+ * nobody uses, then of those that others use, so that a flood of announces takes nobody's way away.
+ */
 export class PathTable {
   readonly #clock: Clock;
   readonly #reachable: (interfaceName: string) => boolean;
   readonly #capacity: number;
   readonly #entries = new Map<string, Entry>();
+  /** Keys by who uses them, those heard longest ago first. */
+  readonly #order: Readonly<Record<PathUser, Set<string>>> = {
+    nobody: new Set(),
+    others: new Set(),
+    us: new Set(),
+  };
   readonly #journal: WriteBehind;
 
   /** Loads what is stored; entries that are over or do not decode are dropped. */
@@ -182,10 +195,17 @@ export class PathTable {
     }
   }
 
-  /** Something went that way: it holds as long again. */
-  use(path: Path): void {
-    const entry = path as Entry;
+  /** Something goes that way: it holds as long again, and is kept longer than what nobody uses. */
+  use(key: string, user: 'us' | 'others'): void {
+    const entry = this.#entries.get(key);
+    if (entry === undefined) {
+      return;
+    }
     entry.used = this.#clock.now();
+    if (users.indexOf(user) > users.indexOf(this.#userOf(key))) {
+      this.#leave(key);
+      this.#order[user].add(key);
+    }
   }
 
   /**
@@ -204,6 +224,7 @@ export class PathTable {
   drop(key: string): boolean {
     const had = this.#entries.delete(key);
     if (had) {
+      this.#leave(key);
       this.#journal.mark(key);
     }
     return had;
@@ -224,10 +245,24 @@ export class PathTable {
   }
 
   #put(key: string, entry: Entry): void {
-    this.#entries.delete(key);
+    const user = this.#userOf(key);
+    this.#leave(key);
+    this.#order[user].add(key);
     this.#entries.set(key, entry);
     if (this.#entries.size > this.#capacity) {
-      this.drop(this.#entries.keys().next().value as string);
+      // Some room stays for those that nobody uses yet, and for others: what is full of used ones learns nothing.
+      const crowd = users.find(one => this.#order[one].size > this.#capacity / 4) ?? 'us';
+      this.drop(this.#order[crowd].values().next().value as string);
+    }
+  }
+
+  #userOf(key: string): PathUser {
+    return users.findLast(user => this.#order[user].has(key)) ?? 'nobody';
+  }
+
+  #leave(key: string): void {
+    for (const user of users) {
+      this.#order[user].delete(key);
     }
   }
 }

@@ -71,7 +71,6 @@ export class Sender {
     const { path, target, timeout } = this.#parts.wayTo(destination.hash);
     const bytes = encodePacket({ ...header('single', destination.hash, path), context, data: sealed });
     const hash = packetHash(bytes);
-    known.use(key);
     heard.add(hash);
     if (onReceipt) {
       receipts.add({

@@ -76,7 +76,8 @@ export class Transit {
       // What has no receiver of its own goes one hop.
       return this.#dropped('mesh/not-for-us');
     }
-    const path = this.#parts.paths.get(toHex(packet.destinationHash));
+    const destination = toHex(packet.destinationHash);
+    const path = this.#parts.paths.get(destination);
     const out = path && this.#parts.interfaceOf(path);
     if (path === undefined || out === undefined) {
       return this.#dropped('relay/no-path');
@@ -94,7 +95,7 @@ export class Transit {
       this.#reverse.add(inbound.hash, { receivedOn: iface, sentOn: out, destinationHash });
       onward = nextHeader(raw, packet.hops, path);
     }
-    this.#parts.paths.use(path);
+    this.#parts.paths.use(destination, 'others');
     return this.#pass(onward, out);
   }
 

@@ -372,6 +372,13 @@ export class Transport {
     return this.#sender.sendPlain(destination, data, target);
   }
 
+  /** Something is sent to a destination (16 B): what is known of it and its path outlast what was only heard. */
+  use(destination: Uint8Array): void {
+    const key = toHex(destination);
+    this.#known.use(key);
+    this.#paths.use(key, 'us');
+  }
+
   /** The links between others that go through this node. */
   transitLinks(): Iterable<TransitLink> {
     return this.#forwarding?.transit.links() ?? [];
@@ -433,6 +440,7 @@ export class Transport {
 
   #wayTo(destination: Uint8Array): Way {
     const path = this.path(destination);
+    this.use(destination);
     return {
       path,
       target: (path && this.interfaceOf(path)) ?? 'all',

@@ -106,6 +106,7 @@ function linksWith(random: Random, clock: ManualClock, linkMtu: number) {
       }),
       interfaceOf: () => ({ ...iface, linkMtu }),
       firstHopTimeout: () => 6000,
+      use: () => {},
       remember: () => {},
       forget: () => {},
       onInterface: () => () => {},

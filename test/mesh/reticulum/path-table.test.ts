@@ -123,6 +123,31 @@ describe('a path', () => {
     );
   });
 
+  test('that is used stays when a flood of others comes, one of ours longer than one of others', () => {
+    const { paths, offer } = table({ capacity: 10 });
+    const keyOf = (number: number) => number.toString(16).padStart(32, '0');
+    const [ours, theirs] = [keyOf(1), keyOf(2)];
+    offer({ hops: 1, emitted: 100 }, ours);
+    offer({ hops: 1, emitted: 100 }, theirs);
+    paths.use(ours, 'us');
+    paths.use(ours, 'others');
+    paths.use(theirs, 'others');
+    for (let i = 100; i < 200; i++) {
+      offer({ hops: 1, emitted: 100 }, keyOf(i));
+    }
+    assert.equal(paths.size, 10);
+    assert.ok(paths.get(ours) && paths.get(theirs));
+    for (let i = 200; i < 300; i++) {
+      offer({ hops: 1, emitted: 100 }, keyOf(i));
+      paths.use(keyOf(i), 'others');
+    }
+    assert.equal(paths.get(theirs), undefined);
+    offer({ hops: 1, emitted: 101 }, ours);
+    offer({ hops: 1, emitted: 100 }, keyOf(300));
+    assert.ok(paths.get(ours));
+    assert.equal(paths.size, 10);
+  });
+
   test('is there again after a restart with what it knows of announces, until it is over', async () => {
     const storage = new MemoryStorage();
     const before = table({ storage });

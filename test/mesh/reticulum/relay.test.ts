@@ -354,6 +354,7 @@ describe('a node that forwards', () => {
     air.carry(replayed(air, hub, 600));
     await pass(clock, 500);
     const link = await opening;
+    assert.equal(hub.transport.recall(destination.hash)?.used, true);
     air.carry(replayed(air, hub, 601));
     const proven = link.send(utf8('mine'), { timeout: 5000 });
     await pass(clock, 500);
