@@ -75,6 +75,8 @@ export interface Outbox {
   byKey(clientKey: string): Operation | undefined;
   /** Operations of a user, or of everybody, oldest first. */
   of(service: string, partition?: string): readonly Operation[];
+  /** Whether a user has operations that are not over. */
+  waits(service: string, partition: string): boolean;
   /** Those that touch a list or its items, oldest first. */
   touching(service: string, partition: string, collection: string): readonly Operation[];
   all(): Iterable<Operation>;
@@ -374,6 +376,7 @@ export function openOutbox(options: OutboxOptions): Outbox {
         ? [...operations.values()].filter(operation => operation.service === service)
         : some(byPartition.get(scope(service, partition)));
     },
+    waits: (service, partition) => openOf.has(scope(service, partition)),
     touching: (service, partition, collection) =>
       some(byCollection.get(`${scope(service, partition)} ${collection}`)),
     all: () => operations.values(),

@@ -376,7 +376,7 @@ export function createReplay(options: ReplayOptions): Replay {
       });
       const onCredentials = host.onCredentials((service, partition, headers) => {
         // Only for who has something waiting: others bring their own when they write.
-        if (outbox.of(service, partition).every(({ status }) => isOver(status))) {
+        if (!outbox.waits(service, partition)) {
           credentials.delete(scope(service, partition));
           return;
         }

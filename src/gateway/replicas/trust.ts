@@ -27,6 +27,9 @@ export interface Trust {
 
 /** ms between two notes that a token is still good; and after a proof that failed, until it is tried again. */
 const noteEvery = 10 * 60_000;
+/** ms between two notes to the queue that a token known before is good, and how many tokens are remembered for it. */
+const tellEvery = 60_000;
+const mostTold = 1000;
 const refusedFor = 60_000;
 const mostRefused = 1000;
 /** ms that a client with a new token waits for the service to vouch for it. */
@@ -37,6 +40,20 @@ export function createTrust(service: Service): Trust {
   const { identity } = definition;
   const proving = new Map<string, Promise<boolean>>();
   const refused = new Map<string, number>();
+  const told = new Map<string, number>();
+
+  /** A write may wait for just this token: refused before, or known since before a restart. */
+  function tell(token: string, partition: string, headers: Fields): void {
+    const now = clock.monotonic();
+    if (now < (told.get(token) ?? 0)) {
+      return;
+    }
+    if (told.size >= mostTold) {
+      told.clear();
+    }
+    told.set(token, now + tellEvery);
+    service.onCredentials(partition, headers);
+  }
 
   const isTrusted = (goodAt: number | undefined) =>
     goodAt !== undefined &&
@@ -118,9 +135,11 @@ export function createTrust(service: Service): Trust {
       const now = clock.now();
       if (known === undefined || now - known.goodAt > noteEvery) {
         cache.setToken(definition.id, token, { partition, goodAt: now });
-        if (known === undefined) {
-          service.onCredentials(partition, headers);
-        }
+      }
+      if (known === undefined) {
+        service.onCredentials(partition, headers);
+      } else if (status >= 200 && status < 300) {
+        tell(token, partition, headers);
       }
     },
   };

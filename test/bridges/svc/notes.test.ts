@@ -82,6 +82,24 @@ test('offline a note is made, changed and removed, seen at once by its author al
   assert.equal(new Set(origin.effects).size, origin.effects.length, 'nothing took effect twice');
 });
 
+test('a write whose token was refused goes on when that token is good again', async t => {
+  const { origin, hub } = await start(t);
+  const alice = client(hub);
+  await alice('GET', '/notes');
+  await origin.kill();
+  assert.equal((await alice('POST', '/notes', { title: 'patient' })).status, 201);
+  origin.revoke('token-alice');
+  await origin.revive();
+  await until(() => hub.desk.queue('notes')[0]?.state === 'needs-auth', 'it is held');
+  origin.allow('token-alice', 'alice');
+  assert.equal((await alice('GET', '/notes')).status, 200);
+  await until(() => hub.desk.queue('notes').length === 0, 'it is delivered');
+  assert.deepEqual(
+    origin.notes('alice').map(({ title }) => title),
+    ['patient'],
+  );
+});
+
 test('a change made elsewhere meanwhile is held and shown, and a person decides', async t => {
   const { origin, hub } = await start(t);
   const note = origin.add('alice', { title: 'first' });
