@@ -7,6 +7,7 @@ import { definitionsOf } from '../start/replicas.ts';
 import { ask, type Call, type Command, configOf, dataOf, print, printable, usage } from './call.ts';
 import { drawPacket } from './decode.ts';
 import { checkMatrix, writeRegistration } from './matrix.ts';
+import { meshCommands } from './mesh.ts';
 import {
   checkReplica,
   forceReplica,
@@ -33,6 +34,7 @@ interface Message {
 export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
   ['status', { words: '', does: 'how the gateway and its parts are', run: status }],
   ['peers', { words: '', does: 'who was heard on the mesh', run: peers }],
+  ...meshCommands,
   ['send', { words: 'TO TEXT', does: 'send a message; prints its id once it is on disk', run: send }],
   ['inbox', { words: '[--follow] [--after CURSOR]', does: "read the owner's inbox", run: inbox }],
   ['announce', { words: '', does: "announce the hub's destinations now", run: announce }],

@@ -31,6 +31,41 @@ test('kosctl shows, sends, reads, mints and ends tokens over the control socket'
   assert.equal(await run('announce'), 'announced\n');
 });
 
+test('kosctl shows interfaces, paths, links and announces as the hub knows them', async () => {
+  await using near = await startDaemon({
+    config: { interfaces: [{ name: 'server', kind: 'tcp-server', host: '127.0.0.1', port: 0 }] },
+  });
+  const run = async (...words: string[]) => {
+    const { code, stdout, stderr } = await near.kosctl(...words);
+    assert.equal(code, 0, `${words.join(' ')}: ${stderr}`);
+    return stdout;
+  };
+  assert.equal(await run('paths'), 'no way is known\n');
+  assert.equal(await run('links'), 'none is open\n');
+  assert.equal(await run('announces'), 'nothing was heard yet\n');
+  const port = Number(near.ready.interfaces.server?.split(':').at(-1));
+  await using far = await startDaemon({
+    config: { interfaces: [{ name: 'uplink', kind: 'tcp-client', host: '127.0.0.1', port }] },
+  });
+  await eventually('the other hub is heard', async () => (await run('peers')).includes(far.ready.lxmf));
+  assert.match(await run('interfaces'), /^server +tcp-server +10 Mbit\/s .* up\n {2}server\/\S+ +peer /m);
+  assert.match(
+    await run('paths'),
+    new RegExp(`^${far.ready.lxmf} {2}1 hop.* a neighbour .* over server/`, 'm'),
+  );
+  assert.match(await run('announces'), new RegExp(`^${far.ready.lxmf} {2}identity ${far.ready.hub} `, 'm'));
+  await run('send', `lxmf:${far.ready.lxmf}`, 'x'.repeat(1000));
+  assert.match(
+    await eventually(
+      'the link is there',
+      async () => (await run('links')).includes('active') && run('links'),
+    ),
+    /^[0-9a-f]{32} {2}initiator/m,
+  );
+  const listed = JSON.parse(await run('--json', 'paths')) as { destination: string }[];
+  assert.ok(listed.some(({ destination }) => destination === far.ready.lxmf));
+});
+
 test('kosctl says what is wrong: 1 where it failed, 2 where it was used wrongly', async () => {
   await using daemon = await startDaemon();
   const unknown = await daemon.kosctl('send', 'room:nowhere', 'x');
