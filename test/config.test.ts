@@ -80,6 +80,18 @@ rooms: { Plaza: { members: [nobody] } }
   assert.match(all['interfaces.2.kind'] ?? '', /kiss: not available in this version/);
 });
 
+test('an access code that leaves a full packet no room in two LoRa frames is refused', () => {
+  const all = mistakes(`
+interfaces:
+  - { name: a, kind: rnode, region: eu868-p, ifac: { networkName: n, size: 9 } }
+  - { name: b, kind: rnode, region: eu868-p, ifac: { networkName: n, size: 8 } }
+  - { name: c, kind: lan, ifac: { networkName: n, size: 64 } }
+  - { name: d, kind: rnode, region: atlantis }
+`);
+  assert.deepEqual(Object.keys(all), ['interfaces.0.ifac.size', 'interfaces.3.region']);
+  assert.equal(all['interfaces.0.ifac.size'], '9 is wrong: at most 8 by radio');
+});
+
 test('a radio that is set up illegally is refused with the value and what is accepted, by its region', () => {
   const all = mistakes(`
 interfaces:

@@ -9,7 +9,7 @@ import {
 } from '../mesh/reticulum/interface-policy.ts';
 import { addressTypes, scopes } from './lan/group.ts';
 import { planRadio, type RadioPlan, readRegions } from './region.ts';
-import { loraBandwidths } from './rnode/lora.ts';
+import { loraBandwidths, rnodeMtu } from './rnode/lora.ts';
 
 const port = z.int().min(1).max(65_535).describe('TCP port');
 const name = z
@@ -222,6 +222,9 @@ const rnode = z
   })
   .describe('a LoRa radio with RNode firmware on a serial port');
 
+/** Bytes that a packet of 500 leaves of two LoRa frames: a longer access code would lose every full packet. */
+const longestRadioCode = rnodeMtu - 500;
+
 const kinds = ['kiss', 'serial', 'pipe'] as const;
 
 /** A kind that is named in the documentation but not built yet says so instead of being ignored. */
@@ -261,7 +264,13 @@ export function radioMistakes(entry: unknown, base: string): readonly FieldError
   }
   try {
     const planned = planOf(withBase(parsed.data, base));
-    return Array.isArray(planned) ? planned : [];
+    const { size = 0 } = parsed.data.ifac ?? {};
+    return [
+      ...(Array.isArray(planned) ? planned : []),
+      ...(size > longestRadioCode
+        ? [{ pointer: 'ifac.size', detail: `${size} is wrong: at most ${longestRadioCode} by radio` }]
+        : []),
+    ];
   } catch (error) {
     if (isGatewayError(error)) {
       return [{ pointer: 'regions', detail: error.message }];

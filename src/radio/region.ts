@@ -10,6 +10,12 @@ const regionSchema = z.strictObject({
   low: z.int().min(100_000_000).max(3_000_000_000).describe('Hz, lower edge of the band'),
   high: z.int().min(100_000_000).max(3_000_000_000).describe('Hz, upper edge of the band'),
   maxPower: z.number().min(-20).max(60).describe('dBm radiated, as `power` counts it'),
+  maxConducted: z
+    .number()
+    .min(-20)
+    .max(60)
+    .optional()
+    .describe('dBm into the antenna, where the rule limits that as well, whatever the antenna gains'),
   power: z.enum(['erp', 'eirp']).describe('against a dipole or against an isotropic antenna'),
   dutyCycle: z.number().gt(0).max(100).describe('percent of an hour that may be sent; 100 is no limit'),
   frequency: z.int().describe('Hz, taken where none is set'),
@@ -119,7 +125,7 @@ export function planRadio(
     });
   }
   const gain = region.power === 'erp' ? antennaGain - dipoleGain : antennaGain;
-  const most = Math.floor(Math.min(region.maxPower - gain, 37) + 1e-9);
+  const most = Math.floor(Math.min(region.maxPower - gain, region.maxConducted ?? 37, 37) + 1e-9);
   const txPower = choice.txPower ?? Math.max(Math.min(usualPower, most), 0);
   if (txPower > most) {
     mistakes.push({
@@ -127,6 +133,7 @@ export function planRadio(
       detail:
         `${choice.txPower ?? antennaGain} is wrong: ${choice.region} allows ${region.maxPower} dBm ` +
         `${region.power.toUpperCase()}, ` +
+        (region.maxConducted === undefined ? '' : `${region.maxConducted} dBm of it from the radio, `) +
         (most < 0
           ? `which an antenna of ${antennaGain} dBi exceeds at any power`
           : `which is 0 to ${most} dBm into an antenna of ${antennaGain} dBi (${region.rule})`),

@@ -34,6 +34,8 @@ export interface UdpOptions {
   readonly broadcast: boolean;
   /** bit/s, where the way is known to be slower or faster than guessed. */
   readonly bitrate?: number;
+  /** Bytes of the access code that each packet carries beside what fits. Default none. */
+  readonly codeSize?: number;
 }
 
 export interface UdpParts {
@@ -131,7 +133,7 @@ export class Udp implements Interface {
     if (this.#options.broadcast && this.#isOwn(from)) {
       return;
     }
-    if (packet.length < shortestPacket || packet.length > udpMtu) {
+    if (packet.length < shortestPacket || packet.length > udpMtu + (this.#options.codeSize ?? 0)) {
       this.#parts.counters.add('wire/malformed');
       return;
     }

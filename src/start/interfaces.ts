@@ -35,9 +35,18 @@ export function policyFor(config: InterfaceConfig): InterfacePolicy {
   if (ifac === undefined) {
     return policyOf(config);
   }
-  const { networkName, passphraseFile, size = config.kind === 'rnode' ? 8 : 16 } = ifac;
+  const { networkName, passphraseFile, size = defaultCodeSize(config) } = ifac;
   const passphrase = passphraseFile === undefined ? undefined : readPassphrase(config.name, passphraseFile);
   return { ...policyOf(config), accessCode: new AccessCode({ networkName, passphrase, size }) };
+}
+
+/** Bytes of an access code where none are given, as the reference has it. */
+function defaultCodeSize({ kind }: InterfaceConfig): number {
+  return kind === 'rnode' ? 8 : 16;
+}
+
+function codeSizeOf(config: InterfaceConfig): { readonly codeSize?: number } {
+  return config.ifac === undefined ? {} : { codeSize: config.ifac.size ?? defaultCodeSize(config) };
 }
 
 function readPassphrase(name: string, file: string): string {
@@ -66,11 +75,16 @@ export function createInterface(config: InterfaceConfig, parts: InterfaceParts):
       return new TcpServer(config, parts);
     case 'lan': {
       const { group: name, scope, multicastAddressType: addressType } = config;
-      return new Lan({ ...config, group: { name, scope, addressType } }, parts);
+      return new Lan({ ...config, ...codeSizeOf(config), group: { name, scope, addressType } }, parts);
     }
     case 'udp':
       return new Udp(
-        { ...config, listen: endpointOf(config.listen), forward: endpointOf(config.forward) },
+        {
+          ...config,
+          ...codeSizeOf(config),
+          listen: endpointOf(config.listen),
+          forward: endpointOf(config.forward),
+        },
         parts,
       );
     case 'rnode':

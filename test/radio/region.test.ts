@@ -53,6 +53,16 @@ describe('a region', () => {
     assert.match(refusal({ antennaGain: 40 })[0]!, /^antennaGain: 40 is wrong: .* exceeds at any power/);
   });
 
+  test('counts what leaves the radio, where the rule does, however little the antenna gains', () => {
+    const us = { region: 'us915', antennaGain: 0 };
+    assert.ok(!Array.isArray(plan({ ...us, txPower: 30 })));
+    assert.match(
+      refusal({ ...us, txPower: 31 })[0]!,
+      /^txPower: 31 is wrong: us915 allows 36 dBm EIRP, 30 dBm of it from the radio, which is 0 to 30 dBm/,
+    );
+    assert.match(refusal({ ...us, antennaGain: 9, txPower: 28 })[0]!, /which is 0 to 27 dBm/);
+  });
+
   test('allows less airtime than the law, not more', () => {
     const planned = plan({ airtimeLimit: 2 });
     assert.ok(!Array.isArray(planned) && planned.airtimeLimit === 0.02);

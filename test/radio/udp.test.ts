@@ -141,6 +141,23 @@ describe('UDP', () => {
     await run;
   });
 
+  test('takes the longest packet with its access code', async () => {
+    const { socket, port } = await bound();
+    const received: number[] = [];
+    const udp = new Udp({ ...options(port), codeSize: 16 }, { clock: systemClock, counters: new Counters() });
+    const stop = new AbortController();
+    const run = udp.run({ ...silent, receive: packet => void received.push(packet.length) }, stop.signal);
+    await until(() => udp.address !== undefined);
+    for (const length of [1081, 1080]) {
+      socket.send(packetOf(length), udp.address!.port, '127.0.0.1');
+    }
+    await until(() => received.length === 1);
+    assert.deepEqual(received, [1080]);
+    stop.abort();
+    await run;
+    socket.close();
+  });
+
   test('drops what is too short or too long for a packet, and counts it', async () => {
     const { socket, port } = await bound();
     const counters = new Counters();

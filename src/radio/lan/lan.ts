@@ -28,6 +28,8 @@ export interface LanOptions extends AdapterWish {
   readonly maxPeers: number;
   /** bit/s, where the network is known to be slower or faster than guessed. */
   readonly bitrate?: number;
+  /** Bytes of the access code that each packet carries beside what fits. Default none. */
+  readonly codeSize?: number;
 }
 
 export interface LanParts {
@@ -205,7 +207,7 @@ class LanSession {
       counters.add('radio/unknown-peer');
       return;
     }
-    if (packet.length < shortestPacket || packet.length > lanMtu) {
+    if (packet.length < shortestPacket || packet.length > lanMtu + (this.#options.codeSize ?? 0)) {
       counters.add('wire/malformed');
       return;
     }

@@ -316,6 +316,21 @@ describe('a LAN', () => {
     assert.equal(scene.peers.size, 1, 'what follows a token is left alone');
   });
 
+  test('takes the longest packet with its access code', async () => {
+    await using scene = await Scene.up({ codeSize: 16 });
+    const other = await stranger(scene.link, 'fe80::2');
+    await other.announce();
+    await scene.pass(10);
+    for (const length of [1212, 1213]) {
+      await other.send('fe80::1', packetOf(length));
+    }
+    await scene.pass(10);
+    assert.deepEqual(
+      scene.received.map(({ packet }) => packet.length),
+      [1212],
+    );
+  });
+
   test('drops what is too short or too long for a packet, and counts it', async () => {
     await using scene = await Scene.up();
     const other = await stranger(scene.link, 'fe80::2');
