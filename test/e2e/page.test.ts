@@ -138,7 +138,14 @@ test(
     });
     await log.getByText('<img src=x onerror=alert(1)><b>Yes</b>, here').waitFor();
     assert.equal(await log.locator('img, b').count(), 0, 'what comes from the air is text');
-    await log.getByRole('button', { name: 'Answer Alice' }).click();
+    await lxmf.say({
+      remoteId: 'a2',
+      from: alice,
+      to: `lxmf:${gateway.desk.hub.lxmf}`,
+      text: 'a line\u2028another, \u202ebackwards',
+    });
+    await log.getByText(/another, .backwards/).waitFor();
+    await log.getByRole('button', { name: 'Answer Alice' }).first().click();
     await box.fill('Good');
     await page.getByRole('button', { name: 'Send' }).click();
     await log.getByText('Good', { exact: true }).waitFor();

@@ -149,9 +149,11 @@ export function createMatrixBridge(parts: MatrixParts): MatrixBridge {
       for (const member of members) {
         const target = targetOf(member);
         if (target?.kind === 'room' && book.room(target.room) === undefined) {
-          await refusalsAside(`${member}, invite ${rooms.bot} there`, () =>
-            rooms.join(target.room, rooms.bot, signal),
-          );
+          await refusalsAside(`${member}, invite ${rooms.bot} there`, async () => {
+            await rooms.join(target.room, rooms.bot, signal);
+            // It is read from here on, whatever is pushed of it.
+            receiver.roomOf(target.room);
+          });
         }
       }
     }

@@ -45,7 +45,7 @@ export interface CatchUp {
   all(signal: AbortSignal): Promise<void>;
   /** Invitations of ghosts that were never pushed: a room that nobody of ours is in cannot be read. */
   invitations(signal: AbortSignal): Promise<void>;
-  /** One room. For a direct chat that was never read: what was said there since its ghost was invited. */
+  /** One room. For a direct chat that was never read: what was said there since its ghost was invited, or made it. */
   room(id: string, signal: AbortSignal): Promise<void>;
 }
 
@@ -77,15 +77,17 @@ export function createCatchUp(parts: CatchUpParts): CatchUp {
     log.warn({ room: row.id }, 'a room holds more than is read back at once; the rest follows');
   }
 
-  /** A portal begins now; a direct chat with what its person has said since they asked for it. */
+  /** A portal begins now; a direct chat with what its person has said since they asked for it, or were asked. */
   async function firstLook(row: RoomRow, signal: AbortSignal): Promise<void> {
     const { events, start } = await page(row, 'b', undefined, signal);
     if (row.kind !== 'portal') {
+      const speaker = parts.speakerOf(row);
       const ours = events.findIndex(
         event =>
-          event.type === 'm.room.member' &&
-          event.stateKey === parts.speakerOf(row) &&
-          event.content.membership === 'invite',
+          (event.type === 'm.room.create' && event.sender === speaker) ||
+          (event.type === 'm.room.member' &&
+            event.stateKey === speaker &&
+            event.content.membership === 'invite'),
       );
       const since = events.slice(0, ours < 0 ? 0 : ours).reverse();
       const said = since.filter(event => event.stateKey === undefined);

@@ -149,7 +149,9 @@ export function createMemberships(parts: MembershipsParts): Memberships {
       if (!(await enter(room, user, signal))) {
         return;
       }
-      if (known === undefined) {
+      if (known !== undefined) {
+        parts.onEntered(known);
+      } else {
         book.keepRoom(newRow(room, 'bot', '', sender));
         await notices.say(room, user, `hello ${event.id}`, parts.commands.greeting(room));
       }

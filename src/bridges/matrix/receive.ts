@@ -263,5 +263,5 @@ export function createReceiver(parts: ReceiveParts) {
     await memberships.noteEncryption(row, event.id);
   }
 
-  return { take };
+  return { take, roomOf: memberships.roomOf };
 }
