@@ -11,13 +11,22 @@ export interface Places {
 }
 
 /**
+ * What a service says of its whole origin: here that is the gateway's, with its own log-in and the other services.
+ *
+ * Source: W3C Clear Site Data §3; W3C Service Workers, Service-Worker-Allowed.
+ */
+const ofOrigin: ReadonlySet<string> = new Set(['clear-site-data', 'service-worker-allowed']);
+
+/**
  * The header fields of an answer with every place of the service in them as the client reaches it: redirects,
- * links and the paths of cookies. What lies elsewhere stays as it is, and so do bodies.
+ * links and the paths of cookies; without those about its whole origin. What lies elsewhere stays as it is, and so do
+ * bodies.
  *
  * Source: RFC 9110 §10.2.2, §8.7; RFC 8288 §3; RFC 6265 §4.1.2.
  */
 export function rewritten(fields: Fields, places: Places): Fields {
-  return fields.map(([name, value]) => {
+  const own = fields.filter(([name]) => !ofOrigin.has(name.toLowerCase()));
+  return own.map(([name, value]) => {
     switch (name.toLowerCase()) {
       case 'location':
       case 'content-location':

@@ -437,6 +437,26 @@ test('what is decided about a write, and what the gateway adds its own secret to
   }
 });
 
+test('a service says nothing about the whole of this origin, nor sets cookies beside its own path', async t => {
+  const origin = await startOrigin(t, (_request, response) =>
+    response
+      .writeHead(200, {
+        'Clear-Site-Data': '"cookies", "storage"',
+        'Service-Worker-Allowed': '/',
+        'Set-Cookie': ['kos-12345678=mine; Path=/v1/session; Domain=127.0.0.1', 'b=1; path=/; PATH=/v1'],
+      })
+      .end('x'),
+  );
+  const hub = await startHub(t, origin.url);
+  const { headers } = await get(`${hub.url}/x`);
+  assert.equal(headers['clear-site-data'], undefined);
+  assert.equal(headers['service-worker-allowed'], undefined);
+  assert.deepEqual(headers['set-cookie'], [
+    'kos-12345678=mine; Path=/svc/api/session',
+    'b=1; Path=/svc/api/; Path=/svc/api/',
+  ]);
+});
+
 test('the token of the path does not reach the service in a Referer', async t => {
   const origin = await startOrigin(t, (_request, response) => response.end('x'));
   const token = 'abcdefghijklmnop';
