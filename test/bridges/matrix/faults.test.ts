@@ -249,3 +249,38 @@ test('a server elsewhere that gives no file and no name holds up nobody but the 
   assert.equal(rig.health.filter(({ reason }) => reason?.includes('502')).length, 0);
   assert.equal(rig.homeserver.requests.filter(line => /whoami/.test(line)).length, 1, 'never begun anew');
 });
+
+test('what was never pushed of a chat that a mesh peer began is read back', async () => {
+  await using rig = await openRig();
+  await rig.up();
+  const alice = rig.homeserver.person('alice');
+  await rig.hear('hello', `matrix:${alice.userId}`);
+  await eventually(() => alice.invitations().length === 1);
+  const [chat = ''] = alice.invitations();
+  await eventually(() => rig.homeserver.pusher.idle);
+  rig.homeserver.pusher.loseEvery = 1;
+  alice.join(chat);
+  alice.say(chat, 'never pushed');
+  rig.homeserver.pusher.loseEvery = 0;
+  await rig.homeserver.restart();
+  await eventually(() => heard(rig).includes('never pushed'));
+  assert.equal(rig.mesh.delivered.at(-1)?.to, `lxmf:${peer}`);
+});
+
+test('what was never pushed of a room that was entered just now is read back', async () => {
+  const members = [`lxmf:${peer}`];
+  await using rig = await openRig({ rooms: { yard: { members } } });
+  await rig.up();
+  const alice = rig.homeserver.person('alice');
+  const room = rig.homeserver.rooms.create(alice.userId, { preset: 'public_chat' });
+  await rig.stop();
+  members.push(`matrix:${room}`);
+  await rig.start();
+  await rig.up();
+  await eventually(() => rig.homeserver.pusher.idle);
+  rig.homeserver.pusher.loseEvery = 1;
+  alice.say(room, 'never pushed');
+  rig.homeserver.pusher.loseEvery = 0;
+  await rig.homeserver.restart();
+  await eventually(() => heard(rig).includes('never pushed'));
+});

@@ -148,7 +148,10 @@ export function follow(tell) {
   };
 }
 
-/** Reads a stream of events until it ends or falls silent. Source: WHATWG HTML §9.2.6. */
+/**
+ * Reads a stream of events until it ends or falls silent. A line ends with a line feed alone: what else ends lines
+ * elsewhere (U+2028) is text of somebody's. Source: WHATWG HTML §9.2.6.
+ */
 async function read(reader, take) {
   const decoder = new TextDecoder();
   let rest = '';
@@ -166,7 +169,7 @@ async function read(reader, take) {
     const blocks = (rest + decoder.decode(value, { stream: true })).split('\n\n');
     rest = blocks.pop();
     for (const block of blocks) {
-      const fields = block.split('\n').map(line => /^(\w*): ?(.*)$/.exec(line) ?? []);
+      const fields = block.split('\n').map(line => /^(\w*): ?(.*)$/s.exec(line) ?? []);
       take({
         id: fields.find(([, field]) => field === 'id')?.[2],
         data: fields.flatMap(([, field, text]) => (field === 'data' ? [text] : [])).join('\n'),
