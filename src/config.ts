@@ -32,6 +32,12 @@ const address = z
     'lxmf:<32 hex digits>, mqtt:<topic>, app:<client name>, matrix:!room:server or matrix:@user:server',
   );
 
+/** Who a rule sends to: an address, or a room of the configuration, whose members each get it. */
+const target = z.union([address, z.string().regex(/^room:[a-z0-9][a-z0-9-]{0,31}$/)], {
+  error:
+    'lxmf:<32 hex digits>, mqtt:<topic>, app:<client name>, matrix:!room:server, matrix:@user:server or room:<name>',
+});
+
 /** The whole config file. Every key has a default: no file at all is a good configuration. */
 export const configSchema = z.strictObject({
   hub: z
@@ -94,7 +100,7 @@ export const configSchema = z.strictObject({
           .max(64)
           .optional()
           .describe('only messages of this type'),
-        to: z.array(address).min(1).max(256).describe('who gets them as well'),
+        to: z.array(target).min(1).max(256).describe('who gets them as well; of a room its members'),
         priority: z.enum(priorities).optional().describe('place in the queue'),
         maxRate: z
           .string()
@@ -225,8 +231,25 @@ function crossChecks(raw: Tree, base: string): FieldError[] {
       });
     }
   }
-  mistakes.push(...homelessMatrixAddresses(raw));
+  mistakes.push(...homelessMatrixAddresses(raw), ...unknownRooms(raw));
   return mistakes;
+}
+
+/** Rooms that a rule sends to and nobody made. */
+function unknownRooms(raw: Tree): FieldError[] {
+  const rules = Array.isArray(raw.routes) ? (raw.routes as (Tree | null)[]) : [];
+  return rules.flatMap((rule, index) =>
+    (Array.isArray(rule?.to) ? rule.to : []).flatMap((to: unknown, at) =>
+      typeof to === 'string' && to.startsWith('room:') && !Object.hasOwn(raw.rooms ?? {}, to.slice(5))
+        ? [
+            {
+              pointer: `routes.${index}.to.${at}`,
+              detail: `${show(to)} is wrong: there is no such room in rooms`,
+            },
+          ]
+        : [],
+    ),
+  );
 }
 
 /** Members and recipients in Matrix, where no homeserver is configured: nothing would ever reach them. */

@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { configJsonSchema, formatMistakes, loadConfig } from '../src/config.ts';
-import { isGatewayError } from '../src/lib/errors.ts';
+import { type GatewayError, isGatewayError } from '../src/lib/errors.ts';
 import { radioPlan } from '../src/radio/config.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'kos-config-'));
@@ -181,4 +181,25 @@ test('a member in Matrix without a homeserver is a mistake, and none with one', 
   assert.match(mistakes(members)['rooms.plaza.members.0'] ?? '', /needs bridges\.matrix/);
   const matrix = '{ homeserver: "http://127.0.0.1:8008", serverName: home.example, registration: r.yaml }';
   assert.ok(loadConfig({ file: file(`${members}\nbridges: { matrix: ${matrix} }`) }));
+});
+
+test('a rule may send to a room that is configured, and to no other', () => {
+  const keys = (to: string) => ({
+    rooms: { plaza: { members: ['app:board'] } },
+    routes: [{ from: 'mqtt:dev/#', to: [to] }],
+  });
+  assert.deepEqual(loadConfig({ keys: keys('room:plaza') }).routes[0]?.to, ['room:plaza']);
+  for (const [to, detail] of [
+    ['room:square', /there is no such room/],
+    ['plaza', /or room:<name>/],
+  ] as const) {
+    assert.throws(
+      () => loadConfig({ keys: keys(to) }),
+      (error: GatewayError) => {
+        assert.equal(error.errors[0]?.pointer, 'routes.0.to.0');
+        assert.match(error.errors[0]?.detail ?? '', detail);
+        return true;
+      },
+    );
+  }
 });
