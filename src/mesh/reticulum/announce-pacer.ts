@@ -29,6 +29,8 @@ export interface AnnouncePacerParts {
   readonly clock: Clock;
   readonly counters: Counters;
   readonly iface: InterfaceHandle;
+  /** Announces that wait at all pacers of a node, and how many may. */
+  readonly room: { used: number; readonly limit: number };
   readonly send: (packet: Uint8Array) => void;
 }
 
@@ -56,7 +58,7 @@ export class AnnouncePacer {
 
   /** Sends it now where the share allows, or later. */
   offer(announce: PacedAnnounce): void {
-    const { clock, counters } = this.#parts;
+    const { clock, room } = this.#parts;
     const now = clock.monotonic();
     const waits = this.#hopsOf.get(announce.key);
     if (waits === undefined && this.#hopsOf.size === 0 && now >= this.#free) {
@@ -69,21 +71,35 @@ export class AnnouncePacer {
         return;
       }
       this.#remove(announce.key, waits);
-    } else if (this.#hopsOf.size >= queueLimit) {
-      counters.add('announce/queue-full');
-      return;
+    } else if (this.#hopsOf.size >= queueLimit || room.used >= room.limit) {
+      if (!this.#yields(announce.hops)) {
+        return;
+      }
     }
     const queue = this.#queues.getOrInsertComputed(announce.hops, () => new Map());
     queue.set(announce.key, { ...announce, since: now });
     this.#hopsOf.set(announce.key, announce.hops);
+    room.used += 1;
     this.#alarm.at(Math.max(now, this.#free));
   }
 
   /** Forgets what waits. */
   close(): void {
     this.#alarm.stop();
+    this.#parts.room.used -= this.#hopsOf.size;
     this.#queues.clear();
     this.#hopsOf.clear();
+  }
+
+  /** Makes room for one that is nearer than what waits, by the farthest; false, counted, where nothing is farther. */
+  #yields(hops: number): boolean {
+    this.#parts.counters.add('announce/queue-full');
+    const farthest = Math.max(...this.#queues.keys());
+    if (farthest <= hops) {
+      return false;
+    }
+    this.#remove(this.#queues.get(farthest)!.keys().next().value as string, farthest);
+    return true;
   }
 
   #drain(): void {
@@ -119,6 +135,7 @@ export class AnnouncePacer {
       this.#queues.delete(hops);
     }
     this.#hopsOf.delete(key);
+    this.#parts.room.used -= 1;
   }
 
   #let({ packet }: PacedAnnounce, now: number): void {

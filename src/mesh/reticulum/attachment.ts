@@ -1,3 +1,4 @@
+import type { Cancel, Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
 import { codeOf, isGatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
@@ -17,6 +18,7 @@ export interface Traffic {
 }
 
 export interface AttachmentParts {
+  readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
   readonly receive: (
@@ -35,6 +37,8 @@ export interface AttachmentParts {
 const fastBitrate = 1_000_000;
 /** Bytes on their way out of a fast medium before senders wait. */
 const fastQueue = 512 * 1024;
+/** ms that a sender waits for a medium that takes nothing: one peer that does not read must not stop all others. */
+const fastPatience = 1000;
 /** Bytes, and s of its bitrate, that may wait for a slow medium. */
 const slowQueueLeast = 8192;
 const slowQueueTime = 5;
@@ -53,6 +57,9 @@ export class Attachment implements InterfaceHandle {
   /** Bytes that the medium has not taken yet, and who waits until they are fewer. */
   #waiting = 0;
   #relief: PromiseWithResolvers<void> | undefined;
+  #cancelRelief: Cancel | undefined;
+  /** Senders have waited in vain: nobody waits until there is room again. */
+  #stalled = false;
 
   constructor(iface: Interface, policy: InterfacePolicy, parts: AttachmentParts) {
     this.iface = iface;
@@ -107,10 +114,8 @@ export class Attachment implements InterfaceHandle {
    */
   pass(packet: Uint8Array): Promise<void> | undefined {
     const isFast = this.bitrate >= fastBitrate;
-    if (
-      !isFast &&
-      this.#waiting + packet.length > Math.max(slowQueueLeast, (this.bitrate / 8) * slowQueueTime)
-    ) {
+    const most = isFast ? fastQueue : Math.max(slowQueueLeast, (this.bitrate / 8) * slowQueueTime);
+    if ((!isFast || this.#stalled) && this.#waiting + packet.length > most) {
       this.#parts.counters.add('relay/queue-full');
       return undefined;
     }
@@ -118,15 +123,28 @@ export class Attachment implements InterfaceHandle {
     void this.send(packet, 'relayed').then(() => {
       this.#waiting -= packet.length;
       if (this.#waiting < fastQueue / 2) {
-        this.#relief?.resolve();
-        this.#relief = undefined;
+        this.#stalled = false;
+        this.#relieve();
       }
     });
     if (!isFast || this.#waiting < fastQueue) {
       return undefined;
     }
-    this.#relief ??= Promise.withResolvers<void>();
+    if (this.#relief === undefined) {
+      this.#relief = Promise.withResolvers<void>();
+      this.#cancelRelief = this.#parts.clock.after(fastPatience, () => {
+        this.#stalled = true;
+        this.#relieve();
+      });
+    }
     return this.#relief.promise;
+  }
+
+  /** Who waits for room goes on. */
+  #relieve(): void {
+    this.#cancelRelief?.();
+    this.#relief?.resolve();
+    this.#relief = undefined;
   }
 
   /** What keeps a message from being begun over it now; see `Interface.hold`. */

@@ -1,3 +1,4 @@
+import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
@@ -7,6 +8,7 @@ import type { InterfaceHandle } from './dispatch.ts';
 import type { InterfacePolicy } from './interface-policy.ts';
 
 export interface AttachmentsParts {
+  readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
   readonly receive: (
@@ -30,11 +32,12 @@ export class Attachments {
 
   /** Throws `config/invalid` where the name is taken. */
   attach(iface: Interface, policy: InterfacePolicy): Attachment {
-    const { log, counters, receive, changed, detached } = this.#parts;
+    const { clock, log, counters, receive, changed, detached } = this.#parts;
     if (this.#attachments.has(iface.name)) {
       throw new GatewayError('config/invalid', `two interfaces are called ${iface.name}`);
     }
     const attachment = new Attachment(iface, policy, {
+      clock,
       log,
       counters,
       receive,

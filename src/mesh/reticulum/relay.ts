@@ -3,6 +3,7 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import type { Random } from '../../lib/random.ts';
+import { Allowance } from './allowance.ts';
 import { emittedAt } from './announce.ts';
 import { AnnouncePacer } from './announce-pacer.ts';
 import { AnnounceRates } from './announce-rate.ts';
@@ -39,6 +40,14 @@ const answerGrace = 400;
 const roamingGrace = 1500;
 /** Answers that wait for their moment. */
 const answersMost = 4096;
+/** Share of the bitrate that answers and searches which others ask for may take, beyond some at once. */
+const askedShare = 0.1;
+/** Bytes: some 16 answers, or 60 searches. */
+const askedBurst = 4096;
+/** Bytes of a search on its way. */
+const searchLength = 80;
+/** Announces that wait for all interfaces together: whoever opens many connections must not multiply them. */
+const waitingMost = 65_536;
 
 /**
  * What makes others able to find their way through this node: announces that are passed on, and path
@@ -53,6 +62,8 @@ export class Relay {
   readonly #searches: PathSearches;
   readonly #pacers = new Map<InterfaceHandle, AnnouncePacer>();
   readonly #answering = new Set<string>();
+  readonly #allowances = new WeakMap<InterfaceHandle, Allowance>();
+  readonly #room = { used: 0, limit: waitingMost };
 
   constructor(parts: RelayParts) {
     const { clock, random, counters } = parts;
@@ -111,7 +122,9 @@ export class Relay {
       const others = sending().filter(other => other !== iface && searchesOver(asked, other.policy ?? {}));
       if (others.length > 0 && this.#searches.begin(key, iface)) {
         for (const other of others) {
-          askOn({ ...request, transportId }, other);
+          if (this.#mayAsk(other, searchLength)) {
+            askOn({ ...request, transportId }, other);
+          }
         }
       }
       return;
@@ -153,10 +166,25 @@ export class Relay {
 
   #answer(key: string, iface: InterfaceHandle): void {
     const packet = this.#announceOf(key, contexts.pathResponse);
-    if (packet !== undefined && iface.online) {
+    if (packet !== undefined && iface.online && this.#mayAsk(iface, packet.length)) {
       this.#parts.counters.add('path/answered');
       this.#parts.transmit(packet, iface);
     }
+  }
+
+  /** Whether something that strangers asked for may leave by an interface; counted where not. */
+  #mayAsk(iface: InterfaceHandle, bytes: number): boolean {
+    const { clock, counters } = this.#parts;
+    let allowance = this.#allowances.get(iface);
+    if (allowance === undefined) {
+      allowance = new Allowance(clock, (iface.bitrate / 8000) * askedShare, askedBurst);
+      this.#allowances.set(iface, allowance);
+    }
+    const may = allowance.take(bytes);
+    if (!may) {
+      counters.add('path/asked-too-much');
+    }
+    return may;
   }
 
   /** The last announce of a destination as this node passes it on. */
@@ -207,7 +235,14 @@ export class Relay {
     const { clock, counters, transmit } = this.#parts;
     return this.#pacers.getOrInsertComputed(
       iface,
-      () => new AnnouncePacer({ clock, counters, iface, send: packet => transmit(packet, iface) }),
+      () =>
+        new AnnouncePacer({
+          clock,
+          counters,
+          iface,
+          room: this.#room,
+          send: packet => transmit(packet, iface),
+        }),
     );
   }
 }

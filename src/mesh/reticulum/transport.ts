@@ -173,6 +173,7 @@ export class Transport {
       transmit: (packet, iface) => this.transmit(packet, iface),
     });
     this.#attachments = new Attachments({
+      clock,
       log,
       counters,
       receive: (from, packet, quality) => reception.receive(from, packet, quality),

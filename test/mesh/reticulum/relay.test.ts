@@ -10,6 +10,7 @@ import type { InterfacePolicy } from '../../../src/mesh/reticulum/interface-poli
 import { withMtu } from '../../../src/mesh/reticulum/link-wire.ts';
 import { Links } from '../../../src/mesh/reticulum/links.ts';
 import { contexts, decodePacket, encodePacket, truncatedHash } from '../../../src/mesh/reticulum/packet.ts';
+import { encodePathRequest, pathRequestDestination } from '../../../src/mesh/reticulum/path-request.ts';
 import type { ReceiptOutcome } from '../../../src/mesh/reticulum/receipts.ts';
 import { IncomingBudget } from '../../../src/mesh/reticulum/resource-incoming.ts';
 import { ManualClock } from '../../sim/clock.ts';
@@ -256,6 +257,54 @@ describe('a node that forwards', () => {
     await hub!.transport.send({ destination: to(far), data: utf8('y') });
     assert.equal(told(), 'announce own');
     await clock.advance(30_000);
+  });
+
+  test('lets a peer that takes nothing hold up whoever sends to it for a second, and no longer', async () => {
+    const clock = new ManualClock();
+    const [left, right] = [new Air(), new Air()];
+    const hub = new TestNode({ clock, forwards: true });
+    const up = left.join('up');
+    const dead = right.join('dead');
+    hub.use(up);
+    hub.use(dead);
+    const peer = new TestNode({ clock });
+    peer.use(right.join('peer'));
+    const { destination } = peer.serve();
+    await peer.transport.announce(destination);
+    await pass(clock, 10_000);
+    const stuck: (() => void)[] = [];
+    dead.send = () => new Promise<void>(resolve => stuck.push(resolve));
+    const take = (number: number) =>
+      up.port!.receive(
+        encodePacket({
+          hops: 0,
+          transportId: hub.transport.identity.hash,
+          contextFlag: false,
+          propagation: 'transport',
+          destinationType: 'single',
+          packetType: 'data',
+          destinationHash: destination.hash,
+          context: contexts.none,
+          data: new Uint8Array(100_000).fill(number),
+        }),
+      );
+    let waits = 0;
+    for (let i = 0; i < 8; i++) {
+      void take(i)?.then(() => void waits++);
+    }
+    await pass(clock, 900);
+    assert.equal(waits, 0);
+    await pass(clock, 200);
+    assert.ok(waits > 0);
+    assert.equal(take(9), undefined);
+    assert.equal(hub.counters.get('relay/queue-full'), 1);
+    for (const resolve of stuck.splice(0)) {
+      resolve();
+    }
+    await pass(clock, 100);
+    take(10);
+    assert.equal(stuck.length, 1);
+    assert.equal(hub.counters.get('relay/queue-full'), 1);
   });
 
   test('brings the true proof back whatever proofs came before it, from wherever', async () => {
@@ -584,6 +633,73 @@ describe('path requests', () => {
     assert.equal(airs[1]!.packets.length, 0);
     await clock.advance(30_000);
     await assert.rejects(asked, { code: 'mesh/no-path' });
+  });
+});
+
+describe('a stranger who asks and asks', () => {
+  const asked = (destinationHash: Uint8Array, number: number) =>
+    encodePacket({
+      hops: 0,
+      contextFlag: false,
+      propagation: 'broadcast',
+      destinationType: 'plain',
+      packetType: 'data',
+      destinationHash: pathRequestDestination,
+      context: contexts.none,
+      data: encodePathRequest({
+        destinationHash,
+        transportId: undefined,
+        tag: Uint8Array.of(number >> 8, number, 7, 7),
+      }),
+    });
+  const most = (bitrate: number, ms: number) => 4096 + (ms / 8000) * bitrate * 0.1;
+  const bytesOn = (air: Air, from: number) =>
+    air.packets.slice(from).reduce((sum, { length }) => sum + length, 0);
+
+  test('is answered no more than a part of a slow medium carries', async () => {
+    const clock = new ManualClock();
+    const [wide, narrow] = [new Air(), new Air()];
+    const hub = new TestNode({ clock, forwards: true });
+    hub.use(wide.join('wide'));
+    hub.use(narrow.join('narrow', { bitrate: 1200 }), { mode: 'access-point' });
+    const source = new TestNode({ clock });
+    source.use(wide.join('source'));
+    const keys = Array.from({ length: 20 }, (_, i) => source.serve({ aspects: [`n${i}`] }).destination);
+    for (const destination of keys) {
+      await source.transport.announce(destination);
+    }
+    const stranger = narrow.join('stranger', { bitrate: 1200 });
+    const began = clock.monotonic();
+    for (let i = 0; i < 400; i++) {
+      narrow.carry(asked(keys[i % 20]!.hash, i), stranger);
+      await pass(clock, 100);
+    }
+    const answers = narrow.packets.filter(bytes => decodePacket(bytes).context === contexts.pathResponse);
+    const bytes = answers.reduce((sum, { length }) => sum + length, 0);
+    assert.ok(answers.length >= 16, `${answers.length} answers`);
+    assert.ok(bytes <= most(1200, clock.monotonic() - began), `${bytes} bytes`);
+    assert.ok(hub.counters.get('path/asked-too-much') > 0);
+  });
+
+  test('makes no other medium be searched for more than a part of what it carries', async () => {
+    const clock = new ManualClock();
+    const [wide, narrow] = [new Air(), new Air()];
+    const hub = new TestNode({ clock, forwards: true });
+    hub.use(wide.join('wide'), { mode: 'gateway' });
+    hub.use(narrow.join('narrow', { bitrate: 1200 }));
+    const began = clock.monotonic();
+    for (let i = 0; i < 400; i++) {
+      wide.carry(asked(new Uint8Array(16).fill(i), i));
+      wide.carry(
+        asked(
+          Uint8Array.from({ length: 16 }, (_, at) => i * (at + 3)),
+          i + 1000,
+        ),
+      );
+      await pass(clock, 50);
+    }
+    const bytes = bytesOn(narrow, 0);
+    assert.ok(bytes > 0 && bytes <= most(1200, clock.monotonic() - began), `${bytes} bytes`);
   });
 });
 

@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { Counters } from '../../../src/lib/counters.ts';
+import { AnnouncePacer } from '../../../src/mesh/reticulum/announce-pacer.ts';
+import { ManualClock } from '../../sim/clock.ts';
+
+function pacers(limit: number) {
+  const clock = new ManualClock();
+  const counters = new Counters();
+  const room = { used: 0, limit };
+  const sent: number[] = [];
+  const make = () =>
+    new AnnouncePacer({
+      clock,
+      counters,
+      room,
+      iface: { name: 'lora', mtu: 500, linkMtu: 500, bitrate: 1000, online: true },
+      send: packet => sent.push(packet[0]!),
+    });
+  const announce = (number: number, hops: number) => ({
+    key: `${number}`,
+    hops,
+    emitted: 1,
+    packet: new Uint8Array(100).fill(number),
+  });
+  return { clock, counters, room, sent, make, announce };
+}
+
+describe('announces that wait for an interface', () => {
+  test('are bounded for all together: the farthest gives way to a nearer one', async () => {
+    const { clock, counters, room, sent, make, announce } = pacers(3);
+    const pacer = make();
+    const other = make();
+    pacer.offer(announce(1, 1));
+    pacer.offer(announce(2, 9));
+    pacer.offer(announce(3, 5));
+    other.offer(announce(11, 1));
+    other.offer(announce(12, 1));
+    assert.equal(room.used, 3);
+    pacer.offer(announce(4, 9));
+    pacer.offer(announce(5, 2));
+    other.offer(announce(13, 1));
+    assert.deepEqual([pacer.waiting, other.waiting, room.used], [2, 1, 3]);
+    assert.equal(counters.get('announce/queue-full'), 3);
+    other.close();
+    assert.equal(room.used, 2);
+    await clock.advance(200_000);
+    assert.deepEqual(sent, [1, 11, 5, 3]);
+    assert.equal(room.used, 0);
+  });
+
+  test('do not wait where an interface that has none finds no room', () => {
+    const { room, make, announce } = pacers(1);
+    const [one, two] = [make(), make()];
+    one.offer(announce(1, 1));
+    one.offer(announce(2, 1));
+    two.offer(announce(3, 1));
+    two.offer(announce(4, 1));
+    assert.deepEqual([one.waiting, two.waiting, room.used], [1, 0, 1]);
+  });
+});
