@@ -15,6 +15,9 @@ import { type ReplayInput, retryAfter, verdictOf } from './replay.ts';
 import { compose, reading } from './replay-compose.ts';
 import { probe } from './replay-probe.ts';
 
+/** Failures in a row up to which a 409 to a repeat may mean that the first is under way: about a minute. */
+const patientFor = 7;
+
 /** What came of an attempt: the input to its state, and what is kept of it. */
 export interface Outcome {
   readonly input: ReplayInput;
@@ -172,8 +175,24 @@ export async function attempt(
           parts: { outcome: kept(response) },
         };
       case 'conflict':
-        return afterConflict(said, response);
+        return isStillAtIt(response)
+          ? {
+              input: { on: 'put-off', reason: `${said}: it is still at the first attempt, as it seems` },
+              response,
+            }
+          : afterConflict(said, response);
     }
+  }
+
+  /**
+   * A service that knows the key says 409 while the attempt whose answer was lost is under way there. If it goes on
+   * saying so, it means something else.
+   *
+   * Source: draft-ietf-httpapi-idempotency-key-header §2.7.
+   */
+  function isStillAtIt({ status: said }: ReplicaResponse): boolean {
+    const { lost = false, failures } = status;
+    return said === 409 && lost && write.idempotency.by === 'header' && failures < patientFor;
   }
 
   function done(response: ReplicaResponse): Outcome {

@@ -359,6 +359,18 @@ test('a lost answer is asked for again under the same key, once at a service tha
   assert.equal(new Set(keys).size, 1);
 });
 
+test('409 to a repeat under the key means that the first is under way, and not that somebody else was there', async () => {
+  await using origin = await startNotesOrigin();
+  await using bench = await openBench({ url: origin.url, at: 'offline' });
+  await bench.write('POST', '/notes', { title: 'slow' });
+  origin.fault({ kind: 'lose-response' }, { times: 1 });
+  bench.link('online');
+  await eventually('it was done unheard', () => origin.effects.length === 1);
+  origin.fault({ kind: 'status', status: 409 }, { times: 2 });
+  await eventually('it is delivered', queueEmpty(bench));
+  assert.equal(origin.notes().length, 1);
+});
+
 test('where the service knows no keys, a lost answer is ambiguous and held, until a person says', async () => {
   await using origin = await startNotesOrigin({ idempotency: false });
   await using bench = await openBench({
