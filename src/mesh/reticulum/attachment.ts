@@ -26,6 +26,8 @@ export interface AttachmentParts {
     packet: Uint8Array,
     quality: Quality | undefined,
   ) => void | Promise<void>;
+  /** A packet came without the network's access code, which took as long to find out as a signature. */
+  readonly refused: (from: Attachment) => void | Promise<void>;
   /** It went up or down. */
   readonly changed: (attachment: Attachment) => void;
   /** Attaches a peer that this interface found; undefined where its name is taken. */
@@ -188,7 +190,9 @@ export class Attachment implements InterfaceHandle {
             this.#traffic.rxPackets += 1;
             this.#traffic.rxBytes += packet.length;
             const opened = this.#open(packet);
-            return opened === undefined ? undefined : this.#parts.receive(this, opened, quality);
+            return opened === undefined
+              ? this.#parts.refused(this)
+              : this.#parts.receive(this, opened, quality);
           },
           attach: peer => this.#attachPeer(peer, stopped.signal),
         },

@@ -16,6 +16,8 @@ export interface AttachmentsParts {
     packet: Uint8Array,
     quality: Quality | undefined,
   ) => void | Promise<void>;
+  /** See `AttachmentParts`. */
+  readonly refused: (from: InterfaceHandle) => void | Promise<void>;
   readonly changed: (attachment: Attachment) => void;
   /** It is gone for good, or until it is attached again. */
   readonly detached: (attachment: Attachment) => void;
@@ -32,7 +34,7 @@ export class Attachments {
 
   /** Throws `config/invalid` where the name is taken. */
   attach(iface: Interface, policy: InterfacePolicy): Attachment {
-    const { clock, log, counters, receive, changed, detached } = this.#parts;
+    const { clock, log, counters, receive, refused, changed, detached } = this.#parts;
     if (this.#attachments.has(iface.name)) {
       throw new GatewayError('config/invalid', `two interfaces are called ${iface.name}`);
     }
@@ -41,6 +43,7 @@ export class Attachments {
       log,
       counters,
       receive,
+      refused,
       changed,
       attachPeer: peer => (this.#attachments.has(peer.name) ? undefined : this.attach(peer, policy)),
       detached: gone => {

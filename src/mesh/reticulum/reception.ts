@@ -105,6 +105,11 @@ export class Reception {
     return this.#wait ?? (work === 0 ? undefined : this.#turns.charge(from, work));
   }
 
+  /** What came was of no network of ours, which cost a signature to see. A promise as that of `receive`. */
+  refused(from: InterfaceHandle): void | Promise<void> {
+    return this.#turns.charge(from, 1);
+  }
+
   /** What the packet cost, in signatures and key exchanges. */
   #take(from: InterfaceHandle, raw: Uint8Array, quality: Quality | undefined): number {
     if (raw.length > from.mtu) {

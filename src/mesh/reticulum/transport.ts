@@ -177,6 +177,7 @@ export class Transport {
       log,
       counters,
       receive: (from, packet, quality) => reception.receive(from, packet, quality),
+      refused: from => reception.refused(from),
       changed: iface => {
         if (iface.sends) {
           this.#pathRequests.askAgain();

@@ -81,3 +81,18 @@ test('two networks on one medium do not hear each other, and one without a code 
   assert.equal(b!.announces.length, 1);
   assert.equal(b!.counters.get('access-code/refused'), 1);
 });
+
+test('who sends what is of another network waits its turn, as the others do for a signature', async () => {
+  const clock = new ManualClock();
+  const node = new TestNode({ clock });
+  const station = new Air().join('closed');
+  node.use(station, { accessCode: new AccessCode({ networkName: 'n', size: 16 }) });
+  const stranger = new AccessCode({ networkName: 'other', size: 16 });
+  const packet = stranger.seal(new Uint8Array(200).fill(1));
+  const asked = Array.from({ length: 100 }, () => station.port!.receive(packet.slice()));
+  assert.equal(node.counters.get('access-code/refused'), 100);
+  assert.equal(asked[98], undefined);
+  assert.ok(asked[99] instanceof Promise);
+  await clock.advance(1);
+  await asked[99];
+});

@@ -22,7 +22,14 @@ const plan = planRadio(
 );
 
 /** An LXMF bridge behind a radio. */
-function station(name: string, x: number, channel: LoraChannel, clock: ManualClock, seed: number) {
+function station(
+  name: string,
+  x: number,
+  channel: LoraChannel,
+  clock: ManualClock,
+  seed: number,
+  forwards = false,
+) {
   assert.ok(!Array.isArray(plan));
   const random = seededRandom(seed);
   const counters = new Counters();
@@ -33,6 +40,7 @@ function station(name: string, x: number, channel: LoraChannel, clock: ManualClo
     ...parts,
     storage: new MemoryStorage(),
     identity: generateIdentity(random),
+    forwards,
   });
   const links = new Links({ ...parts, transport, budget: new IncomingBudget() });
   transport.useLinks(links);
@@ -99,17 +107,20 @@ interface Scene {
   readonly places: readonly number[];
   /** Who can hear whom. */
   readonly hears: (from: Station, to: Station) => boolean;
+  /** The one that passes on what others send. */
+  readonly relay?: string;
 }
 
 /** Everybody writes to everybody it hears, at once; how many attempts that took, and the channel. */
 async function everybodyWrites({
   places,
   hears,
+  relay,
 }: Scene): Promise<{ messages: number; attempts: number; channel: LoraChannel }> {
   const clock = new ManualClock();
   const channel = new LoraChannel({ clock, random: seededRandom(1) });
   const stations = ['hill', 'harbour', 'mill'].map((name, index) =>
-    station(name, places[index]!, channel, clock, 100 + index),
+    station(name, places[index]!, channel, clock, 100 + index, name === relay),
   );
   const pairs = stations.flatMap(from =>
     stations.filter(to => to !== from && hears(from, to)).map(to => ({ from, to })),
@@ -169,5 +180,15 @@ describe('three stations at SF8/125 that all write at once get everything, once 
     });
     t.diagnostic(`${messages} messages in ${attempts} attempts, frames ${JSON.stringify(channel.counts)}`);
     assert.ok(channel.counts.collided > 0 && channel.counts.faint > 0);
+  });
+
+  test('where two do not hear each other, and write to each other by way of the third', async t => {
+    const { messages, attempts, channel } = await everybodyWrites({
+      places: [0, 9000, 18_000],
+      hears: (from, to) => from.name !== 'harbour' && to.name !== 'harbour',
+      relay: 'harbour',
+    });
+    t.diagnostic(`${messages} messages in ${attempts} attempts, frames ${JSON.stringify(channel.counts)}`);
+    assert.ok(channel.counts.faint > 0);
   });
 });
