@@ -90,8 +90,7 @@ export function createCatchUp(parts: CatchUpParts): CatchUp {
             event.content.membership === 'invite'),
       );
       const since = events.slice(0, ours < 0 ? 0 : ours).reverse();
-      const oldest = clock.now() - matrixLimits.lostPlaceAge;
-      const said = since.filter(event => event.stateKey === undefined && event.at >= oldest);
+      const said = since.filter(event => event.stateKey === undefined);
       if (said.length > 0) {
         await inbox.insert(row.id, said, Symbol(row.id));
       }
