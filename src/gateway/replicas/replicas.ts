@@ -181,6 +181,7 @@ export async function openReplicas(options: ReplicasOptions): Promise<Replicas> 
         signal === undefined ? {} : { signal },
       );
       checkAnswer({ definition, origin, counters, link }, answer, undefined);
+      of(request.service).server.learn(request.headers, answer.status);
       const body = await collect(answer.body, maxBody);
       if (body === undefined) {
         throw new GatewayError('request/too-large', `an answer of more than ${maxBody} bytes`, {

@@ -23,6 +23,8 @@ export interface Server {
   /** Throws a GatewayError whose `detail` may have `status` and `retryAfter`. */
   answer(exchange: Exchange): Promise<Reply>;
   standing(exchange: Pick<Exchange, 'headers'>): Promise<Standing>;
+  /** The service answered a write that was kept before it was sent. */
+  learn(headers: Fields, status: number): void;
   /** What is stored for paths of a partition is to be asked for again. */
   invalidate(partition: string, paths: readonly string[]): void;
 }
@@ -262,6 +264,7 @@ export function createServer(service: Service, writes: () => ReplicaWrites | und
   return {
     answer,
     standing: exchange => trust.standing(exchange.headers),
+    learn: trust.learnLater,
     invalidate,
   };
 }

@@ -23,6 +23,8 @@ export interface Trust {
   standing(headers: Fields): Promise<Standing>;
   /** The service answered a request with these credentials. */
   learn(standing: Standing, headers: Fields, status: number): void;
+  /** The same of a request that was made later than it was asked for. */
+  learnLater(headers: Fields, status: number): void;
 }
 
 /** ms between two notes that a token is still good; and after a proof that failed, until it is tried again. */
@@ -90,7 +92,7 @@ export function createTrust(service: Service): Trust {
     }
   }
 
-  return {
+  const trust: Trust = {
     async standing(headers) {
       const asker = service.askerOf(headers);
       if (!asker.credentials) {
@@ -142,7 +144,15 @@ export function createTrust(service: Service): Trust {
         tell(token, partition, headers);
       }
     },
+    learnLater(headers, status) {
+      const { credentials, hash } = service.askerOf(headers);
+      if (credentials) {
+        const partition = cache.token(definition.id, hash)?.partition ?? hash;
+        trust.learn({ partition, token: hash, trusted: false, shared: false }, headers, status);
+      }
+    },
   };
+  return trust;
 }
 
 /** Credentials that the service is not known to have taken, while it cannot be asked. */

@@ -82,6 +82,20 @@ test('offline a note is made, changed and removed, seen at once by its author al
   assert.equal(new Set(origin.effects).size, origin.effects.length, 'nothing took effect twice');
 });
 
+test('who only ever writes is known by that when the service has gone', async t => {
+  const { origin, hub } = await start(t);
+  const alice = client(hub);
+  const stranger = client(hub, 'token-mallory');
+  assert.equal((await alice('POST', '/notes', { title: 'online' })).status, 201);
+  assert.equal((await stranger('POST', '/notes', { title: 'refused' })).status, 401);
+  await origin.kill();
+  await alice('POST', '/notes', { title: 'finds out' });
+  await until(() => hub.view('notes').link === 'offline', 'offline');
+  const kept = await alice('POST', '/notes', { title: 'offline' });
+  assert.deepEqual([kept.status, kept.headers['replica-state']], [201, 'queued']);
+  assert.equal((await stranger('POST', '/notes', { title: 'refused' })).status, 401);
+});
+
 test('a write whose token was refused goes on when that token is good again', async t => {
   const { origin, hub } = await start(t);
   const alice = client(hub);
