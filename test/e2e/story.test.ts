@@ -240,10 +240,9 @@ describe('two hubs, a handheld, a homeserver and a cloud, joined by LoRa alone',
       },
       patience,
     );
-    assert.deepEqual(
-      told.deliveries[0]?.history.map(({ state }) => state).filter(state => state !== 'sending'),
-      ['queued', 'sent', 'delivered'],
-    );
+    // What the air swallows is queued and sent again, which its history says: the way is right, not its length.
+    const states = told.deliveries[0]!.history.map(({ state }) => state).filter(state => state !== 'sending');
+    assert.match(states.join(' '), /^queued (?:sent (?:queued )+)*(?:queued )*sent delivered$/);
     await alice.receipt(answered, patience);
     await app.inbox.read();
     assert.equal(app.inbox.seen.filter(({ text }) => text.includes('Yes, restart it.')).length, 1);
