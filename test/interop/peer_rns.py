@@ -173,6 +173,8 @@ def link_state(link):
 @command(slow=True)
 def link_send(link, timeout=15, **what):
     """Sends one packet over a link, and waits for its proof; a destination with proof `none` never gives one."""
+    # Its own patience of six round trips may be over before ours is set: a busy machine is no lost packet.
+    links[link].traffic_timeout_factor = 100_000
     return proven(RNS.Packet(links[link], payload(what)), timeout)
 
 
