@@ -30,7 +30,7 @@ export function statusRoutes({ desk, counters, transport, addresses }: StatusPar
     route({
       method: 'GET',
       path: '/readyz',
-      summary: 'Whether every part works; what does not has a name',
+      summary: 'Whether the hub can be used; what does not work has a name',
       tag: 'status',
       audience: 'public',
       responses: {
