@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { startNotesOrigin } from '../sim/origins/notes.ts';
@@ -126,8 +126,10 @@ test("schemathesis' stateful phase, with its coverage and fuzzing phases, over t
   assert.equal((await replica.call('POST', '/notes', { title: 'the first finds out' })).status, 201);
   const drive = async (phases: string, examples: number) => {
     const { stdout } = await run(
-      join(dirname(python), 'st'),
+      python,
       [
+        '-m',
+        'schemathesis.cli',
         '--config-file',
         join(import.meta.dirname, 'schemathesis.toml'),
         'run',
