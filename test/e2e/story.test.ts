@@ -15,7 +15,17 @@ import { missingSocat, RNodePty } from '../sim/rnode-pty.ts';
 import { type MatrixHub, startMatrixHub } from '../synapse/hub.ts';
 import { type Person, startPerson } from '../synapse/person.ts';
 import { missingSynapse } from '../synapse/server.ts';
-import { eventually, mint, RestInbox, type Seen } from './clients.ts';
+import { noBrowser, openBrowser, openTab } from './browser.ts';
+import {
+  connectMqtt,
+  eventually,
+  type MqttWindow,
+  mint,
+  RestInbox,
+  type Seen,
+  serverEvents,
+  WsClient,
+} from './clients.ts';
 import { callHttp, type Daemon, startDaemon } from './daemon.ts';
 
 /*
@@ -26,7 +36,11 @@ import { callHttp, type Daemon, startDaemon } from './daemon.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 const skip =
-  missingSocat() || missingMosquitto() || (await missingSynapse()) || (await missingReference('1.5.7'));
+  noBrowser ||
+  missingSocat() ||
+  missingMosquitto() ||
+  (await missingSynapse()) ||
+  (await missingReference('1.5.7'));
 /** ms: everything here waits for the air. */
 const patience = 120_000;
 
@@ -41,6 +55,7 @@ function missingMosquitto(): string | false {
 
 interface Message extends Seen {
   readonly deliveries: readonly {
+    readonly id: string;
     readonly to: string;
     readonly state: string;
     readonly reason?: string;
@@ -59,6 +74,12 @@ describe('two hubs, a handheld, a homeserver and a cloud, joined by LoRa alone',
   let app: { token: string; address: string; inbox: RestInbox };
   let plaza: string;
   let plazaAddress: string;
+  /** What each window of the valley told of deliveries: the states by message, as they came. */
+  const told = {
+    ws: new WsClient(),
+    sse: [] as { state: string; message: string }[],
+    mqtt: undefined as MqttWindow | undefined,
+  };
 
   const lora = (pty: RNodePty) => ({
     name: 'lora',
@@ -97,6 +118,18 @@ describe('two hubs, a handheld, a homeserver and a cloud, joined by LoRa alone',
       patience,
     );
 
+  /** The hub's page in a browser, logged in as the owner, at the list of peers. */
+  const pageOf = async (daemon: Daemon) => {
+    const browser = stack.use(await openBrowser());
+    const { page } = await openTab(browser);
+    await page.goto(daemon.ready.http);
+    await page.getByLabel('Owner token').fill(daemon.ready.ownerToken ?? '');
+    await page.keyboard.press('Enter');
+    await page.getByText(daemon.ready.lxmf).first().waitFor({ timeout: 60_000 });
+    await page.evaluate(`location.hash = '#/peers'`);
+    return page;
+  };
+
   before(
     async () => {
       const radio = async (name: string, x: number, y: number) => {
@@ -122,7 +155,11 @@ describe('two hubs, a handheld, a homeserver and a cloud, joined by LoRa alone',
         }),
       );
       const minted = await valley.call<{ token: string; addresses: string[] }>('POST', '/v1/tokens', {
-        body: { name: 'pump-app', scopes: ['messages:read', 'messages:send', 'peers:read'], identity: 'own' },
+        body: {
+          name: 'pump-app',
+          scopes: ['messages:read', 'messages:send', 'peers:read', 'mqtt'],
+          identity: 'own',
+        },
       });
       assert.equal(minted.status, 201);
       app = {
@@ -130,6 +167,23 @@ describe('two hubs, a handheld, a homeserver and a cloud, joined by LoRa alone',
         address: minted.body.addresses[0] as string,
         inbox: new RestInbox(() => valley, minted.body.token),
       };
+      await told.ws.connect(valley, app.token, 'pump-app');
+      const listening = await connectMqtt(valley, 'pump-app', app.token);
+      told.mqtt = listening;
+      const stop = new AbortController();
+      const streaming = (async () => {
+        for await (const { event, data } of serverEvents(valley, app.token, stop.signal)) {
+          if (event === 'delivery.changed') {
+            told.sse.push(data.delivery as { state: string; message: string });
+          }
+        }
+      })().catch(() => {});
+      stack.defer(async () => {
+        stop.abort();
+        await streaming;
+        told.ws.drop();
+        await listening.client.endAsync(true);
+      });
       peer = stack.use(
         await startPeer({
           displayName: 'Handheld',
@@ -230,7 +284,7 @@ describe('two hubs, a handheld, a homeserver and a cloud, joined by LoRa alone',
     assert.equal(answer.from, plazaAddress);
 
     // What each side says of its message is true: delivered, after it was sent, and nowhere else.
-    const told = await eventually(
+    const kept = await eventually(
       'the app’s message is delivered',
       async () => {
         const { body } = await valley.call<Message>('GET', `/v1/messages/${posted.body.id}`, {
@@ -241,8 +295,24 @@ describe('two hubs, a handheld, a homeserver and a cloud, joined by LoRa alone',
       patience,
     );
     // What the air swallows is queued and sent again, which its history says: the way is right, not its length.
-    const states = told.deliveries[0]!.history.map(({ state }) => state).filter(state => state !== 'sending');
-    assert.match(states.join(' '), /^queued (?:sent (?:queued )+)*(?:queued )*sent delivered$/);
+    const changes = (list: readonly { state: string }[]) =>
+      list.map(({ state }) => state).filter((state, at, all) => state !== 'sending' && state !== all[at - 1]);
+    const states = changes(kept.deliveries[0]!.history);
+    assert.match(states.join(' '), /^queued (?:sent queued )*sent delivered$/);
+    const of = (list: readonly { state: string; message?: string; id?: string }[]) =>
+      list.filter(({ message, id }) => (message ?? id) === posted.body.id);
+    for (const [window, list] of [
+      ['WebSocket', told.ws.statuses],
+      ['SSE', told.sse],
+      ['MQTT', told.mqtt?.statuses ?? []],
+    ] as const) {
+      await eventually(`${window} tells of it`, () => of(list).at(-1)?.state === 'delivered');
+      assert.deepEqual(changes(of(list)), states, window);
+    }
+    const page = await pageOf(valley);
+    await page.getByRole('link', { name: 'plaza' }).first().click({ timeout: 60_000 });
+    const bubble = page.getByRole('article').filter({ hasText: 'The pump has stopped.' });
+    await bubble.locator('summary').getByText('Delivered').first().waitFor({ timeout: 60_000 });
     await alice.receipt(answered, patience);
     await app.inbox.read();
     assert.equal(app.inbox.seen.filter(({ text }) => text.includes('Yes, restart it.')).length, 1);
