@@ -7,6 +7,7 @@ import { destinationHash, type LocalDestination, nameHash } from '../reticulum/d
 import type { PublicIdentity } from '../reticulum/identity.ts';
 import type { Link, LinkEvents } from '../reticulum/link-session.ts';
 import type { Links } from '../reticulum/links.ts';
+import type { TableSizes } from '../reticulum/table-sizes.ts';
 import { deliveryName } from './announce.ts';
 
 /** What the router hears from links. None of these may throw. */
@@ -61,6 +62,14 @@ export class PeerLinks {
 
   constructor(parts: PeerLinksParts) {
     this.#parts = parts;
+  }
+
+  sizes(): TableSizes {
+    return {
+      'lxmf-links': this.#own.size,
+      'lxmf-backchannels': this.#backchannels.size,
+      'lxmf-links-opening': this.#opening.size,
+    };
   }
 
   /** A link on which a message from `local` reaches the peer (16 B) now; our own before theirs. */

@@ -5,6 +5,7 @@ import { codeOf, isGatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Quality } from '../interface.ts';
 import type { PublicIdentity } from '../reticulum/identity.ts';
+import type { TableSizes } from '../reticulum/table-sizes.ts';
 import { type Held, HeldMessages } from './held.ts';
 import { decodeMessage, type SignedMessage, verifyMessage } from './message.ts';
 
@@ -96,6 +97,10 @@ export class Receiver {
   /** Messages waiting for their sender's announce. */
   get held(): number {
     return this.#held.size;
+  }
+
+  sizes(): TableSizes {
+    return { 'lxmf-held': this.#held.size, 'lxmf-taking': this.#taking };
   }
 
   serve(destination: Uint8Array, onMessage: OnMessage): void {

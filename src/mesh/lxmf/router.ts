@@ -8,6 +8,7 @@ import type { Identity } from '../reticulum/identity.ts';
 import type { Link } from '../reticulum/link-session.ts';
 import type { Links } from '../reticulum/links.ts';
 import { hashLength } from '../reticulum/packet.ts';
+import type { TableSizes } from '../reticulum/table-sizes.ts';
 import type { Transport } from '../reticulum/transport.ts';
 import { deliveryAspects } from './announce.ts';
 import { withDestination } from './message.ts';
@@ -77,6 +78,16 @@ export class LxmfRouter {
   /** Messages whose sender's announce is waited for. */
   get held(): number {
     return this.#receiver.held;
+  }
+
+  /** How full its tables are. */
+  sizes(): TableSizes {
+    return {
+      'lxmf-served': this.#served.size,
+      ...this.#receiver.sizes(),
+      ...this.#peerLinks.sizes(),
+      ...this.#sender.sizes(),
+    };
   }
 
   /** A delivery destination, ready to be served. */

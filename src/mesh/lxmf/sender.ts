@@ -7,6 +7,7 @@ import type { Known } from '../reticulum/known.ts';
 import type { Link } from '../reticulum/link-session.ts';
 import { hashLength } from '../reticulum/packet.ts';
 import type { ReceiptOutcome } from '../reticulum/receipts.ts';
+import type { TableSizes } from '../reticulum/table-sizes.ts';
 import type { Transport } from '../reticulum/transport.ts';
 import { type DeliveryAnnounce, decodeDeliveryAnnounce } from './announce.ts';
 import { messageLimit, opportunisticLimit, withoutDestination } from './message.ts';
@@ -84,6 +85,10 @@ export class Sender {
 
   constructor(parts: SenderParts) {
     this.#parts = parts;
+  }
+
+  sizes(): TableSizes {
+    return { 'lxmf-peers-waited-for': this.#waiting.size };
   }
 
   /** A peer (16 B) has announced itself: what is sent to it without an answer is sent anew. */

@@ -27,6 +27,10 @@ export class AnnounceRates {
     this.#capacity = capacity;
   }
 
+  get size(): number {
+    return this.#rates.size;
+  }
+
   /** An announce of a destination came in; whether it may be passed on. */
   allows(key: string, now: number, policy: AnnouncePolicy = {}): boolean {
     const { rateTarget = defaultTarget, rateGrace = defaultGrace, ratePenalty = 0 } = policy;

@@ -44,6 +44,11 @@ export class Announcer {
     return encodePacket(packet);
   }
 
+  /** Destinations announced, and answers to path requests remembered. */
+  get size(): number {
+    return this.#emitted.size + this.#answered.size;
+  }
+
   /** Whether a path response is due on an interface now; from then on one is taken to be on its way. */
   mayAnswer(destination: LocalDestination, interfaceName: string): boolean {
     const key = `${destination.key} ${interfaceName}`;

@@ -2,6 +2,7 @@ import type { Quality } from '../interface.ts';
 import type { LocalDestination } from './destination.ts';
 import type { InterfacePolicy } from './interface-policy.ts';
 import type { Packet } from './packet.ts';
+import type { TableSizes } from './table-sizes.ts';
 
 /** An interface as the mesh sees it: what it can carry and whether it is there. Lives as long as it is attached. */
 export interface InterfaceHandle {
@@ -49,6 +50,8 @@ export interface LinkDispatch {
    * taken when it comes over the right one.
    */
   linkPacket(inbound: Inbound): void;
+  /** How full its tables are. */
+  sizes?(): TableSizes;
   /** Whether a link (its id in hex) begins or ends here. */
   has?(key: string): boolean;
   /**

@@ -15,6 +15,11 @@ export class Duplicates {
     this.#old = new HashSet();
   }
 
+  /** Hashes remembered now. */
+  get size(): number {
+    return this.#young.size + this.#old.size;
+  }
+
   /** `hash` has at least 8 bytes that nobody can choose. */
   has(hash: Uint8Array): boolean {
     return this.#young.has(hash) || this.#old.has(hash);

@@ -8,6 +8,7 @@ import type { KnownDestinations } from './known.ts';
 import type { PathRequest } from './path-request.ts';
 import type { PathTable } from './path-table.ts';
 import { Relay } from './relay.ts';
+import type { TableSizes } from './table-sizes.ts';
 import { Transit } from './transit.ts';
 import type { TransitLink } from './transit-links.ts';
 
@@ -35,6 +36,8 @@ export interface ForwardingParts {
 export interface Forwarding {
   readonly relay: Relay;
   readonly transit: Transit;
+  /** How full its tables are. */
+  sizes(): TableSizes;
   /** An interface is gone. */
   dropOver(iface: InterfaceHandle): void;
   close(): void;
@@ -71,6 +74,7 @@ export function createForwarding(parts: ForwardingParts): Forwarding {
   return {
     relay,
     transit,
+    sizes: () => ({ ...relay.sizes(), ...transit.sizes() }),
     dropOver(iface) {
       relay.dropOver(iface);
       transit.dropOver(iface);

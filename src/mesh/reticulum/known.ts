@@ -150,6 +150,11 @@ export class KnownDestinations {
     }
   }
 
+  /** Entries whose change is not written yet. */
+  get unwritten(): number {
+    return this.#journal.size;
+  }
+
   /** Resolves when everything is written. */
   flush(): Promise<void> {
     return this.#journal.flush();

@@ -1,6 +1,7 @@
 import type { Counters } from '../../lib/counters.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import type { PublicIdentity } from './identity.ts';
+import type { TableSizes } from './table-sizes.ts';
 
 export interface LinkLimits {
   /** Established links that others have made to us. */
@@ -45,6 +46,10 @@ export class InboundRoom<L extends InboundLink> {
   constructor(limits: LinkLimits, counters: Counters) {
     this.#limits = limits;
     this.#counters = counters;
+  }
+
+  sizes(): TableSizes {
+    return { 'links-requested': this.#requested.size, 'links-inbound': this.#established.size };
   }
 
   /** A link is asked for over an interface. Throws `store/full` where none could give way to it. */

@@ -25,6 +25,7 @@ import {
 import { contexts, encodePacket } from './packet.ts';
 import type { RequestHandlers } from './request.ts';
 import type { IncomingBudget } from './resource-incoming.ts';
+import type { TableSizes } from './table-sizes.ts';
 import { tokenKeyLength } from './token.ts';
 import type { Transport } from './transport.ts';
 
@@ -124,6 +125,15 @@ export class Links implements LinkDispatch {
 
   get size(): number {
     return this.#links.size;
+  }
+
+  sizes(): TableSizes {
+    return {
+      links: this.#links.size,
+      'links-opening': this.#opening.size,
+      ...this.#room.sizes(),
+      'resource-bytes': this.#parts.budget.used,
+    };
   }
 
   /** Closes all, telling the other ends. */

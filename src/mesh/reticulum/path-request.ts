@@ -76,6 +76,11 @@ export class PathRequests {
     this.#parts = parts;
   }
 
+  /** Destinations whose path is waited for here. */
+  get size(): number {
+    return this.#waiting.size;
+  }
+
   /** Whether anyone here waits for a path to the destination. */
   has(key: string): boolean {
     return this.#waiting.has(key);

@@ -30,6 +30,7 @@ export class PathSearches {
   }
 
   get size(): number {
+    this.#forgetOld();
     return this.#searches.size;
   }
 

@@ -239,6 +239,11 @@ export class PathTable {
     return lost.map(([, entry]) => entry);
   }
 
+  /** Entries whose change is not written yet. */
+  get unwritten(): number {
+    return this.#journal.size;
+  }
+
   /** Resolves when everything is written. */
   flush(): Promise<void> {
     return this.#journal.flush();

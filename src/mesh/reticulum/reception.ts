@@ -89,6 +89,11 @@ export class Reception {
     this.#turns = new Turns(parts.clock);
   }
 
+  /** Tags of path requests remembered. */
+  get tags(): number {
+    return this.#tags.size;
+  }
+
   /** Never throws. A promise asks the medium to wait: the others have a turn first. */
   receive(from: InterfaceHandle, raw: Uint8Array, quality: Quality | undefined): void | Promise<void> {
     const { counters, log } = this.#parts;

@@ -16,6 +16,7 @@ import { PathSearches } from './path-searches.ts';
 import type { Path } from './path-table.ts';
 import { type Rebroadcast, Rebroadcasts } from './rebroadcasts.ts';
 import type { Lesson } from './reception.ts';
+import type { TableSizes } from './table-sizes.ts';
 
 export interface RelayParts {
   readonly clock: Clock;
@@ -75,6 +76,18 @@ export class Relay {
       send: announce => this.#passOn(announce),
     });
     this.#searches = new PathSearches({ clock, counters, timeout: parts.pathTimeout });
+  }
+
+  /** How full its tables are. */
+  sizes(): TableSizes {
+    return {
+      rebroadcasts: this.#rebroadcasts.size,
+      'announce-rates': this.#rates.size,
+      'announces-waiting': this.#room.used,
+      pacers: this.#pacers.size,
+      'path-searches': this.#searches.size,
+      'path-answers': this.#answering.size,
+    };
   }
 
   /** Announces that wait for an interface. */

@@ -37,6 +37,7 @@ export class ReverseTable {
   }
 
   get size(): number {
+    this.#turn();
     return this.#young.size + this.#old.size;
   }
 

@@ -18,6 +18,7 @@ import { hashLength, maxHops, type Packet, packetMtu } from './packet.ts';
 import type { Path, PathTable } from './path-table.ts';
 import { proofSignature } from './receipts.ts';
 import { type ReverseEntry, ReverseTable } from './reverse-table.ts';
+import type { TableSizes } from './table-sizes.ts';
 import { type TransitLink, TransitLinks } from './transit-links.ts';
 
 export interface TransitParts {
@@ -62,6 +63,11 @@ export class Transit {
     this.#parts = parts;
     this.#reverse = new ReverseTable(parts.clock);
     this.#links = new TransitLinks(parts);
+  }
+
+  /** How full its tables are. */
+  sizes(): TableSizes {
+    return { reverse: this.#reverse.size, 'transit-links': this.#links.size };
   }
 
   /** The links that go through here. */

@@ -29,6 +29,7 @@ import { type Path, PathTable } from './path-table.ts';
 import { Receipts } from './receipts.ts';
 import { type Lesson, Reception } from './reception.ts';
 import { type Outgoing, Sender, type Way } from './sender.ts';
+import type { TableSizes } from './table-sizes.ts';
 import type { TransitLink } from './transit-links.ts';
 
 export interface TransportParts {
@@ -103,6 +104,7 @@ export class Transport {
   readonly #onPath: Listeners<PathChange>;
   readonly #onInterface: Listeners<InterfaceChange>;
   readonly #forwarding: Forwarding | undefined;
+  readonly #reception: Reception;
   #links: LinkDispatch | undefined;
 
   /** Loads what was remembered; entries that do not decode are counted and dropped. */
@@ -155,7 +157,7 @@ export class Transport {
         },
       });
     }
-    const reception = new Reception({
+    this.#reception = new Reception({
       clock,
       log,
       counters,
@@ -176,8 +178,8 @@ export class Transport {
       clock,
       log,
       counters,
-      receive: (from, packet, quality) => reception.receive(from, packet, quality),
-      refused: from => reception.refused(from),
+      receive: (from, packet, quality) => this.#reception.receive(from, packet, quality),
+      refused: from => this.#reception.refused(from),
       changed: iface => {
         if (iface.sends) {
           this.#pathRequests.askAgain();
@@ -384,6 +386,24 @@ export class Transport {
   /** The links between others that go through this node. */
   transitLinks(): Iterable<TransitLink> {
     return this.#forwarding?.transit.links() ?? [];
+  }
+
+  /** How full every table of this node is, its links' among them. */
+  sizes(): TableSizes {
+    return {
+      interfaces: [...this.#attachments.values()].length,
+      'own-destinations': [...this.#locals.values()].length,
+      known: this.#known.size,
+      paths: this.#paths.size,
+      unwritten: this.#known.unwritten + this.#paths.unwritten,
+      duplicates: this.#heard.size,
+      'path-request-tags': this.#reception.tags,
+      'path-requests': this.#pathRequests.size,
+      receipts: this.#receipts.size,
+      announced: this.#announcer.size,
+      ...this.#forwarding?.sizes(),
+      ...this.#links?.sizes?.(),
+    };
   }
 
   /** Hands over all that belongs to links. */

@@ -31,6 +31,11 @@ export class WriteBehind {
     this.#options = options;
   }
 
+  /** Keys whose change is not written yet. */
+  get size(): number {
+    return this.#dirty.size;
+  }
+
   /** Something under the key changed. */
   mark(key: string): void {
     this.#dirty.add(key);

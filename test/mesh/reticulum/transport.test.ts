@@ -63,6 +63,19 @@ describe('announces', () => {
     assert.deepEqual(b.announces[0]?.appData, utf8('other'));
   });
 
+  test('show in the sizes of the tables of who makes them and who hears them', async () => {
+    const { a, b } = neighbours();
+    const { destination } = a.serve();
+    await a.transport.announce(destination);
+    await settled();
+    assert.equal(a.transport.sizes()['own-destinations'], 1);
+    const { interfaces, known, paths, duplicates, receipts } = b.transport.sizes();
+    assert.deepEqual(
+      { interfaces, known, paths, duplicates, receipts },
+      { interfaces: 1, known: 1, paths: 1, duplicates: 1, receipts: 0 },
+    );
+  });
+
   test('made twice in one second both count', async () => {
     const { a, b } = neighbours();
     const { destination } = a.serve();
