@@ -54,6 +54,8 @@ export interface Switch {
   run(signal: AbortSignal): Promise<void>;
   /** The health of a part that is not a bridge: an interface, a listener. Its changes become events. */
   report(health: ServiceHealth, kind?: 'interface.changed' | 'health.changed'): void;
+  /** A part that is not a bridge is no part of the hub any more: its health is nobody's business. */
+  forget(name: string): void;
   /** Something happened in the mesh that watchers of it want to see. */
   publish(
     kind: Extract<EventKind, 'path.changed' | 'link.changed'>,
@@ -325,6 +327,11 @@ export function createSwitch(options: SwitchOptions): Switch {
   return {
     desk,
     report,
+    forget(name) {
+      if (services.delete(name)) {
+        changed();
+      }
+    },
     publish: (kind, members) => tell(kind, members),
     onClockSet: time.onJump,
     onHealth(listener) {

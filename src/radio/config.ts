@@ -22,6 +22,7 @@ const seconds = z.int().min(0).max(31_536_000);
 /** What may stand on any interface: how the mesh uses it, and the peers it finds. */
 const common = {
   name,
+  enabled: z.boolean().default(true).describe('whether it is used'),
   mode: z.enum(interfaceModes).default('full').describe('interface mode'),
   outgoing: z.boolean().default(true).describe('whether anything is sent over it'),
   announce: z
@@ -55,6 +56,7 @@ const common = {
 
 /** What every kind of interface has. */
 export interface InterfaceOptions {
+  readonly enabled?: boolean;
   readonly mode: InterfaceMode;
   readonly outgoing: boolean;
   readonly announce?:
@@ -89,6 +91,21 @@ export function policyOf(options: InterfaceOptions): InterfacePolicy {
     ...(announcesToInternal === undefined ? {} : { announcesToInternal }),
     ...(announcesFromInternal === undefined ? {} : { announcesFromInternal }),
   };
+}
+
+/** What a change of means a medium that is opened anew: all that the mesh's use of it does not cover. */
+export function mediumOf(config: InterfaceConfig): Readonly<Record<string, unknown>> {
+  const {
+    enabled: _enabled,
+    mode: _mode,
+    outgoing: _outgoing,
+    announce: _announce,
+    recursivePathRequests: _recursive,
+    announcesToInternal: _to,
+    announcesFromInternal: _from,
+    ...medium
+  } = config;
+  return medium;
 }
 
 function announcePolicyOf(given: NonNullable<InterfaceOptions['announce']>): AnnouncePolicy {

@@ -23,16 +23,14 @@ import { Counters } from '../lib/counters.ts';
 import { codeOf } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
-import { supervise } from '../lib/service.ts';
-import type { Interface } from '../mesh/interface.ts';
-import type { InterfacePolicy } from '../mesh/reticulum/interface-policy.ts';
 import type { OpenSerial } from '../radio/serial.ts';
 import { openIdentity } from './identity.ts';
 import { addressOf, createInterface, policyFor } from './interfaces.ts';
 import { endpointOf, listenOrMove } from './listening.ts';
+import { createLiveInterfaces, type LiveInterfaces } from './live-interfaces.ts';
 import { loginFile } from './login-file.ts';
 import { openMatrix } from './matrix.ts';
-import { createMesh, type Mesh } from './mesh.ts';
+import { createMesh } from './mesh.ts';
 import { createMeshView } from './mesh-view.ts';
 import { keepOwnerToken, readOwnerToken } from './owner-token.ts';
 import { openConfiguredReplicas } from './replicas.ts';
@@ -59,6 +57,8 @@ export interface Hub {
   readonly mqttUrl: string;
   /** Where the replicas are, without their ids; undefined where none is defined. */
   readonly replicasUrl: string | undefined;
+  /** How the mesh is reached, to be looked at and changed. */
+  readonly interfaces: LiveInterfaces;
   /** Listening interfaces by name, as `host:port`. */
   interfaceAddresses(): Readonly<Record<string, string>>;
   announce(): Promise<boolean>;
@@ -145,6 +145,17 @@ async function openAll(options: HubOptions): Promise<Hub> {
   // Peers keep the path they learnt last: an announce that seems older than one before the clock was set is nothing to them.
   stack.defer(gateway.onClockSet(() => void lxmf.announceNow()));
   const { desk } = gateway;
+  const interfaces = createLiveInterfaces(
+    config.interfaces.map(entry => ({ config: entry, origin: 'file' })),
+    {
+      ...parts,
+      transport: mesh.transport,
+      create: entry => createInterface(entry, { ...parts, storage: store.mesh, open: options.openSerial }),
+      policyFor,
+      report: health => gateway.report(health, 'interface.changed'),
+      forget: name => gateway.forget(name),
+    },
+  );
   const access = createAccess({ clients: desk.clients, clock });
   const sessions = createSessions({ clients: desk.clients, clock });
   const logins = createLogins({ ...parts, desk, file: loginFile(data) });
@@ -163,7 +174,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
     logins,
     mesh: createMeshView({
       mesh,
-      configured: config.interfaces,
+      interfaces,
       services: () => desk.health().services,
       announce: () => lxmf.announceNow(),
     }),
@@ -185,15 +196,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
   const fixed = config.given.has('listen.http') || matrix !== undefined;
   await listenOrMove(port => listener.listen(port), http.port, fixed);
   const stop = new AbortController();
-  const interfaces = config.interfaces.map(entry =>
-    createInterface(entry, { ...parts, storage: store.mesh, open: options.openSerial }),
-  );
-  const running = Promise.all([
-    gateway.run(stop.signal),
-    ...interfaces.map((iface, at) =>
-      runInterface(iface, policyFor(config.interfaces[at]!), mesh, gateway, options, stop.signal),
-    ),
-  ]);
+  const running = Promise.all([gateway.run(stop.signal), interfaces.run(stop.signal)]);
   running.catch(error => {
     log.error({ code: codeOf(error), error }, 'the switch failed: the hub cannot go on');
     process.exit(1);
@@ -205,7 +208,11 @@ async function openAll(options: HubOptions): Promise<Hub> {
 
   await cloud?.start(stop.signal, health => gateway.report(health));
   await listener.control(join(data, 'kosctl.sock'));
-  await settled(gateway, interfaces, matrix === undefined ? [] : [matrix.name]);
+  const used = interfaces.list().filter(({ attachment }) => attachment !== undefined);
+  await settled(gateway, [
+    ...used.map(({ config: { name } }) => name),
+    ...(matrix === undefined ? [] : [matrix.name]),
+  ]);
 
   const opened = stack.move();
   return {
@@ -216,11 +223,12 @@ async function openAll(options: HubOptions): Promise<Hub> {
     httpUrl: listener.address().url,
     mqttUrl: mqttUrlOf(mqtt, mqttAt.host),
     replicasUrl: cloud?.url(),
+    interfaces,
     interfaceAddresses: () =>
       Object.fromEntries(
-        interfaces.flatMap(iface => {
-          const address = addressOf(iface);
-          return address === undefined ? [] : [[iface.name, address]];
+        interfaces.list().flatMap(({ config: { name }, attachment }) => {
+          const address = attachment && addressOf(attachment.iface);
+          return address === undefined ? [] : [[name, address]];
         }),
       ),
     announce: () => lxmf.announceNow(),
@@ -231,32 +239,9 @@ async function openAll(options: HubOptions): Promise<Hub> {
 /** ms that the first start of bridges and interfaces is waited for before the hub says it is ready. */
 const settleTime = 1000;
 
-async function runInterface(
-  iface: Interface,
-  policy: InterfacePolicy,
-  mesh: Mesh,
-  gateway: Switch,
-  options: HubOptions,
-  signal: AbortSignal,
-): Promise<void> {
-  const { clock, random, log } = options;
-  const attachment = mesh.transport.attach(iface, policy);
-  await supervise(attachment.service, {
-    clock,
-    random,
-    log,
-    signal,
-    onChange: health => gateway.report(health, 'interface.changed'),
-  });
-}
-
 /** Resolves when no part is starting for the first time any more, or after a second: a dead uplink holds nothing up. */
-async function settled(
-  gateway: Switch,
-  interfaces: readonly Interface[],
-  others: readonly string[],
-): Promise<void> {
-  const names = new Set([...interfaces.map(iface => iface.name), 'lxmf', 'mqtt', ...others]);
+async function settled(gateway: Switch, others: readonly string[]): Promise<void> {
+  const names = new Set(['lxmf', 'mqtt', ...others]);
   const isSettled = () =>
     gateway.desk.health().services.filter(service => names.has(service.name) && service.state !== 'starting')
       .length >= names.size;

@@ -3,28 +3,34 @@ import { toHex } from '../lib/bytes.ts';
 import type { ServiceHealth } from '../lib/service.ts';
 import type { Interface } from '../mesh/interface.ts';
 import type { Attachment } from '../mesh/reticulum/attachment.ts';
-import type { InterfaceConfig } from '../radio/config.ts';
 import { Lan } from '../radio/lan/lan.ts';
 import { RNode } from '../radio/rnode/rnode.ts';
 import { addressOf } from './interfaces.ts';
+import type { LiveInterface, LiveInterfaces } from './live-interfaces.ts';
 import type { Mesh } from './mesh.ts';
 
 export interface MeshViewParts {
   readonly mesh: Mesh;
-  readonly configured: readonly InterfaceConfig[];
+  readonly interfaces: LiveInterfaces;
   readonly services: () => readonly ServiceHealth[];
   readonly announce: () => Promise<boolean>;
 }
 
 /** What windows show of the mesh: read when it is asked for, nothing is kept. */
-export function createMeshView({ mesh, configured, services, announce }: MeshViewParts): MeshView {
+export function createMeshView({ mesh, interfaces: live, services, announce }: MeshViewParts): MeshView {
   const { transport, links } = mesh;
   return {
     announce,
     interfaces() {
-      const kinds = new Map(configured.map(({ name, kind }) => [name, kind]));
+      const kinds = new Map(live.list().map(({ config: { name, kind } }) => [name, kind]));
       const health = new Map(services().map(service => [service.name, service]));
       const views = [...transport.interfaces()].map(one => interfaceView(one, kinds, health.get(one.name)));
+      views.push(
+        ...live
+          .list()
+          .filter(one => one.attachment === undefined)
+          .map(unusedView),
+      );
       const order = [...kinds.keys()];
       const placeOf = ({ name, parent }: InterfaceView) => order.indexOf(parent ?? name);
       return views.sort(
@@ -70,6 +76,21 @@ export function createMeshView({ mesh, configured, services, announce }: MeshVie
         };
       }
     },
+  };
+}
+
+/** One that is configured and not used. */
+function unusedView({ config: { name, kind, enabled } }: LiveInterface): InterfaceView {
+  const nothing = { packets: 0, bytes: 0 };
+  return {
+    name,
+    kind,
+    state: 'stopped',
+    reason: enabled ? 'detached' : 'not enabled',
+    bitrate: 0,
+    mtu: 0,
+    rx: nothing,
+    tx: nothing,
   };
 }
 

@@ -19,7 +19,15 @@ test('broken frames that a configured client hears are among the hub’s counter
   const counters = new Counters();
   const { port } = server.address() as AddressInfo;
   const client = createInterface(
-    { kind: 'tcp-client', name: 'uplink', mode: 'full', outgoing: true, host: '127.0.0.1', port },
+    {
+      kind: 'tcp-client',
+      name: 'uplink',
+      enabled: true,
+      mode: 'full',
+      outgoing: true,
+      host: '127.0.0.1',
+      port,
+    },
     { clock: systemClock, counters, log: silentLog, storage: new MemoryStorage() },
   );
   const stop = new AbortController();

@@ -50,6 +50,11 @@ export class AccessCode {
     this.#identity = new Identity(this.#key);
   }
 
+  /** Whether who knows the one is on the network of the other. */
+  equals(other: AccessCode | undefined): boolean {
+    return other !== undefined && other.size === this.size && equal(other.#key, this.#key);
+  }
+
   /** Fresh bytes of a packet as it travels. */
   seal(packet: Uint8Array): Uint8Array {
     const code = this.#codeOf(packet);

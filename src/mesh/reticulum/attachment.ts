@@ -1,6 +1,6 @@
 import type { Cancel, Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
-import { codeOf, isGatewayError } from '../../lib/errors.ts';
+import { codeOf, GatewayError, isGatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Service } from '../../lib/service.ts';
 import type { Burden, Hold, Interface, Quality, Urgency } from '../interface.ts';
@@ -47,13 +47,13 @@ const slowQueueTime = 5;
 
 /** An interface in use: whether it is up, what it carried, and the peers it found. */
 export class Attachment implements InterfaceHandle {
-  readonly iface: Interface;
-  readonly policy: InterfacePolicy;
   /** To be supervised by whoever attached it. */
   readonly service: Service;
   readonly #parts: AttachmentParts;
   readonly #detach = new AbortController();
-  readonly #peers = new Set<Promise<void>>();
+  readonly #peers = new Map<Attachment, Promise<void>>();
+  #iface: Interface;
+  #policy: InterfacePolicy;
   readonly #traffic = { rxPackets: 0, rxBytes: 0, txPackets: 0, txBytes: 0, txFailed: 0 };
   #online = false;
   /** Bytes that the medium has not taken yet, and who waits until they are fewer. */
@@ -64,14 +64,23 @@ export class Attachment implements InterfaceHandle {
   #stalled = false;
 
   constructor(iface: Interface, policy: InterfacePolicy, parts: AttachmentParts) {
-    this.iface = iface;
-    this.policy = policy;
+    this.#iface = iface;
+    this.#policy = policy;
     this.#parts = parts;
     this.service = { name: iface.name, run: (ready, signal) => this.#run(ready, signal) };
   }
 
   get name(): string {
-    return this.iface.name;
+    return this.#iface.name;
+  }
+
+  /** The medium it has now. */
+  get iface(): Interface {
+    return this.#iface;
+  }
+
+  get policy(): InterfacePolicy {
+    return this.#policy;
   }
 
   get mtu(): number {
@@ -101,6 +110,25 @@ export class Attachment implements InterfaceHandle {
 
   get traffic(): Traffic {
     return { ...this.#traffic };
+  }
+
+  /**
+   * Goes on with another medium of the same name, from its next run on: paths, links and counts stay as they do over a
+   * connection that breaks and comes back. Throws `config/invalid` for another name or while it is up.
+   */
+  change(iface: Interface): void {
+    if (iface.name !== this.name || this.#online) {
+      throw new GatewayError('config/invalid', `${this.name} cannot become ${iface.name} now`);
+    }
+    this.#iface = iface;
+  }
+
+  /** It is used so from now on, and so are the peers that it has found: nothing is reconnected. */
+  govern(policy: InterfacePolicy): void {
+    this.#policy = policy;
+    for (const peer of this.#peers.keys()) {
+      peer.govern(policy);
+    }
   }
 
   /** Stops it and its peers, and forgets it and the paths over it. Its supervision is to be ended first. */
@@ -201,7 +229,7 @@ export class Attachment implements InterfaceHandle {
     } finally {
       this.#setOnline(false);
       stopped.abort();
-      await Promise.all(this.#peers);
+      await Promise.all(this.#peers.values());
     }
   }
 
@@ -243,9 +271,9 @@ export class Attachment implements InterfaceHandle {
       })
       .finally(() => {
         attachment.detach();
-        this.#peers.delete(life);
+        this.#peers.delete(attachment);
       });
-    this.#peers.add(life);
+    this.#peers.set(attachment, life);
   }
 
   #setOnline(online: boolean): void {

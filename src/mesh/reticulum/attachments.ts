@@ -45,7 +45,8 @@ export class Attachments {
       receive,
       refused,
       changed,
-      attachPeer: peer => (this.#attachments.has(peer.name) ? undefined : this.attach(peer, policy)),
+      attachPeer: peer =>
+        this.#attachments.has(peer.name) ? undefined : this.attach(peer, attachment.policy),
       detached: gone => {
         if (this.#attachments.get(gone.name) === gone) {
           this.#attachments.delete(gone.name);

@@ -188,7 +188,7 @@ export class Transport {
       },
       detached: iface => {
         this.#forwarding?.dropOver(iface);
-        this.#forgetPathsOver(iface.name);
+        this.forgetPathsOver(iface.name);
       },
     });
   }
@@ -323,6 +323,13 @@ export class Transport {
       this.#onPath.tell({ destinationHash: destination, path: undefined });
     }
     return had;
+  }
+
+  /** Forgets all ways over an interface: whoever is behind it now, others were there before. */
+  forgetPathsOver(interfaceName: string): void {
+    for (const { destinationHash } of this.#paths.dropOver(interfaceName)) {
+      this.#onPath.tell({ destinationHash, path: undefined });
+    }
   }
 
   /** A path was learnt, replaced or forgotten. */
@@ -482,12 +489,6 @@ export class Transport {
     const bitrates = sending.map(attachment => attachment.bitrate);
     const backlog = Math.max(0, ...sending.map(attachment => attachment.backlog));
     return 2 * timeOf(packetMtu, Math.min(...bitrates)) + backlog + perHopTimeout;
-  }
-
-  #forgetPathsOver(interfaceName: string): void {
-    for (const { destinationHash } of this.#paths.dropOver(interfaceName)) {
-      this.#onPath.tell({ destinationHash, path: undefined });
-    }
   }
 }
 
