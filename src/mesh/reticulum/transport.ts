@@ -1,7 +1,6 @@
 import { equal, toHex } from '../../lib/bytes.ts';
 import type { Cancel, Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
-import { GatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Random } from '../../lib/random.ts';
 import type { Burden, Hold, Interface, Quality, Urgency } from '../interface.ts';
@@ -18,19 +17,15 @@ import { type InterfacePolicy, pathLifetime } from './interface-policy.ts';
 import { type Known, KnownDestinations } from './known.ts';
 import { Listeners } from './listeners.ts';
 import { Locals } from './locals.ts';
-import { hashLength, packetHash, packetMtu } from './packet.ts';
-import {
-  encodePathRequest,
-  PathRequests,
-  pathRequestDestination,
-  pathRequestTimeout,
-} from './path-request.ts';
-import { type Path, PathTable } from './path-table.ts';
+import { hashLength, packetHash } from './packet.ts';
+import { encodePathRequest, pathRequestDestination } from './path-request.ts';
+import type { Path } from './path-table.ts';
 import { Receipts } from './receipts.ts';
 import { type Lesson, Reception } from './reception.ts';
-import { type Outgoing, Sender, type Way } from './sender.ts';
+import { type Outgoing, Sender } from './sender.ts';
 import type { TableSizes } from './table-sizes.ts';
 import type { TransitLink } from './transit-links.ts';
+import { type PathChange, Ways } from './ways.ts';
 
 export interface TransportParts {
   readonly clock: Clock;
@@ -67,13 +62,6 @@ export interface AnnounceFilter {
   readonly pathResponses?: boolean;
 }
 
-export interface PathChange {
-  /** 16 B. */
-  readonly destinationHash: Uint8Array;
-  /** Undefined where it was forgotten. */
-  readonly path: Path | undefined;
-}
-
 export interface InterfaceChange {
   readonly iface: InterfaceHandle;
   readonly online: boolean;
@@ -81,8 +69,6 @@ export interface InterfaceChange {
 
 /** Packet hashes remembered, in each of two generations. */
 const duplicatesKept = 500_000;
-/** ms that one hop may take to answer, besides the time on the medium. */
-const perHopTimeout = 6000;
 
 /**
  * A Reticulum node: it speaks for its local destinations, remembers who announced what and which way
@@ -95,13 +81,11 @@ export class Transport {
   readonly #attachments: Attachments;
   readonly #locals: Locals;
   readonly #known: KnownDestinations;
-  readonly #paths: PathTable;
-  readonly #pathRequests: PathRequests;
+  readonly #ways: Ways;
   readonly #receipts: Receipts;
   readonly #announcer: Announcer;
   readonly #sender: Sender;
   readonly #onAnnounce: Listeners<Announced>;
-  readonly #onPath: Listeners<PathChange>;
   readonly #onInterface: Listeners<InterfaceChange>;
   readonly #forwarding: Forwarding | undefined;
   readonly #reception: Reception;
@@ -112,37 +96,34 @@ export class Transport {
     const { clock, log, counters } = parts;
     this.#parts = parts;
     this.#onAnnounce = new Listeners(log);
-    this.#onPath = new Listeners(log);
     this.#onInterface = new Listeners(log);
     this.#locals = new Locals(parts);
     this.#known = new KnownDestinations(parts);
-    this.#paths = new PathTable({
+    this.#ways = new Ways({
       ...parts,
-      reachable: name => this.#attachments.sending(name) !== undefined,
+      attachments: () => this.#attachments,
+      ask: destination => this.#sendPathRequest(destination),
     });
     this.#receipts = new Receipts(clock);
     this.#announcer = new Announcer(parts);
-    this.#pathRequests = new PathRequests({
-      clock,
-      send: destination => this.#sendPathRequest(destination),
-      timeout: () => Math.max(pathRequestTimeout, this.#mediumTimeout()),
-    });
     this.#sender = new Sender({
       ...parts,
       heard: this.#heard,
       known: this.#known,
       receipts: this.#receipts,
-      wayTo: destination => this.#wayTo(destination),
+      wayTo: destination => {
+        this.use(destination);
+        return this.#ways.to(destination);
+      },
       transmit: (packet, target, burden) => this.transmit(packet, target, burden),
     });
-    const pathTimeout = () => Math.max(pathRequestTimeout, this.#mediumTimeout());
     if (parts.forwards === true) {
       this.#forwarding = createForwarding({
         ...parts,
-        paths: this.#paths,
+        paths: this.#ways.table,
         known: this.#known,
         attachments: () => this.#attachments,
-        pathTimeout,
+        pathTimeout: () => this.#ways.timeout(),
         transmit: (packet, iface) => {
           this.#heard.add(packetHash(packet));
           void this.transmit(packet, iface, 'hearsay');
@@ -153,7 +134,7 @@ export class Transport {
         forget: hash => this.#heard.delete(hash),
         unanswered: destination => {
           this.markUnresponsive(destination);
-          this.#pathRequests.request(toHex(destination), destination, false).catch(() => {});
+          this.#ways.requests.request(toHex(destination), destination, false).catch(() => {});
         },
       });
     }
@@ -165,8 +146,8 @@ export class Transport {
       heard: this.#heard,
       locals: this.#locals,
       known: this.#known,
-      paths: this.#paths,
-      pathRequests: this.#pathRequests,
+      paths: this.#ways.table,
+      pathRequests: this.#ways.requests,
       receipts: this.#receipts,
       announcer: this.#announcer,
       links: () => this.#links,
@@ -182,13 +163,13 @@ export class Transport {
       refused: from => this.#reception.refused(from),
       changed: iface => {
         if (iface.sends) {
-          this.#pathRequests.askAgain();
+          this.#ways.requests.askAgain();
         }
         this.#onInterface.tell({ iface, online: iface.online });
       },
       detached: iface => {
         this.#forwarding?.dropOver(iface);
-        this.forgetPathsOver(iface.name);
+        this.#ways.dropOver(iface.name);
       },
     });
   }
@@ -279,18 +260,17 @@ export class Transport {
 
   /** The way to a destination (16 B), if one is known and its interface is up. */
   path(destination: Uint8Array): Path | undefined {
-    const path = this.#paths.get(toHex(destination));
-    return path && this.interfaceOf(path) ? path : undefined;
+    return this.#ways.get(destination);
   }
 
   /** All paths, also those whose interface is down. */
   paths(): Iterable<Path> {
-    return this.#paths.values();
+    return this.#ways.table.values();
   }
 
   /** The interface that a path goes over, if it is up. */
   interfaceOf(path: Path): InterfaceHandle | undefined {
-    return this.#attachments.sending(path.interfaceName);
+    return this.#ways.over(path);
   }
 
   /**
@@ -299,50 +279,33 @@ export class Transport {
    * no announce came within 15 s, or longer over slow media, and at once with `radio/offline` when
    * there is nobody to ask.
    */
-  async requestPath(destination: Uint8Array, options: { readonly insist?: boolean } = {}): Promise<Path> {
-    const insist = options.insist === true;
-    const path = this.path(destination);
-    if (path && !insist) {
-      return path;
-    }
-    if (this.#attachments.allSending().length === 0) {
-      throw new GatewayError('radio/offline', 'no interface is up', { retryable: true });
-    }
-    return this.#pathRequests.request(toHex(destination), destination, insist);
+  requestPath(destination: Uint8Array, options: { readonly insist?: boolean } = {}): Promise<Path> {
+    return this.#ways.request(destination, options.insist === true);
   }
 
   /** What was sent that way got no answer: another path may now replace it without being newer. */
   markUnresponsive(destination: Uint8Array): void {
-    this.#paths.markUnresponsive(toHex(destination));
+    this.#ways.table.markUnresponsive(toHex(destination));
   }
 
   /** Forgets the way to a destination (16 B); false where none was known. */
   dropPath(destination: Uint8Array): boolean {
-    const had = this.#paths.drop(toHex(destination));
-    if (had) {
-      this.#onPath.tell({ destinationHash: destination, path: undefined });
-    }
-    return had;
+    return this.#ways.drop(destination);
   }
 
   /** Forgets all ways over an interface: whoever is behind it now, others were there before. */
   forgetPathsOver(interfaceName: string): void {
-    for (const { destinationHash } of this.#paths.dropOver(interfaceName)) {
-      this.#onPath.tell({ destinationHash, path: undefined });
-    }
+    this.#ways.dropOver(interfaceName);
   }
 
   /** A path was learnt, replaced or forgotten. */
   onPath(listener: (change: PathChange) => void): Cancel {
-    return this.#onPath.add(listener);
+    return this.#ways.onChange(listener);
   }
 
   /** ms to wait for what the first hop to a destination answers: what waits before it, its time on the medium and 6 s. */
   firstHopTimeout(destination: Uint8Array): number {
-    const path = this.path(destination);
-    const iface = path && this.interfaceOf(path);
-    const leaving = iface?.bitrate ? timeOf(packetMtu, iface.bitrate) : 0;
-    return perHopTimeout + leaving + (iface?.backlog ?? 0);
+    return this.#ways.firstHopTimeout(destination);
   }
 
   /**
@@ -350,14 +313,7 @@ export class Transport {
    * over rations what is sent, or without a path every medium does. Undefined where nothing does.
    */
   hold(destination: Uint8Array, bytes: number, urgency: Urgency): Hold | undefined {
-    const path = this.path(destination);
-    const over = path && this.#attachments.sending(path.interfaceName);
-    const holds = (over ? [over] : this.#attachments.allSending()).map(one => one.hold(bytes, urgency));
-    if (holds.length === 0 || holds.includes(undefined)) {
-      return undefined;
-    }
-    const delays = holds.flatMap(hold => hold?.delay ?? []);
-    return { delay: delays.length === 0 ? undefined : Math.min(...delays) };
+    return this.#ways.hold(destination, bytes, urgency);
   }
 
   /**
@@ -387,7 +343,7 @@ export class Transport {
   use(destination: Uint8Array): void {
     const key = toHex(destination);
     this.#known.use(key);
-    this.#paths.use(key, 'us');
+    this.#ways.table.use(key, 'us');
   }
 
   /** The links between others that go through this node. */
@@ -401,11 +357,11 @@ export class Transport {
       interfaces: [...this.#attachments.values()].length,
       'own-destinations': [...this.#locals.values()].length,
       known: this.#known.size,
-      paths: this.#paths.size,
-      unwritten: this.#known.unwritten + this.#paths.unwritten,
+      paths: this.#ways.table.size,
+      unwritten: this.#known.unwritten + this.#ways.table.unwritten,
       duplicates: this.#heard.size,
       'path-request-tags': this.#reception.tags,
-      'path-requests': this.#pathRequests.size,
+      'path-requests': this.#ways.requests.size,
       receipts: this.#receipts.size,
       announced: this.#announcer.size,
       ...this.#forwarding?.sizes(),
@@ -432,15 +388,14 @@ export class Transport {
   async close(): Promise<void> {
     this.#forwarding?.close();
     this.#receipts.close();
-    this.#pathRequests.close();
-    await Promise.all([this.#known.flush(), this.#paths.flush()]);
+    await Promise.all([this.#known.flush(), this.#ways.close()]);
   }
 
   #learn(key: string, lesson: Lesson): void {
     const { destinationHash, identity, nameHash, appData, ratchet, packetHash, randomBlob } = lesson;
     const { hops, nextHop, interfaceName, pathResponse, quality } = lesson;
     const lifetime = pathLifetime(this.#attachments.sending(interfaceName)?.policy.mode);
-    const path = this.#paths.take(key, {
+    const path = this.#ways.take(key, {
       destinationHash,
       hops,
       nextHop,
@@ -461,20 +416,9 @@ export class Transport {
       announceHasRatchet,
     };
     const known = this.#known.remember(key, heard);
-    this.#pathRequests.answer(key, path);
     this.#forwarding?.relay.learnt(key, lesson);
-    this.#onPath.tell({ destinationHash, path });
+    this.#ways.changed(path);
     this.#onAnnounce.tell({ ...known, hops, interfaceName, pathResponse, quality });
-  }
-
-  #wayTo(destination: Uint8Array): Way {
-    const path = this.path(destination);
-    this.use(destination);
-    return {
-      path,
-      target: (path && this.interfaceOf(path)) ?? 'all',
-      timeout: this.firstHopTimeout(destination) + perHopTimeout * (path?.hops ?? 1),
-    };
   }
 
   #sendPathRequest(destinationHash: Uint8Array): void {
@@ -482,17 +426,4 @@ export class Transport {
     const data = encodePathRequest({ destinationHash, transportId: undefined, tag });
     void this.sendPlain(pathRequestDestination, data);
   }
-
-  /** ms of a round trip of whole packets on the slowest medium that is up, and 6 s. */
-  #mediumTimeout(): number {
-    const sending = this.#attachments.allSending();
-    const bitrates = sending.map(attachment => attachment.bitrate);
-    const backlog = Math.max(0, ...sending.map(attachment => attachment.backlog));
-    return 2 * timeOf(packetMtu, Math.min(...bitrates)) + backlog + perHopTimeout;
-  }
-}
-
-/** ms that bytes take at a bitrate; slower than 5 bit/s is taken for that. */
-function timeOf(bytes: number, bitrate: number): number {
-  return (bytes * 8 * 1000) / Math.max(bitrate, 5);
 }

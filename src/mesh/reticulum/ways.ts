@@ -1,0 +1,163 @@
+import { toHex } from '../../lib/bytes.ts';
+import type { Cancel, Clock } from '../../lib/clock.ts';
+import type { Counters } from '../../lib/counters.ts';
+import { GatewayError } from '../../lib/errors.ts';
+import type { Log } from '../../lib/log.ts';
+import type { Hold, Urgency } from '../interface.ts';
+import type { MeshStorage } from '../storage.ts';
+import type { Attachment } from './attachment.ts';
+import type { Attachments } from './attachments.ts';
+import { Listeners } from './listeners.ts';
+import { packetMtu } from './packet.ts';
+import { PathRequests, pathRequestTimeout } from './path-request.ts';
+import { type Candidate, type Path, PathTable } from './path-table.ts';
+import type { Way } from './sender.ts';
+
+export interface PathChange {
+  /** 16 B. */
+  readonly destinationHash: Uint8Array;
+  /** Undefined where it was forgotten. */
+  readonly path: Path | undefined;
+}
+
+export interface WaysParts {
+  readonly clock: Clock;
+  readonly storage: MeshStorage;
+  readonly log: Log;
+  readonly counters: Counters;
+  readonly attachments: () => Attachments;
+  /** Sends a path request for a destination (16 B), with a fresh tag. */
+  readonly ask: (destination: Uint8Array) => void;
+}
+
+/** ms that one hop may take to answer, besides the time on the medium. */
+const perHopTimeout = 6000;
+
+/** The ways from this node to others: known, asked for, and what they cost in time. */
+export class Ways {
+  readonly #attachments: () => Attachments;
+  readonly #requests: PathRequests;
+  readonly #onChange: Listeners<PathChange>;
+  /** Known ways, also those whose interface is down. */
+  readonly table: PathTable;
+
+  constructor(parts: WaysParts) {
+    this.#attachments = parts.attachments;
+    this.#onChange = new Listeners(parts.log);
+    this.table = new PathTable({
+      ...parts,
+      reachable: name => this.#attachments().sending(name) !== undefined,
+    });
+    this.#requests = new PathRequests({ clock: parts.clock, send: parts.ask, timeout: () => this.timeout() });
+  }
+
+  /** Open requests of our own. */
+  get requests(): PathRequests {
+    return this.#requests;
+  }
+
+  onChange(listener: (change: PathChange) => void): Cancel {
+    return this.#onChange.add(listener);
+  }
+
+  /** The way to a destination (16 B), if one is known and its interface is up. */
+  get(destination: Uint8Array): Path | undefined {
+    const path = this.table.get(toHex(destination));
+    return path && this.over(path) ? path : undefined;
+  }
+
+  /** The interface that a path goes over, if it is up. */
+  over(path: Path): Attachment | undefined {
+    return this.#attachments().sending(path.interfaceName);
+  }
+
+  /** See `Transport.requestPath`. */
+  async request(destination: Uint8Array, insist: boolean): Promise<Path> {
+    const path = this.get(destination);
+    if (path && !insist) {
+      return path;
+    }
+    if (this.#attachments().allSending().length === 0) {
+      throw new GatewayError('radio/offline', 'no interface is up', { retryable: true });
+    }
+    return this.#requests.request(toHex(destination), destination, insist);
+  }
+
+  /** A verified announce offers a way that is better than the one known. Whoever hears of it is told by `changed`. */
+  take(key: string, candidate: Candidate): Path {
+    const path = this.table.take(key, candidate);
+    this.#requests.answer(key, path);
+    return path;
+  }
+
+  /** Tells of a way that was taken. */
+  changed(path: Path): void {
+    this.#onChange.tell({ destinationHash: path.destinationHash, path });
+  }
+
+  /** Forgets the way to a destination (16 B); false where none was known. */
+  drop(destination: Uint8Array): boolean {
+    const had = this.table.drop(toHex(destination));
+    if (had) {
+      this.#onChange.tell({ destinationHash: destination, path: undefined });
+    }
+    return had;
+  }
+
+  /** Forgets every way over an interface that is gone for good. */
+  dropOver(interfaceName: string): void {
+    for (const { destinationHash } of this.table.dropOver(interfaceName)) {
+      this.#onChange.tell({ destinationHash, path: undefined });
+    }
+  }
+
+  /** How a packet of ours goes to a destination (16 B), and how long its proof may take. */
+  to(destination: Uint8Array): Way {
+    const path = this.get(destination);
+    return {
+      path,
+      target: (path && this.over(path)) ?? 'all',
+      timeout: this.firstHopTimeout(destination) + perHopTimeout * (path?.hops ?? 1),
+    };
+  }
+
+  /** See `Transport.firstHopTimeout`. */
+  firstHopTimeout(destination: Uint8Array): number {
+    const path = this.get(destination);
+    const iface = path && this.over(path);
+    const leaving = iface?.bitrate ? timeOf(packetMtu, iface.bitrate) : 0;
+    return perHopTimeout + leaving + (iface?.backlog ?? 0);
+  }
+
+  /** See `Transport.hold`. */
+  hold(destination: Uint8Array, bytes: number, urgency: Urgency): Hold | undefined {
+    const path = this.table.get(toHex(destination));
+    const over = path && this.over(path);
+    const holds = (over ? [over] : this.#attachments().allSending()).map(one => one.hold(bytes, urgency));
+    if (holds.length === 0 || holds.includes(undefined)) {
+      return undefined;
+    }
+    const delays = holds.flatMap(hold => hold?.delay ?? []);
+    return { delay: delays.length === 0 ? undefined : Math.min(...delays) };
+  }
+
+  /** ms that an answer to a path request may take: 15 s, or a round trip of whole packets on the slowest medium that is up, and 6 s. */
+  timeout(): number {
+    const sending = this.#attachments().allSending();
+    const bitrates = sending.map(attachment => attachment.bitrate);
+    const backlog = Math.max(0, ...sending.map(attachment => attachment.backlog));
+    const roundTrip = 2 * timeOf(packetMtu, Math.min(...bitrates)) + backlog + perHopTimeout;
+    return Math.max(pathRequestTimeout, roundTrip);
+  }
+
+  /** Rejects whoever waits, and resolves when everything is written. */
+  async close(): Promise<void> {
+    this.#requests.close();
+    await this.table.flush();
+  }
+}
+
+/** ms that bytes take at a bitrate; slower than 5 bit/s is taken for that. */
+function timeOf(bytes: number, bitrate: number): number {
+  return (bytes * 8 * 1000) / Math.max(bitrate, 5);
+}
