@@ -5,6 +5,7 @@ import type { Random } from '../lib/random.ts';
 import type { Accepted, Bridge, Incoming } from './bridge.ts';
 import { newDelivery } from './delivery.ts';
 import type { DeliveryView, HubFacts } from './desk.ts';
+import type { Folding } from './folding.ts';
 import { orderedId } from './ids.ts';
 import type { Limits } from './limits.ts';
 import {
@@ -134,10 +135,15 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
       const direct = schemeOf(routing.to) !== 'room';
       const admitted = options.admit(message.from, routing.recipients);
       let release = () => {};
+      let folding: Folding | undefined;
       let stored = false;
       try {
         const { recipients } = admitted;
-        const rows = recipients.map(recipient => deliveryRow(message, recipient, direct));
+        folding = outbox.fold(
+          message,
+          recipients.map(recipient => deliveryRow(message, recipient, direct)),
+        );
+        const { rows, folds } = folding;
         const apps = recipients.filter(({ bridge }) => bridge === 'app').map(({ address }) => address);
         release = outbox.reserve(recipients);
         const prepared = prepare(message, rows);
@@ -151,6 +157,7 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
           blobs: message.attachments.map(({ sha256 }) => sha256),
           ...(prepared === undefined ? {} : { prepared }),
           ...(fingerprint === undefined ? {} : { fingerprint }),
+          ...(folds.length > 0 ? { folds } : {}),
           ...(isReading(message) ? { device: message.from } : {}),
         };
         const result = await store.committer.commit('accept', args, { urgent: incoming.urgent === true });
@@ -169,6 +176,7 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
             : [{ ...row, seq: result.seqs[index] ?? 0, remembered: prepared !== undefined }],
         );
         release();
+        folding.settle(true);
         outbox.add(open);
         options.onTraffic(farSides(message, recipients));
         if (apps.length > 0) {
@@ -177,6 +185,7 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
         return { id: result.id, repeated: false, fresh: { message, deliveries: rows.map(viewOf) } };
       } finally {
         release();
+        folding?.settle(stored);
         if (!stored) {
           admitted.undo();
         }

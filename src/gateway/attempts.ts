@@ -5,6 +5,7 @@ import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
 import type { Progress } from './bridge.ts';
 import type { DeliveryRecord } from './delivery-record.ts';
+import { withWords } from './folding.ts';
 import type { Limits } from './limits.ts';
 import { priorities } from './message.ts';
 import type { Store } from './store/store.ts';
@@ -95,6 +96,7 @@ export class Attempts {
 
   /** The attempt has left: where the far side answers promptly, the next one does not wait for it, unless it goes `alone`. */
   left(attempt: Attempt, alone: boolean): void {
+    attempt.entry.mayHaveLeft = true;
     attempt.leftAt ??= this.#options.clock.monotonic();
     const { entry } = attempt;
     const { line } = entry;
@@ -174,15 +176,17 @@ export class Attempts {
       const again = entry.mayRemember;
       entry.attempts += 1;
       entry.mayRemember = true;
+      entry.mayHaveLeft ||= bridge.carries.tellsWhenSent !== true;
       if (bridge.carries.deduplicates && store.committer.waiting < writesAhead) {
         record.write(entry.id, { on: 'attempt' }, { lazy: true });
       } else {
         await record.commit(entry.id, { on: 'attempt' });
       }
-      const message = store.read.message(entry.message);
-      if (message === undefined) {
+      const stored = store.read.message(entry.message);
+      if (stored === undefined) {
         throw new GatewayError('bridge/rejected', 'the message is not kept any more');
       }
+      const message = entry.isRewritten ? withWords(stored, store.read.rewritten(entry.id)) : stored;
       const remembered = again ? store.read.remembered(entry.id) : undefined;
       const progress = await bridge.deliver(
         {

@@ -91,6 +91,8 @@ export interface Capabilities {
   readonly receipts: boolean;
   /** Whether the far side drops a repeat by itself, so that an attempt of unknown outcome may be repeated. */
   readonly deduplicates: boolean;
+  /** It reports `sent` before anything can be at the far side: an attempt that did not say so has left nothing there. */
+  readonly tellsWhenSent?: boolean;
   /** Deliveries to different destinations at the same time. */
   readonly concurrency: number;
   /**

@@ -43,7 +43,7 @@ export type DeliveryInput =
   | { readonly on: 'fail'; readonly code: string; readonly reason: string }
   /** Its time is over; `unread` where it was given to an app that has not acknowledged it. */
   | { readonly on: 'expire'; readonly unread?: boolean }
-  | { readonly on: 'cancel' }
+  | { readonly on: 'cancel'; readonly reason?: string }
   /** The process has started again: an attempt that was under way is of unknown outcome. */
   | { readonly on: 'restart'; readonly deduplicates: boolean };
 
@@ -89,7 +89,7 @@ export function step(delivery: DeliveryStatus, input: DeliveryInput, at: number)
     case 'expire':
       return open || (state === 'sent' && input.unread === true) ? to(delivery, 'expired', at) : undefined;
     case 'cancel':
-      return open ? to(delivery, 'cancelled', at) : undefined;
+      return open ? to(delivery, 'cancelled', at, input) : undefined;
     case 'restart':
       if (!underway) {
         return undefined;

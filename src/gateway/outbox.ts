@@ -9,11 +9,13 @@ import type { DeliveryInput } from './delivery.ts';
 import { createDeliveryRecord, type DeliveryRecord } from './delivery-record.ts';
 import type { DeliveryView } from './desk.ts';
 import { createExpiry, type Expiry } from './expiry.ts';
+import { type Folding, fold } from './folding.ts';
 import type { Limits } from './limits.ts';
-import type { Address, RemoteId } from './message.ts';
+import type { Address, Message, RemoteId } from './message.ts';
 import { createReservations, type Reservations } from './reservations.ts';
 import type { Recipient } from './router.ts';
 import type { OpenDelivery } from './store/delivery-table.ts';
+import type { NewDeliveryRow } from './store/message-table.ts';
 import type { Store } from './store/store.ts';
 import { type BridgeLines, createBridgeLines, type Entry, insert, lineOf, place } from './waiting-line.ts';
 
@@ -104,7 +106,9 @@ export class Outbox {
     const early = this.#early ?? [];
     this.#early = undefined;
     this.add([
-      ...restarted.filter(row => row !== undefined).map(row => ({ ...row, remembered: true })),
+      ...restarted
+        .filter(row => row !== undefined)
+        .map(row => ({ ...row, remembered: true, left: row.left || row.underway })),
       ...early,
     ]);
   }
@@ -129,6 +133,16 @@ export class Outbox {
     return this.#reservations.reserve(recipients);
   }
 
+  /** What a message that is about to be accepted does to what waits: see `fold`. */
+  fold(message: Message, rows: readonly NewDeliveryRow[]): Folding {
+    return fold(message, rows, {
+      store: this.#options.store,
+      lineOf: (bridge, address) => this.#bridges.get(bridge)?.lines.get(address),
+      onCancelled: entry => this.#attempts.finish(entry),
+      onFree: bridge => this.#attempts.pump(bridge),
+    });
+  }
+
   /** Deliveries that are on disk, in their order; `remembered` where something may be kept for them there. */
   add(rows: readonly (OpenDelivery & { readonly remembered?: boolean })[]): void {
     if (this.#early !== undefined) {
@@ -151,6 +165,8 @@ export class Outbox {
         expiresAt: row.expires_at,
         attempts: row.attempts,
         mayRemember: row.remembered === true,
+        mayHaveLeft: row.left === 1,
+        isRewritten: row.rewritten === 1,
         bugs: 0,
         attempt: undefined,
       };

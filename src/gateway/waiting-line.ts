@@ -16,6 +16,10 @@ export interface Entry {
   attempts: number;
   /** Whether an attempt may have left bytes that the next one must repeat. */
   mayRemember: boolean;
+  /** Whether the far side may have something of it. */
+  mayHaveLeft: boolean;
+  /** It says something else than its message: an edit was folded into it. */
+  isRewritten: boolean;
   /** Failures in a row that nobody foresaw. */
   bugs: number;
   /** The attempt under way, if there is one. */
@@ -53,6 +57,8 @@ export interface WaitingLine {
   /** The far side's last word came so soon that the next entry may leave before it. */
   quick: boolean;
   failures: number;
+  /** Entries that a message which is being committed may change: nothing is begun meanwhile. */
+  folding: number;
   /** Stops the timer that will let it go on; undefined when nothing holds it. */
   held: Cancel | undefined;
   reason: string | undefined;
@@ -91,6 +97,7 @@ export function lineOf(bridge: BridgeLines, to: Address): WaitingLine {
     flying: new Set(),
     quick: false,
     failures: 0,
+    folding: 0,
     held: undefined,
     reason: undefined,
     rationed: undefined,
@@ -145,7 +152,7 @@ export function place(line: WaitingLine): void {
     line.bridge.lines.delete(line.to);
     return;
   }
-  if (line.held === undefined && line.flying.size < windowOf(line)) {
+  if (line.held === undefined && line.folding === 0 && line.flying.size < windowOf(line)) {
     line.bridge.ready[line.counts.findIndex(count => count > 0)]?.add(line);
   }
 }

@@ -54,6 +54,7 @@ export class LxmfBridge implements Bridge {
     replies: true,
     receipts: false,
     deduplicates: true,
+    tellsWhenSent: true,
     concurrency: 32,
     window: 16,
   };

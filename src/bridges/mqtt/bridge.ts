@@ -108,6 +108,7 @@ export function createMqttBridge(parts: MqttParts): MqttBridge {
       receipts: true,
       // QoS 1 is "at least once" by contract, and the message's id tells a repeat.
       deduplicates: true,
+      tellsWhenSent: true,
       concurrency: 16,
     },
     reaches(address) {

@@ -36,6 +36,10 @@ export interface OpenDelivery {
   readonly attempts: number;
   /** 0 or 1. */
   readonly underway: number;
+  /** 1 where its far side may have something of it. */
+  readonly left?: number;
+  /** 1 where an edit was folded into it. */
+  readonly rewritten?: number;
 }
 
 export interface DeliveryJobs {
@@ -61,6 +65,7 @@ export function deliveryAdvancer(database: DatabaseSync) {
     'UPDATE deliveries SET state = ?, reason = ?, code = ?, attempts = ?, underway = ?, next_at = ?, history = ? WHERE seq = ?',
   );
   const forget = database.prepare('DELETE FROM remembered WHERE delivery = ?');
+  const forgetWords = database.prepare('DELETE FROM rewritten WHERE delivery = ?');
   const write = eventWriter(database);
   return (id: string, input: DeliveryInput, at: number): DeliveryStatus | undefined => {
     const row = find.get(id) as unknown as
@@ -86,6 +91,7 @@ export function deliveryAdvancer(database: DatabaseSync) {
     );
     if (row.bridge !== 'app' && isOver(after.state)) {
       forget.run(row.seq);
+      forgetWords.run(row.seq);
     }
     // A new time of the next attempt alone is not worth an event.
     if (after.history !== before.history) {
@@ -175,7 +181,9 @@ export function deliveryReads(database: DatabaseSync) {
     `SELECT ${columns} FROM messages m JOIN deliveries d ON d.message = m.seq WHERE m.id = ? ORDER BY d.seq`,
   );
   const open = database.prepare(
-    `SELECT d.seq, d.id, m.id AS message, d.bridge, d.recipient, d.priority, ${expiresAt}, d.attempts, d.underway
+    `SELECT d.seq, d.id, m.id AS message, d.bridge, d.recipient, d.priority, ${expiresAt}, d.attempts, d.underway,
+       instr(d.history, '"sent"') > 0 OR instr(d.history, '"delivered"') > 0 AS left,
+       EXISTS (SELECT 1 FROM rewritten r WHERE r.delivery = d.seq) AS rewritten
      FROM deliveries d JOIN messages m ON m.seq = d.message
      WHERE (d.state IN ('queued', 'sending') OR d.underway = 1) AND d.bridge <> 'app' ORDER BY d.seq`,
   );
@@ -189,6 +197,9 @@ export function deliveryReads(database: DatabaseSync) {
   const remembered = database.prepare(
     'SELECT bytes FROM remembered WHERE delivery = (SELECT seq FROM deliveries WHERE id = ?)',
   );
+  const rewritten = database.prepare(
+    'SELECT body FROM rewritten WHERE delivery = (SELECT seq FROM deliveries WHERE id = ?)',
+  );
   return {
     deliveriesOf: (message: string) => ofMessage.all(message) as unknown as DeliveryRow[],
     delivery: (id: string) => one.get(id) as unknown as DeliveryRow | undefined,
@@ -197,6 +208,8 @@ export function deliveryReads(database: DatabaseSync) {
       ended.all(state, before, limit) as unknown as DeliveryRow[],
     /** Everything the outbox has to work off, in the order it was accepted. */
     openDeliveries: () => open.all() as unknown as OpenDelivery[],
+    /** JSON of what it says instead of its message. */
+    rewritten: (id: string) => (rewritten.get(id) as { body: string } | undefined)?.body,
     remembered: (id: string) => (remembered.get(id) as { bytes: Uint8Array } | undefined)?.bytes,
   };
 }

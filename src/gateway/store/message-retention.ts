@@ -18,6 +18,7 @@ export function messageSweeper(database: DatabaseSync): Sweeper {
   );
   const removeOf = [
     'DELETE FROM remembered WHERE delivery IN (SELECT seq FROM deliveries WHERE message = ?)',
+    'DELETE FROM rewritten WHERE delivery IN (SELECT seq FROM deliveries WHERE message = ?)',
     'DELETE FROM deliveries WHERE message = ?',
     'DELETE FROM remote_ids WHERE message = ?',
     'DELETE FROM message_blobs WHERE message = ?',

@@ -1,6 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite';
+import type { Fold } from '../folding.ts';
 import type { Address, Message, MessageId, RemoteId } from '../message.ts';
-import { type DeliveryRow, deliveryEvent, viewOf } from './delivery-table.ts';
+import { type DeliveryRow, deliveryAdvancer, deliveryEvent, viewOf } from './delivery-table.ts';
 import { eventWriter } from './event-table.ts';
 
 export type NewDeliveryRow = Omit<DeliveryRow, 'seq'>;
@@ -18,6 +19,8 @@ export interface AcceptArgs {
   readonly blobs: readonly string[];
   /** Of the only delivery: what must be the same at every attempt, and the id by which its far side will know it. */
   readonly prepared?: { readonly bytes: Uint8Array; readonly remoteId: RemoteId } | undefined;
+  /** Changes of earlier deliveries that this message makes. */
+  readonly folds?: readonly Fold[];
   /** The device a reading is of: the message becomes its newest. */
   readonly device?: string;
 }
@@ -65,6 +68,28 @@ export function messageVerbs(database: DatabaseSync) {
   const carry = database.prepare('INSERT OR IGNORE INTO message_blobs (sha256, message) VALUES (?, ?)');
   const read = database.prepare('INSERT OR REPLACE INTO readings (device, message, at) VALUES (?, ?, ?)');
   const write = eventWriter(database);
+  const advance = deliveryAdvancer(database);
+  const rewrite = database.prepare(
+    `INSERT OR REPLACE INTO rewritten (delivery, body) SELECT seq, ? FROM deliveries
+     WHERE id = ? AND state = 'queued' AND underway = 0`,
+  );
+  const unpack = database.prepare(
+    'DELETE FROM remembered WHERE delivery = (SELECT seq FROM deliveries WHERE id = ?)',
+  );
+  const carryAlso = database.prepare(
+    'INSERT OR IGNORE INTO message_blobs (sha256, message) SELECT ?, message FROM deliveries WHERE id = ?',
+  );
+
+  function applyFold({ delivery, input, rewrite: words }: Fold, at: number): void {
+    if (words !== undefined && rewrite.run(words.body, delivery).changes > 0) {
+      unpack.run(delivery);
+      for (const sha256 of words.blobs) {
+        carryAlso.run(sha256, delivery);
+      }
+    }
+    advance(delivery, input, at);
+  }
+
   return {
     accept(args: AcceptArgs): AcceptResult {
       const { message } = args;
@@ -118,6 +143,9 @@ export function messageVerbs(database: DatabaseSync) {
         }
         return seq;
       });
+      for (const fold of args.folds ?? []) {
+        applyFold(fold, message.acceptedAt);
+      }
       for (const sha256 of args.blobs) {
         carry.run(sha256, row);
       }

@@ -149,6 +149,14 @@ export const gatewaySchema: readonly string[] = [
   `
   CREATE INDEX deliveries_in_vain ON deliveries (state, seq) WHERE state IN (${endedInVain});
   `,
+  `
+  -- What a delivery that has not left says instead of its message, since an edit was folded into it: JSON of the members
+  -- it replaces. Kept until the delivery is over.
+  CREATE TABLE rewritten (
+    delivery INTEGER PRIMARY KEY,
+    body TEXT NOT NULL
+  ) STRICT;
+  `,
 ];
 
 export const meshSchema: readonly string[] = [

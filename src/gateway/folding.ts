@@ -1,0 +1,156 @@
+import type { DeliveryId } from './bridge.ts';
+import type { DeliveryInput } from './delivery.ts';
+import type { Address, Message, MessageId } from './message.ts';
+import type { NewDeliveryRow } from './store/message-table.ts';
+import type { Store } from './store/store.ts';
+import { type BridgeLines, type Entry, place, type WaitingLine } from './waiting-line.ts';
+
+/** What a message is to say instead, in one delivery of it that has not left yet. */
+export interface Rewrite {
+  /** JSON of the members it replaces. */
+  readonly body: string;
+  readonly blobs: readonly string[];
+}
+
+/** A change of an earlier delivery, made in the commit that accepts the message which asks for it. */
+export interface Fold {
+  readonly delivery: DeliveryId;
+  readonly input: DeliveryInput;
+  readonly rewrite?: Rewrite;
+}
+
+/** What an edit or a redaction does to what still waits; nothing of it leaves until `settle`. */
+export interface Folding {
+  readonly folds: readonly Fold[];
+  /** The deliveries of the message itself: those that are not needed any more are over at once. */
+  readonly rows: readonly NewDeliveryRow[];
+  /** Once, when it is known whether it was committed. */
+  settle(committed: boolean): void;
+}
+
+export interface FoldingOptions {
+  readonly store: Store;
+  readonly lineOf: (bridge: string, address: Address) => WaitingLine | undefined;
+  /** An entry that was called back is over. */
+  readonly onCancelled: (entry: Entry) => void;
+  /** A line may go on. */
+  readonly onFree: (bridge: BridgeLines) => void;
+}
+
+/** Entries of a line that are looked through for an earlier edit. */
+const lookBack = 64;
+
+const rewritten = 'its words were changed before it left';
+const takenBack = 'it was taken back before it left';
+const overtaken = 'a later change took its place before it left';
+const intoMessage = 'it went into the message it changes, which had not left yet';
+const nothingLeft = 'the message it takes back had not left yet';
+
+/**
+ * Folds an edit into a message that still waits for the same address, and lets a redaction call it back; an edit that
+ * waits itself gives way to what follows it. Only what has certainly not left is touched: a far side that may
+ * have the first words is told of the change in a delivery of its own.
+ */
+export function fold(message: Message, rows: readonly NewDeliveryRow[], options: FoldingOptions): Folding {
+  const target = message.inReplyTo;
+  const isEdit = message.type === 'chat.edit';
+  if (target === undefined || !(isEdit || message.type === 'chat.redaction')) {
+    return { folds: [], rows, settle: () => {} };
+  }
+  const { store } = options;
+  const folds: Fold[] = [];
+  const held: { readonly entry: Entry; readonly over: boolean }[] = [];
+  const own = rows.map(row => {
+    const line = row.state === 'queued' ? options.lineOf(row.bridge, row.recipient) : undefined;
+    if (line === undefined) {
+      return row;
+    }
+    const touch = (entry: Entry, change: Omit<Fold, 'delivery'>) => {
+      held.push({ entry, over: change.rewrite === undefined });
+      line.folding += 1;
+      place(line);
+      folds.push({ delivery: entry.id, ...change });
+    };
+    for (const entry of earlierEdits(line.entries, message, target, store)) {
+      touch(entry, { input: { on: 'cancel', reason: overtaken } });
+    }
+    const entry = line.entries.find(one => one.message === target && hasNotLeft(one));
+    if (entry === undefined || store.read.message(target)?.from !== message.from) {
+      return row;
+    }
+    if (!isEdit) {
+      touch(entry, { input: { on: 'cancel', reason: takenBack } });
+      return over(row, message, nothingLeft);
+    }
+    const { text, title, data, attachments } = message;
+    const files = attachments.length > 0 ? { attachments } : {};
+    const bytes = attachments.reduce((sum, { size }) => sum + size, 0);
+    const { carries } = line.bridge.bridge;
+    if (Buffer.byteLength(text) > carries.textBytes || bytes > carries.attachmentBytes) {
+      return row;
+    }
+    touch(entry, {
+      input: { on: 'explain', reason: rewritten },
+      rewrite: {
+        body: JSON.stringify({
+          text,
+          ...(title === undefined ? {} : { title }),
+          ...(data === undefined ? {} : { data }),
+          ...files,
+        }),
+        blobs: attachments.map(({ sha256 }) => sha256),
+      },
+    });
+    return over(row, message, intoMessage);
+  });
+  return {
+    folds,
+    rows: own,
+    settle(committed) {
+      for (const { entry, over } of held.splice(0)) {
+        entry.line.folding -= 1;
+        if (committed && over) {
+          options.onCancelled(entry);
+        } else if (committed) {
+          entry.isRewritten = true;
+        }
+        place(entry.line);
+        options.onFree(entry.line.bridge);
+      }
+    },
+  };
+}
+
+/** The message as a delivery of it says it. */
+export function withWords(message: Message, rewrite: string | undefined): Message {
+  return rewrite === undefined ? message : { ...message, ...(JSON.parse(rewrite) as Partial<Message>) };
+}
+
+/** Edits of the same message by the same sender that wait for the same address. */
+function earlierEdits(
+  entries: readonly Entry[],
+  message: Message,
+  target: MessageId,
+  store: Store,
+): readonly Entry[] {
+  return entries.slice(-lookBack).filter(entry => {
+    if (!hasNotLeft(entry) || entry.message === target) {
+      return false;
+    }
+    const earlier = store.read.message(entry.message);
+    return earlier?.type === 'chat.edit' && earlier.inReplyTo === target && earlier.from === message.from;
+  });
+}
+
+/** Whether nothing of it can be at the far side. */
+function hasNotLeft(entry: Entry): boolean {
+  return entry.attempt === undefined && !entry.mayHaveLeft;
+}
+
+function over(row: NewDeliveryRow, message: Message, reason: string): NewDeliveryRow {
+  const history = JSON.stringify([
+    { state: 'queued', at: message.acceptedAt },
+    { state: 'cancelled', at: message.acceptedAt, reason },
+  ]);
+  return { ...row, state: 'cancelled', reason, history };
+}
