@@ -142,7 +142,7 @@ export class Attachment implements InterfaceHandle {
    * medium has room. A medium so slow that everything else would wait with it has a short queue instead, and what
    * does not fit is dropped and counted.
    */
-  pass(packet: Uint8Array): Promise<void> | undefined {
+  pass(packet: Uint8Array, burden: Burden = 'relayed'): Promise<void> | undefined {
     const isFast = this.bitrate >= fastBitrate;
     const most = isFast ? fastQueue : Math.max(slowQueueLeast, (this.bitrate / 8) * slowQueueTime);
     if ((!isFast || this.#stalled) && this.#waiting + packet.length > most) {
@@ -150,7 +150,7 @@ export class Attachment implements InterfaceHandle {
       return undefined;
     }
     this.#waiting += packet.length;
-    void this.send(packet, 'relayed').then(() => {
+    void this.send(packet, burden).then(() => {
       this.#waiting -= packet.length;
       if (this.#waiting < fastQueue / 2) {
         this.#stalled = false;

@@ -74,9 +74,9 @@ export class Attachments {
   }
 
   /** See `Attachment.pass`; a handle that was detached takes nothing. */
-  pass(packet: Uint8Array, target: InterfaceHandle): Promise<void> | undefined {
+  pass(packet: Uint8Array, target: InterfaceHandle, burden?: Burden): Promise<void> | undefined {
     const attachment = this.#attachments.get(target.name);
-    return attachment === target ? attachment.pass(packet) : undefined;
+    return attachment === target ? attachment.pass(packet, burden) : undefined;
   }
 
   /** Whether a medium took the packet; never rejects. A handle that was detached takes nothing. */

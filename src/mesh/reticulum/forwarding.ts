@@ -1,12 +1,15 @@
 import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
 import type { Random } from '../../lib/random.ts';
+import type { Burden } from '../interface.ts';
 import type { Attachments } from './attachments.ts';
-import type { InterfaceHandle } from './dispatch.ts';
+import type { Inbound, InterfaceHandle } from './dispatch.ts';
 import type { Identity } from './identity.ts';
 import type { KnownDestinations } from './known.ts';
+import { isProgram, isSpread } from './local-hops.ts';
 import type { PathRequest } from './path-request.ts';
 import type { PathTable } from './path-table.ts';
+import { Qualities } from './qualities.ts';
 import { Relay } from './relay.ts';
 import type { TableSizes } from './table-sizes.ts';
 import { Transit } from './transit.ts';
@@ -20,11 +23,15 @@ export interface ForwardingParts {
   readonly paths: PathTable;
   readonly known: KnownDestinations;
   readonly attachments: () => Attachments;
+  /** Whether packets of everybody are passed on, and not only those of programs of this machine. */
+  readonly forwards: boolean;
+  /** Whether programs of this machine use this node. */
+  readonly sharedInstance: boolean;
   /** ms that an answer to a path request may take. */
   readonly pathTimeout: () => number;
   /** Sends a packet made here over one interface. */
-  readonly transmit: (packet: Uint8Array, iface: InterfaceHandle) => void;
-  readonly askOn: (request: PathRequest, iface: InterfaceHandle) => void;
+  readonly transmit: (packet: Uint8Array, iface: InterfaceHandle, burden: Burden) => void;
+  readonly askOn: (request: PathRequest, iface: InterfaceHandle, burden: Burden) => void;
   /** See `TransitParts`. */
   readonly isOurs: (linkKey: string) => boolean;
   readonly forget: (hash: Uint8Array) => void;
@@ -36,6 +43,10 @@ export interface ForwardingParts {
 export interface Forwarding {
   readonly relay: Relay;
   readonly transit: Transit;
+  /** How well what came in was heard, for programs that ask. */
+  readonly qualities: Qualities | undefined;
+  /** A plain packet came in that is for no node itself: programs hear it, and what they say the neighbours. */
+  spread(inbound: Inbound): void;
   /** How full its tables are. */
   sizes(): TableSizes;
   /** An interface is gone. */
@@ -47,11 +58,13 @@ export function createForwarding(parts: ForwardingParts): Forwarding {
   const { counters, paths, attachments } = parts;
   const known = (key: string) => parts.known.get(key);
   const interfaceNamed = (name: string) => attachments().sending(name);
+  const transportId = parts.identity.hash;
+  const qualities = parts.sharedInstance ? new Qualities() : undefined;
   const relay = new Relay({
     ...parts,
     known,
     interfaceNamed,
-    transportId: parts.identity.hash,
+    transportId,
     sending: () => attachments().allSending(),
     path(key) {
       // A way that nothing can go is told to nobody.
@@ -62,8 +75,9 @@ export function createForwarding(parts: ForwardingParts): Forwarding {
   const transit = new Transit({
     ...parts,
     known,
+    transportId,
     interfaceOf: path => interfaceNamed(path.interfaceName),
-    pass: (packet, iface) => attachments().pass(packet, iface),
+    pass: (packet, iface, burden) => attachments().pass(packet, iface, burden),
     unproven(link) {
       counters.add('relay/link-unanswered');
       if (isNear(link)) {
@@ -74,6 +88,22 @@ export function createForwarding(parts: ForwardingParts): Forwarding {
   return {
     relay,
     transit,
+    qualities,
+    spread({ packet, raw, iface }) {
+      if (
+        packet.packetType !== 'data' ||
+        packet.propagation !== 'broadcast' ||
+        !isSpread(packet.destinationHash)
+      ) {
+        return;
+      }
+      for (const other of attachments().allSending()) {
+        if (other !== iface && (isProgram(iface) || isProgram(other))) {
+          counters.add('local/spread');
+          void other.pass(raw.slice(), isProgram(iface) ? 'own' : 'relayed');
+        }
+      }
+    },
     sizes: () => ({ ...relay.sizes(), ...transit.sizes() }),
     dropOver(iface) {
       relay.dropOver(iface);
@@ -88,5 +118,5 @@ export function createForwarding(parts: ForwardingParts): Forwarding {
 
 /** Whether nobody but this node is there to notice that the way is dead. */
 function isNear({ takenHops, remainingHops }: TransitLink): boolean {
-  return takenHops <= 1 || remainingHops === 1;
+  return takenHops <= 1 || remainingHops <= 1;
 }

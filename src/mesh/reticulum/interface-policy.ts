@@ -23,6 +23,11 @@ export interface InterfacePolicy {
   readonly announce?: AnnouncePolicy;
   /** Whether a path that is not known is searched for those who ask over it, whatever its mode. Default false. */
   readonly recursivePathRequests?: boolean;
+  /**
+   * Who of this machine is at the other end, where it is not the way to another: programs that use this node as
+   * their instance, or the instance that this node uses as one of its programs.
+   */
+  readonly local?: 'programs' | 'instance';
   /** On an internal interface: announces heard over a boundary interface of ours go out of it when that one says so. */
   readonly announcesToInternal?: boolean;
   /** Whether announces heard over internal interfaces go out of it. Default true. */

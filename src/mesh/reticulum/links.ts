@@ -22,6 +22,7 @@ import {
   linkIdOf,
   linkRequestProofSigned,
 } from './link-wire.ts';
+import { isFar } from './local-hops.ts';
 import { contexts, encodePacket } from './packet.ts';
 import type { RequestHandlers } from './request.ts';
 import type { IncomingBudget } from './resource-incoming.ts';
@@ -167,7 +168,7 @@ export class Links implements LinkDispatch {
       mtu,
       signalled: true,
     });
-    const far = path.hops > 1;
+    const far = isFar(path.hops, iface);
     const raw = encodePacket({
       hops: 0,
       transportId: far ? path.nextHop : undefined,

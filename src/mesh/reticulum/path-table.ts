@@ -210,11 +210,12 @@ export class PathTable {
 
   /**
    * A proof showed how long the way really is. Hops are nobody's word: a neighbour is not taken for somebody
-   * farther away, and what another node carries not for a neighbour, because then nothing would arrive.
+   * farther away, what another node carries not for a neighbour, and none of them for a program of this
+   * machine, because then nothing would arrive.
    */
   setHops(key: string, hops: number): void {
     const entry = this.#entries.get(key);
-    if (entry && hops > 1 === entry.hops > 1) {
+    if (entry && Math.min(hops, 2) === Math.min(entry.hops, 2)) {
       this.#entries.set(key, { ...entry, hops });
       this.#journal.mark(key);
     }

@@ -13,6 +13,7 @@ import type { Forwarding } from './forwarding.ts';
 import { type Opened, PublicIdentity } from './identity.ts';
 import { inboundOf, repeats } from './inbound.ts';
 import type { KnownDestinations } from './known.ts';
+import { hopsOver, isInstance } from './local-hops.ts';
 import type { Local, Locals } from './locals.ts';
 import {
   contexts,
@@ -122,23 +123,32 @@ export class Reception {
     }
     const sent = decodePacket(raw);
     const { packetType, destinationType, transportId } = sent;
-    if (transportId && packetType !== 'announce' && !equal(transportId, this.#parts.transportId)) {
+    const { forwarding } = this.#parts;
+    // Our instance may leave its own transport id on what it hands to its programs.
+    const mayBeOurs = isInstance(from) || (transportId && equal(transportId, this.#parts.transportId));
+    if (transportId && packetType !== 'announce' && !mayBeOurs) {
       return this.#drop('mesh/not-for-us');
     }
     if (packetType === 'announce' && destinationType !== 'single') {
       throw new GatewayError('wire/malformed', `announce of a ${destinationType} destination`);
     }
-    const packet: Packet = { ...sent, hops: sent.hops + 1 };
+    const packet: Packet = { ...sent, hops: hopsOver(from, sent.hops) };
     const inbound = inboundOf(packet, raw, from, quality);
     if (destinationType === 'plain' || destinationType === 'group') {
-      if (packet.hops > 1) {
+      if (sent.hops > 0) {
         throw new GatewayError('wire/malformed', `${destinationType} packet that was passed on`);
+      }
+      if (destinationType === 'plain') {
+        forwarding?.spread(inbound);
       }
     } else if (!repeats(packet) && !this.#isNew(packet, inbound.hash)) {
       if (packetType === 'data' && destinationType === 'link') {
         this.#parts.links()?.linkRepeat?.(inbound);
       }
       return this.#drop('mesh/duplicate');
+    }
+    if (quality !== undefined) {
+      forwarding?.qualities?.add(inbound.hash, quality);
     }
     const passed = this.#carry(inbound);
     if (passed?.at === 'over') {
@@ -172,8 +182,7 @@ export class Reception {
     if (packet.packetType === 'proof') {
       return transit.carryProof(inbound);
     }
-    const onward = packet.transportId !== undefined && this.#localFor(packet) === undefined;
-    return onward ? transit.carry(inbound) : undefined;
+    return this.#localFor(packet) === undefined ? transit.carry(inbound) : undefined;
   }
 
   /**

@@ -3,6 +3,7 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import type { Random } from '../../lib/random.ts';
+import type { Burden } from '../interface.ts';
 import { Allowance } from './allowance.ts';
 import { emittedAt } from './announce.ts';
 import { AnnouncePacer } from './announce-pacer.ts';
@@ -10,6 +11,7 @@ import { AnnounceRates } from './announce-rate.ts';
 import type { Inbound, InterfaceHandle } from './dispatch.ts';
 import { type InterfacePolicy, passesAnnounce, searchesOver } from './interface-policy.ts';
 import type { Known } from './known.ts';
+import { countedFor, isProgram } from './local-hops.ts';
 import { contexts, encodePacket, packetMtu } from './packet.ts';
 import type { PathRequest } from './path-request.ts';
 import { PathSearches } from './path-searches.ts';
@@ -31,8 +33,10 @@ export interface RelayParts {
   readonly known: (key: string) => Known | undefined;
   /** ms that an answer to a path request may take. */
   readonly pathTimeout: () => number;
-  readonly transmit: (packet: Uint8Array, iface: InterfaceHandle) => void;
-  readonly askOn: (request: PathRequest, iface: InterfaceHandle) => void;
+  /** Whether announces of everybody are passed on, and not only those of programs of this machine. */
+  readonly forwards: boolean;
+  readonly transmit: (packet: Uint8Array, iface: InterfaceHandle, burden: Burden) => void;
+  readonly askOn: (request: PathRequest, iface: InterfaceHandle, burden: Burden) => void;
 }
 
 /** ms before a known path is told to who asked: somebody nearer may answer first. Source: RNS 1.5.7. */
@@ -102,15 +106,25 @@ export class Relay {
 
   /** A verified announce taught a path. */
   learnt(key: string, lesson: Lesson): void {
-    const { clock, counters, interfaceNamed } = this.#parts;
+    const { clock, counters, interfaceNamed, forwards } = this.#parts;
+    const from = interfaceNamed(lesson.interfaceName);
+    this.#tellPrograms(key, from);
     for (const iface of this.#searches.end(key)) {
-      this.#answer(key, iface);
+      if (!isProgram(iface)) {
+        this.#answer(key, iface);
+      }
     }
     if (lesson.pathResponse) {
       return;
     }
-    const policy = interfaceNamed(lesson.interfaceName)?.policy;
-    if (!this.#rates.allows(key, clock.now(), policy?.announce)) {
+    if (isProgram(from)) {
+      this.#announceProgram(key);
+      return;
+    }
+    if (!forwards) {
+      return;
+    }
+    if (!this.#rates.allows(key, clock.now(), from?.policy?.announce)) {
       counters.add('announce/rate-blocked');
       return;
     }
@@ -127,19 +141,16 @@ export class Relay {
 
   /** Somebody asks for a path to a destination that is not here. */
   requested(request: PathRequest, { iface }: Inbound): void {
-    const { clock, counters, path: pathTo, sending, askOn, transportId } = this.#parts;
+    const { clock, counters } = this.#parts;
     const key = toHex(request.destinationHash);
-    const path = pathTo(key);
+    const path = this.#pathFor(key, iface);
     if (path === undefined) {
-      const asked = iface.policy ?? {};
-      const others = sending().filter(other => other !== iface && searchesOver(asked, other.policy ?? {}));
-      if (others.length > 0 && this.#searches.begin(key, iface)) {
-        for (const other of others) {
-          if (this.#mayAsk(other, searchLength)) {
-            askOn({ ...request, transportId }, other);
-          }
-        }
-      }
+      this.#search(key, request, iface);
+      return;
+    }
+    if (isProgram(iface) || isProgram(this.#parts.interfaceNamed(path.interfaceName))) {
+      // Nobody is nearer.
+      this.#answer(key, iface);
       return;
     }
     const roaming = iface.policy?.mode === 'roaming';
@@ -177,11 +188,69 @@ export class Relay {
     this.#pacers.clear();
   }
 
+  /** The way that somebody is told who asks over an interface. */
+  #pathFor(key: string, iface: InterfaceHandle): Path | undefined {
+    const { path: pathTo, forwards, interfaceNamed } = this.#parts;
+    const path = pathTo(key);
+    const mayTell =
+      forwards || isProgram(iface) || (path !== undefined && isProgram(interfaceNamed(path.interfaceName)));
+    return mayTell ? path : undefined;
+  }
+
+  /** Asks on for a destination that nothing is known of: for programs everywhere, for others as the modes say. */
+  #search(key: string, request: PathRequest, iface: InterfaceHandle): void {
+    const { sending, askOn, transportId, forwards } = this.#parts;
+    const asked = iface.policy ?? {};
+    const forProgram = isProgram(iface);
+    const others = sending().filter(
+      other =>
+        other !== iface &&
+        (forProgram || isProgram(other) || (forwards && searchesOver(asked, other.policy ?? {}))),
+    );
+    if (others.length === 0 || !(this.#searches.begin(key, iface) || forProgram)) {
+      return;
+    }
+    const onward = { ...request, transportId: forwards ? transportId : undefined };
+    for (const other of others) {
+      if (forProgram || isProgram(other) || this.#mayAsk(other, searchLength)) {
+        askOn(onward, other, forProgram ? 'own' : 'hearsay');
+      }
+    }
+  }
+
   #answer(key: string, iface: InterfaceHandle): void {
     const packet = this.#announceOf(key, contexts.pathResponse);
-    if (packet !== undefined && iface.online && this.#mayAsk(iface, packet.length)) {
+    if (packet !== undefined && iface.online && (isProgram(iface) || this.#mayAsk(iface, packet.length))) {
       this.#parts.counters.add('path/answered');
-      this.#parts.transmit(packet, iface);
+      this.#transmit(packet, iface, 'hearsay');
+    }
+  }
+
+  /** Programs hear every announce at once: they have no other way to. */
+  #tellPrograms(key: string, from: InterfaceHandle | undefined): void {
+    const programs = this.#parts.sending().filter(iface => isProgram(iface) && iface !== from);
+    const packet = programs.length === 0 ? undefined : this.#announceOf(key, contexts.none);
+    for (const program of programs) {
+      if (packet !== undefined) {
+        this.#transmit(packet, program, 'hearsay');
+      }
+    }
+  }
+
+  /** What a program announces leaves at once and once, as what the hub announces does. */
+  #announceProgram(key: string): void {
+    const packet = this.#announceOf(key, contexts.none);
+    for (const iface of this.#parts.sending()) {
+      if (packet !== undefined && !isProgram(iface) && passesAnnounce(iface.policy ?? {}, {})) {
+        this.#transmit(packet, iface, 'announce');
+      }
+    }
+  }
+
+  #transmit(packet: Uint8Array, iface: InterfaceHandle, burden: Burden): void {
+    const counted = countedFor(iface, packet);
+    if (counted !== undefined && counted.length <= iface.mtu) {
+      this.#parts.transmit(counted, iface, burden);
     }
   }
 
@@ -238,6 +307,10 @@ export class Relay {
       return;
     }
     for (const iface of sending()) {
+      if (isProgram(iface)) {
+        // They were told when it came.
+        continue;
+      }
       if (passesAnnounce(iface.policy ?? {}, from ?? {}) && announce.packet.length <= iface.mtu) {
         this.#pacer(iface).offer(announce);
       }
@@ -245,7 +318,7 @@ export class Relay {
   }
 
   #pacer(iface: InterfaceHandle): AnnouncePacer {
-    const { clock, counters, transmit } = this.#parts;
+    const { clock, counters } = this.#parts;
     return this.#pacers.getOrInsertComputed(
       iface,
       () =>
@@ -254,7 +327,7 @@ export class Relay {
           counters,
           iface,
           room: this.#room,
-          send: packet => transmit(packet, iface),
+          send: packet => this.#transmit(packet, iface, 'hearsay'),
         }),
     );
   }

@@ -8,6 +8,7 @@ import type { InterfaceHandle } from './dispatch.ts';
 import type { Duplicates } from './duplicates.ts';
 import type { PublicIdentity } from './identity.ts';
 import type { KnownDestinations } from './known.ts';
+import { isFar } from './local-hops.ts';
 import { contexts, encodePacket, encryptedMdu, type Packet, packetHash, packetMdu } from './packet.ts';
 import type { Path } from './path-table.ts';
 import type { ReceiptOutcome, Receipts } from './receipts.ts';
@@ -69,7 +70,11 @@ export class Sender {
     const key = toHex(destination.hash);
     const sealed = destination.identity.encrypt(data, random, known.get(key)?.ratchet);
     const { path, target, timeout } = this.#parts.wayTo(destination.hash);
-    const bytes = encodePacket({ ...header('single', destination.hash, path), context, data: sealed });
+    const bytes = encodePacket({
+      ...header('single', destination.hash, path, target),
+      context,
+      data: sealed,
+    });
     const hash = packetHash(bytes);
     heard.add(hash);
     if (onReceipt) {
@@ -97,7 +102,7 @@ export class Sender {
     if (data.length > packetMdu) {
       throw new GatewayError('mesh/too-large', `${data.length} bytes, a plain packet carries ${packetMdu}`);
     }
-    const bytes = encodePacket({ ...header('plain', destination, undefined), data });
+    const bytes = encodePacket({ ...header('plain', destination, undefined, target), data });
     this.#parts.heard.add(packetHash(bytes));
     return this.#parts.transmit(bytes, target, burden);
   }
@@ -117,8 +122,9 @@ function header(
   destinationType: 'single' | 'plain',
   destinationHash: Uint8Array,
   path: Path | undefined,
+  target: InterfaceHandle | 'all',
 ): Omit<Packet, 'data'> {
-  const far = path !== undefined && path.hops > 1;
+  const far = path !== undefined && isFar(path.hops, target === 'all' ? undefined : target);
   return {
     hops: 0,
     transportId: far ? path.nextHop : undefined,

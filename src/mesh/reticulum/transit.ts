@@ -1,7 +1,8 @@
-import { concat, fromHex, toHex } from '../../lib/bytes.ts';
+import { concat, equal, fromHex, toHex } from '../../lib/bytes.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
 import { GatewayError } from '../../lib/errors.ts';
+import type { Burden } from '../interface.ts';
 import type { Inbound, InterfaceHandle } from './dispatch.ts';
 import { keyLength } from './keys.ts';
 import type { Known } from './known.ts';
@@ -14,6 +15,7 @@ import {
   signallingLength,
   withMtu,
 } from './link-wire.ts';
+import { hopsOnward, isFar, isProgram } from './local-hops.ts';
 import { hashLength, maxHops, type Packet, packetMtu } from './packet.ts';
 import type { Path, PathTable } from './path-table.ts';
 import { proofSignature } from './receipts.ts';
@@ -27,8 +29,12 @@ export interface TransitParts {
   readonly paths: PathTable;
   readonly known: (key: string) => Known | undefined;
   readonly interfaceOf: (path: Path) => InterfaceHandle | undefined;
+  /** Whether packets of everybody are passed on, and not only those of programs of this machine. */
+  readonly forwards: boolean;
+  /** 16 B: what is to be passed on here is addressed to it. */
+  readonly transportId: Uint8Array;
   /** Sends bytes that change owner; a promise asks whoever sent them here to wait. */
-  readonly pass: (packet: Uint8Array, iface: InterfaceHandle) => Promise<void> | undefined;
+  readonly pass: (packet: Uint8Array, iface: InterfaceHandle, burden: Burden) => Promise<void> | undefined;
   /** Whether a link (its id in hex) begins or ends here. */
   readonly isOurs: (linkKey: string) => boolean;
   /** Takes a packet of this hash again: it was overheard, and is yet to come the way it belongs. */
@@ -75,16 +81,27 @@ export class Transit {
     return this.#links.values();
   }
 
-  /** A packet whose next hop is this node, for a destination that is not here. */
+  /**
+   * A packet whose next hop is this node, for a destination that is not here. What is for a program of this
+   * machine has no next hop in it: for whoever sent it the program is where this node is.
+   */
   carry(inbound: Inbound): Passed {
     const { packet, raw, iface } = inbound;
-    if (packet.destinationType !== 'single') {
+    const { transportId, destinationType } = packet;
+    const isAddressed = transportId !== undefined && equal(transportId, this.#parts.transportId);
+    if (destinationType !== 'single') {
       // What has no receiver of its own goes one hop.
-      return this.#dropped('mesh/not-for-us');
+      return isAddressed ? this.#dropped('mesh/not-for-us') : notOurs;
     }
     const destination = toHex(packet.destinationHash);
     const path = this.#parts.paths.get(destination);
     const out = path && this.#parts.interfaceOf(path);
+    if (!(isAddressed || isProgram(out))) {
+      return notOurs;
+    }
+    if (!(this.#parts.forwards || isProgram(iface) || isProgram(out))) {
+      return notOurs;
+    }
     if (path === undefined || out === undefined) {
       return this.#dropped('relay/no-path');
     }
@@ -96,13 +113,13 @@ export class Transit {
         // Whoever overhears a request can send it again, with another MTU as a packet of its own: the link stays what it is.
         return this.#dropped('mesh/duplicate');
       }
-      onward = this.#openLink(inbound, key, nextHeader(raw, packet.hops, path), path, out);
+      onward = this.#openLink(inbound, key, nextHeader(packet, raw, path, out), path, out);
     } else {
       this.#reverse.add(inbound.hash, { receivedOn: iface, sentOn: out, destinationHash });
-      onward = nextHeader(raw, packet.hops, path);
+      onward = nextHeader(packet, raw, path, out);
     }
     this.#parts.paths.use(destination, 'others');
-    return this.#pass(onward, out);
+    return this.#pass(onward, out, iface);
   }
 
   /** Data or a proof of a link that may go through here. */
@@ -121,7 +138,7 @@ export class Transit {
     }
     raw[1] = packet.hops;
     this.#links.use(link);
-    return this.#pass(raw, out);
+    return this.#pass(raw, out, iface);
   }
 
   /** A link request proof for a link whose request may have gone through here. Throws `wire/*`, `crypto/bad-signature`. */
@@ -156,7 +173,7 @@ export class Transit {
     }
     this.#links.prove(link);
     raw[1] = packet.hops;
-    return this.#pass(raw, link.receivedOn, 1);
+    return this.#pass(raw, link.receivedOn, iface, 1);
   }
 
   /**
@@ -178,7 +195,7 @@ export class Transit {
     }
     entry.passed = true;
     raw[1] = packet.hops;
-    return this.#pass(raw, entry.receivedOn, again ? 1 : 0);
+    return this.#pass(raw, entry.receivedOn, iface, again ? 1 : 0);
   }
 
   dropOver(iface: InterfaceHandle): void {
@@ -221,12 +238,14 @@ export class Transit {
     return mtu < request.mtu ? withMtu(onward, mtu) : onward;
   }
 
-  #pass(packet: Uint8Array, out: InterfaceHandle, work = 0): Passed {
-    if (packet[1]! >= maxHops) {
+  #pass(packet: Uint8Array, out: InterfaceHandle, from: InterfaceHandle, work = 0): Passed {
+    packet[1] = hopsOnward(packet[1]!, out);
+    if (packet[1] >= maxHops) {
       return this.#dropped('relay/too-far');
     }
     this.#parts.counters.add('relay/passed');
-    return { at: 'over', work, wait: this.#parts.pass(packet, out) };
+    // What programs of this machine send is no less ours than what the hub sends itself.
+    return { at: 'over', work, wait: this.#parts.pass(packet, out, isProgram(from) ? 'own' : 'relayed') };
   }
 
   /** On a medium that many share it was overheard before it came here: then it counts as not heard. */
@@ -242,8 +261,17 @@ export class Transit {
 }
 
 /** The packet as it leaves for the next on its way: in transport still, or as one that only its receiver takes. */
-function nextHeader(raw: Uint8Array, hops: number, path: Path): Uint8Array {
-  if (path.hops > 1) {
+function nextHeader(
+  { hops, transportId }: Packet,
+  raw: Uint8Array,
+  path: Path,
+  out: InterfaceHandle,
+): Uint8Array {
+  if (transportId === undefined) {
+    raw[1] = hops;
+    return raw;
+  }
+  if (isFar(path.hops, out)) {
     raw[1] = hops;
     raw.set(path.nextHop, 2);
     return raw;

@@ -37,6 +37,11 @@ export interface TransportParts {
   readonly identity: Identity;
   /** Whether packets of others are passed on: a transport node. Default false. */
   readonly forwards?: boolean;
+  /**
+   * Whether programs of this machine use this node as their instance (interfaces with `local: 'programs'`): their
+   * packets are passed on in any case. Default false.
+   */
+  readonly sharedInstance?: boolean;
 }
 
 export interface AnnounceOptions {
@@ -117,19 +122,22 @@ export class Transport {
       },
       transmit: (packet, target, burden) => this.transmit(packet, target, burden),
     });
-    if (parts.forwards === true) {
+    const { forwards = false, sharedInstance = false } = parts;
+    if (forwards || sharedInstance) {
       this.#forwarding = createForwarding({
         ...parts,
+        forwards,
+        sharedInstance,
         paths: this.#ways.table,
         known: this.#known,
         attachments: () => this.#attachments,
         pathTimeout: () => this.#ways.timeout(),
-        transmit: (packet, iface) => {
+        transmit: (packet, iface, burden) => {
           this.#heard.add(packetHash(packet));
-          void this.transmit(packet, iface, 'hearsay');
+          void this.transmit(packet, iface, burden);
         },
-        askOn: (request, iface) =>
-          void this.#sender.sendPlain(pathRequestDestination, encodePathRequest(request), iface, 'hearsay'),
+        askOn: (request, iface, burden) =>
+          void this.#sender.sendPlain(pathRequestDestination, encodePathRequest(request), iface, burden),
         isOurs: key => this.#links?.has?.(key) === true,
         forget: hash => this.#heard.delete(hash),
         unanswered: destination => {
@@ -344,6 +352,11 @@ export class Transport {
     const key = toHex(destination);
     this.#known.use(key);
     this.#ways.table.use(key, 'us');
+  }
+
+  /** How well the packet of a hash (32 B) was heard, if that is long ago by no more than some hundred packets. */
+  quality(packetHash: Uint8Array): Quality | undefined {
+    return this.#forwarding?.qualities?.get(packetHash);
   }
 
   /** The links between others that go through this node. */

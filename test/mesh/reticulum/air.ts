@@ -90,6 +90,7 @@ export interface NodeOptions {
   readonly storage?: MemoryStorage;
   readonly identity?: Identity;
   readonly forwards?: boolean;
+  readonly sharedInstance?: boolean;
 }
 
 let seeds = 1;
@@ -115,6 +116,7 @@ export class TestNode {
       storage: this.storage,
       identity: options.identity ?? generateIdentity(this.random),
       forwards: options.forwards ?? false,
+      sharedInstance: options.sharedInstance ?? false,
     });
     this.transport.onAnnounce(announced => this.announces.push(announced));
   }
