@@ -1,9 +1,11 @@
+import type { Clock } from '../lib/clock.ts';
+import { GatewayError } from '../lib/errors.ts';
 import { holds, pageLimit, requireScope } from './access.ts';
 import { briefOf } from './conversations.ts';
 import type { Cursors } from './cursor.ts';
-import type { Client, Deliveries, DeliveryItem } from './desk.ts';
+import type { Client, Deliveries, DeliveryItem, DeliveryView } from './desk.ts';
 import type { Outbox } from './outbox.ts';
-import { viewOf } from './store/delivery-table.ts';
+import { type DeliveryRow, viewOf } from './store/delivery-table.ts';
 import type { Store } from './store/store.ts';
 
 /** Deliveries looked at for one page of a client that may see its own only. */
@@ -11,12 +13,13 @@ const scanned = 4000;
 
 export interface DeliveryListOptions {
   readonly store: Store;
+  readonly clock: Clock;
   readonly cursors: Cursors;
   readonly outbox: Outbox;
 }
 
-/** What waits and what came to nothing, over all messages the client may ask about. */
-export function createDeliveryList({ store, cursors, outbox }: DeliveryListOptions): Deliveries {
+/** What waits and what came to nothing, over all messages the client may ask about, and what a person does about it. */
+export function createDeliveryList({ store, clock, cursors, outbox }: DeliveryListOptions): Deliveries {
   return {
     list(client, query) {
       requireScope(client, 'messages:read');
@@ -45,7 +48,55 @@ export function createDeliveryList({ store, cursors, outbox }: DeliveryListOptio
       }
       return { items, cursor: isMore && last !== undefined ? cursors.encode('delivery', last) : null };
     },
+    async retry(client, id) {
+      const row = own(client, id);
+      if (row.expires_at <= clock.now()) {
+        throw new GatewayError('request/conflict', 'its time is over: send the message anew');
+      }
+      if (row.state === 'failed' || row.state === 'ambiguous') {
+        await outbox.again(row);
+      } else if (row.state === 'queued') {
+        outbox.reachable(row.bridge, row.recipient);
+      } else {
+        throw new GatewayError('request/conflict', `it is ${row.state}: there is nothing to send again`);
+      }
+      return view(id);
+    },
+    async cancel(client, id) {
+      const { state } = own(client, id);
+      if (state === 'ambiguous') {
+        await outbox.settle(id);
+      } else if (state === 'queued' || state === 'sending') {
+        await outbox.cancel([id]);
+      } else {
+        throw new GatewayError('request/conflict', `it is ${state}: there is nothing to call back`);
+      }
+      return view(id);
+    },
   };
+
+  function own(client: Client, id: string): DeliveryRow {
+    requireScope(client, 'messages:send');
+    const row = store.read.delivery(id);
+    if (row === undefined || !isOwn(client, row.message, `app:${client.name}`)) {
+      throw new GatewayError('request/not-found', 'no such delivery');
+    }
+    if (row.bridge === 'app') {
+      throw new GatewayError(
+        'request/conflict',
+        'it lies in the inbox of an app, which reads it when it will',
+      );
+    }
+    return row;
+  }
+
+  function view(id: string): DeliveryView {
+    const row = store.read.delivery(id);
+    if (row === undefined) {
+      throw new GatewayError('request/not-found', 'the delivery is not kept any more');
+    }
+    return outbox.explained(viewOf(row));
+  }
 
   function isOwn(client: Client, message: string, mine: string): boolean {
     return holds(client, 'admin') || store.read.headOf(message)?.from === mine;

@@ -7,10 +7,12 @@ import type { DeliveryState } from './desk.ts';
  *        ├───────┼─────────┼→ failed
  *        ├───────┴→ expired, cancelled      an app's own, unread, from `sent` too
  *        └ underway → ambiguous     the process died during an attempt and the far side cannot tell repeats apart
+ *     failed, ambiguous → queued     somebody asks for it to be sent again
  *
  * An attempt that ends without success leads back to `queued` with its reason, and so does the word of an
  * attempt under way that it waits for something: `underway` tells the two apart.
- * `read`, `failed`, `expired`, `cancelled` and `ambiguous` are ends, and so is `delivered` but for `read`.
+ * `read`, `failed`, `expired`, `cancelled` and `ambiguous` are ends unless a person says otherwise, and so is `delivered`
+ * but for `read`.
  */
 export interface DeliveryStatus {
   readonly state: DeliveryState;
@@ -44,6 +46,8 @@ export type DeliveryInput =
   /** Its time is over; `unread` where it was given to an app that has not acknowledged it. */
   | { readonly on: 'expire'; readonly unread?: boolean }
   | { readonly on: 'cancel'; readonly reason?: string }
+  /** A person wants it sent again, or knows that what is ambiguous need not be. */
+  | { readonly on: 'retry' | 'settle' }
   /** The process has started again: an attempt that was under way is of unknown outcome. */
   | { readonly on: 'restart'; readonly deduplicates: boolean };
 
@@ -90,6 +94,14 @@ export function step(delivery: DeliveryStatus, input: DeliveryInput, at: number)
       return open || (state === 'sent' && input.unread === true) ? to(delivery, 'expired', at) : undefined;
     case 'cancel':
       return open ? to(delivery, 'cancelled', at, input) : undefined;
+    case 'retry':
+      return state === 'failed' || state === 'ambiguous'
+        ? to(delivery, 'queued', at, { reason: 'sent again on request' })
+        : undefined;
+    case 'settle':
+      return state === 'ambiguous'
+        ? to(delivery, 'cancelled', at, { reason: 'settled on request: it may or may not have arrived' })
+        : undefined;
     case 'restart':
       if (!underway) {
         return undefined;

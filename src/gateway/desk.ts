@@ -224,6 +224,13 @@ export interface Deliveries {
     client: Client,
     query: { readonly state?: ListedState; readonly after?: string; readonly limit?: number },
   ): Page<DeliveryItem>;
+  /**
+   * Sends again what failed or is ambiguous, and tries what waits now. For the sender of the message, and admins. Throws
+   * `request/not-found`, and `request/conflict` where it is on its way, done with, out of time or an app's.
+   */
+  retry(client: Client, id: string): Promise<DeliveryView>;
+  /** Calls back one that waits, or settles an ambiguous one for good. Throws as `retry` does. */
+  cancel(client: Client, id: string): Promise<DeliveryView>;
 }
 
 export interface InboxItem {

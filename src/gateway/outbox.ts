@@ -14,7 +14,7 @@ import type { Limits } from './limits.ts';
 import type { Address, Message, RemoteId } from './message.ts';
 import { createReservations, type Reservations } from './reservations.ts';
 import type { Recipient } from './router.ts';
-import type { OpenDelivery } from './store/delivery-table.ts';
+import type { DeliveryRow, OpenDelivery } from './store/delivery-table.ts';
 import type { NewDeliveryRow } from './store/message-table.ts';
 import type { Store } from './store/store.ts';
 import { type BridgeLines, createBridgeLines, type Entry, insert, lineOf, place } from './waiting-line.ts';
@@ -216,6 +216,34 @@ export class Outbox {
     }
     this.#attempts.letGo(line);
     this.#attempts.pump(line.bridge);
+  }
+
+  /** Takes up what had ended in vain. Resolves when it is on disk; throws `request/conflict` where it changed meanwhile. */
+  async again(row: DeliveryRow): Promise<void> {
+    const { store } = this.#options;
+    const release = this.reserve([{ bridge: row.bridge, address: row.recipient }]);
+    try {
+      const state = await this.#record.commit(row.id, { on: 'retry' });
+      if (state !== 'queued') {
+        throw new GatewayError('request/conflict', 'it has changed meanwhile');
+      }
+    } finally {
+      release();
+    }
+    this.add([
+      {
+        ...row,
+        underway: 0,
+        remembered: true,
+        left: 1,
+        rewritten: store.read.rewritten(row.id) === undefined ? 0 : 1,
+      },
+    ]);
+  }
+
+  /** What is ambiguous is over. */
+  async settle(id: DeliveryId): Promise<void> {
+    await this.#record.commit(id, { on: 'settle' });
   }
 
   /** Why a delivery waits, as its bridge says. */

@@ -294,7 +294,7 @@ export function createSwitch(options: SwitchOptions): Switch {
     hub,
     clients,
     messages,
-    deliveries: createDeliveryList({ store, cursors, outbox }),
+    deliveries: createDeliveryList({ store, clock, cursors, outbox }),
     inbox,
     events,
     directory,

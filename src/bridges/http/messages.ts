@@ -6,6 +6,8 @@ import {
   conversationSchema,
   deliveryItemJson,
   deliveryItemSchema,
+  deliveryJson,
+  deliverySchema,
   invalid,
   messageDraftSchema,
   messageIdSchema,
@@ -100,6 +102,32 @@ export function messageRoutes(desk: Desk): Route[] {
       responses: { 200: { description: 'a page', schema: pageSchema(deliveryItemSchema) } },
       handle: ({ client, query, request }) =>
         pageAnswer(request, desk.deliveries.list(client, query), deliveryItemJson),
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/deliveries/{id}/retry',
+      summary: 'Send again what failed or is ambiguous; try what waits now',
+      tag: 'messages',
+      audience: ['messages:send'],
+      params: idParams,
+      responses: { 200: { description: 'the delivery as it is now', schema: deliverySchema } },
+      handle: async ({ client, params }) => ({
+        status: 200,
+        json: deliveryJson(await desk.deliveries.retry(client, params.id)),
+      }),
+    }),
+    route({
+      method: 'DELETE',
+      path: '/v1/deliveries/{id}',
+      summary: 'Call back one that waits, or settle an ambiguous one',
+      tag: 'messages',
+      audience: ['messages:send'],
+      params: idParams,
+      responses: { 200: { description: 'the delivery as it is now', schema: deliverySchema } },
+      handle: async ({ client, params }) => ({
+        status: 200,
+        json: deliveryJson(await desk.deliveries.cancel(client, params.id)),
+      }),
     }),
     route({
       method: 'GET',

@@ -91,7 +91,10 @@ export function deliveryAdvancer(database: DatabaseSync) {
     );
     if (row.bridge !== 'app' && isOver(after.state)) {
       forget.run(row.seq);
-      forgetWords.run(row.seq);
+      // What failed may be sent again on request, and says the same then.
+      if (after.state !== 'failed') {
+        forgetWords.run(row.seq);
+      }
     }
     // A new time of the next attempt alone is not worth an event.
     if (after.history !== before.history) {

@@ -46,7 +46,8 @@ export function queue(app, main, below) {
   const row = one => {
     const { message } = one;
     const isOpen = tab.state === 'queued';
-    const cancel = () => call('DELETE', `/v1/messages/${message.id}`).then(() => load(), complain);
+    const act = (verb, what = '') =>
+      call(verb, `/v1/deliveries/${one.id}${what}`).then(() => load(), complain);
     return h(
       'li',
       { class: 'row top' },
@@ -75,7 +76,16 @@ export function queue(app, main, below) {
           message.priority !== 'normal' && ` · ${message.priority}`,
         ),
       ),
-      isOpen && app.may('messages:send') && sureButton('Cancel', 'Really cancel', cancel),
+      app.may('messages:send') &&
+        h(
+          'div',
+          { class: 'acts' },
+          isOpen && button('Try now', () => act('POST', '/retry')),
+          isOpen && sureButton('Cancel', 'Really cancel', () => act('DELETE')),
+          (tab.state === 'failed' || tab.state === 'ambiguous') &&
+            button('Send again', () => act('POST', '/retry')),
+          tab.state === 'ambiguous' && sureButton('Settle', 'Really settle', () => act('DELETE')),
+        ),
     );
   };
   async function load(after) {
