@@ -1,9 +1,10 @@
 import { createCipheriv, createDecipheriv, createHmac, timingSafeEqual } from 'node:crypto';
 import { GatewayError } from '../../lib/errors.ts';
+import type { Random } from '../../lib/random.ts';
 
 /**
  * A token: bytes sealed under a symmetric key of 64 bytes, of which the first half signs and the
- * second half encrypts.
+ * second half encrypts. A key of 32 bytes, which old groups share, is halved in the same way for AES-128.
  *
  *     iv 16 | AES-256-CBC ciphertext, PKCS #7 padded, 16 … | HMAC-SHA256 over all before 32
  *
@@ -14,8 +15,13 @@ export const tokenIvLength = 16;
 /** What a token is longer than its padded plaintext. */
 export const tokenOverhead = 48;
 
-const blockLength = 16;
+export const tokenBlockLength = 16;
+const blockLength = tokenBlockLength;
 const macLength = 32;
+
+/** Bytes of the key of each cipher that tokens are made with. */
+const keyLengths = { 'aes-128-cbc': 32, 'aes-256-cbc': tokenKeyLength } as const;
+export type TokenCipher = keyof typeof keyLengths;
 
 /** Bytes of the token of a plaintext of `length` bytes. */
 export function sealedLength(length: number): number {
@@ -27,9 +33,17 @@ export function isTokenLength(length: number): boolean {
   return length >= sealedLength(0) && (length - tokenOverhead) % blockLength === 0;
 }
 
-/** A fresh token. `key` has 64 bytes, `iv` 16 unpredictable ones that are never used twice. */
+/** A new key for tokens of a cipher; throws `config/invalid` for one that tokens are not made with. */
+export function generateTokenKey(random: Random, cipher: TokenCipher = 'aes-256-cbc'): Uint8Array {
+  if (!Object.hasOwn(keyLengths, cipher)) {
+    throw new GatewayError('config/invalid', `invalid token mode: ${cipher}`);
+  }
+  return random.bytes(keyLengths[cipher]);
+}
+
+/** A fresh token. `key` has 64 bytes (or 32), `iv` 16 unpredictable ones that are never used twice. */
 export function sealToken(key: Uint8Array, plaintext: Uint8Array, iv: Uint8Array): Uint8Array {
-  const cipher = createCipheriv('aes-256-cbc', key.subarray(32), iv);
+  const cipher = createCipheriv(cipherOf(key), key.subarray(key.length / 2), iv);
   const token = new Uint8Array(sealedLength(plaintext.length));
   token.set(iv, 0);
   const body = cipher.update(plaintext);
@@ -45,26 +59,54 @@ export function sealToken(key: Uint8Array, plaintext: Uint8Array, iv: Uint8Array
  * `crypto/undecryptable` where the key is another one or a byte was changed.
  */
 export function openToken(key: Uint8Array, token: Uint8Array): Uint8Array {
-  const signed = token.length - macLength;
   if (!isTokenLength(token.length)) {
     throw new GatewayError('wire/truncated', `a token cannot have ${token.length} bytes`);
   }
-  if (!timingSafeEqual(mac(key, token.subarray(0, signed)), token.subarray(signed))) {
+  if (!verifyToken(key, token)) {
     throw new GatewayError('crypto/undecryptable', 'token sealed with another key, or changed');
   }
-  try {
-    const decipher = createDecipheriv('aes-256-cbc', key.subarray(32), token.subarray(0, tokenIvLength));
-    const body = decipher.update(token.subarray(tokenIvLength, signed));
-    const last = decipher.final();
-    const plaintext = new Uint8Array(body.length + last.length);
-    plaintext.set(body, 0);
-    plaintext.set(last, body.length);
-    return plaintext;
-  } catch (cause) {
-    throw new GatewayError('crypto/undecryptable', 'token with broken padding', { cause });
+  const iv = token.subarray(0, tokenIvLength);
+  const decipher = createDecipheriv(cipherOf(key), key.subarray(key.length / 2), iv).setAutoPadding(false);
+  const padded = decipher.update(token.subarray(tokenIvLength, token.length - macLength));
+  decipher.final();
+  return unpadded(new Uint8Array(padded));
+}
+
+/**
+ * What was padded to whole blocks, a view: the last byte says by how much, and the reference looks at no other. Throws
+ * `crypto/undecryptable` where that is more than a block.
+ */
+export function unpadded(padded: Uint8Array): Uint8Array {
+  const added = padded.at(-1) ?? blockLength + 1;
+  if (added > blockLength) {
+    throw new GatewayError('crypto/undecryptable', 'token with broken padding');
   }
+  return padded.subarray(0, padded.length - added);
+}
+
+/** Whether the token was sealed with this key and not changed since. Throws `wire/truncated` where it has no room for that. */
+export function verifyToken(key: Uint8Array, token: Uint8Array): boolean {
+  const signed = token.length - macLength;
+  if (signed <= 0) {
+    throw new GatewayError('wire/truncated', `a token cannot have ${token.length} bytes`);
+  }
+  return timingSafeEqual(mac(key, token.subarray(0, signed)), token.subarray(signed));
 }
 
 function mac(key: Uint8Array, signed: Uint8Array): Uint8Array {
-  return createHmac('sha256', key.subarray(0, 32)).update(signed).digest();
+  return createHmac('sha256', key.subarray(0, key.length / 2))
+    .update(signed)
+    .digest();
+}
+
+/** Throws `config/invalid` for a key that no cipher has. */
+function cipherOf(key: Uint8Array): TokenCipher {
+  switch (key.length) {
+    case keyLengths['aes-256-cbc']:
+      return 'aes-256-cbc';
+    case keyLengths['aes-128-cbc']:
+      return 'aes-128-cbc';
+    default:
+      throw new GatewayError('config/invalid', `a token's key has 64 or 32 bytes, not ${key.length}`);
+  }
 }

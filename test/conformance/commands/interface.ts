@@ -1,3 +1,50 @@
+import { shortestAccessCode } from '../../../src/mesh/reticulum/access-code.ts';
+import { linkMtuOf } from '../../../src/mesh/reticulum/dispatch.ts';
+import { codeSizeDefault } from '../../../src/radio/config.ts';
+import { tokenOf } from '../../../src/radio/lan/group.ts';
+import { lanMtu } from '../../../src/radio/lan/peer.ts';
+import { tcpMtu } from '../../../src/radio/tcp-client.ts';
 import type { Commands } from '../command.ts';
+import { bytesOf, flagOf, hex, numberOf, textOf } from '../params.ts';
 
-export const commands: Commands = {};
+/** Kinds of interface of this program by the names of the reference's classes. */
+const kinds = {
+  SerialInterface: 'serial',
+  KISSInterface: 'kiss',
+  AX25KISSInterface: 'kiss',
+  RNodeInterface: 'rnode',
+  PipeInterface: 'pipe',
+  TCPServerInterface: 'tcp-server',
+  TCPClientInterface: 'tcp-client',
+  UDPInterface: 'udp',
+} as const;
+
+/** A Backbone is a TCP interface here, which is why it has no MTU of its own. */
+const mtus: Readonly<Record<string, number>> = { TCPInterface: tcpMtu, AutoInterface: lanMtu };
+
+/** Larger than any MTU: the interface's own does not decide. */
+const anyMtu = Number.MAX_SAFE_INTEGER;
+
+export const commands: Commands = {
+  interface_default_ifac_size: () => ({
+    default_ifac_size: Object.fromEntries(
+      Object.entries(kinds).map(([name, kind]) => [name, codeSizeDefault(kind)]),
+    ),
+    ifac_min_size: shortestAccessCode,
+  }),
+  interface_hw_mtu: params => {
+    const type = textOf(params, 'type');
+    return Object.hasOwn(mtus, type) ? { hw_mtu: mtus[type] } : { error: `${type} has no MTU of its own` };
+  },
+  // An interface that is not asked for its bitrate keeps the link MTU of one packet, whatever the medium carries.
+  interface_optimise_mtu: params => {
+    const smallest = linkMtuOf(0, anyMtu);
+    const mtu = linkMtuOf(flagOf(params, 'autoconfigure', true) ? numberOf(params, 'bitrate') : 0, anyMtu);
+    return { hw_mtu: mtu === smallest ? null : mtu, unchanged: !flagOf(params, 'autoconfigure', true) };
+  },
+  auto_discovery_token: params => ({
+    token: hex(
+      tokenOf(new TextDecoder().decode(bytesOf(params, 'group_id')), textOf(params, 'link_local_addr')),
+    ),
+  }),
+};

@@ -1,12 +1,17 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { openToken, sealedLength, sealToken } from '../../../src/mesh/reticulum/token.ts';
+import { systemRandom } from '../../../src/lib/random.ts';
+import {
+  generateTokenKey,
+  openToken,
+  sealedLength,
+  sealToken,
+  verifyToken,
+} from '../../../src/mesh/reticulum/token.ts';
 import { bytesOf, hexOf, vectors } from './vectors.ts';
 
-const cases = vectors<{ key: string; iv: string; plaintext: string }>('token').filter(
-  ({ value }) => value.key.length === 128,
-);
+const cases = vectors<{ key: string; iv: string; plaintext: string }>('token');
 
 describe('a token', () => {
   test('is the one the reference makes of the same key, iv and plaintext', () => {
@@ -44,6 +49,26 @@ describe('a token', () => {
       assert.throws(() => openToken(key, changed), { code: 'crypto/undecryptable' });
     }
     assert.throws(() => openToken(new Uint8Array(64), token), { code: 'crypto/undecryptable' });
+  });
+
+  test('can be told from a changed one without opening it', () => {
+    for (const { bytes, value } of cases) {
+      const token = bytesOf(bytes);
+      assert.equal(verifyToken(bytesOf(value.key), token), true);
+      token[0] = token[0]! ^ 1;
+      assert.equal(verifyToken(bytesOf(value.key), token), false);
+    }
+    assert.throws(() => verifyToken(new Uint8Array(64), new Uint8Array(32)), { code: 'wire/truncated' });
+  });
+
+  test('has keys of 64 bytes, or of 32 for AES-128, and of no other length', () => {
+    assert.equal(generateTokenKey(systemRandom).length, 64);
+    assert.equal(generateTokenKey(systemRandom, 'aes-128-cbc').length, 32);
+    assert.throws(() => generateTokenKey(systemRandom, 'aes-512-gcm' as 'aes-128-cbc'), {
+      code: 'config/invalid',
+    });
+    const short = new Uint8Array(48);
+    assert.throws(() => sealToken(short, new Uint8Array(1), new Uint8Array(16)), { code: 'config/invalid' });
   });
 
   test('gives back whatever was sealed', () => {
