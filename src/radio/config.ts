@@ -244,6 +244,11 @@ const longestRadioCode = rnodeMtu - 500;
 
 const kinds = ['kiss', 'serial', 'pipe'] as const;
 
+/** Bytes of an access code where none are given, as the reference has it: less over media whose frames are short. */
+export function codeSizeDefault(kind: InterfaceConfig['kind'] | (typeof kinds)[number]): number {
+  return kind === 'rnode' || (kinds as readonly string[]).includes(kind) ? 8 : 16;
+}
+
 /** A kind that is named in the documentation but not built yet says so instead of being ignored. */
 const unavailable = kinds.map(kind =>
   z.looseObject({

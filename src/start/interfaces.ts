@@ -10,7 +10,7 @@ import { AccessCode } from '../mesh/reticulum/access-code.ts';
 import type { InterfacePolicy } from '../mesh/reticulum/interface-policy.ts';
 import type { MeshStorage } from '../mesh/storage.ts';
 import type { AirtimeStore, MachineTime } from '../radio/airtime.ts';
-import { type InterfaceConfig, policyOf, radioPlan } from '../radio/config.ts';
+import { codeSizeDefault, type InterfaceConfig, policyOf, radioPlan } from '../radio/config.ts';
 import { Lan } from '../radio/lan/lan.ts';
 import { RNode } from '../radio/rnode/rnode.ts';
 import { type OpenSerial, openSerial } from '../radio/serial.ts';
@@ -35,18 +35,13 @@ export function policyFor(config: InterfaceConfig): InterfacePolicy {
   if (ifac === undefined) {
     return policyOf(config);
   }
-  const { networkName, passphraseFile, size = defaultCodeSize(config) } = ifac;
+  const { networkName, passphraseFile, size = codeSizeDefault(config.kind) } = ifac;
   const passphrase = passphraseFile === undefined ? undefined : readPassphrase(config.name, passphraseFile);
   return { ...policyOf(config), accessCode: new AccessCode({ networkName, passphrase, size }) };
 }
 
-/** Bytes of an access code where none are given, as the reference has it. */
-function defaultCodeSize({ kind }: InterfaceConfig): number {
-  return kind === 'rnode' ? 8 : 16;
-}
-
 function codeSizeOf(config: InterfaceConfig): { readonly codeSize?: number } {
-  return config.ifac === undefined ? {} : { codeSize: config.ifac.size ?? defaultCodeSize(config) };
+  return config.ifac === undefined ? {} : { codeSize: config.ifac.size ?? codeSizeDefault(config.kind) };
 }
 
 function readPassphrase(name: string, file: string): string {

@@ -27,6 +27,7 @@ const salt = Uint8Array.fromHex('adf54d882c9a9b80771eb4995d702d4a3e733391b2a0f53
 const keyLength = 64;
 const flag = 0x80;
 const headLength = 2;
+export const shortestAccessCode = 1;
 export const longestAccessCode = 64;
 
 /** Seals what leaves an interface and opens what comes in over it. */
@@ -38,7 +39,12 @@ export class AccessCode {
   /** Throws `config/invalid` without a name and a passphrase, or for a size that is none. */
   constructor({ networkName, passphrase, size }: AccessCodeOptions) {
     const given = [networkName, passphrase].filter(one => one !== undefined && one !== '');
-    if (given.length === 0 || !Number.isInteger(size) || size < 1 || size > longestAccessCode) {
+    if (
+      given.length === 0 ||
+      !Number.isInteger(size) ||
+      size < shortestAccessCode ||
+      size > longestAccessCode
+    ) {
       throw new GatewayError(
         'config/invalid',
         'an access code has a name or a passphrase, and 1 to 64 bytes',

@@ -19,11 +19,11 @@ interface Queued extends PacedAnnounce {
 }
 
 /** Share of the bitrate that announces passed on may take. Source: Reticulum manual, “Announce Propagation Rules”. */
-const defaultCap = 0.02;
+export const defaultCap = 0.02;
 /** Announces that wait for one interface. Source: RNS 1.5.7. */
-const queueLimit = 4096;
+export const queueLimit = 4096;
 /** ms after which one that waits says nothing new any more. Source: RNS 1.5.7. */
-const queueLifetime = 3 * 3_600_000;
+export const queueLifetime = 3 * 3_600_000;
 
 export interface AnnouncePacerParts {
   readonly clock: Clock;

@@ -9,6 +9,16 @@ import type { RatchetRing } from './ratchet.ts';
 const responseGrace = 400;
 /** Interfaces and destinations answered lately that are remembered. */
 const answeredKept = 1024;
+/** ms for which a path request that comes again, over another interface, is answered by the same announce. */
+export const sameAnswerFor = 30_000;
+/** Such answers kept. */
+const answersKept = 256;
+
+/** An answer to a path request: an announce that is not made anew for one that is asked again. */
+interface PathAnswer {
+  readonly until: number;
+  readonly bytes: Promise<Uint8Array>;
+}
 
 /** Makes the announces of local destinations. */
 export class Announcer {
@@ -18,6 +28,8 @@ export class Announcer {
   readonly #emitted = new Map<string, number>();
   /** When a path response last left, by destination and interface, by the monotonic clock. */
   readonly #answered = new Map<string, number>();
+  /** By destination and tag, the oldest first. */
+  readonly #answers = new Map<string, PathAnswer>();
 
   constructor(parts: { readonly clock: Clock; readonly random: Random }) {
     this.#clock = parts.clock;
@@ -44,9 +56,32 @@ export class Announcer {
     return encodePacket(packet);
   }
 
+  /**
+   * What answers a path request for a destination: one that comes again by the same tag (hex) within 30 s is given the
+   * same packet, so that nodes it reaches by two ways know it for what they have. Rejects as `make` does.
+   */
+  answer(destination: LocalDestination, ring: RatchetRing | undefined, tag: string): Promise<Uint8Array> {
+    const now = this.#clock.monotonic();
+    for (const [key, { until }] of this.#answers) {
+      if (until > now && this.#answers.size <= answersKept) {
+        break;
+      }
+      this.#answers.delete(key);
+    }
+    const key = `${destination.key} ${tag}`;
+    const known = this.#answers.get(key);
+    if (known) {
+      return known.bytes;
+    }
+    const bytes = this.make(destination, ring, { pathResponse: true });
+    this.#answers.set(key, { until: now + sameAnswerFor, bytes });
+    bytes.catch(() => this.#answers.delete(key));
+    return bytes;
+  }
+
   /** Destinations announced, and answers to path requests remembered. */
   get size(): number {
-    return this.#emitted.size + this.#answered.size;
+    return this.#emitted.size + this.#answered.size + this.#answers.size;
   }
 
   /** Whether a path response is due on an interface now; from then on one is taken to be on its way. */

@@ -373,15 +373,15 @@ export class Reception {
       local.destination.kind === 'single' &&
       this.#parts.announcer.mayAnswer(local.destination, iface.name)
     ) {
-      void this.#answerPathRequest(local, iface);
+      void this.#answerPathRequest(local, iface, toHex(tag));
     }
     return 1;
   }
 
-  async #answerPathRequest({ destination, ring }: Local, iface: InterfaceHandle): Promise<void> {
+  async #answerPathRequest({ destination, ring }: Local, iface: InterfaceHandle, tag: string): Promise<void> {
     const { announcer, heard, transmit, counters, log } = this.#parts;
     try {
-      const bytes = await announcer.make(destination, ring, { pathResponse: true });
+      const bytes = await announcer.answer(destination, ring, tag);
       heard.add(packetHash(bytes));
       await transmit(bytes, iface);
     } catch (error) {

@@ -52,8 +52,11 @@ export class RequestHandlers {
     return this.#handlers.size;
   }
 
-  /** Replaces what was under its path. */
+  /** Replaces what was under its path. Throws `config/invalid` without a path. */
   add(handler: RequestHandler): void {
+    if (handler.path === '') {
+      throw new GatewayError('config/invalid', 'a request handler has a path');
+    }
     this.#handlers.set(toHex(pathHash(handler.path)), handler);
   }
 

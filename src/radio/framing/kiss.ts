@@ -38,6 +38,14 @@ export function kissFrame(command: number, data: Uint8Array): Uint8Array {
   return framed.slice(0, at);
 }
 
+/**
+ * The packet in a frame of a TNC: its command is 0, whatever port of the TNC its upper half names. Undefined where the
+ * TNC says something else.
+ */
+export function packetOf({ command, data }: KissFrame): Uint8Array | undefined {
+  return (command & 0x0f) === 0 ? data : undefined;
+}
+
 /** What a deframer gave up: frames but for `noise`, which is bytes before the first FEND. */
 export interface KissDiscarded {
   /** Longer than a frame may be. */

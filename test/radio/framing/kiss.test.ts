@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { KissDeframer, kissFrame } from '../../../src/radio/framing/kiss.ts';
+import { KissDeframer, kissFrame, packetOf } from '../../../src/radio/framing/kiss.ts';
 
 const hex = (text: string) => Uint8Array.fromHex(text);
 
@@ -46,6 +46,13 @@ test('frames come out whole however the stream is cut', () => {
       assert.deepEqual(deframer.discarded, { oversize: 0, malformed: 0, noise: 0 });
     }),
   );
+});
+
+test('a packet comes from any port of a TNC, and what is no data is none', () => {
+  const data = Uint8Array.of(1, 2, 3);
+  assert.equal(packetOf({ command: 0x00, data }), data);
+  assert.equal(packetOf({ command: 0x20, data }), data);
+  assert.equal(packetOf({ command: 0x06, data }), undefined);
 });
 
 test('noise, bad escapes and frames without end are counted, and the next FEND begins anew', () => {
