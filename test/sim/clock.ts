@@ -4,7 +4,8 @@ import { GatewayError } from '../../src/lib/errors.ts';
 interface Timer {
   readonly at: number;
   readonly order: number;
-  readonly fire: () => void;
+  /** Undefined where it was cancelled: it leaves the heap when its time comes. */
+  fire: (() => void) | undefined;
 }
 
 /** A Clock that stands still until it is told to move. Starts at a date so that timestamps look like some. */
@@ -12,7 +13,9 @@ export class ManualClock implements Clock {
   #start: number;
   #elapsed = 0;
   #order = 0;
-  readonly #timers = new Set<Timer>();
+  /** A heap: the next to fire is first. */
+  readonly #timers: Timer[] = [];
+  #cancelled = 0;
 
   constructor(start = 1_760_000_000_000) {
     this.#start = start;
@@ -28,7 +31,7 @@ export class ManualClock implements Clock {
 
   /** Timers and sleeps that have not fired: 0 when everything is cleaned up. */
   get waiting(): number {
-    return this.#timers.size;
+    return this.#timers.length - this.#cancelled;
   }
 
   sleep(delay: number, signal?: AbortSignal): Promise<void> {
@@ -50,10 +53,13 @@ export class ManualClock implements Clock {
   }
 
   after(delay: number, callback: () => void): Cancel {
-    const timer = { at: this.#elapsed + Math.max(delay, 0), order: this.#order++, fire: callback };
-    this.#timers.add(timer);
+    const timer: Timer = { at: this.#elapsed + Math.max(delay, 0), order: this.#order++, fire: callback };
+    push(this.#timers, timer);
     return () => {
-      this.#timers.delete(timer);
+      if (timer.fire !== undefined) {
+        timer.fire = undefined;
+        this.#cancelled += 1;
+      }
     };
   }
 
@@ -66,10 +72,8 @@ export class ManualClock implements Clock {
   async advance(ms: number): Promise<void> {
     const end = this.#elapsed + ms;
     await settle();
-    for (let timer = this.#nextUntil(end); timer !== undefined; timer = this.#nextUntil(end)) {
-      this.#timers.delete(timer);
-      this.#elapsed = Math.max(this.#elapsed, timer.at);
-      timer.fire();
+    for (let fire = this.#takeUntil(end); fire !== undefined; fire = this.#takeUntil(end)) {
+      fire();
       await settle();
     }
     this.#elapsed = end;
@@ -90,17 +94,61 @@ export class ManualClock implements Clock {
     }
   }
 
-  #nextUntil(end: number): Timer | undefined {
-    let next: Timer | undefined;
-    for (const timer of this.#timers) {
-      const sooner =
-        next === undefined || timer.at < next.at || (timer.at === next.at && timer.order < next.order);
-      if (timer.at <= end && sooner) {
-        next = timer;
+  /** What fires next, its time having come. */
+  #takeUntil(end: number): (() => void) | undefined {
+    while (this.#timers.length > 0 && this.#timers[0]!.at <= end) {
+      const timer = pop(this.#timers);
+      const { fire } = timer;
+      if (fire !== undefined) {
+        timer.fire = undefined;
+        this.#elapsed = Math.max(this.#elapsed, timer.at);
+        return fire;
       }
+      this.#cancelled -= 1;
     }
-    return next;
+    return undefined;
   }
+}
+
+function isSooner(a: Timer, b: Timer): boolean {
+  return a.at < b.at || (a.at === b.at && a.order < b.order);
+}
+
+function push(heap: Timer[], timer: Timer): void {
+  let at = heap.length;
+  heap.push(timer);
+  while (at > 0) {
+    const above = (at - 1) >> 1;
+    if (!isSooner(timer, heap[above]!)) {
+      break;
+    }
+    heap[at] = heap[above]!;
+    at = above;
+  }
+  heap[at] = timer;
+}
+
+/** Takes the first of a heap that is not empty. */
+function pop(heap: Timer[]): Timer {
+  const first = heap[0]!;
+  const last = heap.pop()!;
+  if (heap.length === 0) {
+    return first;
+  }
+  let at = 0;
+  for (;;) {
+    let below = 2 * at + 1;
+    if (below + 1 < heap.length && isSooner(heap[below + 1]!, heap[below]!)) {
+      below += 1;
+    }
+    if (below >= heap.length || !isSooner(heap[below]!, last)) {
+      break;
+    }
+    heap[at] = heap[below]!;
+    at = below;
+  }
+  heap[at] = last;
+  return first;
 }
 
 /** Lets promise continuations, however long their chain, and what they put on the event loop run. */
