@@ -140,7 +140,8 @@ export class AnnouncePacer {
 
   #let({ packet }: PacedAnnounce, now: number): void {
     const { iface, send } = this.#parts;
-    const onAir = (packet.length * 8000) / iface.bitrate;
+    const sealed = packet.length + (iface.policy?.accessCode?.size ?? 0);
+    const onAir = (sealed * 8000) / iface.bitrate;
     const cap = iface.policy?.announce?.cap ?? defaultCap;
     this.#free = now + onAir / cap;
     send(packet);

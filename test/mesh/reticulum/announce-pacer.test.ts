@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Counters } from '../../../src/lib/counters.ts';
+import { AccessCode } from '../../../src/mesh/reticulum/access-code.ts';
 import { AnnouncePacer } from '../../../src/mesh/reticulum/announce-pacer.ts';
 import { ManualClock } from '../../sim/clock.ts';
 
@@ -47,6 +48,24 @@ describe('announces that wait for an interface', () => {
     await clock.advance(200_000);
     assert.deepEqual(sent, [1, 11, 5, 3]);
     assert.equal(room.used, 0);
+  });
+
+  test('keep to their share with the access code they leave with', async () => {
+    const { clock, counters, room, announce } = pacers(10);
+    const left: number[] = [];
+    const policy = { accessCode: new AccessCode({ networkName: 'elm', size: 16 }) };
+    const pacer = new AnnouncePacer({
+      clock,
+      counters,
+      room,
+      iface: { name: 'lora', mtu: 500, linkMtu: 500, bitrate: 1000, online: true, policy },
+      send: () => left.push(clock.monotonic()),
+    });
+    pacer.offer(announce(1, 1));
+    pacer.offer(announce(2, 1));
+    await clock.advance(100_000);
+    // 116 B at 1,000 bit/s, fifty times over.
+    assert.deepEqual(left, [0, 46_400]);
   });
 
   test('do not wait where an interface that has none finds no room', () => {
