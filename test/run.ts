@@ -8,7 +8,7 @@ import { ensureSynapse } from './synapse/server.ts';
 import { ensureVenv, type ReferenceVersion, references } from './venv.ts';
 
 /*
- * The runner behind `npm run check` and `npm test`. `check` is what every commit passes: types, lint and format, and
+ * The runner behind `npm run check`, `npm test` and `npm run soak`. `check` is what every commit passes: types, lint and format, and
  * the tests that need nothing but this process. The whole run adds the real peers, the end-to-end tests and the faults.
  * A step that is not a test counts as one failed test when it fails, so that the last line never looks green over it.
  */
@@ -38,8 +38,12 @@ process.chdir(root);
 process.exitCode = await main(process.argv[2]);
 
 async function main(mode: string | undefined): Promise<number> {
+  if (mode === 'soak') {
+    const { soak } = await import('./soak.ts');
+    return soak(process.argv.slice(3));
+  }
   if (mode !== undefined && mode !== 'check') {
-    console.error('usage: node test/run.ts [check]');
+    console.error('usage: node test/run.ts [check | soak …]');
     return 2;
   }
   const totals: Totals = { passed: 0, failed: 0, skipped: 0 };

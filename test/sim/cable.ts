@@ -48,10 +48,10 @@ export class Cable {
     this.#whole = true;
   }
 
-  /** The other end, if both are open. */
+  /** The other end, if it runs. */
   opposite(end: End): End | undefined {
     const other = this.ends[0] === end ? this.ends[1] : this.ends[0];
-    return this.#whole && other.open ? other : undefined;
+    return this.#whole && other.running ? other : undefined;
   }
 }
 
@@ -62,11 +62,10 @@ export class End implements Interface {
   readonly mtu: number;
   readonly #cable: Cable;
   #port: InterfacePort | undefined;
+  #open = false;
   #lost: PromiseWithResolvers<void> | undefined;
   #free = 0;
   #arrives = 0;
-  /** Hears what is sent, at the moment the mesh hands it over. */
-  tap: ((packet: Uint8Array) => void) | undefined;
 
   constructor(cable: Cable, name: string, bitrate: number) {
     this.#cable = cable;
@@ -75,10 +74,11 @@ export class End implements Interface {
     this.mtu = cable.options.mtu ?? 16_384;
   }
 
-  get open(): boolean {
+  get running(): boolean {
     return this.#port !== undefined;
   }
 
+  /** It is up once the other end runs too, and fails when that one stops. */
   async run(port: InterfacePort, signal: AbortSignal): Promise<void> {
     if (!this.#cable.whole) {
       throw new GatewayError('radio/offline', `${this.name} has no connection`, { retryable: true });
@@ -90,12 +90,17 @@ export class End implements Interface {
     try {
       if (!signal.aborted) {
         this.#port = port;
-        port.ready();
+        const other = this.#cable.opposite(this);
+        if (other !== undefined) {
+          this.#ready();
+          other.#ready();
+        }
         await lost.promise;
       }
     } finally {
       signal.removeEventListener('abort', stop);
       this.#port = undefined;
+      this.#open = false;
       this.#lost = undefined;
       // A connection ends for both.
       this.#cable.opposite(this)?.fail();
@@ -103,10 +108,9 @@ export class End implements Interface {
   }
 
   async send(packet: Uint8Array): Promise<void> {
-    if (this.#port === undefined) {
+    if (!this.#open) {
       throw new GatewayError('radio/offline', `${this.name} is not connected`, { retryable: true });
     }
-    this.tap?.(packet);
     const { clock, random, latency = 20, jitter = 0, loss = 0 } = this.#cable.options;
     const now = clock.monotonic();
     this.#free = Math.max(now, this.#free) + (packet.length * 8000) / this.bitrate;
@@ -127,6 +131,14 @@ export class End implements Interface {
   }
 
   fail(): void {
+    this.#open = false;
     this.#lost?.reject(new GatewayError('radio/offline', `${this.name} was cut`, { retryable: true }));
+  }
+
+  #ready(): void {
+    this.#open = true;
+    this.#free = 0;
+    this.#arrives = 0;
+    this.#port?.ready();
   }
 }

@@ -41,9 +41,9 @@ export class Ether {
     this.loss = this.#options.loss;
   }
 
-  /** A new member's interface; `name` is unique in this ether. */
-  join(name: string): Interface {
-    const member = new Member(this, name, this.#options);
+  /** A new member's interface; `name` is unique in this ether. `bitrate` where it sends at another than the rest. */
+  join(name: string, how: { readonly bitrate?: number } = {}): Interface {
+    const member = new Member(this, name, { ...this.#options, ...how });
     this.#members.set(name, member);
     return member;
   }
@@ -63,11 +63,10 @@ export class Ether {
     this.#members.get(name)?.lose();
   }
 
-  /** Carries a packet from one member to the others; resolves when it is out. */
-  async carry(from: string, packet: Uint8Array): Promise<void> {
-    const { clock, random, duplication, bitrate } = this.#options;
+  /** Carries a packet from one member to the others; resolves when it is out, after `onAir` ms. */
+  async carry(from: string, packet: Uint8Array, onAir: number): Promise<void> {
+    const { clock, random, duplication } = this.#options;
     this.counts.sent += 1;
-    const onAir = (packet.length * 8000) / bitrate;
     for (const listener of this.#members.values()) {
       if (listener.name === from || !this.#together(from, listener.name)) {
         continue;
@@ -144,7 +143,8 @@ class Member implements Interface {
       throw new GatewayError('mesh/too-large', `${packet.length} bytes, ${this.mtu} carried`);
     }
     const copy = packet.slice();
-    const sent = this.#turn.then(() => this.#ether.carry(this.name, copy));
+    const onAir = (copy.length * 8000) / this.bitrate;
+    const sent = this.#turn.then(() => this.#ether.carry(this.name, copy, onAir));
     this.#turn = sent;
     await sent;
   }

@@ -142,11 +142,9 @@ export class SimNode {
     return { ...this.transport.sizes(), ...this.router.sizes() };
   }
 
+  /** Announces its LXMF destination, or the other one where it has none. */
   announce(): void {
-    void this.transport.announce(this.destination);
-    if (this.options.lxmf === true) {
-      void this.transport.announce(this.address);
-    }
+    void this.transport.announce(this.options.lxmf === true ? this.address : this.destination);
   }
 
   /** Sends a single packet; resolves when it is proven, rejects with what became of it. */
