@@ -8,6 +8,8 @@ import { decodeMessage, verifyMessage, withDestination } from '../../src/mesh/lx
 import { rawList, rawMap, rawValue } from '../../src/mesh/lxmf/raw-value.ts';
 import { AccessCode } from '../../src/mesh/reticulum/access-code.ts';
 import { decodeAnnounce, emittedAt, verifyAnnounce } from '../../src/mesh/reticulum/announce.ts';
+import { streamMessages } from '../../src/mesh/reticulum/buffer-reader.ts';
+import { decodeEnvelope, encodeEnvelope } from '../../src/mesh/reticulum/channel-wire.ts';
 import { decodeIdentity, Identity, PublicIdentity } from '../../src/mesh/reticulum/identity.ts';
 import { exchange, importPrivate, importPublic } from '../../src/mesh/reticulum/keys.ts';
 import { decodeKnown, encodeKnown } from '../../src/mesh/reticulum/known.ts';
@@ -46,6 +48,8 @@ import { ManualClock } from '../sim/clock.ts';
 import { cases, hexIn, plaintexts } from './corpus.ts';
 import type { Target } from './target.ts';
 
+const casesOf = (page: string, kind: string) =>
+  cases(page).flatMap(({ bytes, value }) => (value.kind === kind ? [bytes] : []));
 const bytesOf = (page: string) => cases(page).map(one => one.bytes);
 const announced = bytesOf('announce');
 const packets = [...bytesOf('packet'), ...announced, ...bytesOf('path-request'), ...bytesOf('proof')];
@@ -205,6 +209,17 @@ export const meshTargets: readonly Target[] = [
   },
   { name: 'a request', seeds: plaintexts('link', /^request/), read: bytes => decodeRequest(bytes) },
   { name: 'a response', seeds: plaintexts('link', /^response/), read: bytes => decodeResponse(bytes) },
+  {
+    name: 'an envelope of a Channel',
+    seeds: casesOf('channel', 'envelope'),
+    read: bytes => encodeEnvelope(decodeEnvelope(bytes)),
+  },
+  {
+    name: 'a chunk of a stream',
+    seeds: casesOf('channel', 'stream'),
+    codes: /^(?:wire\/|mesh\/too-large$)/,
+    read: bytes => streamMessages.decode(bytes),
+  },
   {
     name: 'a Resource advertisement',
     seeds: bytesOf('resource'),

@@ -8,6 +8,7 @@ import { encodeMessage, withoutDestination } from '../../src/mesh/lxmf/message.t
 import type { ReceivedMessage } from '../../src/mesh/lxmf/receiver.ts';
 import { LxmfRouter } from '../../src/mesh/lxmf/router.ts';
 import { encodeRandomBlob, signAnnounce } from '../../src/mesh/reticulum/announce.ts';
+import { BufferReader } from '../../src/mesh/reticulum/buffer-reader.ts';
 import { LocalDestination } from '../../src/mesh/reticulum/destination.ts';
 import { hkdf } from '../../src/mesh/reticulum/hkdf.ts';
 import { generateIdentity } from '../../src/mesh/reticulum/identity.ts';
@@ -47,7 +48,10 @@ const onAir = [
   'link',
   'single-packet',
   'resource-transfer',
-].flatMap(page => cases(page).map(({ bytes }) => bytes));
+  'channel',
+]
+  .flatMap(page => cases(page).map(({ bytes }) => bytes))
+  .filter(({ length }) => length > 0);
 /** What a peer says on a link under each context, from the vectors. */
 const said: ReadonlyMap<number, readonly Uint8Array[]> = new Map([
   [contexts.none, cases('lxmf').map(({ bytes }) => bytes)],
@@ -62,6 +66,10 @@ const said: ReadonlyMap<number, readonly Uint8Array[]> = new Map([
   [contexts.response, plaintexts('link', /^response/)],
   [contexts.linkIdentify, plaintexts('link', /identify/)],
   [contexts.linkRtt, plaintexts('link', /rtt/)],
+  [
+    contexts.channel,
+    cases('channel').flatMap(({ bytes, value }) => (value.kind === 'envelope' ? [bytes] : [])),
+  ],
   [contexts.keepalive, [Uint8Array.of(0xff), Uint8Array.of(0xfe)]],
 ]);
 
@@ -120,6 +128,7 @@ async function openLink({
   air,
   clock,
   local,
+  links,
 }: Hostile): Promise<(context: number, body: Uint8Array) => void> {
   const own = importPrivate('x25519', random.bytes(32));
   const data = encodeLinkRequest({
@@ -167,6 +176,9 @@ async function openLink({
   };
   send(contexts.linkRtt, encodeRtt(5));
   await clock.advance(5);
+  for (const link of links.all()) {
+    new BufferReader(link.channel, 1, { capacity: 4096 });
+  }
   return send;
 }
 

@@ -107,6 +107,7 @@ class BlockDecoder {
     if (origin >= length) {
       throw malformed('the origin lies outside of its block');
     }
+    output.mustHold(length);
     this.#unsort(origin, length, output);
   }
 
@@ -298,6 +299,13 @@ class Output {
 
   finish(): Uint8Array {
     return this.#bytes.length === this.length ? this.#bytes : this.#bytes.slice(0, this.length);
+  }
+
+  /** Refuses a block of so many symbols before the work on it: five of them are four bytes at least. */
+  mustHold(symbols: number): void {
+    if (Math.floor(symbols / 5) * 4 > this.#limit - this.length) {
+      throw this.#tooLarge();
+    }
   }
 
   /** Follows `sorted` from `next`; after four equal bytes stands how many more there are. */

@@ -1,5 +1,7 @@
+import { Channel } from './channel.ts';
 import { LinkPackets, type LinkPacketsParts } from './link-packets.ts';
 import type { Compressor, LinkPort } from './link-port.ts';
+import { decodePacketProof } from './link-wire.ts';
 import { contexts, type Packet } from './packet.ts';
 import { type RequestHandlers, Requests } from './request.ts';
 import { type IncomingBudget, IncomingResources } from './resource-incoming.ts';
@@ -16,7 +18,7 @@ export interface LinkContentsParts extends LinkPacketsParts {
   readonly onResourceOffer: (offer: ResourceOffer) => OfferDecision;
 }
 
-/** What one link carries: packets, requests and Resources, both ways. What comes in is given to its owner by its context. */
+/** What one link carries: packets, requests, Resources and a Channel, both ways. What comes in is given to its owner by its context. */
 export class LinkContents {
   readonly packets: LinkPackets;
   readonly requests: Requests;
@@ -24,6 +26,7 @@ export class LinkContents {
   readonly #port: LinkPort;
   readonly #parts: LinkContentsParts;
   readonly #incoming: IncomingResources;
+  #channel: Channel | undefined;
 
   constructor(port: LinkPort, parts: LinkContentsParts) {
     const { compressor, budget, handlers, maxRequestSize } = parts;
@@ -37,10 +40,18 @@ export class LinkContents {
     );
   }
 
+  /** Opened when it is first asked for: until then its messages are neither taken nor proven. */
+  get channel(): Channel {
+    this.#channel ??= new Channel(this.#port, this.#parts);
+    return this.#channel;
+  }
+
   /** A proof, as it travels. Throws `wire/*`, `crypto/bad-signature`. */
   proof({ context, data }: Packet): void {
     if (context === contexts.resourceProof) {
       this.outgoing.proof(data);
+    } else if (this.#channel?.awaits(decodePacketProof(data)) === true) {
+      this.#channel.proof(data);
     } else {
       this.packets.proof(data);
     }
@@ -82,6 +93,13 @@ export class LinkContents {
       case contexts.resourceReceiverCancel:
         this.outgoing.rejected(body);
         break;
+      case contexts.channel:
+        if (this.#channel === undefined) {
+          this.#port.counters.add('channel/not-open');
+        } else {
+          this.#channel.packet(body, hash);
+        }
+        break;
       default:
         this.#port.counters.add('link/unknown-context');
     }
@@ -90,6 +108,7 @@ export class LinkContents {
   /** The link is closed. */
   lost(): void {
     this.packets.lost();
+    this.#channel?.lost();
     this.outgoing.lost();
     this.#incoming.lost();
     this.requests.lost();

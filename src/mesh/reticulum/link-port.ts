@@ -29,6 +29,8 @@ export interface LinkPort extends Sealer {
   sendSealed(context: number, body: Uint8Array, told?: Told): void;
   /** Sends data as it is, as data or as proof. */
   sendClear(as: 'data' | 'proof', context: number, data: Uint8Array): void;
+  /** Gives the link up. */
+  close(): void;
 }
 
 /** What a sender wants to know of a packet by its hash, 32 B. */

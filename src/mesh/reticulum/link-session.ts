@@ -2,6 +2,7 @@ import { equal, toHex } from '../../lib/bytes.ts';
 import { GatewayError, isGatewayError } from '../../lib/errors.ts';
 import type { MsgpackValue } from '../../lib/msgpack.ts';
 import { Alarm } from './alarm.ts';
+import type { Channel } from './channel.ts';
 import type { Inbound, InterfaceHandle } from './dispatch.ts';
 import { type Identity, PublicIdentity } from './identity.ts';
 import {
@@ -195,6 +196,11 @@ export class Link {
   async sendResource(data: Uint8Array, options: ResourceOptions = {}): Promise<void> {
     this.#mustBeUsable();
     return this.#contents.outgoing.send(data, options);
+  }
+
+  /** Its Channel, opened when it is first asked for: until then the other end's messages go unproven. */
+  get channel(): Channel {
+    return this.#contents.channel;
   }
 
   /** Closes it, telling the other end. */
@@ -414,6 +420,7 @@ export class Link {
           link.#send(as, context, data);
         }
       },
+      close: () => link.close(),
     };
   }
 }
