@@ -15,9 +15,17 @@ export interface MeshStorage {
 /**
  * `identity-heard`: destination hash → announced public key, app data and ratchet. `path`: destination
  * hash → path. `ratchet`: own destination hash → its ratchet private keys. `ticket`: for LXMF. `airtime`: a
- * radio's name → what it has sent in the last hour.
+ * radio's name → what it has sent in the last hour. `blackhole`: identity hash of whose list it is → that list.
+ * `discovered`: transport id and name → an interface of somebody else's that was announced.
  */
-export type StorageKind = 'identity-heard' | 'path' | 'ratchet' | 'ticket' | 'airtime';
+export type StorageKind =
+  | 'identity-heard'
+  | 'path'
+  | 'ratchet'
+  | 'ticket'
+  | 'airtime'
+  | 'blackhole'
+  | 'discovered';
 
 export interface StoredEntry {
   /** Lower-case hex. */

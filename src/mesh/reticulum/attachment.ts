@@ -6,16 +6,7 @@ import type { Service } from '../../lib/service.ts';
 import type { Burden, Hold, Interface, Quality, Urgency } from '../interface.ts';
 import { type InterfaceHandle, linkMtuOf } from './dispatch.ts';
 import type { InterfacePolicy } from './interface-policy.ts';
-
-/** What went over an interface since it was attached. */
-export interface Traffic {
-  readonly rxPackets: number;
-  readonly rxBytes: number;
-  readonly txPackets: number;
-  readonly txBytes: number;
-  /** Packets the medium did not take. */
-  readonly txFailed: number;
-}
+import { isAnnounce, type Traffic, TrafficCount } from './traffic.ts';
 
 export interface AttachmentParts {
   readonly clock: Clock;
@@ -54,7 +45,7 @@ export class Attachment implements InterfaceHandle {
   readonly #peers = new Map<Attachment, Promise<void>>();
   #iface: Interface;
   #policy: InterfacePolicy;
-  readonly #traffic = { rxPackets: 0, rxBytes: 0, txPackets: 0, txBytes: 0, txFailed: 0 };
+  readonly #traffic = new TrafficCount();
   #online = false;
   /** Bytes that the medium has not taken yet, and who waits until they are fewer. */
   #waiting = 0;
@@ -109,7 +100,7 @@ export class Attachment implements InterfaceHandle {
   }
 
   get traffic(): Traffic {
-    return { ...this.#traffic };
+    return this.#traffic.now;
   }
 
   /**
@@ -192,15 +183,14 @@ export class Attachment implements InterfaceHandle {
       const sealed = this.policy.accessCode?.seal(packet) ?? packet;
       await this.iface.send(sealed, burden ?? (isAnnounce(packet) ? 'announce' : 'own'));
     } catch (error) {
-      this.#traffic.txFailed += 1;
+      this.#traffic.failed(packet);
       this.#parts.counters.add(codeOf(error));
       if (!isGatewayError(error)) {
         this.#parts.log.error({ interface: this.name, error }, 'an interface failed to send');
       }
       return false;
     }
-    this.#traffic.txPackets += 1;
-    this.#traffic.txBytes += packet.length;
+    this.#traffic.sent(packet);
     return true;
   }
 
@@ -215,9 +205,8 @@ export class Attachment implements InterfaceHandle {
             ready();
           },
           receive: (packet, quality) => {
-            this.#traffic.rxPackets += 1;
-            this.#traffic.rxBytes += packet.length;
             const opened = this.#open(packet);
+            this.#traffic.received(packet, opened);
             return opened === undefined
               ? this.#parts.refused(this)
               : this.#parts.receive(this, opened, quality);
@@ -282,9 +271,4 @@ export class Attachment implements InterfaceHandle {
       this.#parts.changed(this);
     }
   }
-}
-
-/** By its flags, which nobody sees behind an access code. */
-function isAnnounce(packet: Uint8Array): boolean {
-  return (packet[0]! & 0x03) === 1;
 }

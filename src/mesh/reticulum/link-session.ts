@@ -298,6 +298,11 @@ export class Link {
         'an identification on a link that is not signed by its identity',
       );
     }
+    if (this.#parts.blackhole?.has(identity.hash)) {
+      this.#parts.counters.add('link/blackholed');
+      this.close();
+      return;
+    }
     if (this.#remote === undefined) {
       this.#remote = identity;
       this.#guard(() => this.events.onIdentified?.(identity, this));

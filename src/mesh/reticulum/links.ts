@@ -5,6 +5,7 @@ import type { Counters } from '../../lib/counters.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Random } from '../../lib/random.ts';
+import type { Blackhole } from './blackhole.ts';
 import type { LocalDestination } from './destination.ts';
 import type { Inbound, LinkDispatch } from './dispatch.ts';
 import { hkdf } from './hkdf.ts';
@@ -44,6 +45,8 @@ export interface LinkParts {
   /** Without it nothing is sent compressed, and compressed Resources are refused. */
   readonly compressor?: Compressor;
   readonly limits?: LinkLimits;
+  /** Whose links are closed as soon as they say who they are. */
+  readonly blackhole?: Pick<Blackhole, 'has'>;
 }
 
 /** How a destination takes links. */

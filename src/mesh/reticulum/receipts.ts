@@ -1,6 +1,7 @@
 import { equal, toHex } from '../../lib/bytes.ts';
 import type { Cancel, Clock } from '../../lib/clock.ts';
 import type { ErrorCode } from '../../lib/errors.ts';
+import type { Quality } from '../interface.ts';
 import { signatureLength } from './keys.ts';
 import { truncatedHash } from './packet.ts';
 
@@ -16,7 +17,13 @@ import { truncatedHash } from './packet.ts';
  * Source: SPEC.md §6.5; checked against RNS 1.5.7 (test/interop/reticulum.test.ts).
  */
 export type ReceiptOutcome =
-  | { readonly at: 'delivered' /** ms from sending to the proof. */; readonly rtt: number }
+  | {
+      readonly at: 'delivered';
+      /** ms from sending to the proof. */
+      readonly rtt: number;
+      /** How well the proof was heard, where the medium says so. */
+      readonly quality?: Quality;
+    }
   | {
       readonly at: 'failed';
       /** `mesh/timeout`: no proof came; `store/full`: given up for newer ones; `mesh/link-closed`: we are stopping. */
@@ -80,7 +87,11 @@ export class Receipts {
    * A proof addressed to `truncated` (16 B) came. `unknown`: nothing waits for it; `invalid`: it is not
    * the receiver's, and the receipt goes on waiting for the true one.
    */
-  prove(truncated: Uint8Array, proof: Uint8Array): 'proven' | 'unknown' | 'invalid' {
+  prove(
+    truncated: Uint8Array,
+    proof: Uint8Array,
+    { quality }: { readonly quality?: Quality | undefined } = {},
+  ): 'proven' | 'unknown' | 'invalid' {
     const key = toHex(truncated);
     const entry = this.#entries.get(key);
     if (entry === undefined) {
@@ -90,7 +101,8 @@ export class Receipts {
     if (signature === undefined || !entry.verify(signature)) {
       return 'invalid';
     }
-    this.#conclude(key, { at: 'delivered', rtt: this.#clock.monotonic() - entry.sentAt });
+    const rtt = this.#clock.monotonic() - entry.sentAt;
+    this.#conclude(key, { at: 'delivered', rtt, ...(quality !== undefined && { quality }) });
     return 'proven';
   }
 

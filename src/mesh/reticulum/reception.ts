@@ -6,6 +6,7 @@ import type { Log } from '../../lib/log.ts';
 import type { Quality } from '../interface.ts';
 import { decodeAnnounce, readAnnounce, verifyAnnounce } from './announce.ts';
 import type { Announcer } from './announcer.ts';
+import type { Blackhole } from './blackhole.ts';
 import type { LocalDestination } from './destination.ts';
 import type { Inbound, InterfaceHandle, LinkDispatch } from './dispatch.ts';
 import { Duplicates } from './duplicates.ts';
@@ -65,6 +66,7 @@ export interface ReceptionParts {
   readonly links: () => LinkDispatch | undefined;
   /** Undefined on a node that does nothing for others. */
   readonly forwarding: Forwarding | undefined;
+  readonly blackhole: Pick<Blackhole, 'has'> | undefined;
   /** A verified announce offers a better path than the one known. */
   readonly learn: (key: string, lesson: Lesson) => void;
   readonly transmit: (packet: Uint8Array, iface: InterfaceHandle) => Promise<boolean>;
@@ -218,6 +220,9 @@ export class Reception {
       throw new GatewayError('crypto/bad-signature', 'another key than the one known for this destination');
     }
     const identity = before?.identity ?? new PublicIdentity(announce.publicKey);
+    if (this.#parts.blackhole?.has(identity.hash)) {
+      return this.#drop('announce/blackholed');
+    }
     // Also where its hash is known: the hash leaves out the flag that says whether a ratchet is in it.
     if (!verifyAnnounce(packet, announce, identity)) {
       throw new GatewayError('crypto/bad-signature', 'announce not signed by its destination');
@@ -274,7 +279,7 @@ export class Reception {
       this.#parts.links()?.linkPacket(inbound);
       return 0;
     }
-    switch (this.#parts.receipts.prove(packet.destinationHash, packet.data)) {
+    switch (this.#parts.receipts.prove(packet.destinationHash, packet.data, inbound)) {
       case 'unknown':
         return this.#drop('mesh/not-for-us');
       case 'invalid':

@@ -8,6 +8,7 @@ import type { MeshStorage } from '../storage.ts';
 import { Announcer } from './announcer.ts';
 import type { Attachment } from './attachment.ts';
 import { Attachments, sendOver } from './attachments.ts';
+import type { Blackhole } from './blackhole.ts';
 import type { LocalDestination } from './destination.ts';
 import type { InterfaceHandle, LinkDispatch } from './dispatch.ts';
 import { Duplicates } from './duplicates.ts';
@@ -42,6 +43,8 @@ export interface TransportParts {
    * packets are passed on in any case. Default false.
    */
   readonly sharedInstance?: boolean;
+  /** Whose announces are neither learnt nor passed on. */
+  readonly blackhole?: Pick<Blackhole, 'has' | 'size' | 'onChange'>;
 }
 
 export interface AnnounceOptions {
@@ -160,6 +163,7 @@ export class Transport {
       announcer: this.#announcer,
       links: () => this.#links,
       forwarding: this.#forwarding,
+      blackhole: parts.blackhole,
       learn: (key, lesson) => this.#learn(key, lesson),
       transmit: (packet, iface) => this.transmit(packet, iface),
     });
@@ -180,6 +184,9 @@ export class Transport {
         this.#ways.dropOver(iface.name);
       },
     });
+    // Paths that were stored come back with a restart: those of whom nothing is heard any more must not.
+    this.#dropBlackholed();
+    parts.blackhole?.onChange(() => this.#dropBlackholed());
   }
 
   get identity(): Identity {
@@ -402,6 +409,19 @@ export class Transport {
     this.#forwarding?.close();
     this.#receipts.close();
     await Promise.all([this.#known.flush(), this.#ways.close()]);
+  }
+
+  #dropBlackholed(): void {
+    const { blackhole } = this.#parts;
+    if (blackhole === undefined || blackhole.size === 0) {
+      return;
+    }
+    for (const { destinationHash } of [...this.#ways.table.values()]) {
+      const known = this.#known.get(toHex(destinationHash));
+      if (known !== undefined && blackhole.has(known.identity.hash)) {
+        this.dropPath(destinationHash);
+      }
+    }
   }
 
   #learn(key: string, lesson: Lesson): void {

@@ -3,6 +3,7 @@ import { Counters } from '../../../src/lib/counters.ts';
 import { GatewayError } from '../../../src/lib/errors.ts';
 import { silentLog } from '../../../src/lib/log.ts';
 import type { Interface, InterfacePort } from '../../../src/mesh/interface.ts';
+import { Blackhole } from '../../../src/mesh/reticulum/blackhole.ts';
 import {
   LocalDestination,
   type LocalDestinationOptions,
@@ -91,6 +92,8 @@ export interface NodeOptions {
   readonly identity?: Identity;
   readonly forwards?: boolean;
   readonly sharedInstance?: boolean;
+  /** Identity hashes (16 B) whose blackhole lists are believed. */
+  readonly sources?: readonly Uint8Array[];
 }
 
 let seeds = 1;
@@ -103,18 +106,31 @@ export class TestNode {
   readonly storage: MemoryStorage;
   readonly announces: Announced[] = [];
   readonly transport: Transport;
+  readonly blackhole: Blackhole;
   readonly #stops = new Map<string, AbortController>();
 
   constructor(options: NodeOptions) {
     this.clock = options.clock;
     this.storage = options.storage ?? new MemoryStorage();
+    const identity = options.identity ?? generateIdentity(this.random);
+    const { clock, storage, counters } = this;
+    const { sources } = options;
+    this.blackhole = new Blackhole({
+      clock,
+      storage,
+      counters,
+      log: silentLog,
+      own: identity.hash,
+      ...(sources && { sources }),
+    });
     this.transport = new Transport({
       clock: this.clock,
       random: this.random,
       log: silentLog,
       counters: this.counters,
       storage: this.storage,
-      identity: options.identity ?? generateIdentity(this.random),
+      identity,
+      blackhole: this.blackhole,
       forwards: options.forwards ?? false,
       sharedInstance: options.sharedInstance ?? false,
     });
