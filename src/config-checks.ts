@@ -1,6 +1,7 @@
 import { defaultLimits } from './gateway/limits.ts';
 import type { FieldError } from './lib/errors.ts';
 import { radioMistakes } from './radio/config.ts';
+import { sharedInstanceInterface } from './radio/local-config.ts';
 
 /** The keys of a config file as they were read. */
 export type Tree = Record<string, unknown>;
@@ -23,6 +24,7 @@ export function crossChecks(raw: Tree, base: string): FieldError[] {
       mistakes.push({ pointer: `interfaces.${index}.name`, detail: `${show(name)} is wrong: used twice` });
     }
     names.add(name);
+    mistakes.push(...sharedMistakes(entry as Tree | null, index, raw.sharedInstance));
     for (const { pointer, detail } of radioMistakes(entry, base)) {
       mistakes.push({ pointer: `interfaces.${index}.${pointer}`, detail });
     }
@@ -49,6 +51,24 @@ export function crossChecks(raw: Tree, base: string): FieldError[] {
   }
   mistakes.push(...homelessMatrixAddresses(raw), ...unknownRooms(raw));
   return mistakes;
+}
+
+/** What an interface cannot be while programs of this machine use this node. */
+function sharedMistakes(entry: Tree | null, index: number, given: unknown): FieldError[] {
+  if (typeof given !== 'object' || given === null) {
+    return [];
+  }
+  const own = given as { readonly name?: unknown; readonly port?: unknown };
+  if (entry?.name === sharedInstanceInterface) {
+    const detail = `${show(entry.name)} is wrong: sharedInstance is called that`;
+    return [{ pointer: `interfaces.${index}.name`, detail }];
+  }
+  const { port: ownPort, name: ownName = ownPort === undefined ? 'default' : undefined } = own;
+  const { port, instance = port === undefined ? 'default' : undefined } = entry ?? {};
+  const isOwn = instance === undefined ? port === ownPort : instance === ownName;
+  return entry?.kind === 'shared' && isOwn
+    ? [{ pointer: `interfaces.${index}`, detail: 'that is the sharedInstance of this gateway itself' }]
+    : [];
 }
 
 /** Rooms that a rule sends to and nobody made. */

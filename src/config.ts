@@ -11,6 +11,7 @@ import { priorities } from './gateway/message.ts';
 import { isPattern, rateOf } from './gateway/route-rule.ts';
 import { type FieldError, GatewayError } from './lib/errors.ts';
 import { type InterfaceConfig, interfaceSchema, withBase } from './radio/config.ts';
+import { sharedInstanceSchema } from './radio/local-config.ts';
 
 const missing = (what: string) => z.undefined({ error: `${what}: not available in this version` }).optional();
 
@@ -64,7 +65,9 @@ export const configSchema = z.strictObject({
     })
     .prefault({}),
   interfaces: z.array(interfaceSchema).max(64).default([]),
-  sharedInstance: missing('sharedInstance'),
+  sharedInstance: sharedInstanceSchema
+    .optional()
+    .describe('programs of this machine use this gateway as their Reticulum instance'),
   mesh: missing('mesh'),
   bridges: z
     .strictObject({
@@ -330,7 +333,7 @@ function range(issue: z.core.$ZodIssue): string {
     return '';
   }
   if (issue.code === 'invalid_union' && 'discriminator' in issue) {
-    return `: one of tcp-client, tcp-server, lan, udp, rnode`;
+    return `: one of tcp-client, tcp-server, lan, udp, rnode, shared`;
   }
   return '';
 }

@@ -54,7 +54,7 @@ interfaces:
   - { name: b, kind: carrier-pigeon }
   - { name: c, kind: kiss, port: auto }
 bridges: { lxmf: { stampCost: 8 }, matrix: {} }
-sharedInstance: { name: default }
+sharedInstance: { name: default, port: 37428 }
 rooms: { Plaza: { members: [nobody] } }
 `);
   assert.deepEqual(Object.keys(all).sort(), [
@@ -77,7 +77,29 @@ rooms: { Plaza: { members: [nobody] } }
   assert.match(all['listen.http'] ?? '', /^"127.0.0.1:70000" is wrong: port from 0 to 65535/);
   assert.match(all['interfaces.1.kind'] ?? '', /tcp-client/);
   assert.match(all['bridges.matrix.homeserver'] ?? '', /^missing: a URL/);
+  assert.match(all.sharedInstance ?? '', /either a name, or port and controlPort/);
   assert.match(all['interfaces.2.kind'] ?? '', /kiss: not available in this version/);
+});
+
+test('an interface cannot be what programs of this machine use the gateway by', () => {
+  const all = mistakes(`
+sharedInstance: {}
+interfaces:
+  - { name: shared-instance, kind: tcp-server, port: 0 }
+  - { name: own, kind: shared }
+  - { name: rnsd, kind: shared, instance: other }
+  - { name: tcp, kind: shared, port: 37428 }
+  - { name: code, kind: shared, instance: third, ifac: { networkName: n } }
+`);
+  assert.deepEqual(Object.keys(all).sort(), ['interfaces.0.name', 'interfaces.1', 'interfaces.4.ifac']);
+  const tcp = mistakes(`
+sharedInstance: { port: 37428, controlPort: 37429 }
+interfaces:
+  - { name: unix, kind: shared }
+  - { name: own, kind: shared, port: 37428 }
+`);
+  assert.deepEqual(Object.keys(tcp), ['interfaces.1']);
+  assert.deepEqual(Object.keys(mistakes('sharedInstance: { port: 37428 }')), ['sharedInstance']);
 });
 
 test('an access code that leaves a full packet no room in two LoRa frames is refused', () => {

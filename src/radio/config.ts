@@ -8,6 +8,7 @@ import {
   interfaceModes,
 } from '../mesh/reticulum/interface-policy.ts';
 import { addressTypes, scopes } from './lan/group.ts';
+import { instanceName } from './local-config.ts';
 import { planRadio, type RadioPlan, readRegions } from './region.ts';
 import { loraBandwidths, rnodeMtu } from './rnode/lora.ts';
 
@@ -239,6 +240,16 @@ const rnode = z
   })
   .describe('a LoRa radio with RNode firmware on a serial port');
 
+const shared = z
+  .strictObject({
+    ...common,
+    ifac: z.undefined({ error: 'a socket of this machine has no access code' }).optional(),
+    kind: z.literal('shared'),
+    instance: instanceName.default('default').describe('instance_name of the node to use; on Linux only'),
+    port: port.optional().describe('its shared_instance_port, where it is found over TCP'),
+  })
+  .describe('uses another Reticulum node of this machine (rnsd), as its programs do');
+
 /** Bytes that a packet of 500 leaves of two LoRa frames: a longer access code would lose every full packet. */
 const longestRadioCode = rnodeMtu - 500;
 
@@ -263,6 +274,7 @@ export const interfaceSchema = z.discriminatedUnion('kind', [
   lan,
   udp,
   rnode,
+  shared,
   ...unavailable,
 ]);
 
@@ -271,6 +283,7 @@ export type InterfaceConfig =
   | z.infer<typeof tcpServer>
   | z.infer<typeof lan>
   | z.infer<typeof udp>
+  | z.infer<typeof shared>
   | RNodeConfig;
 
 export type RNodeConfig = z.infer<typeof rnode>;

@@ -19,6 +19,8 @@ export interface HdlcSocketParts {
   readonly clock: Clock;
   /** Frames that hold no packet are counted as `wire/malformed`. */
   readonly counters?: Counters;
+  /** Whether a peer that takes nothing is kept all the same, and only what is sent to it meanwhile lost. Default false. */
+  readonly patient?: boolean;
 }
 
 interface Waiting {
@@ -35,6 +37,7 @@ export class HdlcSocket {
   readonly #socket: Socket;
   readonly #clock: Clock;
   readonly #counters: Counters | undefined;
+  readonly #patient: boolean;
   readonly #deframer = new HdlcDeframer();
   #discarded = 0;
   #waiting: Waiting[] = [];
@@ -43,8 +46,9 @@ export class HdlcSocket {
   #corked = false;
   #cancelStall: Cancel | undefined;
 
-  constructor(socket: Socket, { clock, counters }: HdlcSocketParts) {
+  constructor(socket: Socket, { clock, counters, patient = false }: HdlcSocketParts) {
     this.#socket = socket;
+    this.#patient = patient;
     this.#clock = clock;
     this.#counters = counters;
   }
@@ -151,7 +155,7 @@ export class HdlcSocket {
         this.#socket.uncork();
       });
     }
-    if (!this.#socket.write(framed)) {
+    if (!this.#socket.write(framed) && !this.#patient) {
       this.#cancelStall ??= this.#clock.after(stallLimit, () => {
         this.#socket.destroy(
           new GatewayError('radio/offline', 'the peer takes nothing', { retryable: true }),

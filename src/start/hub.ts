@@ -90,7 +90,13 @@ async function openAll(options: HubOptions): Promise<Hub> {
   const store = stack.use(await openStore({ dir: data, clock, random, log }));
   const identity = openIdentity(data, random);
   const mesh = stack.use(
-    createMesh({ ...parts, storage: store.mesh, identity, forwards: config.hub.transport }),
+    createMesh({
+      ...parts,
+      storage: store.mesh,
+      identity,
+      forwards: config.hub.transport,
+      sharedInstance: config.sharedInstance !== undefined,
+    }),
   );
   const lxmf = new LxmfBridge({
     ...parts,
@@ -156,6 +162,14 @@ async function openAll(options: HubOptions): Promise<Hub> {
       forget: name => gateway.forget(name),
     },
   );
+  // Loaded where it is used: few hubs share their machine with other programs of the mesh.
+  const shared =
+    config.sharedInstance &&
+    (await import('./shared-instance.ts')).openSharedInstance(config.sharedInstance, {
+      ...parts,
+      mesh,
+      report: health => gateway.report(health, 'interface.changed'),
+    });
   const access = createAccess({ clients: desk.clients, clock });
   const sessions = createSessions({ clients: desk.clients, clock });
   const logins = createLogins({ ...parts, desk, file: loginFile(data) });
@@ -196,7 +210,11 @@ async function openAll(options: HubOptions): Promise<Hub> {
   const fixed = config.given.has('listen.http') || matrix !== undefined;
   await listenOrMove(port => listener.listen(port), http.port, fixed);
   const stop = new AbortController();
-  const running = Promise.all([gateway.run(stop.signal), interfaces.run(stop.signal)]);
+  const running = Promise.all([
+    gateway.run(stop.signal),
+    interfaces.run(stop.signal),
+    shared?.run(stop.signal),
+  ]);
   running.catch(error => {
     log.error({ code: codeOf(error), error }, 'the switch failed: the hub cannot go on');
     process.exit(1);
@@ -212,6 +230,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
   await settled(gateway, [
     ...used.map(({ config: { name } }) => name),
     ...(matrix === undefined ? [] : [matrix.name]),
+    ...(shared?.names ?? []),
   ]);
 
   const opened = stack.move();

@@ -12,6 +12,8 @@ import type { MeshStorage } from '../mesh/storage.ts';
 import type { AirtimeStore, MachineTime } from '../radio/airtime.ts';
 import { codeSizeDefault, type InterfaceConfig, policyOf, radioPlan } from '../radio/config.ts';
 import { Lan } from '../radio/lan/lan.ts';
+import { LocalClient } from '../radio/local-client.ts';
+import { placeOf } from '../radio/local-config.ts';
 import { RNode } from '../radio/rnode/rnode.ts';
 import { type OpenSerial, openSerial } from '../radio/serial.ts';
 import { TcpClient } from '../radio/tcp-client.ts';
@@ -32,6 +34,9 @@ export interface InterfaceParts {
 /** How the mesh is to use the interface of a config entry. Throws `config/invalid` where its passphrase cannot be read. */
 export function policyFor(config: InterfaceConfig): InterfacePolicy {
   const { ifac } = config;
+  if (config.kind === 'shared') {
+    return { ...policyOf(config), local: 'instance' };
+  }
   if (ifac === undefined) {
     return policyOf(config);
   }
@@ -80,6 +85,11 @@ export function createInterface(config: InterfaceConfig, parts: InterfaceParts):
           listen: endpointOf(config.listen),
           forward: endpointOf(config.forward),
         },
+        parts,
+      );
+    case 'shared':
+      return new LocalClient(
+        { name: config.name, place: placeOf({ name: config.instance, port: config.port }) },
         parts,
       );
     case 'rnode':

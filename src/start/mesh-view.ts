@@ -4,6 +4,7 @@ import type { ServiceHealth } from '../lib/service.ts';
 import type { Interface } from '../mesh/interface.ts';
 import type { Attachment } from '../mesh/reticulum/attachment.ts';
 import { Lan } from '../radio/lan/lan.ts';
+import { sharedInstanceInterface } from '../radio/local-config.ts';
 import { RNode } from '../radio/rnode/rnode.ts';
 import { addressOf } from './interfaces.ts';
 import type { LiveInterface, LiveInterfaces } from './live-interfaces.ts';
@@ -22,7 +23,10 @@ export function createMeshView({ mesh, interfaces: live, services, announce }: M
   return {
     announce,
     interfaces() {
-      const kinds = new Map(live.list().map(({ config: { name, kind } }) => [name, kind]));
+      const kinds = new Map<string, string>(live.list().map(({ config: { name, kind } }) => [name, kind]));
+      if ([...transport.interfaces()].some(({ name }) => name === sharedInstanceInterface)) {
+        kinds.set(sharedInstanceInterface, sharedInstanceInterface);
+      }
       const health = new Map(services().map(service => [service.name, service]));
       const views = [...transport.interfaces()].map(one => interfaceView(one, kinds, health.get(one.name)));
       views.push(

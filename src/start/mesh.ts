@@ -19,6 +19,8 @@ export interface MeshParts {
   readonly identity: Identity;
   /** Whether packets of others are passed on. */
   readonly forwards: boolean;
+  /** Whether programs of this machine may use this node. Default false. */
+  readonly sharedInstance?: boolean;
 }
 
 /** A Reticulum node with LXMF on top; interfaces are attached to `transport`. */

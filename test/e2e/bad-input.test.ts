@@ -132,7 +132,7 @@ interfaces:
   - { name: a, kind: tcp-client, host: h, port: 70000 }
   - { name: a, kind: tcp-server, port: 0 }
   - { name: b, kind: carrier-pigeon }
-sharedInstance: {}
+sharedInstance: { name: 'a b' }
 `,
     );
     await using kosd = new Program(cwd, ['--data', join(cwd, 'data'), '--json'], {
@@ -147,7 +147,7 @@ sharedInstance: {}
       /interfaces\.0\.port: 70000 is wrong: .*<=65535/,
       /interfaces\.1\.name: "a" is wrong: used twice/,
       /interfaces\.2\.kind: .*carrier-pigeon.* is wrong: .*tcp-client/,
-      /sharedInstance: .*not available in this version/,
+      /sharedInstance\.name: "a b" is wrong: letters, digits/,
       /KOS_NO_SUCH: no key/,
     ]) {
       assert.match(said, line);
