@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { runBusyDay } from './sim/busy-day.ts';
 import { runFiftyNodes } from './sim/fifty-nodes.ts';
 import { runTwelveNodes } from './sim/twelve-nodes.ts';
 import { runTwoNodes } from './sim/two-nodes.ts';
@@ -20,6 +21,11 @@ const simulations: readonly Simulation[] = [
   { name: 'two-nodes', share: 1, run: runTwoNodes },
   { name: 'twelve-nodes', share: 1, run: runTwelveNodes },
   { name: 'fifty-nodes', share: 1, run: runFiftyNodes },
+  {
+    name: 'busy-day',
+    share: 0.1,
+    run: seed => runBusyDay({ seed, destinations: 1000, every: 2 * 3_600_000 }),
+  },
 ];
 
 const usage = `usage: npm run soak -- [--seeds N] [--seed FIRST] [--only NAME,...] [--verbose]
