@@ -33,6 +33,8 @@ export const longestAccessCode = 64;
 /** Seals what leaves an interface and opens what comes in over it. */
 export class AccessCode {
   readonly size: number;
+  /** Undefined where only a passphrase is known by all. */
+  readonly networkName: string | undefined;
   readonly #key: Uint8Array;
   readonly #identity: Identity;
 
@@ -51,6 +53,7 @@ export class AccessCode {
       );
     }
     this.size = size;
+    this.networkName = networkName === '' ? undefined : networkName;
     const origin = sha256(concat(...given.map(one => sha256(utf8(one as string)))));
     this.#key = hkdf(origin, keyLength, salt);
     this.#identity = new Identity(this.#key);
@@ -59,6 +62,11 @@ export class AccessCode {
   /** Whether who knows the one is on the network of the other. */
   equals(other: AccessCode | undefined): boolean {
     return other !== undefined && other.size === this.size && equal(other.#key, this.#key);
+  }
+
+  /** 64 B by which people see whether two interfaces are on the same network; it gives nothing away. */
+  get signature(): Uint8Array {
+    return this.#identity.sign(sha256(this.#key));
   }
 
   /** Fresh bytes of a packet as it travels. */

@@ -1,4 +1,6 @@
+import { fromHex } from '../../lib/bytes.ts';
 import type { AnnouncePolicy } from './interface-policy.ts';
+import type { RateFacts } from './interface-stats.ts';
 
 interface Rate {
   /** When the last announce that was in order came, ms. */
@@ -29,6 +31,13 @@ export class AnnounceRates {
 
   get size(): number {
     return this.#rates.size;
+  }
+
+  /** Those watched now, the one heard least recently first. */
+  *values(): Iterable<RateFacts> {
+    for (const [key, { last, violations, blockedUntil }] of this.#rates) {
+      yield { destinationHash: fromHex(key), last, violations, blockedUntil };
+    }
   }
 
   /** An announce of a destination came in; whether it may be passed on. */

@@ -10,6 +10,7 @@ import { AnnouncePacer } from './announce-pacer.ts';
 import { AnnounceRates } from './announce-rate.ts';
 import type { Inbound, InterfaceHandle } from './dispatch.ts';
 import { type InterfacePolicy, passesAnnounce, searchesOver } from './interface-policy.ts';
+import type { RateFacts } from './interface-stats.ts';
 import type { Known } from './known.ts';
 import { countedFor, isProgram } from './local-hops.ts';
 import { contexts, encodePacket, packetMtu } from './packet.ts';
@@ -92,6 +93,11 @@ export class Relay {
       'path-searches': this.#searches.size,
       'path-answers': this.#answering.size,
     };
+  }
+
+  /** How often destinations have announced themselves lately. */
+  rates(): Iterable<RateFacts> {
+    return this.#rates.values();
   }
 
   /** Announces that wait for an interface. */

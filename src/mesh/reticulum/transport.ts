@@ -15,6 +15,7 @@ import { Duplicates } from './duplicates.ts';
 import { createForwarding, type Forwarding } from './forwarding.ts';
 import type { Identity } from './identity.ts';
 import { type InterfacePolicy, pathLifetime } from './interface-policy.ts';
+import type { RateFacts } from './interface-stats.ts';
 import { type Known, KnownDestinations } from './known.ts';
 import { Listeners } from './listeners.ts';
 import { Locals } from './locals.ts';
@@ -369,6 +370,16 @@ export class Transport {
   /** The links between others that go through this node. */
   transitLinks(): Iterable<TransitLink> {
     return this.#forwarding?.transit.links() ?? [];
+  }
+
+  /** How often destinations have announced themselves lately, on a node that passes announces on. */
+  announceRates(): Iterable<RateFacts> {
+    return this.#forwarding?.relay.rates() ?? [];
+  }
+
+  /** Announces of others that wait for an interface. */
+  announcesWaiting(iface: InterfaceHandle): number {
+    return this.#forwarding?.relay.waiting(iface) ?? 0;
   }
 
   /** How full every table of this node is, its links' among them. */
