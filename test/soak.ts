@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import { runBusyDay } from './sim/busy-day.ts';
+import { runDayOfLife } from './sim/day-of-life.ts';
 import { runFiftyNodes } from './sim/fifty-nodes.ts';
 import { runTwelveNodes } from './sim/twelve-nodes.ts';
 import { runTwoNodes } from './sim/two-nodes.ts';
@@ -21,6 +22,7 @@ const simulations: readonly Simulation[] = [
   { name: 'two-nodes', share: 1, run: runTwoNodes },
   { name: 'twelve-nodes', share: 1, run: runTwelveNodes },
   { name: 'fifty-nodes', share: 1, run: runFiftyNodes },
+  { name: 'day-of-life', share: 0.5, run: runDayOfLife },
   {
     name: 'busy-day',
     share: 0.1,

@@ -145,7 +145,7 @@ export async function runBusyDay({ seed, destinations, every }: BusyDay): Promis
   }
   for (const { source } of radios) {
     often(
-      () => 20_000 + random.fraction() * 20_000,
+      () => minute + random.fraction() * minute,
       () => {
         const wanted = far[Math.floor(random.fraction() * far.length)]!.destination.hash;
         const data = encodePathRequest({

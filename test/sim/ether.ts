@@ -48,6 +48,11 @@ export class Ether {
     return member;
   }
 
+  /** A member is gone for good. */
+  leave(name: string): void {
+    this.#members.delete(name);
+  }
+
   /** From now on a member hears only those on its side; one that is on no side hears nobody. */
   partition(...sides: readonly (readonly string[])[]): void {
     this.#sides = sides.map(side => new Set(side));

@@ -94,7 +94,11 @@ class Hour {
       this.#clock.after(this.#within(5 * minute), () => this.#announceOften(at));
     }
     for (const one of strangers) {
-      this.#clock.after(this.#within(minute), () => one.announce());
+      this.#every(
+        () => announceEvery / 2 + this.#within(minute),
+        calmAt,
+        () => one.announce(),
+      );
     }
     await this.#clock.advance(8 * minute);
     this.#every(

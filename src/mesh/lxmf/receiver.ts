@@ -107,6 +107,11 @@ export class Receiver {
     this.#onMessage.set(toHex(destination), onMessage);
   }
 
+  /** What still comes for it is dropped, unproven. */
+  withdraw(destination: Uint8Array): void {
+    this.#onMessage.delete(toHex(destination));
+  }
+
   /** Takes, holds or drops what came. Never throws: what is dropped is counted by its code. */
   receive(arrival: Arrival): void {
     const { counters, log } = this.#parts;

@@ -48,7 +48,7 @@ export class LxmfRouter {
   readonly #peerLinks: PeerLinks;
   readonly #sender: Sender;
   readonly #served = new Map<string, LocalDestination>();
-  readonly #onMessage = new Map<LocalDestination, OnMessage>();
+  readonly #onMessage = new WeakMap<LocalDestination, OnMessage>();
   readonly #stop: Cancel;
 
   constructor(parts: LxmfRouterParts) {
@@ -127,6 +127,7 @@ export class LxmfRouter {
     this.#parts.links.refuse(local);
     this.#parts.transport.deregister(local);
     this.#served.delete(local.key);
+    this.#receiver.withdraw(local.hash);
     this.#peerLinks.close(local);
   }
 

@@ -7,6 +7,8 @@ interface Rate {
   readonly last: number;
   readonly violations: number;
   readonly blockedUntil: number;
+  /** When nothing in it matters any more, ms: one that has kept still for so long begins anew. */
+  readonly until: number;
 }
 
 /** Destinations whose rate is watched; the one heard least recently goes first. */
@@ -14,6 +16,8 @@ const defaultCapacity = 20_000;
 /** Source: RNS 1.5.7, on a node that forwards. */
 const defaultTarget = 3_600_000;
 const defaultGrace = 5;
+/** Each keeps a destination that is silent in mind for the time of one more announce; beyond these none does. */
+const violationsRemembered = 24;
 
 /**
  * How often each destination announces itself. One that does so too often is still heard, but not
@@ -46,14 +50,22 @@ export class AnnounceRates {
     const before = this.#rates.get(key);
     const rate =
       before === undefined
-        ? { last: now, violations: 0, blockedUntil: 0 }
+        ? { last: now, violations: 0, blockedUntil: 0, until: now + rateTarget }
         : judge(before, now, rateTarget, rateGrace, ratePenalty);
     this.#rates.delete(key);
     this.#rates.set(key, rate);
-    if (this.#rates.size > this.#capacity) {
-      this.#rates.delete(this.#rates.keys().next().value as string);
-    }
+    this.#forgetOld(now);
     return rate.blockedUntil <= now;
+  }
+
+  /** What has not been heard for long, and what there is no room for; the one heard longest ago is first. */
+  #forgetOld(now: number): void {
+    for (const [key, { until }] of this.#rates) {
+      if (until > now && this.#rates.size <= this.#capacity) {
+        break;
+      }
+      this.#rates.delete(key);
+    }
   }
 }
 
@@ -62,7 +74,9 @@ function judge(before: Rate, now: number, target: number, grace: number, penalty
     return before;
   }
   const violations = now - before.last < target ? before.violations + 1 : Math.max(0, before.violations - 1);
-  return violations > grace
-    ? { last: before.last, violations, blockedUntil: before.last + target + penalty }
-    : { last: now, violations, blockedUntil: 0 };
+  const isOver = violations > grace;
+  const last = isOver ? before.last : now;
+  const blockedUntil = isOver ? last + target + penalty : 0;
+  const memory = Math.min(violations, violationsRemembered) * target;
+  return { last, violations, blockedUntil, until: Math.max(blockedUntil, last + target) + memory };
 }

@@ -94,8 +94,11 @@ export class Announcer {
     }
     this.#answered.delete(key);
     this.#answered.set(key, now);
-    if (this.#answered.size > answeredKept) {
-      this.#answered.delete(this.#answered.keys().next().value as string);
+    for (const [oldest, at] of this.#answered) {
+      if (at + responseGrace > now && this.#answered.size <= answeredKept) {
+        break;
+      }
+      this.#answered.delete(oldest);
     }
     return true;
   }

@@ -55,6 +55,8 @@ export interface Candidate {
 
 const version = 1;
 const blobsKept = 32;
+/** ms between two looks for paths that are over, while new ones are learnt: nobody may ever ask for them again. */
+const cullEvery = 10 * 60_000;
 /** Paths remembered. */
 const defaultCapacity = 50_000;
 
@@ -88,11 +90,14 @@ export class PathTable {
     us: new Set(),
   };
   readonly #journal: WriteBehind;
+  /** Monotonic ms of the last look for paths that are over. */
+  #culled: number;
 
   /** Loads what is stored; entries that are over or do not decode are dropped. */
   constructor(parts: PathTableParts) {
     const { clock, storage, log, counters } = parts;
     this.#clock = clock;
+    this.#culled = clock.monotonic();
     this.#reachable = parts.reachable;
     this.#capacity = parts.capacity ?? defaultCapacity;
     this.#journal = new WriteBehind({
@@ -184,6 +189,7 @@ export class PathTable {
     };
     this.#put(key, entry);
     this.#journal.mark(key);
+    this.#cull();
     return entry;
   }
 
@@ -248,6 +254,19 @@ export class PathTable {
   /** Resolves when everything is written. */
   flush(): Promise<void> {
     return this.#journal.flush();
+  }
+
+  #cull(): void {
+    if (this.#clock.monotonic() - this.#culled < cullEvery) {
+      return;
+    }
+    this.#culled = this.#clock.monotonic();
+    const now = this.#clock.now();
+    for (const [key, entry] of this.#entries) {
+      if (endOf(entry) <= now) {
+        this.drop(key);
+      }
+    }
   }
 
   #put(key: string, entry: Entry): void {

@@ -338,6 +338,21 @@ describe('a Resource that is neither proven nor refused gives back the room it t
   });
 });
 
+test('a message that comes over an open link for a destination that is served no more is not taken', async () => {
+  await using routers = await acquainted();
+  const { a, b, nodes } = routers;
+  await nodes.until(a.send(a.pack(b.local.hash, long)));
+  b.router.withdraw(b.local);
+  const stop = new AbortController();
+  const sent = a.router.send(a.pack(b.local.hash, 'late').packed, { signal: stop.signal });
+  sent.catch(() => {});
+  await nodes.clock.advance(1000);
+  assert.equal(b.inbox.length, 1);
+  assert.equal(b.counters.get('lxmf/not-served'), 1);
+  stop.abort();
+  b.router.serve(b.local);
+});
+
 test('a message that names another destination than it came to is dropped', async () => {
   await using routers = await acquainted();
   const { a, b, nodes } = routers;

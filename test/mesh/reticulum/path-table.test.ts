@@ -109,6 +109,16 @@ describe('a path', () => {
     assert.equal(paths.size, 0);
   });
 
+  test('that is over takes no room once others are learnt, though nobody asks for it', async () => {
+    const { clock, paths, storage, offer } = table();
+    offer({ hops: 3, emitted: 100 });
+    await clock.advance(week);
+    offer({ hops: 1, emitted: 100 }, '22'.repeat(16));
+    assert.equal(paths.size, 1);
+    await paths.flush();
+    assert.equal([...storage.load('path')].length, 1);
+  });
+
   test('makes room for the next where there are too many, the one heard longest ago first', () => {
     const { paths, offer } = table({ capacity: 3 });
     const keys = ['aa', 'bb', 'cc', 'dd'].map(part => part.repeat(16));
