@@ -119,12 +119,20 @@ function announcePolicyOf(given: NonNullable<InterfaceOptions['announce']>): Ann
   };
 }
 
+const fixedMtu = z
+  .int()
+  .min(500)
+  .max(262_144)
+  .optional()
+  .describe('bytes of the largest packet, where both ends agreed on less than the usual');
+
 const tcpClient = z
   .strictObject({
     ...common,
     kind: z.literal('tcp-client'),
     host: z.string().min(1).describe('host name or address of a TCP interface of another node'),
     port,
+    fixedMtu,
   })
   .describe('connects to a TCP server interface of another node, and again when it is lost');
 
@@ -135,6 +143,7 @@ const tcpServer = z
     host: z.string().min(1).default('127.0.0.1').describe('address to listen on'),
     port: z.int().min(0).max(65_535).describe('TCP port; 0 picks a free one'),
     maxClients: z.int().min(1).max(10_000).default(500).describe('connections at once'),
+    fixedMtu,
   })
   .describe('lets other nodes connect');
 

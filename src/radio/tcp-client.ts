@@ -13,19 +13,23 @@ export interface TcpClientOptions {
   readonly host: string;
   readonly port: number;
   /** bit/s, where the way is known to be slower or faster than guessed. */
-  readonly bitrate?: number;
+  readonly bitrate?: number | undefined;
+  /** Bytes of the largest packet, where both ends agreed on less than the usual: links are made no larger. */
+  readonly fixedMtu?: number | undefined;
 }
 
 /** A connection to a TCP server interface of another node, HDLC framed. */
 export class TcpClient implements Interface {
   readonly name: string;
-  readonly mtu = tcpMtu;
+  readonly mtu: number;
   readonly bitrate: number;
   readonly #client: SocketClient;
 
-  constructor({ name, host, port, bitrate = tcpBitrate }: TcpClientOptions, parts: HdlcSocketParts) {
+  constructor(options: TcpClientOptions, parts: HdlcSocketParts) {
+    const { name, host, port } = options;
     this.name = name;
-    this.bitrate = bitrate;
+    this.mtu = options.fixedMtu ?? tcpMtu;
+    this.bitrate = options.bitrate ?? tcpBitrate;
     this.#client = new SocketClient({ name, dial: { host, port }, where: `${host}:${port}` }, parts);
   }
 

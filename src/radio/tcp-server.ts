@@ -12,7 +12,9 @@ export interface TcpServerOptions {
   /** Connections at once; one more takes the place of the oldest that said nothing, or is closed and counted. Default 500. */
   readonly maxClients?: number;
   /** bit/s, where the way is known to be slower or faster than guessed. */
-  readonly bitrate?: number;
+  readonly bitrate?: number | undefined;
+  /** Bytes of the largest packet, where both ends agreed on less than the usual: links are made no larger. */
+  readonly fixedMtu?: number | undefined;
 }
 
 export interface TcpAddress {
@@ -25,21 +27,29 @@ const defaultMaxClients = 500;
 /** Lets other nodes connect: each connection is an interface of its own, HDLC framed. */
 export class TcpServer implements Interface {
   readonly name: string;
-  readonly mtu = tcpMtu;
+  readonly mtu: number;
   readonly bitrate: number;
   readonly listens = true;
   readonly #server: SocketServer;
 
   constructor(options: TcpServerOptions, parts: SocketServerParts) {
-    const { name, host, port, maxClients = defaultMaxClients, bitrate = tcpBitrate } = options;
+    const {
+      name,
+      host,
+      port,
+      maxClients = defaultMaxClients,
+      bitrate = tcpBitrate,
+      fixedMtu = tcpMtu,
+    } = options;
     this.name = name;
+    this.mtu = fixedMtu;
     this.bitrate = bitrate;
     this.#server = new SocketServer(
       {
         listen: { host, port },
         where: `${host}:${port}`,
         maxClients,
-        mtu: tcpMtu,
+        mtu: fixedMtu,
         bitrate,
         nameOf({ remoteAddress, remotePort }) {
           const address = remoteAddress?.replace(/^::ffff:/, '');

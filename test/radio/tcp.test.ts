@@ -173,6 +173,14 @@ describe('a TCP client whose peer takes nothing', () => {
   });
 });
 
+test('both ends of a TCP connection carry no more than was agreed on', () => {
+  const parts = { clock: systemClock, counters: new Counters() };
+  const place = { name: 'a', host: '127.0.0.1', port: 0 };
+  assert.equal(new TcpClient({ ...place, fixedMtu: 1500 }, parts).mtu, 1500);
+  assert.equal(new TcpServer({ ...place, fixedMtu: 1500 }, parts).mtu, 1500);
+  assert.equal(new TcpServer(place, parts).mtu, 262_144);
+});
+
 describe('a TCP server', () => {
   test('says where it listens while it does', async () => {
     const server = new TcpServer({ name: 'server', host: '127.0.0.1', port: 0 }, parts);

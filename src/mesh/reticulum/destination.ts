@@ -61,6 +61,8 @@ export interface LocalDestinationOptions {
   readonly aspects: readonly string[];
   /** Default `none`. */
   readonly proofStrategy?: ProofStrategy;
+  /** Whether proofs of packets repeat the hash of what they prove: 96 instead of 64 B. Default false. */
+  readonly explicitProofs?: boolean;
   /** Whether link requests are answered. Default false. */
   readonly acceptsLinks?: boolean;
   /** Whether announces carry a ratchet for senders to encrypt for. Default false. */
@@ -85,7 +87,10 @@ export class LocalDestination {
   readonly hash: Uint8Array;
   /** The hash as hex: the key it is found under. */
   readonly key: string;
-  readonly proofStrategy: ProofStrategy;
+  /** May be changed while it is registered; what comes over its links goes by it as well. */
+  proofStrategy: ProofStrategy;
+  /** May be changed while it is registered. */
+  explicitProofs: boolean;
   readonly ratchets: boolean;
   readonly enforceRatchets: boolean;
   readonly appData: () => Uint8Array | undefined;
@@ -105,6 +110,7 @@ export class LocalDestination {
     this.hash = destinationHash(this.nameHash, options.identity?.hash);
     this.key = toHex(this.hash);
     this.proofStrategy = options.proofStrategy ?? 'none';
+    this.explicitProofs = options.explicitProofs ?? false;
     this.acceptsLinks = options.acceptsLinks ?? false;
     this.ratchets = options.ratchets ?? false;
     this.enforceRatchets = options.enforceRatchets ?? false;

@@ -28,7 +28,8 @@ export interface LinkPacketsParts {
   readonly sign: (message: Uint8Array) => Uint8Array;
   /** Whether the other end signed a message on this link. */
   readonly verify: (signature: Uint8Array, message: Uint8Array) => boolean;
-  readonly proofStrategy: ProofStrategy;
+  /** Of the destination, as it is now. */
+  readonly proofStrategy: () => ProofStrategy;
   /** Must not throw. */
   readonly onPacket: (packet: LinkPacket) => void;
 }
@@ -52,11 +53,11 @@ export class LinkPackets {
 
   /** See `Link.send`; the link is usable. */
   send(data: Uint8Array, options: SendOptions): Promise<number> {
-    const { mdu, rtt, backlog } = this.#port;
+    const { mtu, mdu, rtt, backlog } = this.#port;
     if (data.length === 0 || data.length > mdu) {
       throw new GatewayError(
         'mesh/too-large',
-        `${data.length} bytes, a packet of this link carries 1 to ${mdu}`,
+        `${data.length} bytes, a packet of this link, of MTU ${mtu}, carries 1 to ${mdu}`,
       );
     }
     return new Promise<number>((resolve, reject) => {
@@ -99,7 +100,7 @@ export class LinkPackets {
       }
       this.#prove(hash);
     };
-    if (this.#parts.proofStrategy === 'all') {
+    if (this.#parts.proofStrategy() === 'all') {
       prove();
     }
     this.#parts.onPacket({ data, packetHash: hash, prove });

@@ -77,6 +77,11 @@ const keepaliveShortest = 5000;
 /** The RTT, ms, from which on the keepalive is the longest: 360 s / 1.75 s = 205.7. */
 const keepaliveSlowestRtt = 1750;
 const staleFactor = 2;
+/**
+ * Share of the keepalive that must have passed in silence for a question to be answered. A little less than all of
+ * it: a question comes after just that long, and one that the air brought sooner than the last is a question still.
+ */
+const answerAfter = 0.8;
 const closeRtts = 4;
 const closeGrace = 5000;
 /** A peer that claims more than any establishment may take gets this. */
@@ -168,7 +173,8 @@ function stepOpening(
   }
   if (state.at === 'handshake' && (input.on === 'rtt' || (input.on === 'inbound' && input.authentic))) {
     const rtt = input.on === 'rtt' ? Math.max(measured, Math.min(input.rtt, rttLongest)) : measured;
-    const active = activate(state.role, rtt, now);
+    // Nothing has left since the proof, which the first question comes one keepalive after.
+    const active = { ...activate(state.role, rtt, now), lastOutbound: state.requestedAt };
     return [active, [{ do: 'established' }, { do: 'wake', at: wakeAt(active) }]];
   }
   return [state, []];
@@ -197,7 +203,7 @@ function stepOpen(
         return [state, []];
       }
       const heard: LinkOpen = { ...state, at: 'active', lastInbound: now };
-      return now >= state.lastOutbound + state.keepalive
+      return now >= state.lastOutbound + answerAfter * state.keepalive
         ? [{ ...heard, lastOutbound: now }, [{ do: 'send-keepalive', as: 'answer' }]]
         : [heard, []];
     }

@@ -101,7 +101,7 @@ export class Links implements LinkDispatch {
   /** Takes links for a registered destination from now on. Throws `config/invalid` for one without an Identity. */
   accept(destination: LocalDestination, acceptor: LinkAcceptor): void {
     if (destination.identity === undefined) {
-      throw new GatewayError('config/invalid', 'a plain destination has no links');
+      throw new GatewayError('config/invalid', 'only a single destination has links');
     }
     this.#acceptors.set(destination.key, acceptor);
     destination.acceptsLinks = true;
@@ -198,7 +198,7 @@ export class Links implements LinkDispatch {
         sign: message => sign(signing, message),
         verify: (signature, message) => identity.verify(signature, message),
         remote: identity,
-        proofStrategy: 'app',
+        proofStrategy: () => 'app',
         events: options.events ?? {},
         handlers: options.handlers,
         maxRequestSize: undefined,
@@ -270,7 +270,7 @@ export class Links implements LinkDispatch {
           return verify(peerSigning, message, by);
         },
         remote: undefined,
-        proofStrategy: destination.proofStrategy,
+        proofStrategy: () => destination.proofStrategy,
         events: {},
         handlers: acceptor.handlers,
         maxRequestSize: acceptor.maxRequestSize,

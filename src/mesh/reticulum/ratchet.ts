@@ -41,6 +41,8 @@ export class RatchetRing {
   readonly #parts: RatchetRingParts;
   readonly #key: string;
   #ratchets: readonly Ratchet[];
+  #interval = ratchetInterval;
+  #retained = retainedRatchets;
   #openers: OpeningRatchet[] | undefined;
   #current: Uint8Array | undefined;
   #rotation: Promise<void> | undefined;
@@ -58,7 +60,7 @@ export class RatchetRing {
    */
   async announced(): Promise<Uint8Array> {
     const newest = this.#ratchets[0];
-    if (newest === undefined || this.#parts.clock.now() >= newest.created + ratchetInterval) {
+    if (newest === undefined || this.#parts.clock.now() >= newest.created + this.#interval) {
       this.#rotation ??= this.#rotate().finally(() => {
         this.#rotation = undefined;
       });
@@ -72,6 +74,30 @@ export class RatchetRing {
     }
     this.#current ??= publicOf(importPrivate('x25519', this.#ratchets[0]!.privateKey));
     return this.#current;
+  }
+
+  /** ms between two new ratchets at least. */
+  get interval(): number {
+    return this.#interval;
+  }
+
+  /** Throws `config/invalid` where it is no time. */
+  set interval(interval: number) {
+    refuseNone(interval, 'the time between two ratchets');
+    this.#interval = interval;
+  }
+
+  /** Ratchets kept; what is more goes with the next one made. At most 512. */
+  get retained(): number {
+    return this.#retained;
+  }
+
+  /** Throws `config/invalid` where none would be kept. */
+  set retained(count: number) {
+    refuseNone(count, 'the ratchets kept');
+    this.#retained = Math.min(count, retainedRatchets);
+    this.#ratchets = this.#ratchets.slice(0, this.#retained);
+    this.#openers = this.#openers?.slice(0, this.#retained);
   }
 
   /** Every ratchet kept, newest first. */
@@ -88,11 +114,17 @@ export class RatchetRing {
   async #rotate(): Promise<void> {
     const { clock, random, storage } = this.#parts;
     const fresh = { created: clock.now(), privateKey: random.bytes(keyLength) };
-    const ratchets = [fresh, ...this.#ratchets].slice(0, retainedRatchets);
+    const ratchets = [fresh, ...this.#ratchets].slice(0, this.#retained);
     await storage.save('ratchet', this.#key, encodeRatchets(ratchets));
     this.#ratchets = ratchets;
     this.#current = undefined;
-    this.#openers = this.#openers && [opener(fresh), ...this.#openers].slice(0, retainedRatchets);
+    this.#openers = this.#openers && [opener(fresh), ...this.#openers].slice(0, this.#retained);
+  }
+}
+
+function refuseNone(count: number, what: string): void {
+  if (!Number.isSafeInteger(count) || count <= 0) {
+    throw new GatewayError('config/invalid', `${what}: ${count}, at least 1`);
   }
 }
 

@@ -14,6 +14,7 @@ import type { Forwarding } from './forwarding.ts';
 import { type Opened, PublicIdentity } from './identity.ts';
 import { inboundOf, repeats } from './inbound.ts';
 import type { KnownDestinations } from './known.ts';
+import { encodePacketProof } from './link-wire.ts';
 import { hopsOver, isInstance } from './local-hops.ts';
 import type { Local, Locals } from './locals.ts';
 import {
@@ -342,6 +343,7 @@ export class Reception {
     if (destination.identity === undefined) {
       return;
     }
+    const signature = destination.identity.sign(hash);
     const bytes = encodePacket({
       hops: 0,
       contextFlag: false,
@@ -350,7 +352,7 @@ export class Reception {
       packetType: 'proof',
       destinationHash: truncatedHash(hash),
       context: contexts.none,
-      data: destination.identity.sign(hash),
+      data: destination.explicitProofs ? encodePacketProof({ packetHash: hash, signature }) : signature,
     });
     this.#parts.heard.add(packetHash(bytes));
     void this.#parts.transmit(bytes, iface);

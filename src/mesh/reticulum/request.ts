@@ -103,6 +103,11 @@ const answerEarliest = 10;
 const pendingMost = 256;
 const servedMost = 32;
 
+/** ms that a response may take to begin on a link of this RTT, where nobody says otherwise. */
+export function responseTimeout(rtt: number): number {
+  return rtt * responseRtts + responseGrace;
+}
+
 /** 16 B of the SHA-256 of a path: what a request names it by. */
 export function pathHash(path: string): Uint8Array {
   return truncatedHash(sha256(utf8(path)));
@@ -142,7 +147,7 @@ export class Requests {
       });
     }
     const { clock, mdu, rtt } = this.#port;
-    const timeout = options.timeout ?? rtt * responseRtts + responseGrace;
+    const timeout = options.timeout ?? responseTimeout(rtt);
     const body = encodeRequest({ requestedAt: clock.now(), pathHash: pathHash(path), data });
     if (body.length <= mdu) {
       return new Promise((resolve, reject) => {

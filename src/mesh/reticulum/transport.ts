@@ -22,6 +22,7 @@ import { Locals } from './locals.ts';
 import { hashLength, packetHash } from './packet.ts';
 import { encodePathRequest, pathRequestDestination } from './path-request.ts';
 import type { Path } from './path-table.ts';
+import type { RatchetRing } from './ratchet.ts';
 import { Receipts } from './receipts.ts';
 import { type Lesson, Reception } from './reception.ts';
 import { type Outgoing, Sender } from './sender.ts';
@@ -237,6 +238,11 @@ export class Transport {
     return this.#locals.get(toHex(destination))?.destination;
   }
 
+  /** The ratchets of a registered destination of ours, if it has any. Throws `config/invalid` where it is not registered. */
+  ratchets(destination: LocalDestination): RatchetRing | undefined {
+    return this.#locals.of(destination).ring;
+  }
+
   /**
    * Announces a registered destination over every interface that is up, but those in access point
    * mode, or over one. Resolves with whether a medium took it. Rejects with `mesh/too-large` for app
@@ -398,6 +404,11 @@ export class Transport {
       ...this.#forwarding?.sizes(),
       ...this.#links?.sizes?.(),
     };
+  }
+
+  /** When the announce of a destination (16 B) is passed on next, monotonic ms; undefined where it is not. */
+  passingOn(destination: Uint8Array): number | undefined {
+    return this.#forwarding?.relay.passingOn(toHex(destination));
   }
 
   /** Hands over all that belongs to links. */

@@ -119,9 +119,14 @@ describe('the states of a link', () => {
 
   test('a responder answers a keepalive only when nothing else went out for one period', () => {
     const active = run(accepted(0, 1), [{ on: 'rtt', rtt: 1 }, 10]).state;
-    assert.deepEqual(run(active, [{ on: 'question' }, 5009]).done, []);
-    assert.deepEqual(run(active, [{ on: 'question' }, 5010]).done, ['send-keepalive']);
+    assert.deepEqual(run(active, [{ on: 'question' }, 3999]).done, []);
     assert.deepEqual(run(active, [{ on: 'outbound' }, 3000], [{ on: 'question' }, 5010]).done, []);
+  });
+
+  test('a responder answers the first question, which comes one period after its proof, and each that the air hastens', () => {
+    const active = run(accepted(0, 1), [{ on: 'rtt', rtt: 1 }, 10]).state;
+    const questions = [5005, 10_001, 14_990].map((at): [LinkInput, number] => [{ on: 'question' }, at]);
+    assert.deepEqual(run(active, ...questions).done, ['send-keepalive', 'send-keepalive', 'send-keepalive']);
   });
 
   test('closing tells the other end, unless there is none yet', () => {
@@ -243,6 +248,14 @@ describe('two nodes of ours and a link between them', () => {
   test('a destination that proves all proves before anybody asks', async () => {
     await using nodes = twoNodes();
     const { link } = await linked(nodes, { proofStrategy: 'all' });
+    assert.equal(await nodes.until(link.send(Uint8Array.of(1))), 2);
+  });
+
+  test('a destination that changes its mind proves what comes after over the links there are', async () => {
+    await using nodes = twoNodes();
+    const { link, there } = await linked(nodes, { proofStrategy: 'none' });
+    const destination = nodes.b.transport.local(there.destinationHash)!;
+    destination.proofStrategy = 'all';
     assert.equal(await nodes.until(link.send(Uint8Array.of(1))), 2);
   });
 

@@ -57,6 +57,27 @@ describe('a ring of ratchets', () => {
     );
   });
 
+  test('goes by its own interval and count, and refuses none', async () => {
+    const { clock, ring: one } = ring();
+    one.interval = 60_000;
+    for (let i = 0; i < 4; i++) {
+      await one.announced();
+      await clock.advance(60_000);
+    }
+    assert.equal(one.kept.length, 4);
+    const [newest, next] = one.openers();
+    one.retained = 2;
+    assert.deepEqual(one.openers(), [newest, next]);
+    await one.announced();
+    assert.deepEqual([one.kept.length, one.openers().length], [2, 2]);
+    for (const none of [0, -1, 1.5]) {
+      assert.throws(() => Object.assign(one, { interval: none }), { code: 'config/invalid' });
+      assert.throws(() => Object.assign(one, { retained: none }), { code: 'config/invalid' });
+    }
+    one.retained = 10_000;
+    assert.equal(one.retained, retainedRatchets);
+  });
+
   test('that is stored is truncated wherever it ends early', () => {
     const stored = encodeRatchets(
       [1, 2, 3].map(i => ({ created: i * 1000, privateKey: new Uint8Array(32).fill(i) })),

@@ -268,6 +268,22 @@ describe('single packets', () => {
     }
   });
 
+  test('are proven with the hash of the packet where their destination says so', async () => {
+    const { a, air, b } = neighbours();
+    const { destination } = b.serve({ proofStrategy: 'all', explicitProofs: true });
+    const outcomes: ReceiptOutcome[] = [];
+    const hash = await a.transport.send({
+      destination: to(destination),
+      data: utf8('hello'),
+      onReceipt: outcome => outcomes.push(outcome),
+    });
+    await settled();
+    const proof = decodePacket(air.packets.at(-1)!).data;
+    assert.equal(proof.length, 96);
+    assert.deepEqual(proof.subarray(0, 32), hash);
+    assert.equal(outcomes[0]?.at, 'delivered');
+  });
+
   test('without a proof fail after 6 s and 6 s a hop', async () => {
     const { clock, a, b } = neighbours();
     const { destination } = b.serve();
