@@ -1,6 +1,22 @@
 import type { Commands } from '../command.ts';
+import { commands as announces } from './announces.ts';
+import { commands as links } from './links.ts';
+import { commands as listeners } from './listeners.ts';
+import { stopAll } from './node.ts';
+import { commands as packets } from './packets.ts';
+import { commands as ratchets } from './ratchets.ts';
+import { commands as requests } from './requests.ts';
+import { commands as start } from './start.ts';
 
 /** The commands that speak over real sockets: every file of this folder adds its own here. */
-export const commands: Commands = {};
+export const commands: Commands = {
+  ...start,
+  ...announces,
+  ...listeners,
+  ...links,
+  ...requests,
+  ...packets,
+  ...ratchets,
+};
 
-export async function close(): Promise<void> {}
+export const close = stopAll;
