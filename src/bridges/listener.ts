@@ -7,6 +7,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { Counters } from '../lib/counters.ts';
 import { codeOf, type ErrorCode, GatewayError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
+import { type ConnectionRoom, watchConnections } from './connection-room.ts';
 import { checkHost, checkOrigin } from './origin.ts';
 import { problemHeaders, problemOf } from './problems.ts';
 
@@ -22,7 +23,9 @@ export const listenerLimits = {
   idleTimeout: 90_000,
   keepAlive: 20_000,
   handlerTimeout: 30_000,
-  connections: 1024,
+  /** Open at once; of those on which no request is answered now the oldest give way to new ones. */
+  connections: 4096,
+  idleConnections: 512,
   pathParameter: 600,
   bodyBytes: 2 * 1024 * 1024,
   drain: 3_000,
@@ -51,6 +54,8 @@ export interface Listener extends AsyncDisposable {
   readonly closing: AbortSignal;
   /** Takes over WebSocket upgrades of one path. The handler owns the socket. */
   onUpgrade(path: string, handler: UpgradeHandler): void;
+  /** An upgraded connection whose owner the hub knows by now: it does not give way to others any more. */
+  keep(request: IncomingMessage): void;
   /** Whether a request came over the control socket, whose file mode is its authentication. */
   isControl(request: IncomingMessage): boolean;
   /** Opens the TCP port. `bridge/unavailable` with `detail.errno` (`EADDRINUSE`) if that fails; may be tried again with another. */
@@ -75,12 +80,13 @@ export async function createListener(parts: ListenerParts): Promise<Listener> {
   const upgrades = new Map<string, UpgradeHandler>();
   const upgraded = new Set<Duplex>();
   const servers: Server[] = [];
+  const rooms: ConnectionRoom[] = [];
   const controls = new WeakSet<object>();
   let controlPath: string | undefined;
 
   const open = (handler: (request: IncomingMessage, response: never) => void): Server => {
     const server = createServer(serverOptions, handler as Parameters<typeof createServer>[1]);
-    server.maxConnections = listenerLimits.connections;
+    rooms.push(watchConnections(server, listenerLimits, counters, 'http'));
     server.maxHeadersCount = listenerLimits.headers;
     server.setTimeout(listenerLimits.idleTimeout);
     server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
@@ -211,6 +217,11 @@ export async function createListener(parts: ListenerParts): Promise<Listener> {
     app,
     closing: closing.signal,
     onUpgrade: (path, handler) => void upgrades.set(path, handler),
+    keep(request) {
+      for (const room of rooms) {
+        room.keep(request.socket);
+      }
+    },
     isControl: request => controls.has(request.socket),
     listen: (port = parts.port) => start(main, { host, port }),
     async control(path) {

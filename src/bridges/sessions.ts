@@ -4,7 +4,7 @@ import { GatewayError } from '../lib/errors.ts';
 
 /** Streams, sockets and long polls one client may hold at once, and all clients together. */
 const perClient = 32;
-const inAll = 512;
+const inAll = 2048;
 
 /** What stays open on behalf of a client: ended when its token is revoked or expires. */
 export interface Sessions {

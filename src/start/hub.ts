@@ -198,7 +198,10 @@ async function openAll(options: HubOptions): Promise<Hub> {
     }),
   });
   addWsWindow(listener, { ...parts, desk, access, sessions });
-  listener.onUpgrade('/mqtt', mqtt.handleUpgrade);
+  listener.onUpgrade('/mqtt', (request, socket, head) => {
+    listener.keep(request);
+    mqtt.handleUpgrade(request, socket, head);
+  });
   if (matrix !== undefined) {
     addAppservice(listener, matrix.appservice, parts);
   }

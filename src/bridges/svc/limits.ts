@@ -10,6 +10,7 @@ export const svcLimits = {
   idleTimeout: listenerLimits.idleTimeout,
   keepAlive: listenerLimits.keepAlive,
   connections: listenerLimits.connections,
+  idleConnections: listenerLimits.idleConnections,
   drain: listenerLimits.drain,
   idleCheck: listenerLimits.idleCheck,
   /** A client that asked whether to send its body is told to after this, where the service says nothing. */

@@ -9,6 +9,7 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
 import { codeOf, GatewayError, isGatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
+import { watchConnections } from '../connection-room.ts';
 import { refuse } from '../listener.ts';
 import { checkHost, checkPage } from '../origin.ts';
 import { svcLimits } from './limits.ts';
@@ -57,7 +58,7 @@ export function createSvcListener(parts: SvcParts): SvcListener {
     keepAliveTimeout: svcLimits.keepAlive,
     shouldUpgradeCallback: () => false,
   });
-  server.maxConnections = svcLimits.connections;
+  watchConnections(server, svcLimits, counters, 'replica/http');
   server.maxHeadersCount = svcLimits.headers;
   server.setTimeout(svcLimits.idleTimeout);
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {

@@ -38,6 +38,8 @@ export interface Caller {
   readonly remote: string;
   /** From the `Authorization` header or the control socket. */
   readonly client: Client | undefined;
+  /** It said who it is, and is believed. */
+  readonly onMember: () => void;
 }
 
 type FrameOf<Op extends ClientFrame['op']> = Extract<ClientFrame, { readonly op: Op }>;
@@ -83,6 +85,7 @@ export function serveSocket(socket: WebSocket, caller: Caller, parts: SessionPar
     }
     const session = sessions.open(client);
     member = { client, session, start, reached: start };
+    caller.onMember();
     const revoked = () => outlet.end(closeCodes.unauthorized, (session.signal.reason as Error).message);
     session.signal.addEventListener('abort', revoked, { once: true });
     outlet.write({ op: 'hello', hub: desk.hub.id, cursor: start, client: `app:${client.name}` });
