@@ -3,6 +3,8 @@ import { z } from 'zod';
 import { type FieldError, GatewayError, isGatewayError } from '../lib/errors.ts';
 import {
   type AnnouncePolicy,
+  type EgressPolicy,
+  type IngressPolicy,
   type InterfaceMode,
   type InterfacePolicy,
   interfaceModes,
@@ -19,6 +21,7 @@ const name = z
   .describe('unique and stable: paths are remembered under it');
 
 const seconds = z.int().min(0).max(31_536_000);
+const rate = z.number().min(0.01).max(1000);
 
 /** What may stand on any interface: how the mesh uses it, and the peers it finds. */
 const common = {
@@ -35,6 +38,28 @@ const common = {
     })
     .optional()
     .describe('what announces of others may cost'),
+  ingress: z
+    .strictObject({
+      limited: z.boolean().default(true).describe('whether floods are held back'),
+      announceRate: rate.optional().describe('announces of unknown destinations a second; 10'),
+      announceRateYoung: rate.optional().describe('the same of a young interface; 3'),
+      pathRequestRate: rate.optional().describe('path requests a second; 8'),
+      pathRequestRateYoung: rate.optional().describe('the same of a young interface; 3'),
+      youngFor: seconds.optional().describe('s for which it is young; 7200'),
+      calmTime: seconds.optional().describe('s below its rate until a burst is over; 15'),
+      penalty: seconds.optional().describe('s from its beginning until anything is let in; 15'),
+      held: z.int().min(0).max(4096).optional().describe('announces that wait; 256'),
+      releaseEvery: seconds.min(1).optional().describe('s from one that is let in to the next; 5'),
+    })
+    .optional()
+    .describe('how much that is new may come in before it waits'),
+  egress: z
+    .strictObject({
+      limited: z.boolean().default(false).describe('whether searches for others are limited'),
+      pathRequestRate: rate.optional().describe('path requests a second; 5'),
+    })
+    .optional()
+    .describe('how often path requests for others leave by it'),
   ifac: z
     .strictObject({
       networkName: z.string().min(1).max(256).optional(),
@@ -55,6 +80,8 @@ const common = {
   announcesFromInternal: z.boolean().optional().describe('whether announces of internal ones go out of it'),
 };
 
+type Undefinable<T> = { readonly [K in keyof T]: T[K] | undefined };
+
 /** What every kind of interface has. */
 export interface InterfaceOptions {
   readonly enabled?: boolean;
@@ -68,6 +95,8 @@ export interface InterfaceOptions {
         readonly ratePenalty?: number | undefined;
       }
     | undefined;
+  readonly ingress?: Partial<Undefinable<Required<IngressPolicy>>> | undefined;
+  readonly egress?: Partial<Undefinable<Required<EgressPolicy>>> | undefined;
   readonly ifac?:
     | {
         readonly networkName?: string | undefined;
@@ -82,12 +111,14 @@ export interface InterfaceOptions {
 
 /** How the mesh is to use an interface, in its own units. */
 export function policyOf(options: InterfaceOptions): InterfacePolicy {
-  const { mode, outgoing, announce, recursivePathRequests, announcesToInternal, announcesFromInternal } =
-    options;
+  const { mode, outgoing, announce, ingress, egress } = options;
+  const { recursivePathRequests, announcesToInternal, announcesFromInternal } = options;
   return {
     mode,
     outgoing,
     ...(announce === undefined ? {} : { announce: announcePolicyOf(announce) }),
+    ...(ingress === undefined ? {} : { ingress: ingressPolicyOf(ingress) }),
+    ...(egress === undefined ? {} : { egress: given(egress) }),
     ...(recursivePathRequests === undefined ? {} : { recursivePathRequests }),
     ...(announcesToInternal === undefined ? {} : { announcesToInternal }),
     ...(announcesFromInternal === undefined ? {} : { announcesFromInternal }),
@@ -101,12 +132,30 @@ export function mediumOf(config: InterfaceConfig): Readonly<Record<string, unkno
     mode: _mode,
     outgoing: _outgoing,
     announce: _announce,
+    ingress: _ingress,
+    egress: _egress,
     recursivePathRequests: _recursive,
     announcesToInternal: _to,
     announcesFromInternal: _from,
     ...medium
   } = config;
   return medium;
+}
+
+function ingressPolicyOf(options: NonNullable<InterfaceOptions['ingress']>): IngressPolicy {
+  const { youngFor, calmTime, penalty, releaseEvery, ...rest } = options;
+  const times = given({ youngFor, calmTime, penalty, releaseEvery });
+  return {
+    ...given(rest),
+    ...Object.fromEntries(Object.entries(times).map(([key, time]) => [key, time * 1000])),
+  };
+}
+
+/** What is there of an object's members. */
+function given<T extends object>(options: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>;
+  };
 }
 
 function announcePolicyOf(given: NonNullable<InterfaceOptions['announce']>): AnnouncePolicy {

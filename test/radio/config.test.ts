@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import { systemClock } from '../../src/lib/clock.ts';
 import { Counters } from '../../src/lib/counters.ts';
 import { silentLog } from '../../src/lib/log.ts';
-import { type InterfaceConfig, interfaceSchema } from '../../src/radio/config.ts';
+import { type InterfaceConfig, interfaceSchema, policyOf } from '../../src/radio/config.ts';
 import { createInterface } from '../../src/start/interfaces.ts';
 import { MemoryStorage } from '../mesh/reticulum/memory-storage.ts';
 
@@ -43,6 +43,24 @@ describe('the configuration of an interface', () => {
     }) as InterfaceConfig;
     const udp = createInterface(config, parts());
     assert.deepEqual([udp.name, udp.mtu, udp.bitrate, udp.listens], ['udp', 1064, 10_000_000, undefined]);
+  });
+
+  test('says what may come in and go out of it, in seconds and times a second', () => {
+    const config = interfaceSchema.parse({
+      name: 'server',
+      kind: 'tcp-server',
+      port: 0,
+      ingress: { announceRate: 20, penalty: 30, held: 10 },
+      egress: { limited: true },
+    }) as InterfaceConfig;
+    const { ingress, egress } = policyOf(config);
+    assert.deepEqual(ingress, { limited: true, announceRate: 20, held: 10, penalty: 30_000 });
+    assert.deepEqual(egress, { limited: true });
+    assert.equal(policyOf({ ...config, ingress: undefined }).ingress, undefined);
+    assert.deepEqual(
+      mistakes({ name: 's', kind: 'tcp-server', port: 0, ingress: { announceRate: 0, hold: 1 } }),
+      ['ingress.announceRate: Too small: expected number to be >=0.01', 'ingress: Unrecognized key: "hold"'],
+    );
   });
 
   test('says what is wrong with it', () => {

@@ -40,6 +40,7 @@ const slowQueueTime = 5;
 export class Attachment implements InterfaceHandle {
   /** To be supervised by whoever attached it. */
   readonly service: Service;
+  readonly attachedAt: number;
   readonly #parts: AttachmentParts;
   readonly #detach = new AbortController();
   readonly #peers = new Map<Attachment, Promise<void>>();
@@ -58,6 +59,7 @@ export class Attachment implements InterfaceHandle {
     this.#iface = iface;
     this.#policy = policy;
     this.#parts = parts;
+    this.attachedAt = parts.clock.monotonic();
     this.service = { name: iface.name, run: (ready, signal) => this.#run(ready, signal) };
   }
 

@@ -17,6 +17,8 @@ export interface InterfaceHandle {
   readonly backlog?: number;
   readonly online: boolean;
   readonly policy?: InterfacePolicy;
+  /** Monotonic ms at which it was attached. */
+  readonly attachedAt?: number;
 }
 
 /** A packet that came in whole and was not heard before. The bytes are its receiver's. */

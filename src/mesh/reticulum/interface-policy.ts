@@ -21,6 +21,8 @@ export interface InterfacePolicy {
   /** Only those who know the network's name and passphrase are on it. Default none. */
   readonly accessCode?: AccessCode;
   readonly announce?: AnnouncePolicy;
+  readonly ingress?: IngressPolicy;
+  readonly egress?: EgressPolicy;
   /** Whether a path that is not known is searched for those who ask over it, whatever its mode. Default false. */
   readonly recursivePathRequests?: boolean;
   /**
@@ -44,6 +46,36 @@ export interface AnnouncePolicy {
   readonly rateGrace?: number;
   /** ms added to the time that nothing of that destination is passed on. Default 0. */
   readonly ratePenalty?: number;
+}
+
+/** How much that is new an interface may bring before it waits. Times in ms, rates in times a second. */
+export interface IngressPolicy {
+  /** Whether it is limited at all. Default true. */
+  readonly limited?: boolean;
+  /** How long an interface is young, and trusted less, from when it was attached. Default 2 h. */
+  readonly youngFor?: number;
+  /** Announces of unknown destinations. Default 10, of a young interface 3. */
+  readonly announceRate?: number;
+  readonly announceRateYoung?: number;
+  /** Path requests. Default 8, of a young interface 3. */
+  readonly pathRequestRate?: number;
+  readonly pathRequestRateYoung?: number;
+  /** How long a burst lasts after the last moment above its rate. Default 15 s. */
+  readonly calmTime?: number;
+  /** How long nothing is let in from when a burst began. Default 15 s. */
+  readonly penalty?: number;
+  /** Announces held. Default 256. */
+  readonly held?: number;
+  /** From one announce that is let in to the next. Default 5 s. */
+  readonly releaseEvery?: number;
+}
+
+/** How often path requests may leave by an interface. */
+export interface EgressPolicy {
+  /** Whether searches for others are limited. Default false. */
+  readonly limited?: boolean;
+  /** Times a second. Default 5. */
+  readonly pathRequestRate?: number;
 }
 
 const day = 24 * 3_600_000;

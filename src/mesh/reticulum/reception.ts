@@ -4,15 +4,16 @@ import type { Counters } from '../../lib/counters.ts';
 import { codeOf, GatewayError, isGatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Quality } from '../interface.ts';
-import { decodeAnnounce, readAnnounce, verifyAnnounce } from './announce.ts';
+import { AnnounceIntake, type Lesson } from './announce-intake.ts';
 import type { Announcer } from './announcer.ts';
 import type { Blackhole } from './blackhole.ts';
 import type { LocalDestination } from './destination.ts';
 import type { Inbound, InterfaceHandle, LinkDispatch } from './dispatch.ts';
 import { Duplicates } from './duplicates.ts';
 import type { Forwarding } from './forwarding.ts';
-import { type Opened, PublicIdentity } from './identity.ts';
+import type { Opened } from './identity.ts';
 import { inboundOf, repeats } from './inbound.ts';
+import type { Ingress } from './ingress.ts';
 import type { KnownDestinations } from './known.ts';
 import { encodePacketProof } from './link-wire.ts';
 import { hopsOver, isInstance } from './local-hops.ts';
@@ -31,25 +32,6 @@ import type { PathTable } from './path-table.ts';
 import type { Receipts } from './receipts.ts';
 import type { Passed } from './transit.ts';
 import { Turns } from './turns.ts';
-
-/** What an announce taught. The bytes are no longer the medium's. */
-export interface Lesson {
-  readonly destinationHash: Uint8Array;
-  readonly identity: PublicIdentity;
-  readonly nameHash: Uint8Array;
-  readonly appData: Uint8Array | undefined;
-  readonly ratchet: Uint8Array | undefined;
-  /** Data of the announce's packet; what else is in bytes here are views into it. */
-  readonly announce: Uint8Array;
-  readonly announceHasRatchet: boolean;
-  readonly packetHash: Uint8Array;
-  readonly randomBlob: Uint8Array;
-  readonly nextHop: Uint8Array;
-  readonly hops: number;
-  readonly pathResponse: boolean;
-  readonly interfaceName: string;
-  readonly quality: Quality | undefined;
-}
 
 export interface ReceptionParts {
   readonly clock: Clock;
@@ -87,10 +69,17 @@ export class Reception {
   readonly #tags = new Duplicates(tagsKept);
   /** The medium that the packet at hand went out of has no room for more. */
   #wait: Promise<void> | undefined;
+  readonly #announces: AnnounceIntake;
 
   constructor(parts: ReceptionParts) {
     this.#parts = parts;
     this.#turns = new Turns(parts.clock);
+    this.#announces = new AnnounceIntake({ ...parts, failed: (from, error) => this.#failed(from, error) });
+  }
+
+  /** What new destinations have to pass. */
+  get ingress(): Ingress {
+    return this.#announces.ingress;
   }
 
   /** Tags of path requests remembered. */
@@ -100,18 +89,22 @@ export class Reception {
 
   /** Never throws. A promise asks the medium to wait: the others have a turn first. */
   receive(from: InterfaceHandle, raw: Uint8Array, quality: Quality | undefined): void | Promise<void> {
-    const { counters, log } = this.#parts;
     let work = 1;
     this.#wait = undefined;
     try {
       work = this.#take(from, raw, quality);
     } catch (error) {
-      counters.add(codeOf(error));
-      if (!isGatewayError(error)) {
-        log.error({ interface: from.name, error }, 'a bug in taking a packet');
-      }
+      this.#failed(from, error);
     }
     return this.#wait ?? (work === 0 ? undefined : this.#turns.charge(from, work));
+  }
+
+  /** What cannot be read is counted by its code. */
+  #failed(from: InterfaceHandle, error: unknown): void {
+    this.#parts.counters.add(codeOf(error));
+    if (!isGatewayError(error)) {
+      this.#parts.log.error({ interface: from.name, error }, 'a bug in taking a packet');
+    }
   }
 
   /** What came was of no network of ours, which cost a signature to see. A promise as that of `receive`. */
@@ -160,7 +153,7 @@ export class Reception {
     }
     switch (packetType) {
       case 'announce':
-        return this.#takeAnnounce(inbound);
+        return this.#announces.take(inbound);
       case 'link-request':
         return this.#takeLinkRequest(inbound);
       case 'proof':
@@ -199,62 +192,6 @@ export class Reception {
       heard.add(hash);
     }
     return !known || packet.packetType === 'announce';
-  }
-
-  #takeAnnounce(inbound: Inbound): number {
-    const { locals, known, paths, pathRequests, learn, forwarding } = this.#parts;
-    const { packet, hash, interfaceName, quality } = inbound;
-    const announce = decodeAnnounce(packet);
-    const key = toHex(packet.destinationHash);
-    if (locals.get(key)) {
-      return 0;
-    }
-    if (packet.transportId !== undefined) {
-      forwarding?.relay.overheard(key, packet.hops);
-    }
-    const better = paths.accepts(key, { hops: packet.hops, randomBlob: announce.randomBlob });
-    if (!better && !pathRequests.has(key)) {
-      return this.#drop('mesh/duplicate');
-    }
-    const before = known.get(key);
-    if (before && !equal(before.identity.publicKey, announce.publicKey)) {
-      throw new GatewayError('crypto/bad-signature', 'another key than the one known for this destination');
-    }
-    const identity = before?.identity ?? new PublicIdentity(announce.publicKey);
-    if (this.#parts.blackhole?.has(identity.hash)) {
-      return this.#drop('announce/blackholed');
-    }
-    // Also where its hash is known: the hash leaves out the flag that says whether a ratchet is in it.
-    if (!verifyAnnounce(packet, announce, identity)) {
-      throw new GatewayError('crypto/bad-signature', 'announce not signed by its destination');
-    }
-    if (!better) {
-      const path = paths.get(key);
-      if (path) {
-        pathRequests.answer(key, path);
-      }
-      return 1;
-    }
-    const destinationHash = copy(packet.destinationHash);
-    const data = copy(packet.data);
-    const { nameHash, appData, ratchet } = readAnnounce(data, packet.contextFlag);
-    learn(key, {
-      destinationHash,
-      identity,
-      nameHash,
-      appData,
-      ratchet,
-      announce: data,
-      announceHasRatchet: packet.contextFlag,
-      packetHash: copy(hash),
-      randomBlob: copy(announce.randomBlob),
-      nextHop: packet.transportId ? copy(packet.transportId) : destinationHash,
-      hops: packet.hops,
-      pathResponse: packet.context === contexts.pathResponse,
-      interfaceName,
-      quality,
-    });
-    return 1;
   }
 
   #takeLinkRequest(inbound: Inbound): number {
@@ -372,8 +309,10 @@ export class Reception {
       return this.#drop('mesh/duplicate');
     }
     this.#tags.add(question);
+    const limited = this.ingress.limitsPathRequest(iface);
     if (local === undefined) {
-      forwarding?.relay.requested(request, inbound);
+      this.ingress.asked(toHex(destinationHash));
+      forwarding?.relay.requested(request, inbound, limited);
       return 1;
     }
     if (
@@ -418,9 +357,4 @@ function open({ destination, ring }: Local, sealed: Uint8Array): Opened | undefi
     }
     throw error;
   }
-}
-
-/** Bytes of our own: what was received lies in the medium's buffer. */
-function copy(bytes: Uint8Array): Uint8Array {
-  return new Uint8Array(bytes);
 }

@@ -6,9 +6,11 @@ import type { Random } from '../../lib/random.ts';
 import type { Burden } from '../interface.ts';
 import { Allowance } from './allowance.ts';
 import { emittedAt } from './announce.ts';
+import type { Lesson } from './announce-intake.ts';
 import { AnnouncePacer } from './announce-pacer.ts';
 import { AnnounceRates } from './announce-rate.ts';
 import type { Inbound, InterfaceHandle } from './dispatch.ts';
+import { Egress } from './egress.ts';
 import { type InterfacePolicy, passesAnnounce, searchesOver } from './interface-policy.ts';
 import type { RateFacts } from './interface-stats.ts';
 import type { Known } from './known.ts';
@@ -18,7 +20,6 @@ import type { PathRequest } from './path-request.ts';
 import { PathSearches } from './path-searches.ts';
 import type { Path } from './path-table.ts';
 import { type Rebroadcast, Rebroadcasts } from './rebroadcasts.ts';
-import type { Lesson } from './reception.ts';
 import type { TableSizes } from './table-sizes.ts';
 
 export interface RelayParts {
@@ -70,10 +71,12 @@ export class Relay {
   readonly #answering = new Set<string>();
   readonly #allowances = new WeakMap<InterfaceHandle, Allowance>();
   readonly #room = { used: 0, limit: waitingMost };
+  readonly #egress: Egress;
 
   constructor(parts: RelayParts) {
     const { clock, random, counters } = parts;
     this.#parts = parts;
+    this.#egress = new Egress(parts);
     this.#rebroadcasts = new Rebroadcasts({
       clock,
       random,
@@ -150,12 +153,21 @@ export class Relay {
     this.#rebroadcasts.heard(key, hops);
   }
 
-  /** Somebody asks for a path to a destination that is not here. */
-  requested(request: PathRequest, { iface }: Inbound): void {
+  /** A path request of our own leaves by an interface. */
+  asking(iface: InterfaceHandle): void {
+    this.#egress.note(iface);
+  }
+
+  /** Somebody asks for a path to a destination that is not here; `limited`: one of so many that nothing is searched. */
+  requested(request: PathRequest, { iface }: Inbound, limited: boolean): void {
     const { clock, counters } = this.#parts;
     const key = toHex(request.destinationHash);
     const path = this.#pathFor(key, iface);
     if (path === undefined) {
+      if (limited && !this.#searches.has(key)) {
+        counters.add('path/search-limited');
+        return;
+      }
       this.#search(key, request, iface);
       return;
     }
@@ -223,7 +235,9 @@ export class Relay {
     }
     const onward = { ...request, transportId: forwards ? transportId : undefined };
     for (const other of others) {
-      if (forProgram || isProgram(other) || this.#mayAsk(other, searchLength)) {
+      const free = forProgram || isProgram(other);
+      if (free || (this.#egress.allows(other) && this.#mayAsk(other, searchLength))) {
+        this.#egress.note(other);
         askOn(onward, other, forProgram ? 'own' : 'hearsay');
       }
     }
@@ -323,7 +337,7 @@ export class Relay {
         continue;
       }
       if (passesAnnounce(iface.policy ?? {}, from ?? {}) && announce.packet.length <= iface.mtu) {
-        this.#pacer(iface).offer(announce);
+        this.#pacer(iface).offer({ ...announce, source: path.interfaceName });
       }
     }
   }

@@ -5,6 +5,7 @@ import type { Log } from '../../lib/log.ts';
 import type { Random } from '../../lib/random.ts';
 import type { Burden, Hold, Interface, Quality, Urgency } from '../interface.ts';
 import type { MeshStorage } from '../storage.ts';
+import type { Lesson } from './announce-intake.ts';
 import { Announcer } from './announcer.ts';
 import type { Attachment } from './attachment.ts';
 import { Attachments, sendOver } from './attachments.ts';
@@ -24,7 +25,7 @@ import { encodePathRequest, pathRequestDestination } from './path-request.ts';
 import type { Path } from './path-table.ts';
 import type { RatchetRing } from './ratchet.ts';
 import { Receipts } from './receipts.ts';
-import { type Lesson, Reception } from './reception.ts';
+import { Reception } from './reception.ts';
 import { type Outgoing, Sender } from './sender.ts';
 import type { TableSizes } from './table-sizes.ts';
 import type { TransitLink } from './transit-links.ts';
@@ -183,6 +184,7 @@ export class Transport {
       },
       detached: iface => {
         this.#forwarding?.dropOver(iface);
+        this.#reception.ingress.dropOver(iface);
         this.#ways.dropOver(iface.name);
       },
     });
@@ -302,7 +304,9 @@ export class Transport {
    * there is nobody to ask.
    */
   requestPath(destination: Uint8Array, options: { readonly insist?: boolean } = {}): Promise<Path> {
-    return this.#ways.request(destination, options.insist === true);
+    const found = this.#ways.request(destination, options.insist === true);
+    this.#reception.ingress.asked(toHex(destination));
+    return found;
   }
 
   /** What was sent that way got no answer: another path may now replace it without being newer. */
@@ -398,6 +402,7 @@ export class Transport {
       unwritten: this.#known.unwritten + this.#ways.table.unwritten,
       duplicates: this.#heard.size,
       'path-request-tags': this.#reception.tags,
+      'announces-held': this.#reception.ingress.size,
       'path-requests': this.#ways.requests.size,
       receipts: this.#receipts.size,
       announced: this.#announcer.size,
@@ -429,6 +434,7 @@ export class Transport {
   /** Ends what is waited for and writes what is not written yet. Interfaces are stopped by who supervises them. */
   async close(): Promise<void> {
     this.#forwarding?.close();
+    this.#reception.ingress.close();
     this.#receipts.close();
     await Promise.all([this.#known.flush(), this.#ways.close()]);
   }
@@ -478,7 +484,11 @@ export class Transport {
 
   #sendPathRequest(destinationHash: Uint8Array): void {
     const tag = this.#parts.random.bytes(hashLength);
-    const data = encodePathRequest({ destinationHash, transportId: undefined, tag });
-    void this.sendPlain(pathRequestDestination, data);
+    const { identity, forwards } = this.#parts;
+    const transportId = forwards === true ? identity.hash : undefined;
+    for (const iface of this.#attachments.allSending()) {
+      this.#forwarding?.relay.asking(iface);
+    }
+    void this.sendPlain(pathRequestDestination, encodePathRequest({ destinationHash, transportId, tag }));
   }
 }

@@ -18,7 +18,8 @@ function pacers(limit: number) {
       iface: { name: 'lora', mtu: 500, linkMtu: 500, bitrate: 1000, online: true },
       send: packet => sent.push(packet[0]!),
     });
-  const announce = (number: number, hops: number) => ({
+  const announce = (number: number, hops: number, source = 'uplink') => ({
+    source,
     key: `${number}`,
     hops,
     emitted: 1,
@@ -76,5 +77,44 @@ describe('announces that wait for an interface', () => {
     two.offer(announce(3, 1));
     two.offer(announce(4, 1));
     assert.deepEqual([one.waiting, two.waiting, room.used], [1, 0, 1]);
+  });
+
+  test('leave in turn by where they were heard: a flood of neighbours delays nobody who came another way', async () => {
+    const { clock, sent, make, announce } = pacers(10_000);
+    const pacer = make();
+    for (let number = 0; number < 200; number++) {
+      pacer.offer({ ...announce(1, 1), key: `flood ${number}`, source: `server/192.0.2.${number % 50}:1` });
+    }
+    pacer.offer(announce(7, 6, 'uplink'));
+    pacer.offer(announce(8, 9, 'uplink'));
+    // 40 s of air share each.
+    await clock.advance(4 * 40_000);
+    assert.deepEqual(sent, [1, 1, 7, 1, 8]);
+  });
+
+  test('share what one listener found among its peers', async () => {
+    const { clock, sent, make, announce } = pacers(10_000);
+    const pacer = make();
+    for (let number = 0; number < 200; number++) {
+      pacer.offer({ ...announce(1, 1), key: `flood ${number}`, source: 'server/192.0.2.1:1' });
+    }
+    pacer.offer(announce(7, 2, 'server/192.0.2.9:1'));
+    await clock.advance(3 * 40_000);
+    assert.deepEqual(sent, [1, 1, 7, 1]);
+  });
+
+  test('are no more than can leave before they are stale; then the fullest of those they came from gives way', async () => {
+    const { clock, counters, make, announce } = pacers(10_000);
+    const pacer = make();
+    for (let number = 0; number < 5000; number++) {
+      pacer.offer({ ...announce(1, 1), key: `flood ${number}` });
+    }
+    // 20 bit/s for three hours, at 167 B each.
+    assert.equal(pacer.waiting, 162);
+    pacer.offer({ ...announce(7, 30, 'other') });
+    assert.equal(pacer.waiting, 162);
+    assert.equal(counters.get('announce/queue-full'), 4838);
+    await clock.advance(3 * 3_600_000);
+    pacer.close();
   });
 });

@@ -1,0 +1,157 @@
+import { equal, toHex } from '../../lib/bytes.ts';
+import type { Clock } from '../../lib/clock.ts';
+import type { Counters } from '../../lib/counters.ts';
+import { GatewayError } from '../../lib/errors.ts';
+import type { Quality } from '../interface.ts';
+import { decodeAnnounce, readAnnounce, verifyAnnounce } from './announce.ts';
+import type { Blackhole } from './blackhole.ts';
+import type { Inbound, InterfaceHandle } from './dispatch.ts';
+import type { Forwarding } from './forwarding.ts';
+import { PublicIdentity } from './identity.ts';
+import { inboundOf } from './inbound.ts';
+import { type HeldAnnounce, Ingress } from './ingress.ts';
+import type { KnownDestinations } from './known.ts';
+import { hopsOver } from './local-hops.ts';
+import type { Locals } from './locals.ts';
+import { contexts, decodePacket } from './packet.ts';
+import type { PathRequests } from './path-request.ts';
+import type { PathTable } from './path-table.ts';
+
+/** What an announce taught. The bytes are no longer the medium's. */
+export interface Lesson {
+  readonly destinationHash: Uint8Array;
+  readonly identity: PublicIdentity;
+  readonly nameHash: Uint8Array;
+  readonly appData: Uint8Array | undefined;
+  readonly ratchet: Uint8Array | undefined;
+  /** Data of the announce's packet; what else is in bytes here are views into it. */
+  readonly announce: Uint8Array;
+  readonly announceHasRatchet: boolean;
+  readonly packetHash: Uint8Array;
+  readonly randomBlob: Uint8Array;
+  readonly nextHop: Uint8Array;
+  readonly hops: number;
+  readonly pathResponse: boolean;
+  readonly interfaceName: string;
+  readonly quality: Quality | undefined;
+}
+
+export interface AnnounceIntakeParts {
+  readonly clock: Clock;
+  readonly counters: Counters;
+  readonly locals: Locals;
+  readonly known: KnownDestinations;
+  readonly paths: PathTable;
+  readonly pathRequests: PathRequests;
+  readonly blackhole: Pick<Blackhole, 'has'> | undefined;
+  /** Undefined on a node that does nothing for others. */
+  readonly forwarding: Forwarding | undefined;
+  /** A verified announce offers a better path than the one known. */
+  readonly learn: (key: string, lesson: Lesson) => void;
+  /** One could not be read. */
+  readonly failed: (from: InterfaceHandle, error: unknown) => void;
+}
+
+/** Takes announces: what offers nothing new is dropped unseen, what is too new too often waits, and the rest is verified. */
+export class AnnounceIntake {
+  readonly #parts: AnnounceIntakeParts;
+  readonly ingress: Ingress;
+
+  constructor(parts: AnnounceIntakeParts) {
+    this.#parts = parts;
+    this.ingress = new Ingress({ ...parts, release: held => this.#takeHeld(held) });
+  }
+
+  /** What it cost, in signatures. Throws `wire/*`, `crypto/bad-signature`. */
+  take(inbound: Inbound): number {
+    return this.#take(inbound, false);
+  }
+
+  /** `admitted`: it was held before, and may come in now. */
+  #take(inbound: Inbound, admitted: boolean): number {
+    const { locals, known, paths, pathRequests, learn, forwarding } = this.#parts;
+    const { packet, hash, interfaceName, quality } = inbound;
+    const announce = decodeAnnounce(packet);
+    const key = toHex(packet.destinationHash);
+    if (locals.get(key)) {
+      return 0;
+    }
+    if (packet.transportId !== undefined) {
+      forwarding?.relay.overheard(key, packet.hops);
+    }
+    const better = paths.accepts(key, { hops: packet.hops, randomBlob: announce.randomBlob });
+    if (!better && !pathRequests.has(key)) {
+      return this.#drop('mesh/duplicate');
+    }
+    const isNews = !admitted && paths.get(key) === undefined && !this.#isAwaited(key);
+    if (isNews && this.ingress.holds(key, packet.hops, inbound.iface, inbound.raw)) {
+      return 0;
+    }
+    const before = known.get(key);
+    if (before && !equal(before.identity.publicKey, announce.publicKey)) {
+      throw new GatewayError('crypto/bad-signature', 'another key than the one known for this destination');
+    }
+    const identity = before?.identity ?? new PublicIdentity(announce.publicKey);
+    if (this.#parts.blackhole?.has(identity.hash)) {
+      return this.#drop('announce/blackholed');
+    }
+    // Also where its hash is known: the hash leaves out the flag that says whether a ratchet is in it.
+    if (!verifyAnnounce(packet, announce, identity)) {
+      throw new GatewayError('crypto/bad-signature', 'announce not signed by its destination');
+    }
+    if (!better) {
+      const path = paths.get(key);
+      if (path) {
+        pathRequests.answer(key, path);
+      }
+      return 1;
+    }
+    const destinationHash = copy(packet.destinationHash);
+    const data = copy(packet.data);
+    const { nameHash, appData, ratchet } = readAnnounce(data, packet.contextFlag);
+    learn(key, {
+      destinationHash,
+      identity,
+      nameHash,
+      appData,
+      ratchet,
+      announce: data,
+      announceHasRatchet: packet.contextFlag,
+      packetHash: copy(hash),
+      randomBlob: copy(announce.randomBlob),
+      nextHop: packet.transportId ? copy(packet.transportId) : destinationHash,
+      hops: packet.hops,
+      pathResponse: packet.context === contexts.pathResponse,
+      interfaceName,
+      quality,
+    });
+    return 1;
+  }
+
+  /** Whether somebody asked for a way to a destination, here or over another interface. */
+  #isAwaited(key: string): boolean {
+    const { pathRequests, forwarding } = this.#parts;
+    return pathRequests.has(key) || forwarding?.relay.searches(key) === true;
+  }
+
+  /** An announce that was held comes in. */
+  #takeHeld({ iface, raw }: HeldAnnounce): void {
+    const sent = decodePacket(raw);
+    const inbound = inboundOf({ ...sent, hops: hopsOver(iface, sent.hops) }, raw, iface, undefined);
+    try {
+      this.#take(inbound, true);
+    } catch (error) {
+      this.#parts.failed(iface, error);
+    }
+  }
+
+  #drop(why: string): 0 {
+    this.#parts.counters.add(why);
+    return 0;
+  }
+}
+
+/** Bytes of our own: what was received lies in the medium's buffer. */
+function copy(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes);
+}

@@ -1,0 +1,82 @@
+/** Moments remembered: enough to tell the highest rate that is configured by default from a little less. */
+const samples = 64;
+/** Share of them that must have come for a rate to be exceeded, whatever the rate. */
+const enough = 48;
+/** ms after which a moment says nothing any more. */
+const memory = 10_000;
+/**
+ * ms that a rate is measured over at the least: a node tells of all its destinations at once when it
+ * connects, which is no flood. The reference takes three announces in quick succession for one.
+ */
+const leastSpan = 5000;
+
+/** How often something happened lately. */
+export class Frequency {
+  readonly #times = new Float64Array(samples);
+  #first = 0;
+  #count = 0;
+
+  /** It happens now, monotonic ms. */
+  note(now: number): void {
+    if (this.#count === samples) {
+      this.#first = (this.#first + 1) % samples;
+      this.#count -= 1;
+    }
+    this.#times[(this.#first + this.#count) % samples] = now;
+    this.#count += 1;
+  }
+
+  /** Whether it happens more often than `rate` times a second. */
+  exceeds(rate: number, now: number): boolean {
+    while (this.#count > 0 && now - this.#times[this.#first]! > memory) {
+      this.#first = (this.#first + 1) % samples;
+      this.#count -= 1;
+    }
+    if (this.#count === 0) {
+      return false;
+    }
+    const span = Math.max(now - this.#times[this.#first]!, Math.min(leastSpan, (enough * 1000) / rate));
+    return (this.#count * 1000) / span > rate;
+  }
+}
+
+/** When too much is too much. */
+export interface BurstLimits {
+  /** Times a second. */
+  readonly rate: number;
+  /** ms without more than that until it is over. */
+  readonly calm: number;
+}
+
+/** Whether something comes in bursts: from when it is too often, until it has not been for some time. */
+export class Burst {
+  readonly #frequency = new Frequency();
+  #sustained = 0;
+  #since: number | undefined;
+
+  /** Monotonic ms at which the burst began that lasts still, as far as is known. */
+  get since(): number | undefined {
+    return this.#since;
+  }
+
+  /** It happens once more. */
+  note(now: number): void {
+    this.#frequency.note(now);
+  }
+
+  /** Whether it is more than the rate at this moment. */
+  exceeds(limits: BurstLimits, now: number): boolean {
+    return this.#frequency.exceeds(limits.rate, now);
+  }
+
+  /** Whether a burst lasts. */
+  lasts(limits: BurstLimits, now: number): boolean {
+    if (this.exceeds(limits, now)) {
+      this.#sustained = now;
+      this.#since ??= now;
+    } else if (this.#since !== undefined && now > this.#sustained + limits.calm) {
+      this.#since = undefined;
+    }
+    return this.#since !== undefined;
+  }
+}

@@ -1,0 +1,229 @@
+import type { Clock } from '../../lib/clock.ts';
+import type { Counters } from '../../lib/counters.ts';
+import { Alarm } from './alarm.ts';
+import { Burst, type BurstLimits } from './burst.ts';
+import type { InterfaceHandle } from './dispatch.ts';
+import type { IngressPolicy } from './interface-policy.ts';
+
+/** An announce that is kept back: not verified yet, and with bytes of its own. */
+export interface HeldAnnounce {
+  /** Destination hash, hex. */
+  readonly key: string;
+  readonly hops: number;
+  readonly iface: InterfaceHandle;
+  readonly raw: Uint8Array;
+}
+
+export interface IngressParts {
+  readonly clock: Clock;
+  readonly counters: Counters;
+  /** Takes an announce that was held, as if it had come now. */
+  readonly release: (held: HeldAnnounce) => void;
+  /** Announces held for all interfaces together. */
+  readonly capacity?: number;
+}
+
+/** Source of the figures: RNS 1.5.7. */
+const defaults = {
+  youngFor: 2 * 3_600_000,
+  announceRate: 10,
+  announceRateYoung: 3,
+  pathRequestRate: 8,
+  pathRequestRateYoung: 3,
+  calmTime: 15_000,
+  penalty: 15_000,
+  held: 256,
+  releaseEvery: 5000,
+} as const;
+/** Announces held for all interfaces: whoever opens many connections must not multiply them. */
+const defaultCapacity = 4096;
+/** ms until it is looked again whether an interface has calmed down. */
+const lookAgain = 1000;
+
+interface Gate {
+  readonly announces: Burst;
+  readonly pathRequests: Burst;
+  readonly held: Map<string, HeldAnnounce>;
+  readonly alarm: Alarm;
+  /** Monotonic ms before which nothing is released. */
+  releaseAt: number;
+}
+
+/**
+ * What an interface may bring that is new. While it brings announces of unknown destinations faster than its limit,
+ * those that nobody asked for are held, bounded, and let in one by one when it is calm again, the nearest first: a
+ * flood costs neither signatures nor room in tables. Whoever asks for a destination gets at what is held at once.
+ *
+ * Source: Reticulum manual, “Interfaces › New Interface Rate Limiting”; the figures of RNS 1.5.7. Beside the reference:
+ * re-announces of known destinations do not count, and what is held is verified when it is let in, not before.
+ */
+export class Ingress {
+  readonly #parts: IngressParts;
+  readonly #gates = new Map<InterfaceHandle, Gate>();
+  #held = 0;
+
+  constructor(parts: IngressParts) {
+    this.#parts = parts;
+  }
+
+  /** Announces held over all interfaces. */
+  get size(): number {
+    return this.#held;
+  }
+
+  /** Announces held of one interface. */
+  heldOf(iface: InterfaceHandle): number {
+    return this.#gates.get(iface)?.held.size ?? 0;
+  }
+
+  /** An announce of a destination came that is not known and nobody waits for; whether it was kept back. */
+  holds(key: string, hops: number, iface: InterfaceHandle, raw: Uint8Array): boolean {
+    const { clock, counters } = this.#parts;
+    if (isFree(iface)) {
+      return false;
+    }
+    const policy = iface.policy?.ingress ?? {};
+    const now = clock.monotonic();
+    const gate = this.#gate(iface);
+    if (gate.held.has(key)) {
+      // Which of two is the true one is not known yet: the first stays.
+      return true;
+    }
+    gate.announces.note(now);
+    const was = gate.announces.since;
+    if (!gate.announces.lasts(announceLimits(policy, iface, now), now)) {
+      return false;
+    }
+    if (was === undefined) {
+      gate.releaseAt = now + (policy.penalty ?? defaults.penalty);
+      counters.add('announce/burst');
+    }
+    this.#hold(gate, { key, hops, iface, raw: new Uint8Array(raw) }, policy);
+    return true;
+  }
+
+  /** A path request came over an interface; whether it is one of too many, and nothing is to be searched for it. */
+  limitsPathRequest(iface: InterfaceHandle): boolean {
+    if (isFree(iface)) {
+      return false;
+    }
+    const policy = iface.policy?.ingress ?? {};
+    const now = this.#parts.clock.monotonic();
+    const { pathRequests } = this.#gate(iface);
+    pathRequests.note(now);
+    return pathRequests.lasts(requestLimits(policy, iface, now), now);
+  }
+
+  /** Somebody wants a way to a destination: what is held of it is let in at once. */
+  asked(key: string): void {
+    if (this.#held === 0) {
+      return;
+    }
+    for (const gate of this.#gates.values()) {
+      const held = gate.held.get(key);
+      if (held !== undefined) {
+        this.#let(gate, held);
+      }
+    }
+  }
+
+  /** An interface is gone. */
+  dropOver(iface: InterfaceHandle): void {
+    const gate = this.#gates.get(iface);
+    if (gate !== undefined) {
+      gate.alarm.stop();
+      this.#held -= gate.held.size;
+      this.#gates.delete(iface);
+    }
+  }
+
+  close(): void {
+    for (const iface of [...this.#gates.keys()]) {
+      this.dropOver(iface);
+    }
+  }
+
+  #hold(gate: Gate, held: HeldAnnounce, policy: IngressPolicy): void {
+    const { counters, capacity = defaultCapacity } = this.#parts;
+    if (gate.held.size >= (policy.held ?? defaults.held)) {
+      counters.add('announce/held-full');
+      return;
+    }
+    gate.held.set(held.key, held);
+    this.#held += 1;
+    counters.add('announce/held');
+    if (this.#held > capacity) {
+      counters.add('announce/held-full');
+      const fullest = [...this.#gates.values()].reduce((a, b) => (b.held.size > a.held.size ? b : a));
+      this.#forget(fullest, [...fullest.held.keys()].at(-1)!);
+    }
+    gate.alarm.at(gate.releaseAt);
+  }
+
+  #ring(iface: InterfaceHandle, gate: Gate): void {
+    const policy = iface.policy?.ingress ?? {};
+    const now = this.#parts.clock.monotonic();
+    if (gate.held.size === 0) {
+      return;
+    }
+    if (gate.announces.exceeds(announceLimits(policy, iface, now), now)) {
+      gate.alarm.at(now + lookAgain);
+      return;
+    }
+    gate.releaseAt = now + (policy.releaseEvery ?? defaults.releaseEvery);
+    gate.alarm.at(gate.releaseAt);
+    this.#let(gate, nearest(gate.held.values()));
+  }
+
+  #let(gate: Gate, held: HeldAnnounce): void {
+    this.#forget(gate, held.key);
+    this.#parts.counters.add('announce/released');
+    this.#parts.release(held);
+  }
+
+  #forget(gate: Gate, key: string): void {
+    gate.held.delete(key);
+    this.#held -= 1;
+  }
+
+  #gate(iface: InterfaceHandle): Gate {
+    return this.#gates.getOrInsertComputed(iface, () => {
+      const gate: Gate = {
+        announces: new Burst(),
+        pathRequests: new Burst(),
+        held: new Map(),
+        alarm: new Alarm(this.#parts.clock, () => this.#ring(iface, gate)),
+        releaseAt: 0,
+      };
+      return gate;
+    });
+  }
+}
+
+/** The one that came first of those that are nearest. */
+function nearest(held: Iterable<HeldAnnounce>): HeldAnnounce {
+  return [...held].reduce((best, one) => (one.hops < best.hops ? one : best));
+}
+
+/** Programs of this machine are never held up. */
+function isFree({ policy }: InterfaceHandle): boolean {
+  return policy?.ingress?.limited === false || policy?.local !== undefined;
+}
+
+function isYoung(policy: IngressPolicy, { attachedAt = 0 }: InterfaceHandle, now: number): boolean {
+  return now - attachedAt < (policy.youngFor ?? defaults.youngFor);
+}
+
+function announceLimits(policy: IngressPolicy, iface: InterfaceHandle, now: number): BurstLimits {
+  const rate = isYoung(policy, iface, now)
+    ? (policy.announceRateYoung ?? defaults.announceRateYoung)
+    : (policy.announceRate ?? defaults.announceRate);
+  return { rate, calm: policy.calmTime ?? defaults.calmTime };
+}
+
+function requestLimits(policy: IngressPolicy, iface: InterfaceHandle, now: number): BurstLimits {
+  const rate = isYoung(policy, iface, now)
+    ? (policy.pathRequestRateYoung ?? defaults.pathRequestRateYoung)
+    : (policy.pathRequestRate ?? defaults.pathRequestRate);
+  return { rate, calm: policy.calmTime ?? defaults.calmTime };
+}

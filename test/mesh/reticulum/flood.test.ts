@@ -1,0 +1,171 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { fromHex, toHex, utf8 } from '../../../src/lib/bytes.ts';
+import { encodeRandomBlob, signAnnounce } from '../../../src/mesh/reticulum/announce.ts';
+import { LocalDestination } from '../../../src/mesh/reticulum/destination.ts';
+import { generateIdentity } from '../../../src/mesh/reticulum/identity.ts';
+import type { InterfacePolicy } from '../../../src/mesh/reticulum/interface-policy.ts';
+import { contexts, decodePacket, encodePacket } from '../../../src/mesh/reticulum/packet.ts';
+import { encodePathRequest, pathRequestDestination } from '../../../src/mesh/reticulum/path-request.ts';
+import { ManualClock } from '../../sim/clock.ts';
+import { seededRandom } from '../../sim/random.ts';
+import { Air, settled, TestNode } from './air.ts';
+
+const random = seededRandom(7);
+
+/** Lets time pass in steps, so that what one brings can answer in the next. */
+async function pass(clock: ManualClock, ms: number, step = 50): Promise<void> {
+  for (let at = 0; at < ms; at += step) {
+    await clock.advance(step);
+    await settled();
+  }
+}
+
+function stranger(clock: ManualClock): {
+  readonly destination: LocalDestination;
+  readonly packet: Uint8Array;
+} {
+  const destination = new LocalDestination({
+    identity: generateIdentity(random),
+    appName: 'flood',
+    aspects: ['one'],
+  });
+  const randomBlob = encodeRandomBlob(random.bytes(5), Math.floor(clock.now() / 1000));
+  return { destination, packet: encodePacket(signAnnounce(destination, { randomBlob })) };
+}
+
+/** A hub with a flood on one side, an honest peer on another, and a slow radio with a listener on a third. */
+function hub(policies: { readonly flood?: InterfacePolicy; readonly others?: InterfacePolicy } = {}) {
+  const clock = new ManualClock();
+  const [flood, honestAir, radio] = [new Air(), new Air(), new Air()];
+  const node = new TestNode({ clock, forwards: true });
+  node.use(flood.join('server/192.0.2.66:1'), policies.flood);
+  node.use(honestAir.join('uplink'), policies.others);
+  node.use(radio.join('lora', { bitrate: 1200, mtu: 500 }), policies.others);
+  const honest = new TestNode({ clock });
+  honest.use(honestAir.join('honest'));
+  const listener = new TestNode({ clock });
+  listener.use(radio.join('listener', { bitrate: 1200, mtu: 500 }));
+  return { clock, flood, radio, node, honest, listener };
+}
+
+describe('a flood of announces', () => {
+  test('costs a few signatures, and keeps neither an honest peer nor its announce from the slow radio', async () => {
+    const { clock, flood, node, honest, listener, radio } = hub();
+    for (let second = 0; second < 60; second++) {
+      for (let count = 0; count < 20; count++) {
+        flood.carry(stranger(clock).packet);
+      }
+      await pass(clock, 1000, 250);
+    }
+    assert.ok(node.announces.length <= 15, `${node.announces.length} were verified and taken`);
+    assert.equal(node.transport.sizes()['announces-held'], 256);
+    const { destination } = honest.serve({ appData: () => utf8('honest') });
+    await honest.transport.announce(destination);
+    await settled();
+    assert.ok(node.transport.path(destination.hash));
+    // A share of 3 bytes a second, and turns between the two that were heard from.
+    await clock.advanceUntil(() => listener.transport.path(destination.hash) !== undefined, {
+      step: 1000,
+      limit: 400_000,
+    });
+    const bytes = radio.packets.reduce((sum, packet) => sum + packet.length, 0);
+    assert.ok((bytes * 8) / 1200 <= (clock.monotonic() / 1000) * 0.02 + 10, `${bytes} bytes on the air`);
+  });
+
+  test('below the limit fills no queue of a slow radio for hours', async () => {
+    const { clock, flood, node, honest, listener } = hub();
+    for (let at = 0; at < 400; at++) {
+      flood.carry(stranger(clock).packet);
+      await clock.advance(400);
+    }
+    const waiting = node.transport.sizes()['announces-waiting'] ?? 0;
+    assert.ok(waiting > 100 && waiting < 400, `${waiting} wait`);
+    const { destination } = honest.serve();
+    await honest.transport.announce(destination);
+    await clock.advanceUntil(() => listener.transport.path(destination.hash) !== undefined, {
+      step: 1000,
+      limit: 400_000,
+    });
+  });
+
+  test('hides nobody who is asked for: what is held comes in at once', async () => {
+    const { clock, flood, node } = hub();
+    const wanted = stranger(clock);
+    for (let count = 0; count < 40; count++) {
+      flood.carry(stranger(clock).packet);
+    }
+    flood.carry(wanted.packet);
+    await settled();
+    assert.equal(node.transport.path(wanted.destination.hash), undefined);
+    const path = await node.transport.requestPath(wanted.destination.hash);
+    assert.equal(path.hops, 1);
+  });
+
+  test('is let in by and by when it is over', async () => {
+    const { clock, flood, node } = hub();
+    for (let count = 0; count < 40; count++) {
+      flood.carry(stranger(clock).packet);
+    }
+    await settled();
+    const before = [...node.transport.paths()].length;
+    await pass(clock, 15_000 + 25 * 5000, 500);
+    assert.equal([...node.transport.paths()].length, 40);
+    assert.ok(before < 16);
+    assert.equal(node.transport.sizes()['announces-held'], 0);
+  });
+
+  test('with signatures that do not hold is counted, and what is held of it leads nowhere', async () => {
+    const { clock, flood, node } = hub();
+    for (let count = 0; count < 40; count++) {
+      const { packet } = stranger(clock);
+      packet[packet.length - 1]! ^= 1;
+      flood.carry(packet);
+    }
+    await pass(clock, 15_000 + 25 * 5000, 500);
+    assert.equal(node.counters.get('crypto/bad-signature'), 40);
+    assert.equal([...node.transport.paths()].length, 0);
+  });
+});
+
+describe('a flood of path requests', () => {
+  test('makes other media be searched a few times, and who asks calmly is still searched for', async () => {
+    const { clock, flood, radio, node, honest } = hub({
+      flood: { mode: 'gateway' },
+      others: { mode: 'gateway' },
+    });
+    const ask = () =>
+      flood.carry(
+        encodePacket({
+          hops: 0,
+          contextFlag: false,
+          propagation: 'broadcast',
+          destinationType: 'plain',
+          packetType: 'data',
+          destinationHash: pathRequestDestination,
+          context: contexts.none,
+          data: encodePathRequest({
+            destinationHash: random.bytes(16),
+            transportId: undefined,
+            tag: random.bytes(16),
+          }),
+        }),
+      );
+    for (let second = 0; second < 30; second++) {
+      for (let count = 0; count < 100; count++) {
+        ask();
+      }
+      await pass(clock, 1000, 250);
+    }
+    const searched = radio.packets.length;
+    assert.ok(searched <= 16, `${searched} searches on the radio`);
+    assert.ok((node.transport.sizes()['path-searches'] ?? 0) <= 16);
+    assert.ok(node.counters.get('path/search-limited') > 2900);
+
+    const wanted = fromHex('0123456789abcdef0123456789abcdef');
+    void honest.transport.requestPath(wanted).catch(() => {});
+    await pass(clock, 1000, 250);
+    const asked = radio.packets.slice(searched).map(raw => toHex(decodePacket(raw).data.subarray(0, 16)));
+    assert.deepEqual(asked, [toHex(wanted)]);
+  });
+});

@@ -1,0 +1,191 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { Counters } from '../../../src/lib/counters.ts';
+import { Burst, Frequency } from '../../../src/mesh/reticulum/burst.ts';
+import type { InterfaceHandle } from '../../../src/mesh/reticulum/dispatch.ts';
+import { Egress } from '../../../src/mesh/reticulum/egress.ts';
+import { type HeldAnnounce, Ingress } from '../../../src/mesh/reticulum/ingress.ts';
+import type { InterfacePolicy } from '../../../src/mesh/reticulum/interface-policy.ts';
+import { ManualClock } from '../../sim/clock.ts';
+
+function handle(name: string, policy: InterfacePolicy = {}): InterfaceHandle {
+  return { name, mtu: 500, linkMtu: 500, bitrate: 1000, online: true, policy, attachedAt: 0 };
+}
+
+function gate(options: { readonly capacity?: number; readonly policy?: InterfacePolicy } = {}) {
+  const clock = new ManualClock();
+  const counters = new Counters();
+  const released: HeldAnnounce[] = [];
+  const ingress = new Ingress({
+    clock,
+    counters,
+    release: held => released.push(held),
+    ...(options.capacity !== undefined && { capacity: options.capacity }),
+  });
+  const iface = handle('uplink', options.policy);
+  let number = 0;
+  /** So many announces of unknown destinations at once; how many were let in. */
+  const bring = (count: number, from = iface, hops = 1) => {
+    let taken = 0;
+    for (let at = 0; at < count; at++) {
+      taken += ingress.holds(`d${number++}`, hops, from, new Uint8Array(20)) ? 0 : 1;
+    }
+    return taken;
+  };
+  return { clock, counters, released, ingress, iface, bring };
+}
+
+describe('a frequency', () => {
+  test('is measured over five seconds, so that what is told at once is no flood', () => {
+    const frequency = new Frequency();
+    for (let at = 0; at < 15; at++) {
+      frequency.note(1000);
+    }
+    assert.equal(frequency.exceeds(3, 1000), false);
+    frequency.note(1000);
+    assert.equal(frequency.exceeds(3, 1000), true);
+    assert.equal(frequency.exceeds(3, 6400), false);
+  });
+
+  test('can be as high as is configured, and is forgotten after ten seconds', () => {
+    const frequency = new Frequency();
+    for (let at = 0; at < 64; at++) {
+      frequency.note(at * 10);
+    }
+    assert.equal(frequency.exceeds(90, 630), true);
+    assert.equal(frequency.exceeds(1, 10_700), false);
+  });
+});
+
+describe('a burst', () => {
+  test('lasts until it was calm for its time, counted from the last moment above the rate', () => {
+    const burst = new Burst();
+    const limits = { rate: 3, calm: 15_000 };
+    for (let at = 0; at < 20; at++) {
+      burst.note(0);
+    }
+    assert.equal(burst.lasts(limits, 0), true);
+    assert.equal(burst.lasts(limits, 6000), true);
+    assert.equal(burst.lasts(limits, 21_000), true);
+    assert.equal(burst.lasts(limits, 21_001), false);
+  });
+});
+
+describe('announces of unknown destinations', () => {
+  test('are held from when too many came, and let in one each five seconds after the penalty, the nearest first', async () => {
+    const { clock, counters, released, ingress, iface, bring } = gate();
+    assert.equal(bring(14), 14);
+    assert.equal(ingress.holds('far', 9, iface, new Uint8Array(20)), false);
+    assert.equal(ingress.holds('farther', 5, iface, new Uint8Array(20)), true);
+    assert.equal(bring(1), 0);
+    assert.equal(ingress.heldOf(iface), 2);
+    await clock.advance(14_999);
+    assert.equal(released.length, 0);
+    await clock.advance(1);
+    assert.deepEqual(
+      released.map(({ hops }) => hops),
+      [1],
+    );
+    await clock.advance(5000);
+    assert.deepEqual(
+      released.map(({ hops }) => hops),
+      [1, 5],
+    );
+    assert.equal(ingress.size, 0);
+    assert.equal(counters.get('announce/burst'), 1);
+    await clock.advance(20_000);
+    assert.equal(clock.waiting, 0);
+  });
+
+  test('are not let in while more keep coming', async () => {
+    const { clock, released, bring } = gate();
+    bring(20);
+    for (let at = 0; at < 60; at++) {
+      await clock.advance(250);
+      bring(1);
+    }
+    assert.equal(released.length, 0);
+    await clock.advance(12_000);
+    assert.ok(released.length > 0);
+  });
+
+  test('may come more often when the interface is two hours old', async () => {
+    const { clock, bring } = gate();
+    await clock.advance(2 * 3_600_000);
+    assert.equal(bring(48), 48);
+    assert.equal(bring(10), 0);
+  });
+
+  test('are held up to a bound for each interface, and for all: then the fullest gives one up', () => {
+    const { counters, ingress, iface, bring } = gate({ capacity: 300, policy: { ingress: { held: 250 } } });
+    bring(300);
+    assert.equal(ingress.heldOf(iface), 250);
+    assert.equal(counters.get('announce/held-full'), 35);
+    const other = handle('other');
+    bring(115, other);
+    assert.equal(ingress.size, 300);
+    assert.equal(ingress.heldOf(other), 100);
+    assert.equal(ingress.heldOf(iface), 200);
+    ingress.dropOver(iface);
+    assert.equal(ingress.size, 100);
+    ingress.close();
+    assert.equal(ingress.size, 0);
+  });
+
+  test('that somebody asks for come in at once', () => {
+    const { released, ingress, iface, bring } = gate();
+    bring(15);
+    ingress.holds('wanted', 3, iface, new Uint8Array(20));
+    ingress.asked('other');
+    ingress.asked('wanted');
+    assert.deepEqual(
+      released.map(({ key }) => key),
+      ['wanted'],
+    );
+    assert.equal(ingress.size, 0);
+  });
+
+  test('are not replaced by another of the same destination before either is verified', () => {
+    const { released, ingress, iface, bring } = gate();
+    bring(15);
+    assert.equal(ingress.holds('twice', 3, iface, new Uint8Array([1])), true);
+    assert.equal(ingress.holds('twice', 1, iface, new Uint8Array([2])), true);
+    ingress.asked('twice');
+    assert.deepEqual([released[0]?.hops, released[0]?.raw[0]], [3, 1]);
+  });
+
+  test('are never held where it is turned off', () => {
+    const { bring } = gate({ policy: { ingress: { limited: false } } });
+    assert.equal(bring(1000), 1000);
+  });
+});
+
+describe('path requests', () => {
+  test('are too many at three a second on a young interface, at eight on an older one', async () => {
+    const { clock, ingress, iface } = gate();
+    const ask = (count: number) =>
+      Array.from({ length: count }, () => ingress.limitsPathRequest(iface)).filter(limited => !limited)
+        .length;
+    assert.equal(ask(100), 15);
+    await clock.advance(2 * 3_600_000);
+    assert.equal(ask(100), 40);
+  });
+
+  test('for others leave no more often than an interface is told, and as often as they like without', () => {
+    const counters = new Counters();
+    const egress = new Egress({ clock: new ManualClock(), counters });
+    const send = (iface: InterfaceHandle, count: number) => {
+      let sent = 0;
+      for (let at = 0; at < count; at++) {
+        if (egress.allows(iface)) {
+          egress.note(iface);
+          sent += 1;
+        }
+      }
+      return sent;
+    };
+    assert.equal(send(handle('free'), 1000), 1000);
+    assert.equal(send(handle('limited', { egress: { limited: true } }), 1000), 26);
+    assert.equal(counters.get('path/egress-limited'), 974);
+  });
+});
