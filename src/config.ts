@@ -7,6 +7,7 @@ import { lxmfConfig } from './bridges/lxmf/config.ts';
 import { matrixConfigSchema } from './bridges/matrix/config.ts';
 import { mqttConfigSchema } from './bridges/mqtt/config.ts';
 import { crossChecks, show, type Tree } from './config-checks.ts';
+import { overlay, readOverlay } from './config-overlay.ts';
 import { priorities } from './gateway/message.ts';
 import { isPattern, rateOf } from './gateway/route-rule.ts';
 import { type FieldError, GatewayError } from './lib/errors.ts';
@@ -39,6 +40,8 @@ const target = z.union([address, z.string().regex(/^room:[a-z0-9][a-z0-9-]{0,31}
     'lxmf:<32 hex digits>, mqtt:<topic>, app:<client name>, matrix:!room:server, matrix:@user:server or room:<name>',
 });
 
+const defaultData = './data';
+
 /** The whole config file. Every key has a default: no file at all is a good configuration. */
 export const configSchema = z.strictObject({
   hub: z
@@ -50,7 +53,7 @@ export const configSchema = z.strictObject({
         .max(64)
         .default('kOS hub')
         .describe('shown in announces and in MQTT info'),
-      data: z.string().min(1).default('./data').describe('folder of everything the gateway keeps'),
+      data: z.string().min(1).default(defaultData).describe('folder of everything the gateway keeps'),
       transport: z.boolean().default(true).describe('forward for others: a Reticulum transport node'),
     })
     .prefault({}),
@@ -133,6 +136,8 @@ export type Config = Omit<Parsed, 'interfaces'> & {
   readonly interfaces: readonly InterfaceConfig[];
   /** Keys that were given and not left to their defaults, as dotted paths: a busy default port gives way, a given one does not. */
   readonly given: ReadonlySet<string>;
+  /** Interfaces that the API added, changed or removed, by name: the list is the one with that done. */
+  readonly overlaid: Readonly<Record<string, 'added' | 'changed' | 'removed'>>;
 };
 
 export interface ConfigSource {
@@ -153,12 +158,13 @@ export function loadConfig(source: ConfigSource): Config {
   if (source.data !== undefined) {
     put(raw, ['hub', 'data'], resolve(source.data));
   }
+  const base = baseOf(source);
+  const { overlaid, pointerOf } = layOver(raw, base);
   const result = configSchema.safeParse(raw, { reportInput: true });
   if (!result.success) {
-    mistakes.push(...result.error.issues.flatMap(describeIssue));
+    mistakes.push(...result.error.issues.flatMap(describeIssue).map(pointerOf));
   }
-  const base = source.file === undefined ? '.' : dirname(resolve(source.file));
-  mistakes.push(...crossChecks(raw, base));
+  mistakes.push(...crossChecks(raw, base).map(pointerOf));
   if (mistakes.length > 0 || !result.success) {
     throw new GatewayError(
       'config/invalid',
@@ -168,7 +174,7 @@ export function loadConfig(source: ConfigSource): Config {
       },
     );
   }
-  const config = result.data as unknown as Omit<Config, 'given'>;
+  const config = result.data as unknown as Omit<Config, 'given' | 'overlaid'>;
   const { matrix, ...bridges } = config.bridges;
   return {
     ...config,
@@ -180,6 +186,46 @@ export function loadConfig(source: ConfigSource): Config {
     ...(config.replicas !== undefined && { replicas: resolve(base, config.replicas) }),
     interfaces: config.interfaces.map(entry => withBase(entry, base)),
     given: new Set(leaves(raw)),
+    overlaid,
+  };
+}
+
+/** The data folder that a configuration names, also where it has mistakes elsewhere. Throws `config/invalid`. */
+export function dataFolderOf(source: ConfigSource): string {
+  if (source.data !== undefined) {
+    return resolve(source.data);
+  }
+  const raw = source.file === undefined ? structuredClone(source.keys ?? {}) : readFile(source.file);
+  applyEnvironment(raw, source.environment ?? {});
+  const data = (raw.hub as Tree | null | undefined)?.data;
+  return resolve(baseOf(source), typeof data === 'string' ? data : defaultData);
+}
+
+/** The folder that relative paths of a configuration begin in. */
+export function baseOf(source: ConfigSource): string {
+  return source.file === undefined ? '.' : dirname(resolve(source.file));
+}
+
+/** Lays what the API changed over the interfaces of the tree, in place. Throws `config/invalid`. */
+function layOver(
+  raw: Tree,
+  base: string,
+): Pick<Config, 'overlaid'> & { readonly pointerOf: (mistake: FieldError) => FieldError } {
+  const given = (raw.hub as Tree | null | undefined)?.data ?? defaultData;
+  const over = typeof given === 'string' ? readOverlay(resolve(base, given)) : {};
+  if (Object.keys(over).length === 0 || !(raw.interfaces === undefined || Array.isArray(raw.interfaces))) {
+    return { overlaid: {}, pointerOf: mistake => mistake };
+  }
+  const { interfaces, pointerOf } = overlay(raw.interfaces ?? [], over);
+  raw.interfaces = interfaces;
+  return {
+    overlaid: Object.fromEntries(
+      Object.entries(over).map(([name, how]) => [
+        name,
+        Object.keys(how)[0] as 'added' | 'changed' | 'removed',
+      ]),
+    ),
+    pointerOf: ({ pointer, detail }) => ({ pointer: pointerOf(pointer), detail }),
   };
 }
 
@@ -314,7 +360,8 @@ function leaves(value: unknown, path = ''): string[] {
   return Object.entries(value).flatMap(([key, child]) => leaves(child, path === '' ? key : `${path}.${key}`));
 }
 
-function describeIssue(issue: z.core.$ZodIssue): FieldError[] {
+/** What is wrong by a schema, by dotted path. */
+export function describeIssue(issue: z.core.$ZodIssue): FieldError[] {
   const path = issue.path.map(String).join('.');
   if (issue.code === 'unrecognized_keys') {
     return issue.keys.map(key => ({ pointer: path === '' ? key : `${path}.${key}`, detail: 'no such key' }));

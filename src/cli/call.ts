@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { loadConfig } from '../config.ts';
+import { type ConfigSource, dataFolderOf, loadConfig } from '../config.ts';
 import { GatewayError } from '../lib/errors.ts';
 import { type Answer, call, readToken, type Target } from './connection.ts';
 
@@ -41,19 +41,23 @@ function targetOf(c: Call): Target {
   return { at: 'socket', path: join(dataOf(c), 'kosctl.sock') };
 }
 
-/** The data folder. */
+/** The data folder: of a running gateway it is also found where the file has got mistakes since. */
 export function dataOf(c: Call): string {
-  return configOf(c).hub.data;
+  return dataFolderOf(sourceOf(c));
 }
 
 /** The configuration, or that of another file. */
 export function configOf(c: Call, file = c.config) {
-  const data = c.options.data;
-  return loadConfig({
+  return loadConfig(sourceOf(c, file));
+}
+
+function sourceOf(c: Call, file = c.config): ConfigSource {
+  const { data } = c.options;
+  return {
     file,
     data: typeof data === 'string' ? data : undefined,
     environment: c.environment,
-  });
+  };
 }
 
 /** One call of the REST API; an error of it is thrown as `bridge/rejected`. */

@@ -6,6 +6,7 @@ import { GatewayError } from '../lib/errors.ts';
 import { definitionsOf } from '../start/replicas.ts';
 import { ask, type Call, type Command, configOf, dataOf, print, printable, usage } from './call.ts';
 import { drawPacket } from './decode.ts';
+import { interfaceCommands } from './interfaces.ts';
 import { checkMatrix, writeRegistration } from './matrix.ts';
 import { meshCommands } from './mesh.ts';
 import {
@@ -35,6 +36,7 @@ export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
   ['status', { words: '', does: 'how the gateway and its parts are', run: status }],
   ['peers', { words: '', does: 'who was heard on the mesh', run: peers }],
   ...meshCommands,
+  ...interfaceCommands,
   ['send', { words: 'TO TEXT', does: 'send a message; prints its id once it is on disk', run: send }],
   ['inbox', { words: '[--follow] [--after CURSOR]', does: "read the owner's inbox", run: inbox }],
   ['announce', { words: '', does: "announce the hub's destinations now", run: announce }],
@@ -61,7 +63,14 @@ export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
     'config schema',
     { words: '', does: 'JSON Schema of the configuration', run: async c => print(c, configJsonSchema()) },
   ],
-  ['config show', { words: '', does: 'the configuration with its defaults', run: showConfig }],
+  [
+    'config show',
+    {
+      words: '',
+      does: 'the configuration with its defaults and what the API changed of the interfaces',
+      run: showConfig,
+    },
+  ],
   [
     'matrix registration',
     {
@@ -290,7 +299,7 @@ async function makeMatrixRegistration(c: Call): Promise<number> {
 }
 
 async function showConfig(c: Call): Promise<number> {
-  const { given, ...config } = configOf(c);
+  const { given: _given, ...config } = configOf(c);
   return print(c, config);
 }
 

@@ -1,8 +1,9 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../lib/clock.ts';
 import type { Counters } from '../lib/counters.ts';
 import type { RouteView } from './desk.ts';
 import type { Address } from './message.ts';
-import { type RouteRule, rateOf } from './route-rule.ts';
+import { type Rate, type RouteRule, rateOf } from './route-rule.ts';
 import type { Recipient } from './router.ts';
 
 /** The rules in use: holds their rates, and says what passed and what did not. */
@@ -17,6 +18,16 @@ export interface Routes {
     recipients: readonly Recipient[],
   ): { readonly recipients: readonly Recipient[]; undo(): void };
   views(): readonly RouteView[];
+  /** Other rules from now on; one that stays keeps its counts and its rates. */
+  replace(rules: readonly RouteRule[]): void;
+}
+
+interface Rule {
+  readonly rule: RouteRule;
+  readonly key: number;
+  readonly rate: Rate | undefined;
+  passed: number;
+  leftOut: number;
 }
 
 /** Pairs of sender and recipient whose times are remembered; the one unused longest is forgotten first. */
@@ -27,15 +38,20 @@ export function createRoutes(options: {
   readonly clock: Clock;
   readonly counters: Counters;
 }): Routes {
-  const { rules, clock, counters } = options;
-  const rates = rules.map(({ maxRate }) => (maxRate === undefined ? undefined : rateOf(maxRate)));
-  const counts = rules.map(() => ({ passed: 0, leftOut: 0 }));
+  const { clock, counters } = options;
+  let keys = 0;
+  let rules = options.rules.map(begin);
   /** By rule, sender and recipient: when the latest passed, by the monotonic clock, oldest first. */
   const times = new Map<string, readonly number[]>();
 
+  function begin(rule: RouteRule): Rule {
+    keys += 1;
+    const rate = rule.maxRate === undefined ? undefined : rateOf(rule.maxRate);
+    return { rule, key: keys, rate, passed: 0, leftOut: 0 };
+  }
+
   /** Takes a place; undefined where there is none now. */
-  function take(index: number, key: string): (() => void) | undefined {
-    const rate = rates[index];
+  function take(rate: Rate | undefined, key: string): (() => void) | undefined {
     if (rate === undefined) {
       return () => {};
     }
@@ -51,15 +67,17 @@ export function createRoutes(options: {
   }
 
   return {
-    rules,
+    get rules() {
+      return rules.map(({ rule }) => rule);
+    },
     admit(from, recipients) {
       const undo: (() => void)[] = [];
       const admitted = recipients.filter(({ route, address }) => {
         if (route === undefined) {
           return true;
         }
-        const giveBack = take(route, `${route} ${from} ${address}`);
-        const count = counts[route];
+        const count = rules[route];
+        const giveBack = take(count?.rate, `${count?.key} ${from} ${address}`);
         if (giveBack === undefined) {
           counters.add('routes/over-rate');
           if (count !== undefined) {
@@ -88,6 +106,14 @@ export function createRoutes(options: {
         },
       };
     },
-    views: () => rules.map((rule, index) => ({ ...rule, ...(counts[index] ?? { passed: 0, leftOut: 0 }) })),
+    views: () => rules.map(({ rule, passed, leftOut }) => ({ ...rule, passed, leftOut })),
+    replace(wanted) {
+      const left = new Set(rules);
+      rules = wanted.map(rule => {
+        const same = [...left].find(one => isDeepStrictEqual(one.rule, rule)) ?? begin(rule);
+        left.delete(same);
+        return same;
+      });
+    },
   };
 }

@@ -54,6 +54,8 @@ export interface Switch {
   run(signal: AbortSignal): Promise<void>;
   /** The health of a part that is not a bridge: an interface, a listener. Its changes become events. */
   report(health: ServiceHealth, kind?: 'interface.changed' | 'health.changed'): void;
+  /** Rooms, routes and the hub's name are these from now on; what lies in a room that is gone stays where it is. */
+  adopt(wanted: Pick<SwitchOptions, 'rooms' | 'routes'> & { readonly name: string }): Promise<void>;
   /** A part that is not a bridge is no part of the hub any more: its health is nobody's business. */
   forget(name: string): void;
   /** Something happened in the mesh that watchers of it want to see. */
@@ -76,7 +78,8 @@ export function createSwitch(options: SwitchOptions): Switch {
   const { store, random, log, counters } = options;
   const clock = createHubClock(options.clock);
   const limits: Limits = { ...defaultLimits, ...options.limits };
-  const hub: HubFacts = { ...options.hub, boot: store.boot };
+  const hub: HubFacts & { name: string } = { ...options.hub, boot: store.boot };
+  let { rooms } = options;
   const bridges = new Map(options.bridges.map(bridge => [bridge.name, bridge]));
   const cursors = createCursors(store.epoch);
   const residents = createResidents({ store, clock, bridges: options.bridges, limit: limits.residents });
@@ -84,21 +87,13 @@ export function createSwitch(options: SwitchOptions): Switch {
   const outbox = new Outbox({ store, clock, random, log, counters, limits, bridges: options.bridges });
   const inbox = createInbox({ store, clock, log, cursors });
   const events = createEvents({ store, cursors });
-  const directory = createDirectory({
-    store,
-    clock,
-    log,
-    limits,
-    pinned: new Set([
-      ...Object.values(options.rooms).flatMap(({ members }) => members),
-      ...(options.routes ?? []).flatMap(({ to }) => to),
-    ]),
-  });
+  const pinned = new Set(named(rooms, options.routes));
+  const directory = createDirectory({ store, clock, log, limits, pinned });
 
   const routes = createRoutes({ rules: options.routes ?? [], clock, counters });
   const routing = (): RoutingFacts => ({
     hubLxmf: hub.lxmf,
-    rooms: options.rooms,
+    rooms,
     clients: clients.active(),
     reaches(address) {
       const bridge = bridges.get(schemeOf(address));
@@ -115,8 +110,8 @@ export function createSwitch(options: SwitchOptions): Switch {
   const roomExists = (room: string) => membersOf(room, routing()) !== undefined;
   const roomsOf = (client: Client) => {
     const facts = routing();
-    const rooms = new Set([...Object.keys(options.rooms), ...client.rooms]);
-    return [...rooms].filter(room => membersOf(room, facts)?.includes(`app:${client.name}`) === true);
+    const known = new Set([...Object.keys(rooms), ...client.rooms]);
+    return [...known].filter(room => membersOf(room, facts)?.includes(`app:${client.name}`) === true);
   };
   const mayReadBlob = (client: Client, sha256: string): boolean =>
     client.scopes.includes('admin') ||
@@ -278,7 +273,15 @@ export function createSwitch(options: SwitchOptions): Switch {
     );
   }
 
-  const housing = { residents, clients, rooms: options.rooms, counters, log };
+  const housing = {
+    residents,
+    clients,
+    get rooms() {
+      return rooms;
+    },
+    counters,
+    log,
+  };
   const time = createTimeWatch({ store, clock, log, outbox, report });
 
   async function sweep(signal: AbortSignal): Promise<void> {
@@ -301,7 +304,7 @@ export function createSwitch(options: SwitchOptions): Switch {
     rooms: {
       list(client) {
         const facts = routing();
-        const all = [hubRoom, sensorRoom, ...Object.keys(options.rooms)].sort();
+        const all = [hubRoom, sensorRoom, ...Object.keys(rooms)].sort();
         const mine = client.scopes.includes('admin') ? all : roomsOf(client);
         return all
           .filter(name => mine.includes(name))
@@ -327,6 +330,18 @@ export function createSwitch(options: SwitchOptions): Switch {
   return {
     desk,
     report,
+    async adopt(wanted) {
+      hub.name = wanted.name;
+      rooms = wanted.rooms;
+      routes.replace(wanted.routes ?? []);
+      const addresses = named(rooms, wanted.routes);
+      directory.keep(addresses.filter(address => !pinned.has(address)));
+      pinned.clear();
+      for (const address of addresses) {
+        pinned.add(address);
+      }
+      await house(housing);
+    },
     forget(name) {
       if (services.delete(name)) {
         changed();
@@ -360,4 +375,9 @@ export function createSwitch(options: SwitchOptions): Switch {
       events.close();
     },
   };
+}
+
+/** Whom rooms and routes name. */
+function named(rooms: SwitchOptions['rooms'], routes: SwitchOptions['routes'] = []): readonly Address[] {
+  return [...Object.values(rooms).flatMap(({ members }) => members), ...routes.flatMap(({ to }) => to)];
 }

@@ -15,8 +15,18 @@ export interface Log {
   child(facts: Record<string, unknown>): Log;
 }
 
+/** A log whose level may be set while it is used: what lies below it is not said. */
+export interface LeveledLog extends Log {
+  level: string;
+}
+
+/** The log with a level; one that has none says everything, and what is set is only remembered. */
+export function leveled(log: Log, level: LogLevel): LeveledLog {
+  return 'level' in log ? (log as LeveledLog) : Object.assign(Object.create(log) as Log, { level });
+}
+
 /** The program's logger: JSON lines on stderr, so that stdout is free for what a script reads. */
-export function createLog(level: LogLevel): Log {
+export function createLog(level: LogLevel): LeveledLog {
   return pino(
     {
       level,

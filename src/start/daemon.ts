@@ -1,7 +1,7 @@
 import { type Config, formatMistakes, loadConfig } from '../config.ts';
 import { systemClock } from '../lib/clock.ts';
 import { isGatewayError } from '../lib/errors.ts';
-import { createLog } from '../lib/log.ts';
+import { createLog, type Log } from '../lib/log.ts';
 import { systemRandom } from '../lib/random.ts';
 import { type Hub, startHub } from './hub.ts';
 import { removeOwnerToken } from './owner-token.ts';
@@ -40,13 +40,24 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
       setTimeout(() => process.exit(1), patience).unref();
     });
   }
-  let hub: Hub;
+  const terminal = process.stdout.isTTY === true;
+  let hub: Hub | undefined;
+  // A terminal that is closed says so with the same signal: then it means what it always meant.
+  process.on('SIGHUP', () => {
+    if (terminal) {
+      process.kill(process.pid, 'SIGTERM');
+    } else {
+      void reload(hub, log);
+    }
+  });
   try {
     hub = await startHub({
       config,
       clock: systemClock,
       random: systemRandom,
       log,
+      file: options.file,
+      reread: () => loadConfig(options),
       ownerTokenFile: options.environment.KOS_OWNER_TOKEN_FILE,
     });
   } catch (error) {
@@ -68,6 +79,19 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
   }
   await hub.close();
   log.info({}, 'stopped');
+}
+
+/** Reads the configuration again; what is wrong with it is in the log, and nothing is changed then. */
+async function reload(hub: Hub | undefined, log: Log): Promise<void> {
+  try {
+    await hub?.reload();
+  } catch (error) {
+    if (!isGatewayError(error)) {
+      throw error;
+    }
+    const mistakes = error.errors.map(({ pointer, detail }) => `${pointer}: ${detail}`);
+    log.error({ code: error.code, mistakes }, `the configuration was not taken over: ${error.message}`);
+  }
 }
 
 function configure(options: DaemonOptions): Config | undefined {

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import manifest from '../../package.json' with { type: 'json' };
 import { createAccess } from '../bridges/access.ts';
 import { createLogins } from '../bridges/http/session.ts';
+import type { Reloaded } from '../bridges/http/settings.ts';
 import { addHttpWindow } from '../bridges/http/window.ts';
 import { createListener, type Listener } from '../bridges/listener.ts';
 import { LxmfBridge } from '../bridges/lxmf/bridge.ts';
@@ -11,7 +12,7 @@ import { createMqttBridge, type MqttBridge } from '../bridges/mqtt/bridge.ts';
 import { createSessions } from '../bridges/sessions.ts';
 import type { SvcListener } from '../bridges/svc/listener.ts';
 import { addWsWindow } from '../bridges/ws/window.ts';
-import type { Config } from '../config.ts';
+import { baseOf, type Config } from '../config.ts';
 import type { Desk, HubFacts } from '../gateway/desk.ts';
 import { createReplicaWrites } from '../gateway/replicas/writes.ts';
 import { startError } from '../gateway/store/room.ts';
@@ -21,10 +22,11 @@ import { toHex } from '../lib/bytes.ts';
 import type { Clock } from '../lib/clock.ts';
 import { Counters } from '../lib/counters.ts';
 import { codeOf } from '../lib/errors.ts';
-import type { Log } from '../lib/log.ts';
+import { type Log, leveled } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
 import type { OpenSerial } from '../radio/serial.ts';
 import { openIdentity } from './identity.ts';
+import { createInterfaceControl } from './interface-control.ts';
 import { addressOf, createInterface, policyFor } from './interfaces.ts';
 import { endpointOf, listenOrMove } from './listening.ts';
 import { createLiveInterfaces, type LiveInterfaces } from './live-interfaces.ts';
@@ -34,12 +36,17 @@ import { createMesh } from './mesh.ts';
 import { createMeshView } from './mesh-view.ts';
 import { keepOwnerToken, readOwnerToken } from './owner-token.ts';
 import { openConfiguredReplicas } from './replicas.ts';
+import { createSettings } from './settings.ts';
 
 export interface HubOptions {
   readonly config: Config;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+  /** Reads the configuration again, from where `config` was read. Without it nothing can be reloaded. */
+  readonly reread?: (() => Config) | undefined;
+  /** The config file, where there is one. */
+  readonly file?: string | undefined;
   /** A file with the owner token, instead of minting one. */
   readonly ownerTokenFile?: string | undefined;
   /** How radios' serial ports are opened; simulated ones have none that the machine knows. */
@@ -62,6 +69,8 @@ export interface Hub {
   /** Listening interfaces by name, as `host:port`. */
   interfaceAddresses(): Readonly<Record<string, string>>;
   announce(): Promise<boolean>;
+  /** Reads the configuration again and takes over what can be. Throws `config/invalid`; then nothing is changed. */
+  reload(): Promise<Reloaded>;
   /** Stops accepting, drains, closes, in the reverse order of the start. */
   close(): Promise<void>;
 }
@@ -98,13 +107,17 @@ async function openAll(options: HubOptions): Promise<Hub> {
       sharedInstance: config.sharedInstance !== undefined,
     }),
   );
+  const shownName = ({ bridges, hub }: Config) => bridges.lxmf.displayName ?? hub.name;
+  let displayName = shownName(config);
   const lxmf = new LxmfBridge({
     ...parts,
+    get displayName() {
+      return displayName;
+    },
     transport: mesh.transport,
     router: mesh.router,
     identity,
     hubId: toHex(identity.hash),
-    displayName: config.bridges.lxmf.displayName ?? config.hub.name,
   });
 
   const http = endpointOf(config.listen.http);
@@ -131,6 +144,8 @@ async function openAll(options: HubOptions): Promise<Hub> {
     report: health => gateway.report(health),
   });
   stack.defer(() => matrix?.[Symbol.dispose]());
+  const roomsOf = ({ rooms }: Config) =>
+    matrix === undefined ? rooms : withPortals(rooms, matrix.serverName);
   const cloud = await openConfiguredReplicas(
     config,
     parts,
@@ -142,7 +157,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
     store,
     ...(cloud !== undefined && { replicas: cloud.replicas.desk }),
     hub: { id: toHex(identity.hash), name: config.hub.name, lxmf: lxmf.address, version: manifest.version },
-    rooms: matrix === undefined ? config.rooms : withPortals(config.rooms, matrix.serverName),
+    rooms: roomsOf(config),
     routes: config.routes,
     limits: { residents: config.bridges.lxmf.residents },
     bridges: [lxmf, mqtt, ...(matrix === undefined ? [] : [matrix])],
@@ -151,13 +166,19 @@ async function openAll(options: HubOptions): Promise<Hub> {
   // Peers keep the path they learnt last: an announce that seems older than one before the clock was set is nothing to them.
   stack.defer(gateway.onClockSet(() => void lxmf.announceNow()));
   const { desk } = gateway;
+  const latest = (name: string) =>
+    (options.reread?.() ?? config).interfaces.find(entry => entry.name === name);
   const interfaces = createLiveInterfaces(
-    config.interfaces.map(entry => ({ config: entry, origin: 'file' })),
+    config.interfaces.map(entry => ({
+      config: entry,
+      origin: config.overlaid[entry.name] === 'added' ? 'api' : 'file',
+    })),
     {
       ...parts,
       transport: mesh.transport,
       create: entry => createInterface(entry, { ...parts, storage: store.mesh, open: options.openSerial }),
       policyFor,
+      latest,
       report: health => gateway.report(health, 'interface.changed'),
       forget: name => gateway.forget(name),
     },
@@ -170,6 +191,27 @@ async function openAll(options: HubOptions): Promise<Hub> {
       mesh,
       report: health => gateway.report(health, 'interface.changed'),
     });
+  const settings = createSettings({
+    config,
+    file: options.file,
+    reread: options.reread,
+    live: interfaces,
+    log: leveled(log, config.log),
+    async adopt(wanted) {
+      const before = displayName;
+      displayName = shownName(wanted);
+      await gateway.adopt({ name: wanted.hub.name, rooms: roomsOf(wanted), routes: wanted.routes });
+      if (displayName !== before) {
+        void lxmf.announceNow();
+      }
+    },
+  });
+  const meshView = createMeshView({
+    mesh,
+    interfaces,
+    services: () => desk.health().services,
+    announce: () => lxmf.announceNow(),
+  });
   const access = createAccess({ clients: desk.clients, clock });
   const sessions = createSessions({ clients: desk.clients, clock });
   const logins = createLogins({ ...parts, desk, file: loginFile(data) });
@@ -186,12 +228,17 @@ async function openAll(options: HubOptions): Promise<Hub> {
     counters: () => counters.snapshot(),
     transport: config.hub.transport ? 'on' : 'off',
     logins,
-    mesh: createMeshView({
-      mesh,
-      interfaces,
-      services: () => desk.health().services,
-      announce: () => lxmf.announceNow(),
+    mesh: meshView,
+    interfaces: createInterfaceControl({
+      live: interfaces,
+      view: name => meshView.interfaces().find(one => one.name === name),
+      data,
+      base: baseOf({ file: options.file }),
+      latest,
+      settled: name => settled(gateway, [name]),
+      log,
     }),
+    settings,
     addresses: () => ({
       mqtt: mqttUrlOf(mqtt, mqttAt.host),
       ...(cloud !== undefined && { replicas: cloud.url() }),
@@ -254,6 +301,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
         }),
       ),
     announce: () => lxmf.announceNow(),
+    reload: () => settings.reload(),
     close: () => close(opened, listener, cloud?.svc),
   };
 }

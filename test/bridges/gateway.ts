@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { type Access, createAccess } from '../../src/bridges/access.ts';
+import type { InterfaceControl } from '../../src/bridges/http/interfaces.ts';
 import type { MeshView } from '../../src/bridges/http/mesh.ts';
 import { createLogins } from '../../src/bridges/http/session.ts';
+import type { Settings } from '../../src/bridges/http/settings.ts';
 import { addHttpWindow } from '../../src/bridges/http/window.ts';
 import { createListener, type Listener } from '../../src/bridges/listener.ts';
 import { problemSchema } from '../../src/bridges/problems.ts';
@@ -37,6 +39,8 @@ const noMesh: MeshView = {
   announces: () => [],
 };
 
+const nothing = {};
+
 /** A real switch behind a real listener on a free port. */
 export interface TestGateway extends AsyncDisposable {
   readonly hub: TestSwitch;
@@ -57,7 +61,12 @@ export interface TestGateway extends AsyncDisposable {
 }
 
 export async function openGateway(
-  options: TestSwitchOptions & { readonly ws?: Partial<WsLimits>; readonly mesh?: Partial<MeshView> } = {},
+  options: TestSwitchOptions & {
+    readonly ws?: Partial<WsLimits>;
+    readonly mesh?: Partial<MeshView>;
+    readonly interfaces?: Partial<InterfaceControl>;
+    readonly settings?: Partial<Settings>;
+  } = {},
 ): Promise<TestGateway> {
   const { ws: limits = {}, ...rest } = options;
   const hub = await openTestSwitch(rest);
@@ -75,6 +84,8 @@ export async function openGateway(
     counters: () => hub.counters.snapshot(),
     logins: createLogins({ ...parts, desk, random: systemRandom }),
     mesh: { ...noMesh, ...options.mesh },
+    interfaces: { ...nothing, ...options.interfaces } as InterfaceControl,
+    settings: { ...nothing, ...options.settings } as Settings,
   });
   addWsWindow(listener, { ...parts, counters: hub.counters, desk, access, sessions, limits });
   await listener.listen();

@@ -123,7 +123,7 @@ const trafficSchema = z.looseObject({
   failed: z.int().min(0).exactOptional().describe('packets the medium did not take'),
 });
 
-const interfaceSchema = z
+export const interfaceSchema = z
   .looseObject({
     name: z.string(),
     kind: z.string().describe('as in the configuration; peer for what another interface found'),

@@ -17,7 +17,7 @@ export type Audience = 'public' | readonly [Scope, ...Scope[]];
 
 /** One operation of the API. The table of these is the server, its validation and its OpenAPI document. */
 export interface Route {
-  readonly method: 'GET' | 'POST' | 'DELETE';
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   /** As in OpenAPI: `/v1/messages/{id}`. */
   readonly path: string;
   readonly summary: string;

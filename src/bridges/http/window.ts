@@ -8,6 +8,7 @@ import { blobRoutes } from './blobs.ts';
 import { docsRoutes } from './docs.ts';
 import { eventRoutes } from './events.ts';
 import { inboxRoutes } from './inbox.ts';
+import { type InterfaceControl, interfaceRoutes } from './interfaces.ts';
 import { type MeshView, meshRoutes } from './mesh.ts';
 import { messageRoutes } from './messages.ts';
 import { metricsRoutes } from './metrics.ts';
@@ -17,6 +18,7 @@ import { replicaRoutes } from './replicas.ts';
 import { roomRoutes } from './rooms.ts';
 import { addRoutes, type Route } from './route.ts';
 import { type Logins, sessionRoutes } from './session.ts';
+import { type Settings, settingsRoutes } from './settings.ts';
 import { siteRoutes } from './site.ts';
 import { statusRoutes } from './status.ts';
 import { tokenRoutes } from './tokens.ts';
@@ -33,6 +35,8 @@ export interface HttpParts {
   /** Whether packets of others are passed on: `on` or `off`. */
   readonly transport?: string;
   readonly mesh: MeshView;
+  readonly interfaces: InterfaceControl;
+  readonly settings: Settings;
   /** Browsers that are logged in. */
   readonly logins: Logins;
   /** Where else the hub is reached, by the name of the door: `mqtt`, … */
@@ -57,9 +61,11 @@ export function httpRoutes(parts: HttpParts): readonly Route[] {
     ...tokenRoutes(desk, clock),
     ...sessionRoutes(parts),
     ...meshRoutes(parts.mesh),
+    ...interfaceRoutes(() => parts.interfaces),
     ...replicaRoutes(desk),
     ...statusRoutes({ ...parts, transport: parts.transport ?? 'off' }),
     ...metricsRoutes(parts),
+    ...settingsRoutes(() => parts.settings),
     openapiRoute(() => openapiDocument(routes, desk.hub.version)),
     ...docsRoutes(),
     ...siteRoutes(),

@@ -1,0 +1,300 @@
+import assert from 'node:assert/strict';
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { createConnection, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { stringify } from 'yaml';
+import { loadConfig } from '../../src/config.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import { isGatewayError } from '../../src/lib/errors.ts';
+import { silentLog } from '../../src/lib/log.ts';
+import { systemRandom } from '../../src/lib/random.ts';
+import { type Hub, startHub } from '../../src/start/hub.ts';
+
+// biome-ignore lint/suspicious/noExplicitAny: answers are looked at, not used.
+type Json = any;
+
+interface Bench {
+  readonly folder: string;
+  readonly hub: Hub;
+  readonly log: { level: string };
+  write(config: Record<string, unknown>): Promise<void>;
+  call(method: string, path: string, body?: unknown): Promise<{ status: number; body: Json }>;
+  /** Stops the hub and starts it again on the same folder and file. */
+  restart(): Promise<Bench>;
+}
+
+const server = (name: string, more: object = {}) => ({
+  name,
+  kind: 'tcp-server',
+  host: '127.0.0.1',
+  port: 0,
+  ...more,
+});
+
+async function open(t: TestContext, config: Record<string, unknown>, at?: string): Promise<Bench> {
+  const folder = at ?? (await mkdtemp(join(tmpdir(), 'kos-reload-')));
+  const file = join(folder, 'kos.yaml');
+  const ports = { listen: { http: '127.0.0.1:0', mqtt: '127.0.0.1:0' } };
+  const write = (wanted: Record<string, unknown>) => writeFile(file, stringify({ ...ports, ...wanted }));
+  if (at === undefined) {
+    await write(config);
+    t.after(() => rm(folder, { recursive: true, force: true }));
+  }
+  const reread = () => loadConfig({ file });
+  const log = { ...silentLog, level: 'info' };
+  const hub = await startHub({
+    config: reread(),
+    reread,
+    file,
+    clock: systemClock,
+    random: systemRandom,
+    log,
+    ownerTokenFile: await ownerToken(folder),
+  });
+  let closed = false;
+  const close = async () => {
+    if (!closed) {
+      closed = true;
+      await hub.close();
+    }
+  };
+  t.after(close);
+  return {
+    folder,
+    hub,
+    log,
+    write,
+    async call(method, path, body) {
+      const answer = await fetch(`${hub.httpUrl}${path}`, {
+        method,
+        headers: {
+          authorization: `Bearer ${token}`,
+          ...(body !== undefined && { 'content-type': 'application/json' }),
+        },
+        ...(body !== undefined && { body: JSON.stringify(body) }),
+      });
+      const text = await answer.text();
+      return { status: answer.status, body: text === '' ? undefined : JSON.parse(text) };
+    },
+    async restart() {
+      await close();
+      return open(t, config, folder);
+    },
+  };
+}
+
+const token = 'kos_0123456789abcdef0123456789abcdef';
+
+async function ownerToken(folder: string): Promise<string> {
+  const file = join(folder, 'token');
+  await writeFile(file, token, { mode: 0o600 });
+  return file;
+}
+
+/** A connection to a listening interface. */
+async function connected(t: TestContext, hub: Hub, name: string): Promise<Socket> {
+  const [host, port] = (hub.interfaceAddresses()[name] as string).split(':');
+  const socket = createConnection({ host: host as string, port: Number(port) });
+  socket.on('error', () => {});
+  t.after(() => socket.destroy());
+  await new Promise(resolve => socket.once('connect', resolve));
+  return socket;
+}
+
+test('a reload takes over what a running hub can, says what needs a restart, and disturbs nobody else', async t => {
+  const bench = await open(t, { hub: { name: 'Elm' }, interfaces: [server('one'), server('two')] });
+  const socket = await connected(t, bench.hub, 'one');
+  let closed = false;
+  socket.once('close', () => {
+    closed = true;
+  });
+  await bench.write({
+    hub: { name: 'Oak' },
+    interfaces: [server('one', { mode: 'gateway' }), server('three')],
+    rooms: { garden: { members: [] } },
+    routes: [{ from: 'mqtt:dev/#', to: ['app:owner'] }],
+    log: 'warn',
+    bridges: { mqtt: { anonymous: true } },
+  });
+  const { status, body } = await bench.call('POST', '/v1/config/reload');
+  assert.equal(status, 200);
+  const { applied, restart, interfaces } = body;
+  assert.deepEqual(applied.sort(), [
+    'hub.name',
+    'interfaces.one',
+    'interfaces.three',
+    'interfaces.two',
+    'log',
+    'rooms.garden',
+    'routes',
+  ]);
+  assert.deepEqual(restart, ['bridges.mqtt.anonymous']);
+  assert.deepEqual(interfaces, { added: ['three'], removed: ['two'], restarted: [], governed: ['one'] });
+  const list = await bench.call('GET', '/v1/mesh/interfaces');
+  assert.deepEqual(
+    list.body.items.filter((one: Json) => one.parent === undefined).map((one: Json) => [one.name, one.state]),
+    [
+      ['one', 'up'],
+      ['three', 'up'],
+    ],
+  );
+  assert.equal(bench.log.level, 'warn');
+  assert.equal((await bench.call('GET', '/v1/status')).body.hub.name, 'Oak');
+  const rooms = (await bench.call('GET', '/v1/rooms')).body.items.map((room: Json) => room.name);
+  assert.ok(rooms.includes('garden'));
+  assert.equal(closed, false, 'who is connected to an interface that is only used in another way stays so');
+  const again = await bench.call('POST', '/v1/config/reload');
+  assert.deepEqual([again.body.applied, again.body.restart], [[], ['bridges.mqtt.anonymous']]);
+  const shown = await bench.call('GET', '/v1/config');
+  assert.deepEqual(shown.body.restart, ['bridges.mqtt.anonymous']);
+  assert.equal(shown.body.config.bridges.mqtt.anonymous, false, 'what is in force');
+});
+
+test('a file with mistakes changes nothing, and every mistake is told', async t => {
+  const bench = await open(t, { interfaces: [server('one')] });
+  await bench.write({
+    hub: { name: 'Oak' },
+    interfaces: [server('one', { port: 70_000 }), server('two', { mode: 'loud' })],
+    log: 'shout',
+  });
+  const { status, body } = await bench.call('POST', '/v1/config/reload');
+  assert.deepEqual([status, body.code], [422, 'config/invalid']);
+  assert.deepEqual(
+    body.errors.map((error: Json) => error.pointer),
+    ['interfaces.0.port', 'interfaces.1.mode', 'log'],
+  );
+  assert.match(body.errors[0].detail, /70000.*65535/);
+  const list = await bench.call('GET', '/v1/mesh/interfaces');
+  assert.deepEqual(
+    list.body.items.map((one: Json) => one.name),
+    ['one'],
+  );
+  assert.equal((await bench.call('GET', '/v1/status')).body.hub.name, 'kOS hub');
+  await assert.rejects(bench.hub.reload(), error => isGatewayError(error, 'config/invalid'));
+});
+
+test('what the API changes of the interfaces is in force at once and after a restart, and the file stays as it was', async t => {
+  let bench = await open(t, { interfaces: [server('one'), server('two')] });
+  const text = await readFile(join(bench.folder, 'kos.yaml'), 'utf8');
+  const added = await bench.call('POST', '/v1/mesh/interfaces', server('three'));
+  assert.deepEqual([added.status, added.body.origin, added.body.interface.state], [201, 'api', 'up']);
+  const changed = await bench.call('PATCH', '/v1/mesh/interfaces/one', {
+    mode: 'boundary',
+    announce: { cap: 4 },
+  });
+  assert.deepEqual(
+    [changed.status, changed.body.origin, changed.body.changed, changed.body.config.mode],
+    [200, 'file', true, 'boundary'],
+  );
+  assert.equal((await bench.call('DELETE', '/v1/mesh/interfaces/two')).status, 204);
+  assert.equal((await stat(join(bench.folder, 'data', 'interfaces.json'))).mode & 0o777, 0o600);
+  bench = await bench.restart();
+  const list = await bench.call('GET', '/v1/mesh/interfaces');
+  assert.deepEqual(
+    list.body.items.map((one: Json) => [one.name, one.state]),
+    [
+      ['one', 'up'],
+      ['three', 'up'],
+    ],
+  );
+  const one = await bench.call('GET', '/v1/mesh/interfaces/one');
+  assert.deepEqual([one.body.config.mode, one.body.config.announce], ['boundary', { cap: 4 }]);
+  const shown = await bench.call('GET', '/v1/config');
+  assert.deepEqual(shown.body.overlaid, { three: 'added', one: 'changed', two: 'removed' });
+  assert.equal(await readFile(join(bench.folder, 'kos.yaml'), 'utf8'), text);
+  // What is forgotten is as the file has it.
+  for (const name of ['one', 'two', 'three']) {
+    assert.equal((await bench.call('POST', `/v1/mesh/interfaces/${name}/reset`)).status, 204, name);
+  }
+  assert.deepEqual(
+    bench.hub.interfaces
+      .list()
+      .map(({ config: { name, mode } }) => [name, mode])
+      .sort(),
+    [
+      ['one', 'full'],
+      ['two', 'full'],
+    ],
+  );
+  assert.equal((await bench.call('POST', '/v1/mesh/interfaces/one/reset')).status, 404);
+});
+
+test('an interface that cannot be is refused with every mistake, and one that cannot be kept is taken back', async t => {
+  const bench = await open(t, { interfaces: [server('one')] });
+  const wrong = await bench.call('POST', '/v1/mesh/interfaces', {
+    name: 'two',
+    kind: 'tcp-client',
+    port: 0,
+    colour: 'red',
+  });
+  assert.deepEqual([wrong.status, wrong.body.code], [400, 'request/invalid']);
+  assert.deepEqual(wrong.body.errors.map((error: Json) => error.pointer).sort(), [
+    '/colour',
+    '/host',
+    '/port',
+  ]);
+  assert.equal((await bench.call('POST', '/v1/mesh/interfaces', server('one'))).status, 409);
+  assert.equal((await bench.call('POST', '/v1/mesh/interfaces', { name: 'x', kind: 'pigeon' })).status, 400);
+  assert.equal((await bench.call('PATCH', '/v1/mesh/interfaces/one', { kind: 'lan' })).status, 400);
+  assert.equal((await bench.call('PATCH', '/v1/mesh/interfaces/one', { port: -1 })).status, 400);
+  assert.equal((await bench.call('PATCH', '/v1/mesh/interfaces/none', { mode: 'full' })).status, 404);
+  assert.equal((await bench.call('DELETE', '/v1/mesh/interfaces/none')).status, 404);
+  const unreadable = { ifac: { passphraseFile: 'nowhere' } };
+  assert.equal((await bench.call('PATCH', '/v1/mesh/interfaces/one', unreadable)).status, 422);
+  // Where the overlay cannot be written: a folder lies in its place.
+  await mkdir(join(bench.folder, 'data', 'interfaces.json.new'));
+  const unkept = await bench.call('POST', '/v1/mesh/interfaces', server('two'));
+  assert.deepEqual([unkept.status, unkept.body.code], [503, 'store/unavailable']);
+  assert.equal((await bench.call('PATCH', '/v1/mesh/interfaces/one', { mode: 'roaming' })).status, 503);
+  assert.equal((await bench.call('DELETE', '/v1/mesh/interfaces/one')).status, 503);
+  assert.deepEqual(
+    bench.hub.interfaces.list().map(({ config: { name, mode } }) => [name, mode]),
+    [['one', 'full']],
+  );
+});
+
+test('the overlay is part of what is checked: its mistakes are told by name, and a broken one is not passed over', async t => {
+  const bench = await open(t, { interfaces: [server('one')] });
+  const overlay = join(bench.folder, 'data', 'interfaces.json');
+  await writeFile(overlay, JSON.stringify({ two: { added: server('two', { port: -1 }) } }));
+  const mistaken = await bench.call('POST', '/v1/config/reload');
+  assert.deepEqual(
+    mistaken.body.errors.map((error: Json) => error.pointer),
+    ['interfaces.json: two.port'],
+  );
+  await writeFile(overlay, '{');
+  const broken = await bench.call('POST', '/v1/config/reload');
+  assert.deepEqual([broken.status, broken.body.errors[0].detail], [422, 'not JSON']);
+});
+
+test('an interface is detached, attached and reloaded by name, and its listener is really closed and opened', async t => {
+  const bench = await open(t, { interfaces: [server('one')] });
+  const socket = await connected(t, bench.hub, 'one');
+  const closed = new Promise(resolve => socket.once('close', resolve));
+  const detached = await bench.call('POST', '/v1/mesh/interfaces/one/detach');
+  assert.deepEqual(
+    [detached.status, detached.body.interface.state, detached.body.interface.reason],
+    [200, 'stopped', 'detached'],
+  );
+  await closed;
+  assert.equal(bench.hub.interfaceAddresses().one, undefined);
+  const ready = await fetch(`${bench.hub.httpUrl}/readyz`);
+  assert.deepEqual(await ready.json(), { ready: true, failures: [] });
+  const attached = await bench.call('POST', '/v1/mesh/interfaces/one/attach');
+  assert.deepEqual([attached.status, attached.body.interface.state], [200, 'up']);
+  const reloaded = await bench.call('POST', '/v1/mesh/interfaces/one/reload');
+  assert.deepEqual([reloaded.status, reloaded.body.interface.state], [200, 'up']);
+  await connected(t, bench.hub, 'one');
+});
+
+test('the level of the log is set at run time and held to what there is', async t => {
+  const bench = await open(t, {});
+  assert.deepEqual((await bench.call('GET', '/v1/log')).body, { level: 'info' });
+  assert.deepEqual((await bench.call('PUT', '/v1/log', { level: 'debug' })).body, { level: 'debug' });
+  assert.equal(bench.log.level, 'debug');
+  const wrong = await bench.call('PUT', '/v1/log', { level: 'loud' });
+  assert.deepEqual([wrong.status, wrong.body.errors[0].pointer], [400, '/level']);
+  assert.equal((await bench.call('GET', '/v1/log')).body.level, 'debug');
+});
