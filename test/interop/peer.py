@@ -130,6 +130,7 @@ def main():
 
 if __name__ == "__main__":
     sys.modules["peer"] = sys.modules["__main__"]
+    import peer_channel  # noqa: F401
     import peer_lxmf  # noqa: F401
     import peer_rns  # noqa: F401
 

@@ -284,6 +284,42 @@ export class Peer implements AsyncDisposable {
     await this.#ask('link_identify', { link });
   }
 
+  /** Opens the channel of a link: what comes is an event, and with `echo` is sent back. */
+  openChannel(link: string, echo = false): Promise<{ mdu: number }> {
+    return this.#ask('channel_open', { link, echo });
+  }
+
+  /** Sends messages, and waits until all are proven. */
+  sendOnChannel(
+    link: string,
+    texts: readonly string[],
+    timeout = 60_000,
+  ): Promise<{ delivered: boolean; window: number }> {
+    return this.#ask('channel_send', { link, texts, timeout: timeout / 1000 }, timeout * 2);
+  }
+
+  /** What the channel of a link waits for. */
+  channelState(
+    link: string,
+  ): Promise<{ next: number; held: readonly number[]; sending: readonly (readonly [number, number])[] }> {
+    return this.#ask('channel_state', { link });
+  }
+
+  /** Reads a stream to its end, which is an event. */
+  async readStream(link: string, stream: number): Promise<void> {
+    await this.#ask('buffer_read', { link, stream });
+  }
+
+  /** Writes a stream and its end, and waits until all is proven. */
+  writeStream(
+    link: string,
+    stream: number,
+    what: Payload,
+    timeout = 60_000,
+  ): Promise<{ delivered: boolean; size: number; sha256: string }> {
+    return this.#ask('buffer_write', { link, stream, ...what, timeout: timeout / 1000 }, timeout * 2);
+  }
+
   request(link: string, path: string, data: Wire = null, timeout = 30_000): Promise<Answer> {
     return this.#ask('link_request', { link, path, data, timeout: timeout / 1000 }, timeout);
   }

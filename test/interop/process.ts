@@ -135,7 +135,12 @@ export class PeerProcess implements AsyncDisposable {
   #read(line: string): void {
     const said = JSON.parse(line) as PeerEvent | { id: number; result?: unknown; error?: string };
     if ('event' in said) {
-      if (this.#waiting.some(waiting => waiting.take(said))) return;
+      // Each waits for one: the next event may come before whoever waited has heard of this one.
+      const at = this.#waiting.findIndex(waiting => waiting.take(said));
+      if (at !== -1) {
+        this.#waiting.splice(at, 1);
+        return;
+      }
       this.#events.push(said);
       if (this.#events.length > keptEvents) this.#events.shift();
       return;

@@ -136,6 +136,14 @@ export type PeerEvent = { readonly at: number } & (
       readonly identity?: string;
       readonly reason?: 'timeout' | 'initiator closed' | 'destination closed' | null;
     }
+  | { readonly event: 'channel message'; readonly link: string; readonly data: string }
+  | {
+      readonly event: 'stream';
+      readonly link: string;
+      readonly stream: number;
+      readonly size: number;
+      readonly sha256: string;
+    }
   | { readonly event: 'link packet'; readonly link: string; readonly data: string; readonly hash: string }
   | {
       readonly event: 'request';

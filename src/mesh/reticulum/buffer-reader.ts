@@ -1,7 +1,8 @@
 import { decompress } from '../../lib/bzip2/decompress.ts';
 import type { Cancel } from '../../lib/clock.ts';
 import { GatewayError } from '../../lib/errors.ts';
-import type { Channel, MessageType } from './channel.ts';
+import type { Channel } from './channel.ts';
+import type { MessageType } from './channel-message.ts';
 import {
   decodeStreamChunk,
   encodeStreamChunk,

@@ -2,6 +2,7 @@ import { toHex } from '../../lib/bytes.ts';
 import type { Cancel } from '../../lib/clock.ts';
 import { codeOf, GatewayError, isGatewayError } from '../../lib/errors.ts';
 import { Alarm } from './alarm.ts';
+import type { ChannelMessage, ChannelStatus, ChannelTaker, MessageType } from './channel-message.ts';
 import { arrivalOf, arrive, startChannelReceiver } from './channel-receiver.ts';
 import {
   type ChannelSenderEffect,
@@ -23,51 +24,6 @@ import type { LinkPort } from './link-port.ts';
 import { decodePacketProof, encodePacketProof, type PacketProof } from './link-wire.ts';
 import { contexts } from './packet.ts';
 
-/** A kind of message, as it stands in an envelope. */
-export interface MessageType<T> {
-  /** 0 … 0xefff; what is above belongs to the protocol. */
-  readonly type: number;
-  encode(value: T): Uint8Array;
-  /**
-   * The bytes are a view. Throws `wire/*` where they are no such message: then it is not taken, and since nothing
-   * behind it can be delivered, its sender tries in vain and gives the link up.
-   */
-  decode(bytes: Uint8Array): T;
-}
-
-/** A message that came, of a type that was registered. */
-export interface ChannelMessage {
-  readonly type: number;
-  /** What the type's `decode` made of it. */
-  readonly value: unknown;
-}
-
-/** Who wants messages. Asked in the order of registration. */
-export interface ChannelTaker {
-  /** True where the message was meant for this taker: no other hears of it. One that throws is passed over. */
-  take(message: ChannelMessage): boolean;
-  /** False where one more message would be too much: it stays unproven, and its sender sends it again, slower each time. */
-  hasRoom?(message: ChannelMessage): boolean;
-}
-
-/** How a Channel stands, to be looked at. */
-export interface ChannelStatus {
-  readonly window: number;
-  readonly smallestWindow: number;
-  readonly largestWindow: number;
-  readonly flexibility: number;
-  readonly mediumRounds: number;
-  readonly fastRounds: number;
-  readonly nextSequence: number;
-  readonly nextReceived: number;
-  /** Messages that came before their turn. */
-  readonly held: number;
-  readonly outstanding: readonly { readonly sequence: number; readonly tries: number }[];
-  /** Messages that wait for the window. */
-  readonly queued: number;
-  readonly takers: number;
-}
-
 export type ChannelParts = Pick<LinkPacketsParts, 'sign' | 'verify'>;
 
 interface Queued {
@@ -83,6 +39,12 @@ interface Sent extends Queued {
   readonly hashes: string[];
 }
 
+/**
+ * ms from a message to its proof. The reference begins to listen for a proof only after it has sent the message, and
+ * loses one that is quicker, which costs it a second; one that sends again what was proven may need longer for that.
+ */
+const pauseFirst = 6;
+const pauseLongest = 24;
 /** Messages that may wait for the window; more are refused. */
 const queuedMost = 256;
 
@@ -107,6 +69,7 @@ export class Channel {
   #granted = 0;
   /** They will be taken back. */
   #swept = false;
+  #pause = pauseFirst;
   #ended = false;
 
   constructor(port: LinkPort, parts: ChannelParts) {
@@ -230,11 +193,7 @@ export class Channel {
   /** An envelope came, opened; the packet that brought it has this hash (32 B). Throws `wire/*`. */
   packet(body: Uint8Array, hash: Uint8Array): void {
     if (this.receive(body)) {
-      this.#port.sendClear(
-        'proof',
-        contexts.none,
-        encodePacketProof({ packetHash: hash, signature: this.#parts.sign(hash) }),
-      );
+      this.#prove(hash);
     }
   }
 
@@ -245,6 +204,9 @@ export class Channel {
     const arrival = arrivalOf(this.#receiver, sequence);
     if (arrival !== 'new') {
       counters.add(`channel/${arrival}`);
+      if (arrival === 'again') {
+        this.#pause = Math.min(this.#pause * 2, pauseLongest);
+      }
       return arrival === 'again';
     }
     const known = this.#types.get(type);
@@ -391,6 +353,15 @@ export class Channel {
         sent.hashes.push(key);
         this.#sequences.set(key, sequence);
       },
+    });
+  }
+
+  #prove(packetHash: Uint8Array): void {
+    this.#port.clock.after(this.#pause, () => {
+      if (!this.#ended) {
+        const signature = this.#parts.sign(packetHash);
+        this.#port.sendClear('proof', contexts.none, encodePacketProof({ packetHash, signature }));
+      }
     });
   }
 

@@ -3,7 +3,8 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { fromUtf8, utf8 } from '../../../src/lib/bytes.ts';
 import { GatewayError } from '../../../src/lib/errors.ts';
-import type { Channel, MessageType } from '../../../src/mesh/reticulum/channel.ts';
+import type { Channel } from '../../../src/mesh/reticulum/channel.ts';
+import type { MessageType } from '../../../src/mesh/reticulum/channel-message.ts';
 import { arrivalOf, arrive, startChannelReceiver } from '../../../src/mesh/reticulum/channel-receiver.ts';
 import {
   channelWakeAt,
