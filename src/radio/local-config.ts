@@ -22,6 +22,10 @@ export const sharedInstanceSchema = z
       .optional()
       .describe('TCP port on the loopback instead of a name; 37428 is what programs look for'),
     controlPort: port.optional().describe('TCP port of status and control; 37429 is what programs look for'),
+    interfaceManagement: z
+      .boolean()
+      .default(true)
+      .describe('whether programs may attach, detach and reload interfaces'),
     maxPrograms: z.int().min(1).max(1024).default(defaultPrograms).describe('programs at once'),
   })
   .refine(

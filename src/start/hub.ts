@@ -189,6 +189,10 @@ async function openAll(options: HubOptions): Promise<Hub> {
     (await import('./shared-instance.ts')).openSharedInstance(config.sharedInstance, {
       ...parts,
       mesh,
+      interfaces,
+      blackhole: undefined,
+      forwards: config.hub.transport,
+      data,
       report: health => gateway.report(health, 'interface.changed'),
     });
   const settings = createSettings({

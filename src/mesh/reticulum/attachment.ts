@@ -47,6 +47,8 @@ export class Attachment implements InterfaceHandle {
   #iface: Interface;
   #policy: InterfacePolicy;
   readonly #traffic = new TrafficCount();
+  /** What peers carried that are gone. */
+  readonly #gone = new TrafficCount();
   #online = false;
   /** Bytes that the medium has not taken yet, and who waits until they are fewer. */
   #waiting = 0;
@@ -103,6 +105,22 @@ export class Attachment implements InterfaceHandle {
 
   get traffic(): Traffic {
     return this.#traffic.now;
+  }
+
+  /** Peers that it found and has now. */
+  get peers(): number {
+    return this.#peers.size;
+  }
+
+  /** Its traffic and that of the peers it found, those that are gone among them. */
+  get wholeTraffic(): Traffic {
+    const whole = new TrafficCount();
+    whole.add(this.traffic);
+    whole.add(this.#gone.now);
+    for (const peer of this.#peers.keys()) {
+      whole.add(peer.traffic);
+    }
+    return whole.now;
   }
 
   /**
@@ -263,6 +281,7 @@ export class Attachment implements InterfaceHandle {
       .finally(() => {
         attachment.detach();
         this.#peers.delete(attachment);
+        this.#gone.add(attachment.traffic);
       });
     this.#peers.set(attachment, life);
   }

@@ -108,6 +108,13 @@ export class Relay {
     return this.#pacers.get(iface)?.waiting ?? 0;
   }
 
+  /** Forgets all announces that wait for an interface. */
+  dropWaiting(): void {
+    for (const pacer of this.#pacers.values()) {
+      pacer.close();
+    }
+  }
+
   /** Whether somebody else waits for a path to this destination. */
   searches(key: string): boolean {
     return this.#searches.has(key);

@@ -76,6 +76,13 @@ export class TrafficCount {
     }
   }
 
+  /** What somebody else counted is counted here too. */
+  add(traffic: Traffic): void {
+    for (const key of Object.keys(this.#counts) as (keyof Traffic)[]) {
+      this.#counts[key] += traffic[key];
+    }
+  }
+
   /** The medium did not take it. */
   failed(packet: Uint8Array): void {
     this.#counts.txFailed += 1;

@@ -377,6 +377,11 @@ export class Transport {
     return this.#forwarding?.qualities?.get(packetHash);
   }
 
+  /** Announces of others that wait for an interface are not passed on. */
+  dropAnnouncesWaiting(): void {
+    this.#forwarding?.relay.dropWaiting();
+  }
+
   /** The links between others that go through this node. */
   transitLinks(): Iterable<TransitLink> {
     return this.#forwarding?.transit.links() ?? [];

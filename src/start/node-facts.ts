@@ -1,0 +1,143 @@
+import type { Clock } from '../lib/clock.ts';
+import type { Attachment } from '../mesh/reticulum/attachment.ts';
+import type { InterfaceFacts, NodeFacts } from '../mesh/reticulum/interface-stats.ts';
+import { Speeds } from '../mesh/reticulum/speeds.ts';
+import type { Transport } from '../mesh/reticulum/transport.ts';
+import type { AirtimeView } from '../radio/airtime.ts';
+import type { InterfaceConfig } from '../radio/config.ts';
+import { placeOf, sharedInstanceInterface } from '../radio/local-config.ts';
+import { type LocalPlace, placeInWords } from '../radio/local-socket.ts';
+import { RNode } from '../radio/rnode/rnode.ts';
+import { addressOf } from './interfaces.ts';
+import type { LiveInterface } from './live-interfaces.ts';
+
+export interface NodeStatusParts {
+  readonly clock: Clock;
+  readonly transport: Transport;
+  readonly interfaces: { list(): readonly LiveInterface[] };
+  /** Whether packets of others are passed on. */
+  readonly forwards: boolean;
+  /** Where programs of this machine find the node, if they may. */
+  readonly sharedPlace?: LocalPlace | undefined;
+  /** Destination hash (16 B) that answers probes. */
+  readonly probeResponder?: Uint8Array | undefined;
+}
+
+/** The node as tools of the reference see it. Nothing is measured while nobody asks. */
+export interface NodeStatus {
+  facts(): NodeFacts;
+  /** An interface as the reference would write it, also one that is gone: `TCPInterface[uplink/hub.example:4242]`. */
+  titleOf(interfaceName: string): string;
+}
+
+/** By the words of the reference: its tools sort and hide by them. */
+interface Naming {
+  readonly title: string;
+  readonly type: string;
+}
+
+export function createNodeStatus(parts: NodeStatusParts): NodeStatus {
+  const { clock, transport, forwards, sharedPlace, probeResponder } = parts;
+  const speeds = new Speeds(clock);
+  const began = clock.monotonic();
+
+  function configs(): ReadonlyMap<string, InterfaceConfig> {
+    return new Map(parts.interfaces.list().map(({ config }) => [config.name, config]));
+  }
+
+  function factsOf(attachment: Attachment, known: ReadonlyMap<string, InterfaceConfig>): InterfaceFacts {
+    const { name, iface, policy } = attachment;
+    const parent = parentOf(name, known);
+    const naming = namingOf(name, known, sharedPlace, addressOf(iface));
+    const traffic = attachment.wholeTraffic;
+    const rationed = iface as typeof iface & { airtime?: () => AirtimeView };
+    const radio = iface instanceof RNode ? iface.facts() : undefined;
+    const isLan = known.get(name)?.kind === 'lan';
+    return {
+      name,
+      ...naming,
+      ...(parent !== undefined && { parent: namingOf(parent, known, sharedPlace).title }),
+      ...(iface.listens === true && (isLan ? { peers: attachment.peers } : { clients: attachment.peers })),
+      online: attachment.online,
+      bitrate: Math.round(attachment.bitrate),
+      mtu: attachment.mtu,
+      policy,
+      traffic,
+      speed: speeds.of(attachment, traffic),
+      announcesWaiting: transport.announcesWaiting(attachment),
+      airtime: rationed.airtime?.(),
+      noiseFloor: radio?.noiseFloor,
+      loadPercent: radio?.loadPercent,
+    };
+  }
+
+  return {
+    facts() {
+      const known = configs();
+      return {
+        interfaces: [...transport.interfaces()].map(attachment => factsOf(attachment, known)),
+        transportId: forwards ? transport.identity.hash : undefined,
+        probeResponder,
+        uptime: clock.monotonic() - began,
+        rss: process.memoryUsage.rss(),
+      };
+    },
+    titleOf: name => namingOf(name, configs(), sharedPlace).title,
+  };
+}
+
+/** The interface that found this one, where it was found: it is named after it, as `server/192.0.2.1:5000`. */
+function parentOf(name: string, known: ReadonlyMap<string, InterfaceConfig>): string | undefined {
+  const [parent = name] = name.split('/', 1);
+  return parent === name || known.has(name) ? undefined : parent;
+}
+
+function namingOf(
+  name: string,
+  known: ReadonlyMap<string, InterfaceConfig>,
+  sharedPlace: LocalPlace | undefined,
+  listensAt?: string,
+): Naming {
+  const parent = parentOf(name, known);
+  const what = name.slice((parent?.length ?? -1) + 1);
+  if (parent === sharedInstanceInterface || name === sharedInstanceInterface) {
+    const place = sharedPlace === undefined ? '' : placeInWords(sharedPlace);
+    return parent === undefined
+      ? { title: `Shared Instance[${place}]`, type: 'LocalServerInterface' }
+      : { title: `LocalInterface[${place}]`, type: 'LocalClientInterface' };
+  }
+  if (parent !== undefined) {
+    return known.get(parent)?.kind === 'lan'
+      ? { title: `AutoInterfacePeer[${what}]`, type: 'AutoInterfacePeer' }
+      : { title: `TCPInterface[Client on ${parent}/${what}]`, type: 'TCPClientInterface' };
+  }
+  const config = known.get(name);
+  switch (config?.kind) {
+    case 'tcp-client':
+      return {
+        title: `TCPInterface[${name}/${bracketed(config.host)}:${config.port}]`,
+        type: 'TCPClientInterface',
+      };
+    case 'tcp-server': {
+      const at = listensAt ?? `${bracketed(config.host)}:${config.port}`;
+      return { title: `TCPServerInterface[${name}/${at}]`, type: 'TCPServerInterface' };
+    }
+    case 'lan':
+      return { title: `AutoInterface[${name}]`, type: 'AutoInterface' };
+    case 'udp':
+      return { title: `UDPInterface[${name}/${config.listen}]`, type: 'UDPInterface' };
+    case 'rnode':
+      return { title: `RNodeInterface[${name}]`, type: 'RNodeInterface' };
+    case 'shared': {
+      const at = placeInWords(placeOf({ name: config.instance, port: config.port }));
+      // Not by the reference's own word for it, LocalInterface, which its rnstatus hides.
+      return { title: `SharedInterface[${name}/${at}]`, type: 'LocalClientInterface' };
+    }
+    default:
+      return { title: `Interface[${name}]`, type: 'Interface' };
+  }
+}
+
+function bracketed(host: string): string {
+  return host.includes(':') ? `[${host}]` : host;
+}
