@@ -83,7 +83,7 @@ const path = encodePath({
   expires: 2,
   packetHash: new Uint8Array(32),
   emitted: 1,
-  blobs: ['00112233445566778899'],
+  blobs: Uint8Array.fromHex('00112233445566778899'),
   unresponsive: false,
 } as Parameters<typeof encodePath>[0]);
 

@@ -1,4 +1,4 @@
-import { fromHex, fromUtf8, Reader, toHex, utf8, Writer } from '../../lib/bytes.ts';
+import { concat, equal, fromHex, fromUtf8, Reader, toHex, utf8, Writer } from '../../lib/bytes.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
 import { codeOf, GatewayError } from '../../lib/errors.ts';
@@ -31,13 +31,18 @@ export interface Path {
   readonly packetHash: Uint8Array;
 }
 
-interface Entry extends Path {
+/** A path with what decides whether another replaces it. */
+export interface PathRecord extends Path {
   /** Newest emission of any announce taken for it, s epoch by its sender's clock. */
   readonly emitted: number;
-  /** Random blobs taken lately, hex, newest last: an announce going round is not taken twice. */
-  readonly blobs: readonly string[];
+  /** Random blobs taken lately, 10 B each, newest last: an announce going round is not taken twice. */
+  readonly blobs: Uint8Array;
   readonly unresponsive: boolean;
   /** ms epoch at which something last went that way. */
+  readonly used: number;
+}
+
+interface Entry extends PathRecord {
   used: number;
 }
 
@@ -54,7 +59,8 @@ export interface Candidate {
 }
 
 const version = 1;
-const blobsKept = 32;
+/** Source: RNS 1.5.7. */
+const blobsKept = 64;
 /** ms between two looks for paths that are over, while new ones are learnt: nobody may ever ask for them again. */
 const cullEvery = 10 * 60_000;
 /** Paths remembered. */
@@ -134,7 +140,7 @@ export class PathTable {
   }
 
   /** By destination hash as hex, if it still holds. Its interface may be down. */
-  get(key: string): Path | undefined {
+  get(key: string): PathRecord | undefined {
     const entry = this.#entries.get(key);
     if (entry && endOf(entry) <= this.#clock.now()) {
       this.drop(key);
@@ -165,7 +171,7 @@ export class PathTable {
     if (dead && emitted === entry.emitted) {
       return true;
     }
-    if (entry.blobs.includes(toHex(offer.randomBlob))) {
+    if (blobAt(entry.blobs, offer.randomBlob) !== -1) {
       return false;
     }
     const expired = endOf(entry) <= this.#clock.now();
@@ -176,14 +182,13 @@ export class PathTable {
   take(key: string, candidate: Candidate): Path {
     const { randomBlob, lifetime, ...way } = candidate;
     const before = this.#entries.get(key);
-    const blob = toHex(randomBlob);
     const now = this.#clock.now();
     const entry: Entry = {
       ...way,
       heard: now,
       expires: now + lifetime,
       emitted: Math.max(emittedAt(randomBlob), before?.emitted ?? 0),
-      blobs: [...(before?.blobs ?? []).filter(known => known !== blob), blob].slice(-blobsKept),
+      blobs: withBlob(before?.blobs ?? noBlobs, randomBlob),
       unresponsive: false,
       used: now,
     };
@@ -292,15 +297,35 @@ export class PathTable {
   }
 }
 
+const noBlobs = new Uint8Array(0);
+
+/** Where among blobs one is, in bytes; -1 where it is none of them. */
+function blobAt(blobs: Uint8Array, blob: Uint8Array): number {
+  for (let at = blobs.length - randomBlobLength; at >= 0; at -= randomBlobLength) {
+    if (equal(blobs.subarray(at, at + randomBlobLength), blob)) {
+      return at;
+    }
+  }
+  return -1;
+}
+
+/** Fresh bytes of the blobs with one more, or again, at their end. */
+function withBlob(blobs: Uint8Array, blob: Uint8Array): Uint8Array {
+  const known = blobAt(blobs, blob);
+  const others =
+    known === -1 ? blobs : concat(blobs.subarray(0, known), blobs.subarray(known + randomBlobLength));
+  return concat(others.subarray(Math.max(0, others.length - (blobsKept - 1) * randomBlobLength)), blob);
+}
+
 /** ms epoch: a way that is used holds for its lifetime from then. */
 function endOf({ heard, expires, used }: Entry): number {
   return expires + (used - heard);
 }
 
 /** Fresh bytes of a path as it is stored. */
-export function encodePath(path: Path & { readonly blobs: readonly string[] }): Uint8Array {
+export function encodePath(path: Path & { readonly blobs: Uint8Array }): Uint8Array {
   const name = utf8(path.interfaceName).subarray(0, 255);
-  const writer = new Writer(68 + name.length + path.blobs.length * randomBlobLength)
+  return new Writer(68 + name.length + path.blobs.length)
     .u8(version)
     .u8(path.hops)
     .raw(path.nextHop)
@@ -309,11 +334,9 @@ export function encodePath(path: Path & { readonly blobs: readonly string[] }): 
     .u64(BigInt(Math.round(path.expires)))
     .u8(name.length)
     .raw(name)
-    .u8(path.blobs.length);
-  for (const blob of path.blobs) {
-    writer.raw(fromHex(blob, randomBlobLength));
-  }
-  return writer.finish();
+    .u8(path.blobs.length / randomBlobLength)
+    .raw(path.blobs)
+    .finish();
 }
 
 /** The path stored under a key, which is the destination hash as hex. Throws `wire/*`. */
@@ -329,12 +352,10 @@ export function decodePath(key: string, bytes: Uint8Array): Entry {
   const heard = Number(reader.u64('heard'));
   const expires = Number(reader.u64('expires'));
   const interfaceName = fromUtf8(reader.take(reader.u8('name length'), 'interface name'), 'interface name');
-  const blobs: string[] = [];
+  const blobs = new Uint8Array(reader.take(reader.u8('blob count') * randomBlobLength, 'random blobs'));
   let emitted = 0;
-  for (let left = reader.u8('blob count'); left > 0; left--) {
-    const blob = reader.take(randomBlobLength, 'random blob');
-    emitted = Math.max(emitted, emittedAt(blob));
-    blobs.push(toHex(blob));
+  for (let at = 0; at < blobs.length; at += randomBlobLength) {
+    emitted = Math.max(emitted, emittedAt(blobs.subarray(at, at + randomBlobLength)));
   }
   reader.end('stored path');
   return {

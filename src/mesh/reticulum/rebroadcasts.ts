@@ -15,11 +15,19 @@ export interface Rebroadcast {
   readonly packet: Uint8Array;
 }
 
-interface Entry extends Rebroadcast {
-  /** Monotonic ms. */
+/** How far the passing on of an announce is. */
+export interface RebroadcastState extends Rebroadcast {
+  /** When the next copy leaves, or after the last one, when it is over; monotonic ms. */
+  readonly due: number;
+  /** Copies that left. */
+  readonly sent: number;
+  /** Neighbours that passed it on as we do. */
+  readonly echoes: number;
+}
+
+interface Entry extends RebroadcastState {
   due: number;
   sent: number;
-  /** Neighbours that passed it on as we do. */
   echoes: number;
 }
 
@@ -66,6 +74,11 @@ export class Rebroadcasts {
 
   get size(): number {
     return this.#entries.size;
+  }
+
+  /** By destination hash, hex. */
+  get(key: string): RebroadcastState | undefined {
+    return this.#entries.get(key);
   }
 
   add(announce: Rebroadcast): void {
@@ -134,12 +147,14 @@ export class Rebroadcasts {
   #ring(): void {
     const now = this.#parts.clock.monotonic();
     this.#next = Number.POSITIVE_INFINITY;
-    const due = [...this.#slots].filter(([at]) => at * slot <= now);
-    for (const [at, keys] of due) {
+    const due: Entry[] = [];
+    for (const [at, keys] of [...this.#slots].filter(([at]) => at * slot <= now)) {
       this.#slots.delete(at);
-      for (const key of keys) {
-        this.#send(this.#entries.get(key)!, now);
-      }
+      due.push(...[...keys].map(key => this.#entries.get(key)!));
+    }
+    // The nearest destinations are told first, as where announces wait.
+    for (const entry of due.sort((a, b) => a.hops - b.hops)) {
+      this.#send(entry, now);
     }
     for (const at of this.#slots.keys()) {
       this.#wake(at);
@@ -147,13 +162,13 @@ export class Rebroadcasts {
   }
 
   #send(entry: Entry, now: number): void {
-    entry.sent += 1;
     if (entry.sent >= copies) {
       this.#entries.delete(entry.key);
-    } else {
-      entry.due = now + grace + spread;
-      this.#schedule(entry);
+      return;
     }
+    entry.sent += 1;
+    entry.due = now + grace + spread;
+    this.#schedule(entry);
     this.#parts.send(entry);
   }
 }

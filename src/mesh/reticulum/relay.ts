@@ -19,7 +19,7 @@ import { contexts, encodePacket, packetMtu } from './packet.ts';
 import type { PathRequest } from './path-request.ts';
 import { PathSearches } from './path-searches.ts';
 import type { Path } from './path-table.ts';
-import { type Rebroadcast, Rebroadcasts } from './rebroadcasts.ts';
+import { type Rebroadcast, type RebroadcastState, Rebroadcasts } from './rebroadcasts.ts';
 import type { TableSizes } from './table-sizes.ts';
 
 export interface RelayParts {
@@ -39,6 +39,15 @@ export interface RelayParts {
   readonly forwards: boolean;
   readonly transmit: (packet: Uint8Array, iface: InterfaceHandle, burden: Burden) => void;
   readonly askOn: (request: PathRequest, iface: InterfaceHandle, burden: Burden) => void;
+}
+
+/** A known path that is about to be told to who asked for it. */
+export interface PathAnswer {
+  /** Destination hash, hex. */
+  readonly key: string;
+  readonly iface: InterfaceHandle;
+  /** Monotonic ms. */
+  readonly due: number;
 }
 
 /** ms before a known path is told to who asked: somebody nearer may answer first. Source: RNS 1.5.7. */
@@ -68,7 +77,8 @@ export class Relay {
   readonly #rates = new AnnounceRates();
   readonly #searches: PathSearches;
   readonly #pacers = new Map<InterfaceHandle, AnnouncePacer>();
-  readonly #answering = new Set<string>();
+  /** Answers that wait for their moment, by destination and interface. */
+  readonly #answering = new Map<string, PathAnswer>();
   readonly #allowances = new WeakMap<InterfaceHandle, Allowance>();
   readonly #room = { used: 0, limit: waitingMost };
   readonly #egress: Egress;
@@ -101,6 +111,16 @@ export class Relay {
   /** How often destinations have announced themselves lately. */
   rates(): Iterable<RateFacts> {
     return this.#rates.values();
+  }
+
+  /** How far the passing on of a destination's announce (its hash in hex) is. */
+  passingOn(key: string): RebroadcastState | undefined {
+    return this.#rebroadcasts.get(key);
+  }
+
+  /** Known paths that are about to be told. */
+  answers(): Iterable<PathAnswer> {
+    return this.#answering.values();
   }
 
   /** Announces that wait for an interface. */
@@ -197,8 +217,9 @@ export class Relay {
       counters.add('path/answers-full');
       return;
     }
-    this.#answering.add(answer);
-    clock.after(answerGrace + (roaming ? roamingGrace : 0), () => {
+    const delay = answerGrace + (roaming ? roamingGrace : 0);
+    this.#answering.set(answer, { key, iface, due: clock.monotonic() + delay });
+    clock.after(delay, () => {
       this.#answering.delete(answer);
       this.#answer(key, iface);
     });

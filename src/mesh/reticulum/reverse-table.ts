@@ -55,6 +55,13 @@ export class ReverseTable {
     return this.#young.get(key) ?? this.#old.get(key);
   }
 
+  /** By truncated packet hash, hex. */
+  *entries(): Iterable<readonly [string, ReverseEntry]> {
+    this.#turn();
+    yield* this.#old;
+    yield* this.#young;
+  }
+
   #turn(): void {
     const age = this.#clock.monotonic() - this.#begun;
     if (age < generationTime && this.#young.size < this.#size) {

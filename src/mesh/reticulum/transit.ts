@@ -64,11 +64,14 @@ export class Transit {
   readonly #parts: TransitParts;
   readonly #reverse: ReverseTable;
   readonly #links: TransitLinks;
+  /** Its tables, for whoever looks into the node. */
+  readonly tables: { readonly reverse: ReverseTable; readonly links: TransitLinks };
 
   constructor(parts: TransitParts) {
     this.#parts = parts;
     this.#reverse = new ReverseTable(parts.clock);
     this.#links = new TransitLinks(parts);
+    this.tables = { reverse: this.#reverse, links: this.#links };
   }
 
   /** How full its tables are. */
@@ -89,9 +92,9 @@ export class Transit {
     const { packet, raw, iface } = inbound;
     const { transportId, destinationType } = packet;
     const isAddressed = transportId !== undefined && equal(transportId, this.#parts.transportId);
-    if (destinationType !== 'single') {
-      // What has no receiver of its own goes one hop.
-      return isAddressed ? this.#dropped('mesh/not-for-us') : notOurs;
+    if (destinationType !== 'single' && !isAddressed) {
+      // What has no receiver of its own is for whoever hears it.
+      return notOurs;
     }
     const destination = toHex(packet.destinationHash);
     const path = this.#parts.paths.get(destination);

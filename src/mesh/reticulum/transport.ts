@@ -20,6 +20,7 @@ import type { RateFacts } from './interface-stats.ts';
 import { type Known, KnownDestinations } from './known.ts';
 import { Listeners } from './listeners.ts';
 import { Locals } from './locals.ts';
+import type { NodeTables } from './node-tables.ts';
 import { hashLength, packetHash } from './packet.ts';
 import { encodePathRequest, pathRequestDestination } from './path-request.ts';
 import type { Path } from './path-table.ts';
@@ -395,6 +396,16 @@ export class Transport {
   /** Announces of others that wait for an interface. */
   announcesWaiting(iface: InterfaceHandle): number {
     return this.#forwarding?.relay.waiting(iface) ?? 0;
+  }
+
+  /** The node's own tables: to look into, not to change while it runs. */
+  get tables(): NodeTables {
+    return {
+      heard: this.#heard,
+      known: this.#known,
+      paths: this.#ways.table,
+      forwarding: this.#forwarding,
+    };
   }
 
   /** How full every table of this node is, its links' among them. */

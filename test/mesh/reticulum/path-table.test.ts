@@ -181,7 +181,7 @@ describe('a path', () => {
       heard: 1_760_000_000_000,
       expires: 1_760_000_000_000 + week,
       packetHash: new Uint8Array(32).fill(2),
-      blobs: ['01'.repeat(10), '02'.repeat(10)],
+      blobs: Uint8Array.from({ length: 20 }, (_, at) => (at < 10 ? 1 : 2)),
     });
     const { emitted, unresponsive, ...path } = decodePath(key, stored);
     assert.deepEqual(encodePath(path), stored);
