@@ -11,6 +11,7 @@ import type {
   InterfacePolicy,
 } from '../../../src/mesh/reticulum/interface-policy.ts';
 import { Links } from '../../../src/mesh/reticulum/links.ts';
+import { IncomingBudget } from '../../../src/mesh/reticulum/resource-incoming.ts';
 import { Transport } from '../../../src/mesh/reticulum/transport.ts';
 import { MemoryStorage } from '../../mesh/reticulum/memory-storage.ts';
 import { BridgeClock, settled } from '../clock.ts';
@@ -98,7 +99,9 @@ export function startInstance(params: Params): { handle: string; instance: Insta
     sharedInstance: true,
   });
   // Takes itself to the transport, as a hub's does.
-  transport.useLinks(new Links({ clock, random, log: silentLog, counters, transport }));
+  transport.useLinks(
+    new Links({ clock, random, log: silentLog, counters, transport, budget: new IncomingBudget() }),
+  );
   const instance: Instance = {
     transport,
     clock,
