@@ -112,11 +112,6 @@ export class Rebroadcasts {
     }
   }
 
-  /** When the next copy of a destination's announce (its hash in hex) leaves, monotonic ms; undefined where none does. */
-  due(key: string): number | undefined {
-    return this.#entries.get(key)?.due;
-  }
-
   close(): void {
     this.#alarm.stop();
     this.#entries.clear();

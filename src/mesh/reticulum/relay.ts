@@ -140,11 +140,6 @@ export class Relay {
     return this.#searches.has(key);
   }
 
-  /** See `Transport.passingOn`. */
-  passingOn(key: string): number | undefined {
-    return this.#rebroadcasts.due(key);
-  }
-
   /** A verified announce taught a path. */
   learnt(key: string, lesson: Lesson): void {
     const { clock, counters, interfaceNamed, forwards } = this.#parts;

@@ -429,7 +429,7 @@ export class Transport {
 
   /** When the announce of a destination (16 B) is passed on next, monotonic ms; undefined where it is not. */
   passingOn(destination: Uint8Array): number | undefined {
-    return this.#forwarding?.relay.passingOn(toHex(destination));
+    return this.#forwarding?.relay.passingOn(toHex(destination))?.due;
   }
 
   /** Hands over all that belongs to links. */
