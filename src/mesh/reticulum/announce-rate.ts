@@ -69,13 +69,7 @@ export class AnnounceRates {
   }
 }
 
-function judge(
-  before: Rate,
-  now: number,
-  target: number,
-  grace: number,
-  penalty: number,
-): Rate {
+function judge(before: Rate, now: number, target: number, grace: number, penalty: number): Rate {
   if (before.blockedUntil > now) {
     return before;
   }
