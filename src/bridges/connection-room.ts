@@ -1,5 +1,6 @@
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Clock } from '../lib/clock.ts';
 import type { Counters } from '../lib/counters.ts';
 
 export interface ConnectionLimits {
@@ -7,6 +8,9 @@ export interface ConnectionLimits {
   readonly connections: number;
   /** Connections nobody's request is answered on now: silent, half a request, or kept alive. The oldest give way. */
   readonly idleConnections: number;
+  /** As many may be idle where the oldest is not so for `idleGrace` ms yet: what comes all at once is let speak. */
+  readonly idleBurst: number;
+  readonly idleGrace: number;
 }
 
 /** Who holds connections open and asks for nothing gives way to whoever comes. */
@@ -22,8 +26,8 @@ export interface ConnectionRoom {
  */
 export function watchConnections(
   server: Server,
-  { connections, idleConnections }: ConnectionLimits,
-  counters: Counters,
+  { connections, idleConnections, idleBurst, idleGrace }: ConnectionLimits,
+  { clock, counters }: { readonly clock: Clock; readonly counters: Counters },
   name: string,
 ): ConnectionRoom {
   const strangers = new Idle();
@@ -35,14 +39,18 @@ export function watchConnections(
     if (socket.destroyed || kept.has(socket)) {
       return;
     }
-    idle.add(socket);
-    if (strangers.size + known.size > idleConnections) {
+    const now = clock.monotonic();
+    idle.add(socket, now);
+    // Two for one, so that a burst that was let in is worn down again.
+    for (let n = 0; n < 2 && strangers.size + known.size > idleConnections; n++) {
       const oldest = strangers.oldest() ?? known.oldest();
-      if (oldest !== undefined) {
-        leave(oldest);
-        counters.add(`${name}/idle-closed`);
-        oldest.destroy();
+      const isFull = strangers.size + known.size > idleBurst;
+      if (oldest === undefined || (!isFull && now - oldest.since < idleGrace)) {
+        return;
       }
+      leave(oldest.socket);
+      counters.add(`${name}/idle-closed`);
+      oldest.socket.destroy();
     }
   }
 
@@ -76,39 +84,41 @@ export function watchConnections(
 /** Idle connections, by address and in the order in which they became idle. */
 class Idle {
   readonly #byAddress = new Map<string, Set<Socket>>();
-  readonly #addresses = new Map<Socket, string>();
+  readonly #addresses = new Map<Socket, { readonly address: string; readonly since: number }>();
 
   get size(): number {
     return this.#addresses.size;
   }
 
-  add(socket: Socket): void {
+  add(socket: Socket, now: number): void {
+    this.delete(socket);
     const address = socket.remoteAddress ?? '';
-    this.#addresses.set(socket, address);
+    this.#addresses.set(socket, { address, since: now });
     this.#byAddress.getOrInsertComputed(address, () => new Set()).add(socket);
   }
 
   delete(socket: Socket): void {
-    const address = this.#addresses.get(socket);
-    if (address === undefined) {
+    const entry = this.#addresses.get(socket);
+    if (entry === undefined) {
       return;
     }
     this.#addresses.delete(socket);
-    const sockets = this.#byAddress.get(address);
+    const sockets = this.#byAddress.get(entry.address);
     sockets?.delete(socket);
     if (sockets?.size === 0) {
-      this.#byAddress.delete(address);
+      this.#byAddress.delete(entry.address);
     }
   }
 
-  /** The oldest of the address that has most. */
-  oldest(): Socket | undefined {
+  /** The oldest of the address that has most, and since when it is idle. */
+  oldest(): { readonly socket: Socket; readonly since: number } | undefined {
     let most: Set<Socket> | undefined;
     for (const sockets of this.#byAddress.values()) {
       if (sockets.size > (most?.size ?? 0)) {
         most = sockets;
       }
     }
-    return most?.values().next().value;
+    const socket = most?.values().next().value;
+    return socket === undefined ? undefined : { socket, since: this.#addresses.get(socket)?.since ?? 0 };
   }
 }

@@ -26,6 +26,8 @@ export const listenerLimits = {
   /** Open at once; of those on which no request is answered now the oldest give way to new ones. */
   connections: 4096,
   idleConnections: 512,
+  idleBurst: 2048,
+  idleGrace: 2000,
   pathParameter: 600,
   bodyBytes: 2 * 1024 * 1024,
   drain: 3_000,
@@ -86,7 +88,7 @@ export async function createListener(parts: ListenerParts): Promise<Listener> {
 
   const open = (handler: (request: IncomingMessage, response: never) => void): Server => {
     const server = createServer(serverOptions, handler as Parameters<typeof createServer>[1]);
-    rooms.push(watchConnections(server, listenerLimits, counters, 'http'));
+    rooms.push(watchConnections(server, listenerLimits, parts, 'http'));
     server.maxHeadersCount = listenerLimits.headers;
     server.setTimeout(listenerLimits.idleTimeout);
     server.on('clientError', (error: NodeJS.ErrnoException, socket) => {

@@ -11,6 +11,8 @@ export const svcLimits = {
   keepAlive: listenerLimits.keepAlive,
   connections: listenerLimits.connections,
   idleConnections: listenerLimits.idleConnections,
+  idleBurst: listenerLimits.idleBurst,
+  idleGrace: listenerLimits.idleGrace,
   drain: listenerLimits.drain,
   idleCheck: listenerLimits.idleCheck,
   /** A client that asked whether to send its body is told to after this, where the service says nothing. */

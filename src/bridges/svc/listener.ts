@@ -58,7 +58,7 @@ export function createSvcListener(parts: SvcParts): SvcListener {
     keepAliveTimeout: svcLimits.keepAlive,
     shouldUpgradeCallback: () => false,
   });
-  watchConnections(server, svcLimits, counters, 'replica/http');
+  watchConnections(server, svcLimits, parts, 'replica/http');
   server.maxHeadersCount = svcLimits.headers;
   server.setTimeout(svcLimits.idleTimeout);
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
