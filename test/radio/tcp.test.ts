@@ -143,6 +143,42 @@ describe('a TCP client', () => {
   });
 });
 
+describe('a TCP client that brings more than the mesh has room for', () => {
+  test('reads its socket no further until there is room, and loses nothing', async () => {
+    await using medium = await clientMedium();
+    const stop = new AbortController();
+    const packets: number[] = [];
+    let room: PromiseWithResolvers<void> | undefined;
+    const run = medium.iface.run(
+      {
+        ...silentPort(),
+        receive(packet) {
+          packets.push(packet.length);
+          if (packets.length % 100 === 0) {
+            room = Promise.withResolvers<void>();
+            return room.promise;
+          }
+          return undefined;
+        },
+      },
+      stop.signal,
+    );
+    const far = await medium.far();
+    far.send(...Array.from({ length: 250 }, () => packetOf(400)));
+    await until(() => packets.length === 100);
+    far.send(...Array.from({ length: 50 }, () => packetOf(400)));
+    assert.equal(packets.length, 100);
+    room?.resolve();
+    await until(() => packets.length === 200);
+    assert.equal(packets.length, 200);
+    room?.resolve();
+    await until(() => packets.length === 300);
+    stop.abort();
+    room?.resolve();
+    await run;
+  });
+});
+
 describe('a TCP client whose peer takes nothing', () => {
   test('gives it up after 12 s, and rejects what waits for it', async () => {
     const clock = new ManualClock();

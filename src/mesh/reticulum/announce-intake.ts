@@ -5,15 +5,14 @@ import { GatewayError } from '../../lib/errors.ts';
 import type { Quality } from '../interface.ts';
 import { decodeAnnounce, readAnnounce, verifyAnnounce } from './announce.ts';
 import type { Blackhole } from './blackhole.ts';
-import type { Inbound, InterfaceHandle } from './dispatch.ts';
+import type { Inbound } from './dispatch.ts';
 import type { Forwarding } from './forwarding.ts';
 import { PublicIdentity } from './identity.ts';
-import { inboundOf } from './inbound.ts';
-import { type HeldAnnounce, Ingress } from './ingress.ts';
+import type { InboundQueue } from './inbound-queue.ts';
+import { Ingress } from './ingress.ts';
 import type { KnownDestinations } from './known.ts';
-import { hopsOver } from './local-hops.ts';
 import type { Locals } from './locals.ts';
-import { contexts, decodePacket } from './packet.ts';
+import { contexts } from './packet.ts';
 import type { PathRequests } from './path-request.ts';
 import type { PathTable } from './path-table.ts';
 
@@ -48,8 +47,8 @@ export interface AnnounceIntakeParts {
   readonly forwarding: Forwarding | undefined;
   /** A verified announce offers a better path than the one known. */
   readonly learn: (key: string, lesson: Lesson) => void;
-  /** One could not be read. */
-  readonly failed: (from: InterfaceHandle, error: unknown) => void;
+  /** Where what is to be verified has its turn, which then comes back to `verify`. */
+  readonly queue: () => InboundQueue;
 }
 
 /** Takes announces: what offers nothing new is dropped unseen, what is too new too often waits, and the rest is verified. */
@@ -59,33 +58,45 @@ export class AnnounceIntake {
 
   constructor(parts: AnnounceIntakeParts) {
     this.#parts = parts;
-    this.ingress = new Ingress({ ...parts, release: held => this.#takeHeld(held) });
+    this.ingress = new Ingress({
+      ...parts,
+      release: ({ inbound }) => void parts.queue().take('limited', inbound),
+    });
   }
 
-  /** What it cost, in signatures. Throws `wire/*`, `crypto/bad-signature`. */
-  take(inbound: Inbound): number {
-    return this.#take(inbound, false);
-  }
-
-  /** `admitted`: it was held before, and may come in now. */
-  #take(inbound: Inbound, admitted: boolean): number {
-    const { locals, known, paths, pathRequests, learn, forwarding } = this.#parts;
-    const { packet, hash, interfaceName, quality } = inbound;
-    const announce = decodeAnnounce(packet);
+  /** Takes one that came in, up to where it costs a signature. Throws `wire/*`. A promise asks its medium to wait. */
+  take(inbound: Inbound): Promise<void> | undefined {
+    const { locals, paths, pathRequests, forwarding, counters, queue } = this.#parts;
+    const { packet } = inbound;
+    const { randomBlob } = decodeAnnounce(packet);
     const key = toHex(packet.destinationHash);
     if (locals.get(key)) {
-      return 0;
+      return undefined;
     }
     if (packet.transportId !== undefined) {
       forwarding?.relay.overheard(key, packet.hops);
     }
-    const better = paths.accepts(key, { hops: packet.hops, randomBlob: announce.randomBlob });
-    if (!better && !pathRequests.has(key)) {
-      return this.#drop('mesh/duplicate');
+    if (!paths.accepts(key, { hops: packet.hops, randomBlob }) && !pathRequests.has(key)) {
+      counters.add('mesh/duplicate');
+      return undefined;
     }
-    const isNews = !admitted && paths.get(key) === undefined && !this.#isAwaited(key);
-    if (isNews && this.ingress.holds(key, packet.hops, inbound.iface, inbound.raw)) {
-      return 0;
+    const isNews = paths.get(key) === undefined && !this.#isAwaited(key);
+    if (isNews && this.ingress.holds(key, inbound)) {
+      return undefined;
+    }
+    return queue().take('announce', inbound);
+  }
+
+  /** Verifies one and learns what it says; what it cost, in signatures. Throws `wire/*`, `crypto/bad-signature`. */
+  verify(inbound: Inbound): number {
+    const { locals, known, paths, pathRequests, learn } = this.#parts;
+    const { packet, hash, interfaceName, quality } = inbound;
+    const announce = decodeAnnounce(packet);
+    const key = toHex(packet.destinationHash);
+    // It may have waited, and others came before it.
+    const better = paths.accepts(key, { hops: packet.hops, randomBlob: announce.randomBlob });
+    if (locals.get(key) || !(better || pathRequests.has(key))) {
+      return this.#drop('mesh/duplicate');
     }
     const before = known.get(key);
     if (before && !equal(before.identity.publicKey, announce.publicKey)) {
@@ -132,17 +143,6 @@ export class AnnounceIntake {
   #isAwaited(key: string): boolean {
     const { pathRequests, forwarding } = this.#parts;
     return pathRequests.has(key) || forwarding?.relay.searches(key) === true;
-  }
-
-  /** An announce that was held comes in. */
-  #takeHeld({ iface, raw }: HeldAnnounce): void {
-    const sent = decodePacket(raw);
-    const inbound = inboundOf({ ...sent, hops: hopsOver(iface, sent.hops) }, raw, iface, undefined);
-    try {
-      this.#take(inbound, true);
-    } catch (error) {
-      this.#parts.failed(iface, error);
-    }
   }
 
   #drop(why: string): 0 {

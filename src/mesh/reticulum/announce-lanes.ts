@@ -1,3 +1,5 @@
+import { groupOf } from './fair-queue.ts';
+
 /** An announce of somebody else's on its way out of an interface. */
 export interface PacedAnnounce {
   /** Destination hash, hex. */
@@ -124,11 +126,6 @@ export class AnnounceLanes {
     this.#groups.clear();
     this.#places.clear();
   }
-}
-
-/** What a listener or a LAN finds is named after it: `server/192.0.2.1:5000`. */
-function groupOf(source: string): string {
-  return source.split('/', 1)[0]!;
 }
 
 function first<K, V>(map: ReadonlyMap<K, V>): [K, V] {

@@ -1,6 +1,7 @@
 import type { Quality } from '../interface.ts';
 import type { Inbound, InterfaceHandle } from './dispatch.ts';
-import { contexts, type Packet, packetHash } from './packet.ts';
+import { hopsOver } from './local-hops.ts';
+import { contexts, decodePacket, type Packet, packetHash } from './packet.ts';
 
 /** Contexts of link packets that may be the same twice: what is sent again is meant to be read again. */
 const repeating: ReadonlySet<number> = new Set([
@@ -41,4 +42,10 @@ export function inboundOf(
     iface,
     quality,
   };
+}
+
+/** A packet that came in earlier and was kept, in bytes of its own. Throws `wire/*`. */
+export function inboundFrom(raw: Uint8Array, iface: InterfaceHandle, quality: Quality | undefined): Inbound {
+  const sent = decodePacket(raw);
+  return inboundOf({ ...sent, hops: hopsOver(iface, sent.hops) }, raw, iface, quality);
 }

@@ -2,16 +2,16 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
 import { Alarm } from './alarm.ts';
 import { Burst, type BurstLimits } from './burst.ts';
-import type { InterfaceHandle } from './dispatch.ts';
+import type { Inbound, InterfaceHandle } from './dispatch.ts';
+import { inboundFrom } from './inbound.ts';
 import type { IngressPolicy } from './interface-policy.ts';
 
-/** An announce that is kept back: not verified yet, and with bytes of its own. */
+/** An announce that is kept back, in bytes of its own and not verified yet. */
 export interface HeldAnnounce {
   /** Destination hash, hex. */
   readonly key: string;
   readonly hops: number;
-  readonly iface: InterfaceHandle;
-  readonly raw: Uint8Array;
+  readonly inbound: Inbound;
 }
 
 export interface IngressParts {
@@ -77,7 +77,8 @@ export class Ingress {
   }
 
   /** An announce of a destination came that is not known and nobody waits for; whether it was kept back. */
-  holds(key: string, hops: number, iface: InterfaceHandle, raw: Uint8Array): boolean {
+  holds(key: string, inbound: Inbound): boolean {
+    const { iface, raw, quality, packet } = inbound;
     const { clock, counters } = this.#parts;
     if (isFree(iface)) {
       return false;
@@ -98,7 +99,7 @@ export class Ingress {
       gate.releaseAt = now + (policy.penalty ?? defaults.penalty);
       counters.add('announce/burst');
     }
-    this.#hold(gate, { key, hops, iface, raw: new Uint8Array(raw) }, policy);
+    this.#hold(gate, { key, hops: packet.hops, inbound: inboundFrom(raw.slice(), iface, quality) }, policy);
     return true;
   }
 

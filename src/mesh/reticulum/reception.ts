@@ -13,6 +13,7 @@ import { Duplicates } from './duplicates.ts';
 import type { Forwarding } from './forwarding.ts';
 import type { Opened } from './identity.ts';
 import { inboundOf, repeats } from './inbound.ts';
+import { InboundQueue } from './inbound-queue.ts';
 import type { Ingress } from './ingress.ts';
 import type { KnownDestinations } from './known.ts';
 import { encodePacketProof } from './link-wire.ts';
@@ -70,16 +71,33 @@ export class Reception {
   /** The medium that the packet at hand went out of has no room for more. */
   #wait: Promise<void> | undefined;
   readonly #announces: AnnounceIntake;
+  readonly #queue: InboundQueue;
 
   constructor(parts: ReceptionParts) {
     this.#parts = parts;
     this.#turns = new Turns(parts.clock);
-    this.#announces = new AnnounceIntake({ ...parts, failed: (from, error) => this.#failed(from, error) });
+    const announces = new AnnounceIntake({ ...parts, queue: () => this.#queue });
+    this.#announces = announces;
+    this.#queue = new InboundQueue({
+      ...parts,
+      work: {
+        announce: inbound => announces.verify(inbound),
+        'path-request': inbound => this.#answer(inbound, false),
+        limited: inbound =>
+          inbound.packet.packetType === 'announce' ? announces.verify(inbound) : this.#answer(inbound, true),
+      },
+      failed: (from, error) => this.#failed(from, error),
+    });
   }
 
   /** What new destinations have to pass. */
   get ingress(): Ingress {
     return this.#announces.ingress;
+  }
+
+  /** What waits for its turn. */
+  get queue(): InboundQueue {
+    return this.#queue;
   }
 
   /** Tags of path requests remembered. */
@@ -97,6 +115,17 @@ export class Reception {
       this.#failed(from, error);
     }
     return this.#wait ?? (work === 0 ? undefined : this.#turns.charge(from, work));
+  }
+
+  /** An interface is gone. */
+  dropOver(iface: InterfaceHandle): void {
+    this.ingress.dropOver(iface);
+    this.#queue.dropOver(iface);
+  }
+
+  close(): void {
+    this.ingress.close();
+    this.#queue.close();
   }
 
   /** What cannot be read is counted by its code. */
@@ -153,7 +182,8 @@ export class Reception {
     }
     switch (packetType) {
       case 'announce':
-        return this.#announces.take(inbound);
+        this.#wait = this.#announces.take(inbound);
+        return 0;
       case 'link-request':
         return this.#takeLinkRequest(inbound);
       case 'proof':
@@ -296,12 +326,9 @@ export class Reception {
   }
 
   #takePathRequest(inbound: Inbound): number {
-    const { packet, iface } = inbound;
-    const request = decodePathRequest(packet.data);
-    const { destinationHash, tag } = request;
+    const { destinationHash, tag } = decodePathRequest(inbound.packet.data);
     const local = this.#parts.locals.get(toHex(destinationHash));
-    const { forwarding } = this.#parts;
-    if (local === undefined && forwarding === undefined) {
+    if (local === undefined && this.#parts.forwarding === undefined) {
       return 0;
     }
     const question = sha256(concat(destinationHash, tag));
@@ -309,13 +336,22 @@ export class Reception {
       return this.#drop('mesh/duplicate');
     }
     this.#tags.add(question);
-    const limited = this.ingress.limitsPathRequest(iface);
+    const limited = this.#announces.ingress.limitsPathRequest(inbound.iface);
+    this.#wait = this.#queue.take(limited ? 'limited' : 'path-request', inbound);
+    return 0;
+  }
+
+  /** Answers a path request, or has others asked; what it cost. `limited`: nothing is searched for it. */
+  #answer(inbound: Inbound, limited: boolean): number {
+    const { packet, iface } = inbound;
+    const request = decodePathRequest(packet.data);
+    const { destinationHash, tag } = request;
+    const key = toHex(destinationHash);
+    const local = this.#parts.locals.get(key);
     if (local === undefined) {
-      this.ingress.asked(toHex(destinationHash));
-      forwarding?.relay.requested(request, inbound, limited);
-      return 1;
-    }
-    if (
+      this.#announces.ingress.asked(key);
+      this.#parts.forwarding?.relay.requested(request, inbound, limited);
+    } else if (
       local.destination.kind === 'single' &&
       this.#parts.announcer.mayAnswer(local.destination, iface.name)
     ) {

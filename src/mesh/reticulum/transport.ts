@@ -185,7 +185,7 @@ export class Transport {
       },
       detached: iface => {
         this.#forwarding?.dropOver(iface);
-        this.#reception.ingress.dropOver(iface);
+        this.#reception.dropOver(iface);
         this.#ways.dropOver(iface.name);
       },
     });
@@ -419,6 +419,7 @@ export class Transport {
       duplicates: this.#heard.size,
       'path-request-tags': this.#reception.tags,
       'announces-held': this.#reception.ingress.size,
+      'inbound-waiting': this.#reception.queue.size,
       'path-requests': this.#ways.requests.size,
       receipts: this.#receipts.size,
       announced: this.#announcer.size,
@@ -450,7 +451,7 @@ export class Transport {
   /** Ends what is waited for and writes what is not written yet. Interfaces are stopped by who supervises them. */
   async close(): Promise<void> {
     this.#forwarding?.close();
-    this.#reception.ingress.close();
+    this.#reception.close();
     this.#receipts.close();
     await Promise.all([this.#known.flush(), this.#ways.close()]);
   }

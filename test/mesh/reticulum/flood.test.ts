@@ -128,6 +128,34 @@ describe('a flood of announces', () => {
   });
 });
 
+describe('a flood that costs a signature each', () => {
+  test('waits, bounded, while the packets of others are served', async () => {
+    const { clock, flood, node, honest } = hub({ flood: { ingress: { limited: false } } });
+    const { destination, received } = node.serve({ proofStrategy: 'all' });
+    await node.transport.announce(destination);
+    await settled();
+    for (let count = 0; count < 600; count++) {
+      flood.carry(stranger(clock).packet);
+    }
+    assert.equal(node.announces.length, 100);
+    assert.equal(node.transport.sizes()['inbound-waiting'], 256);
+    assert.equal(node.counters.get('mesh/inbound-full'), 600 - 100 - 256);
+    const proven: string[] = [];
+    void honest.transport.send({
+      destination: { identity: destination.identity!.public, hash: destination.hash },
+      data: utf8('first'),
+      onReceipt: outcome => proven.push(outcome.at),
+    });
+    await settled();
+    assert.equal(received.length, 1);
+    assert.deepEqual(proven, ['delivered']);
+    assert.equal(node.announces.length, 100);
+    await pass(clock, 100);
+    assert.equal(node.announces.length, 356);
+    assert.equal(node.transport.sizes()['inbound-waiting'], 0);
+  });
+});
+
 describe('a flood of path requests', () => {
   test('makes other media be searched a few times, and who asks calmly is still searched for', async () => {
     const { clock, flood, radio, node, honest } = hub({

@@ -2,14 +2,30 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Counters } from '../../../src/lib/counters.ts';
 import { Burst, Frequency } from '../../../src/mesh/reticulum/burst.ts';
-import type { InterfaceHandle } from '../../../src/mesh/reticulum/dispatch.ts';
+import type { Inbound, InterfaceHandle } from '../../../src/mesh/reticulum/dispatch.ts';
 import { Egress } from '../../../src/mesh/reticulum/egress.ts';
+import { inboundFrom } from '../../../src/mesh/reticulum/inbound.ts';
 import { type HeldAnnounce, Ingress } from '../../../src/mesh/reticulum/ingress.ts';
 import type { InterfacePolicy } from '../../../src/mesh/reticulum/interface-policy.ts';
+import { contexts, encodePacket } from '../../../src/mesh/reticulum/packet.ts';
 import { ManualClock } from '../../sim/clock.ts';
 
 function handle(name: string, policy: InterfacePolicy = {}): InterfaceHandle {
   return { name, mtu: 500, linkMtu: 500, bitrate: 1000, online: true, policy, attachedAt: 0 };
+}
+
+function announce(iface: InterfaceHandle, hops: number, byte = 0): Inbound {
+  const raw = encodePacket({
+    hops: hops - 1,
+    contextFlag: false,
+    propagation: 'broadcast',
+    destinationType: 'single',
+    packetType: 'announce',
+    destinationHash: new Uint8Array(16),
+    context: contexts.none,
+    data: new Uint8Array([byte]),
+  });
+  return inboundFrom(raw, iface, undefined);
 }
 
 function gate(options: { readonly capacity?: number; readonly policy?: InterfacePolicy } = {}) {
@@ -28,7 +44,7 @@ function gate(options: { readonly capacity?: number; readonly policy?: Interface
   const bring = (count: number, from = iface, hops = 1) => {
     let taken = 0;
     for (let at = 0; at < count; at++) {
-      taken += ingress.holds(`d${number++}`, hops, from, new Uint8Array(20)) ? 0 : 1;
+      taken += ingress.holds(`d${number++}`, announce(from, hops)) ? 0 : 1;
     }
     return taken;
   };
@@ -75,8 +91,8 @@ describe('announces of unknown destinations', () => {
   test('are held from when too many came, and let in one each five seconds after the penalty, the nearest first', async () => {
     const { clock, counters, released, ingress, iface, bring } = gate();
     assert.equal(bring(14), 14);
-    assert.equal(ingress.holds('far', 9, iface, new Uint8Array(20)), false);
-    assert.equal(ingress.holds('farther', 5, iface, new Uint8Array(20)), true);
+    assert.equal(ingress.holds('far', announce(iface, 9)), false);
+    assert.equal(ingress.holds('farther', announce(iface, 5)), true);
     assert.equal(bring(1), 0);
     assert.equal(ingress.heldOf(iface), 2);
     await clock.advance(14_999);
@@ -135,7 +151,7 @@ describe('announces of unknown destinations', () => {
   test('that somebody asks for come in at once', () => {
     const { released, ingress, iface, bring } = gate();
     bring(15);
-    ingress.holds('wanted', 3, iface, new Uint8Array(20));
+    ingress.holds('wanted', announce(iface, 3));
     ingress.asked('other');
     ingress.asked('wanted');
     assert.deepEqual(
@@ -148,10 +164,10 @@ describe('announces of unknown destinations', () => {
   test('are not replaced by another of the same destination before either is verified', () => {
     const { released, ingress, iface, bring } = gate();
     bring(15);
-    assert.equal(ingress.holds('twice', 3, iface, new Uint8Array([1])), true);
-    assert.equal(ingress.holds('twice', 1, iface, new Uint8Array([2])), true);
+    assert.equal(ingress.holds('twice', announce(iface, 3, 1)), true);
+    assert.equal(ingress.holds('twice', announce(iface, 1, 2)), true);
     ingress.asked('twice');
-    assert.deepEqual([released[0]?.hops, released[0]?.raw[0]], [3, 1]);
+    assert.deepEqual([released[0]?.hops, released[0]?.inbound.packet.data[0]], [3, 1]);
   });
 
   test('are never held where it is turned off', () => {
