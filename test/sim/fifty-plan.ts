@@ -111,7 +111,7 @@ export function planFifty(clock: ManualClock, random: ReturnType<typeof seededRa
   for (const [hub, mode] of order.entries()) {
     const bitrate = mode === 'access-point' ? 1200 : pick([5000, 10_000, 20_000, 50_000]);
     const loss = 0.01 + random.fraction() * 0.04;
-    const ether = new Ether({ ...medium, loss, duplication: 0.01, latency: 10, bitrate });
+    const ether = new Ether({ ...medium, loss, duplication: 0.01, latency: 10, bitrate, mtu: 508 });
     const segment = segments++;
     const secret = mode === 'gateway' ? { accessCode: code('elm') } : {};
     plug(hub, ether.join('cell'), { mode, ...secret }, segment);
