@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { fuzzWholeNode } from './fuzz/whole-node.ts';
 import { runBusyDay } from './sim/busy-day.ts';
 import { runDayOfLife } from './sim/day-of-life.ts';
 import { runFiftyNodes } from './sim/fifty-nodes.ts';
@@ -28,6 +29,7 @@ const simulations: readonly Simulation[] = [
     share: 0.1,
     run: seed => runBusyDay({ seed, destinations: 1000, every: 2 * 3_600_000 }),
   },
+  { name: 'fuzz-node', share: 0.5, run: seed => fuzzWholeNode(seed, 100_000) },
 ];
 
 const usage = `usage: npm run soak -- [--seeds N] [--seed FIRST] [--only NAME,...] [--verbose]

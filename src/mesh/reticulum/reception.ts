@@ -200,13 +200,15 @@ export class Reception {
     if (transit === undefined || packet.packetType === 'announce') {
       return undefined;
     }
-    if (packet.destinationType === 'link') {
+    // Nobody asks a link for a link: such a request is of no link, and goes one hop like all that has no receiver.
+    if (packet.destinationType === 'link' && packet.packetType !== 'link-request') {
       return packet.context === contexts.linkRequestProof
         ? transit.carryLinkProof(inbound)
         : transit.carryLink(inbound);
     }
     if (packet.packetType === 'proof') {
-      return transit.carryProof(inbound);
+      // What has no receiver of its own goes one hop, proof or not.
+      return packet.destinationType === 'single' ? transit.carryProof(inbound) : undefined;
     }
     return this.#localFor(packet) === undefined ? transit.carry(inbound) : undefined;
   }

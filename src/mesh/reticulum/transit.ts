@@ -289,7 +289,7 @@ function nextHeader(
 function otherEnd(link: TransitLink, from: InterfaceHandle, hops: number): InterfaceHandle | undefined {
   const { receivedOn, sentOn, takenHops, remainingHops } = link;
   if (receivedOn === sentOn) {
-    return hops === takenHops || hops === remainingHops ? sentOn : undefined;
+    return from === sentOn && (hops === takenHops || hops === remainingHops) ? sentOn : undefined;
   }
   if (from === sentOn) {
     return hops === remainingHops ? receivedOn : undefined;

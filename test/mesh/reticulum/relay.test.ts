@@ -486,6 +486,83 @@ describe('a node that forwards', () => {
     assert.equal(nodes[1]!.counters.get('relay/passed'), passed + 2);
   });
 
+  test('passes on no proof of what goes one hop, no request of a link, and nothing of a link from where it does not go', async () => {
+    const clock = new ManualClock();
+    const [shared, aside] = [new Air(), new Air()];
+    const middle = new TestNode({ clock, forwards: true });
+    middle.use(shared.join('shared'));
+    middle.use(aside.join('aside'));
+    // Two that hear the node in the middle and not each other: a link between them comes and goes over one interface.
+    const [first, last] = [new TestNode({ clock }), new TestNode({ clock })];
+    const [one, other] = [new Air(), new Air()];
+    first.use(one.join('one'));
+    last.use(other.join('other'));
+    const listen = shared.join('ears');
+    const stop = new AbortController();
+    const port = {
+      ready() {},
+      attach() {},
+      receive(packet: Uint8Array) {
+        one.carry(packet);
+        other.carry(packet);
+      },
+    };
+    void listen.run(port, stop.signal);
+    one.carry = (carry => (packet, from) => {
+      carry(packet, from);
+      if (from !== undefined) {
+        shared.carry(packet, listen);
+      }
+    })(one.carry.bind(one));
+    other.carry = (carry => (packet, from) => {
+      carry(packet, from);
+      if (from !== undefined) {
+        shared.carry(packet, listen);
+      }
+    })(other.carry.bind(other));
+    const links = linksOf(first);
+    const { destination, got } = serveLinks(last);
+    await last.transport.announce(destination);
+    await pass(clock, 2000);
+    const opening = links.open(destination.hash, { identity: destination.identity!.public });
+    await pass(clock, 1000);
+    const link = await opening;
+    void link.send(utf8('there'), { timeout: 2000 });
+    await pass(clock, 1000);
+    assert.equal(got.length, 1);
+    assert.equal([...middle.transport.transitLinks()].length, 1);
+
+    const carried = await first.transport.send({ destination: to(destination), data: utf8('alone') });
+    await pass(clock, 500);
+    const passed = middle.counters.get('relay/passed');
+    const told = shared.packets.length;
+    const head = { hops: 0, transportId: undefined, contextFlag: false, propagation: 'broadcast' } as const;
+    const ofLink = {
+      ...head,
+      destinationHash: link.id,
+      destinationType: 'link',
+      context: contexts.none,
+    } as const;
+    aside.carry(encodePacket({ ...ofLink, packetType: 'data', data: utf8('from aside') }));
+    shared.carry(encodePacket({ ...ofLink, packetType: 'link-request', data: new Uint8Array(64) }), listen);
+    shared.carry(
+      encodePacket({
+        ...head,
+        destinationHash: carried.subarray(0, 16),
+        destinationType: 'plain',
+        packetType: 'proof',
+        context: contexts.none,
+        data: new Uint8Array(64),
+      }),
+      listen,
+    );
+    await pass(clock, 100);
+    assert.equal(middle.counters.get('relay/passed'), passed);
+    assert.equal(shared.packets.length, told + 2);
+    stop.abort();
+    links.close();
+  });
+
   test('sends nothing on that nobody would take: after 127 hops, or an announce too long for its header', async () => {
     const { clock, airs, nodes, first, last } = chain(3);
     const { destination } = last.serve();
