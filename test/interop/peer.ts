@@ -262,6 +262,17 @@ export class Peer implements AsyncDisposable {
     return this.#ask('packet', { to, name, ...what, timeout: timeout / 1000 }, timeout);
   }
 
+  /** Registers a group, or a plain destination where there is no key (hex); its hash. */
+  async addShared(name: string, key?: string): Promise<string> {
+    const { destination } = await this.#ask<{ destination: string }>('shared', { name, key: key ?? null });
+    return destination;
+  }
+
+  /** Sends to a group or a plain destination that was registered there. */
+  sendShared(destination: string, text: string): Promise<boolean> {
+    return this.#ask('shared_send', { destination, text });
+  }
+
   openLink(to: string, name: string, timeout = 15_000): Promise<LinkState> {
     return this.#ask('link_open', { to, name, timeout: timeout / 1000 }, timeout);
   }

@@ -84,6 +84,24 @@ def destination(name, proof="all", ratchets=False, implicit=None):
     return {"destination": made.hash.hex()}
 
 
+@command()
+def shared(name, key=None):
+    """Registers a group, or a plain destination where there is no key; what comes for it is an event."""
+    kind = RNS.Destination.PLAIN if key is None else RNS.Destination.GROUP
+    made = RNS.Destination(None if key is None else node.identity, RNS.Destination.IN, kind, *name.split("."))
+    if key is not None:
+        made.load_private_key(bytes.fromhex(key))
+    made.set_packet_callback(lambda data, packet: event("packet", destination=made.hash.hex(), data=data.hex(), hash=packet.packet_hash.hex(), ratchet=None))
+    destinations[made.hash.hex()] = made
+    return {"destination": made.hash.hex()}
+
+
+@command()
+def shared_send(destination, text):
+    """Sends to a group or a plain destination that was registered here."""
+    return bool(RNS.Packet(destinations[destination], text.encode("utf-8"), create_receipt=False).send())
+
+
 def asked(path, data, link_id, remote, answer):
     event("request", link=link_id.hex(), path=path, data=to_wire(data), remote=remote.hash.hex() if remote else None)
     return answer

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { fromHex, toHex, utf8 } from '../../src/lib/bytes.ts';
+import { fromHex, fromUtf8, toHex, utf8 } from '../../src/lib/bytes.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { Counters } from '../../src/lib/counters.ts';
 import { silentLog } from '../../src/lib/log.ts';
@@ -13,6 +13,7 @@ import {
 } from '../../src/mesh/reticulum/destination.ts';
 import { generateIdentity } from '../../src/mesh/reticulum/identity.ts';
 import type { ReceiptOutcome } from '../../src/mesh/reticulum/receipts.ts';
+import { generateTokenKey } from '../../src/mesh/reticulum/token.ts';
 import { type Announced, Transport } from '../../src/mesh/reticulum/transport.ts';
 import { TcpClient } from '../../src/radio/tcp-client.ts';
 import { TcpServer } from '../../src/radio/tcp-server.ts';
@@ -152,6 +153,37 @@ for (const version of versions) {
       const { destination } = node.serve({ appName: 'kos', aspects: ['test'] });
       const there = await peer.requestPath(destination.key);
       assert.deepEqual({ known: there.known, hops: there.hops }, { known: true, hops: 1 });
+    });
+
+    test('groups and plain destinations hear each other', async () => {
+      await using peer = await startPeer(server);
+      await using node = await new Node().dial(peer.port);
+      await node.meets(peer);
+      const groupKey = generateTokenKey(systemRandom);
+      const received: string[] = [];
+      const onPacket = ({ data }: Received) => received.push(fromUtf8(data, 'text'));
+      const plain = new LocalDestination({ appName: 'app', aspects: ['plain'], onPacket });
+      const group = new LocalDestination({
+        appName: 'app',
+        aspects: ['group'],
+        groupKey,
+        groupIdentity: fromHex(peer.identity),
+        onPacket,
+      });
+      node.transport.register(plain);
+      node.transport.register(group);
+      assert.equal(await peer.addShared('app.plain'), plain.key);
+      assert.equal(await peer.addShared('app.group', toHex(groupKey)), group.key);
+      for (const { key, kind } of [plain, group]) {
+        await peer.sendShared(key, `to our ${kind}`);
+        await until(() => received.includes(`to our ${kind}`));
+      }
+      await node.transport.sendPlain(plain.hash, utf8('to your plain'));
+      await node.transport.sendGroup({ hash: group.hash, key: groupKey }, utf8('to your group'));
+      for (const { key, kind } of [plain, group]) {
+        const { data } = await peer.next('packet', event => event.destination === key);
+        assert.equal(data, toHex(utf8(`to your ${kind}`)));
+      }
     });
 
     for (const ratchets of [false, true]) {

@@ -289,6 +289,29 @@ def single_packets():
         RNS.Identity.known_ratchets.pop(there.hash, None)
 
 
+def groups():
+    """What goes to a group: a token under the key that its members share."""
+    for name, size in [("a key of 64 bytes", 64), ("a key of 32 bytes", 32)]:
+        chance.seed(f"group {size}")
+        owner = identity("carol")
+        there = RNS.Destination(owner, RNS.Destination.OUT, RNS.Destination.GROUP, "app", "group")
+        there.load_private_key(fill(f"group key {size}", size))
+        packet = RNS.Packet(there, b"to everybody")
+        packet.pack()
+        yield case(
+            name,
+            packet.raw,
+            app="app",
+            aspects=["group"],
+            privateKey=owner.get_private_key(),
+            groupKey=there.get_private_key(),
+            destinationHash=there.hash,
+            draws=chance.draws,
+            plaintext=b"to everybody",
+            hash=packet.packet_hash,
+        )
+
+
 def proofs():
     for label, implicit in [("alice", True), ("alice", False), ("bob", True), ("bob", False)]:
         kind = "implicit" if implicit else "explicit"
@@ -390,6 +413,7 @@ def kinds():
         "token": tokens,
         "encryption": encryptions,
         "single-packet": single_packets,
+        "group": groups,
         "proof": proofs,
         "path-request": path_requests,
         "hdlc": frames,

@@ -100,13 +100,13 @@ export interface AnnounceContent {
 
 /**
  * The packet that announces a destination of ours. Throws `mesh/too-large` where the app data would
- * be lost on the way, `config/invalid` for a plain destination, which cannot be announced.
+ * be lost on the way, `config/invalid` for a plain destination or a group, which cannot be announced.
  */
 export function signAnnounce(destination: LocalDestination, content: AnnounceContent): Packet {
-  const { identity } = destination;
+  const { identity, kind } = destination;
   const { randomBlob, ratchet, appData } = content;
-  if (identity === undefined) {
-    throw new GatewayError('config/invalid', `${destination.name} is plain and cannot be announced`);
+  if (identity === undefined || kind !== 'single') {
+    throw new GatewayError('config/invalid', `${destination.name} is ${kind} and cannot be announced`);
   }
   const limit = appDataLimit(ratchet !== undefined);
   if (appData !== undefined && appData.length > limit) {

@@ -4,6 +4,7 @@ import type { Quality } from '../interface.ts';
 import type { Identity, Opened } from './identity.ts';
 import { sha256, truncatedHash } from './packet.ts';
 import type { RatchetRing } from './ratchet.ts';
+import { openToken, tokenKeyLength } from './token.ts';
 
 /**
  * A Destination is a name that packets can be addressed to: an app name, aspects and, unless it is
@@ -57,6 +58,10 @@ export type ProofStrategy = 'none' | 'app' | 'all';
 export interface LocalDestinationOptions {
   /** Whose destination it is; absent for a plain one. */
   readonly identity?: Identity;
+  /** The key (64 B, or 32 of old) that all members of a group share: what makes it one. */
+  readonly groupKey?: Uint8Array;
+  /** Hash (16 B) of the Identity that a group is named after, where that is not ours. */
+  readonly groupIdentity?: Uint8Array;
   readonly appName: string;
   readonly aspects: readonly string[];
   /** Default `none`. */
@@ -75,9 +80,10 @@ export interface LocalDestinationOptions {
   readonly onPacket?: (received: Received) => void;
 }
 
-/** A destination that is served here: single, or plain where it has no Identity. */
+/** A destination that is served here: a group where it has a key, else single, or plain where it has no Identity. */
 export class LocalDestination {
-  readonly kind: 'single' | 'plain';
+  readonly kind: 'single' | 'group' | 'plain';
+  /** A group's says no more than which group of that name it is, and signs proofs. */
   readonly identity: Identity | undefined;
   /** `app.aspect.aspect` */
   readonly name: string;
@@ -98,16 +104,20 @@ export class LocalDestination {
   /** May be changed while it is registered. */
   acceptsLinks: boolean;
 
-  /** Throws `config/invalid` for a name with dots, or ratchets or links without an Identity. */
+  readonly #groupKey: Uint8Array | undefined;
+
+  /** Throws `config/invalid` for a name with dots, ratchets or links where it is not single, or what is no group's key. */
   constructor(options: LocalDestinationOptions) {
-    this.identity = options.identity;
-    this.kind = options.identity === undefined ? 'plain' : 'single';
-    if (this.kind === 'plain' && (options.ratchets || options.enforceRatchets || options.acceptsLinks)) {
-      throw new GatewayError('config/invalid', 'a plain destination has neither ratchets nor links');
+    const { identity, groupKey } = options;
+    this.identity = identity;
+    this.#groupKey = groupKey && groupKeyOf(groupKey);
+    this.kind = groupKey !== undefined ? 'group' : identity === undefined ? 'plain' : 'single';
+    if (this.kind !== 'single' && (options.ratchets || options.enforceRatchets || options.acceptsLinks)) {
+      throw new GatewayError('config/invalid', `a ${this.kind} destination has neither ratchets nor links`);
     }
     this.name = expandName(options.appName, options.aspects);
     this.nameHash = nameHash(this.name);
-    this.hash = destinationHash(this.nameHash, options.identity?.hash);
+    this.hash = destinationHash(this.nameHash, options.identity?.hash ?? options.groupIdentity);
     this.key = toHex(this.hash);
     this.proofStrategy = options.proofStrategy ?? 'none';
     this.explicitProofs = options.explicitProofs ?? false;
@@ -119,13 +129,27 @@ export class LocalDestination {
   }
 
   /**
-   * What is in the data of a packet for this destination: as it is where plain. `ring` holds its
-   * ratchets. Throws `wire/truncated`, `crypto/undecryptable`.
+   * What is in the data of a packet for this destination: as it is where plain, sealed with the group's key
+   * where it is one. `ring` holds its ratchets. Throws `wire/truncated`, `crypto/undecryptable`.
    */
   open(data: Uint8Array, ring: RatchetRing | undefined): Opened {
+    if (this.#groupKey !== undefined) {
+      return { plaintext: openToken(this.#groupKey, data), ratchetId: undefined };
+    }
     if (this.identity === undefined) {
       return { plaintext: data, ratchetId: undefined };
     }
     return this.identity.open(data, ring?.openers() ?? [], this.enforceRatchets);
   }
+}
+
+/** A group's key, our own copy; throws `config/invalid` where it cannot be one. */
+export function groupKeyOf(key: Uint8Array): Uint8Array {
+  if (key.length !== tokenKeyLength && key.length !== tokenKeyLength / 2) {
+    throw new GatewayError(
+      'config/invalid',
+      `the key of a group has ${tokenKeyLength} bytes, not ${key.length}`,
+    );
+  }
+  return new Uint8Array(key);
 }

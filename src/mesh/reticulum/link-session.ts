@@ -1,6 +1,7 @@
 import { equal, toHex } from '../../lib/bytes.ts';
 import { GatewayError, isGatewayError } from '../../lib/errors.ts';
 import type { MsgpackValue } from '../../lib/msgpack.ts';
+import type { Quality } from '../interface.ts';
 import { Alarm } from './alarm.ts';
 import type { Channel } from './channel.ts';
 import type { Inbound, InterfaceHandle } from './dispatch.ts';
@@ -71,6 +72,8 @@ export class Link {
   readonly role: LinkRole;
   /** Who hears of it; may be replaced. */
   events: LinkEvents;
+  /** Whether it is noted how well packets are heard. */
+  tracksQuality = true;
   readonly #parts: LinkParts;
   readonly #line: LinkLine;
   readonly #alarm: Alarm;
@@ -78,6 +81,7 @@ export class Link {
   #state: LinkState;
   #lastRtt = 0;
   #usedAt: number;
+  #quality: Quality | undefined;
   #hops: number;
   #remote: PublicIdentity | undefined;
   readonly #established: (link: Link) => void;
@@ -133,6 +137,14 @@ export class Link {
     return this.#lastRtt;
   }
 
+  /** Reckons with another round trip from now on: somebody knows better than its first packets. */
+  set rtt(rtt: number) {
+    this.#lastRtt = rtt;
+    if ('rtt' in this.#state) {
+      this.#state = { ...this.#state, rtt };
+    }
+  }
+
   /** Monotonic ms of what was last said over it; keepalives say nothing. */
   get usedAt(): number {
     return this.#usedAt;
@@ -154,6 +166,11 @@ export class Link {
 
   get iface(): InterfaceHandle {
     return this.#line.iface;
+  }
+
+  /** How well the last packet was heard, where its medium said so and `tracksQuality` is on. */
+  get quality(): Quality | undefined {
+    return this.tracksQuality ? this.#quality : undefined;
   }
 
   /** Whose destination it is, or who the initiator said it is. */
@@ -225,7 +242,8 @@ export class Link {
     if (this.#state.at === 'closed' || this.#state.at === 'pending') {
       throw new GatewayError('mesh/link-closed', `a packet for a link that is ${this.#state.at}`);
     }
-    const { packet } = inbound;
+    const { packet, quality } = inbound;
+    this.#quality = quality ?? this.#quality;
     if (packet.packetType === 'proof') {
       this.#step({ on: 'inbound', authentic: false });
       this.#contents.proof(packet);

@@ -100,7 +100,7 @@ export class Links implements LinkDispatch {
 
   /** Takes links for a registered destination from now on. Throws `config/invalid` for one without an Identity. */
   accept(destination: LocalDestination, acceptor: LinkAcceptor): void {
-    if (destination.identity === undefined) {
+    if (destination.kind !== 'single') {
       throw new GatewayError('config/invalid', 'only a single destination has links');
     }
     this.#acceptors.set(destination.key, acceptor);

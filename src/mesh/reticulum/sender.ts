@@ -4,6 +4,7 @@ import { codeOf, GatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Random } from '../../lib/random.ts';
 import type { Burden } from '../interface.ts';
+import { groupKeyOf } from './destination.ts';
 import type { InterfaceHandle } from './dispatch.ts';
 import type { Duplicates } from './duplicates.ts';
 import type { PublicIdentity } from './identity.ts';
@@ -12,6 +13,7 @@ import { isFar } from './local-hops.ts';
 import { contexts, encodePacket, encryptedMdu, type Packet, packetHash, packetMdu } from './packet.ts';
 import type { Path } from './path-table.ts';
 import type { ReceiptOutcome, Receipts } from './receipts.ts';
+import { sealToken, tokenBlockLength, tokenIvLength, tokenOverhead } from './token.ts';
 
 /** A single packet to a destination of somebody else's. */
 export interface Outgoing {
@@ -29,6 +31,17 @@ export interface Outgoing {
   /** What became of it, told exactly once if the packet was sent. Without it no proof is waited for. */
   readonly onReceipt?: (outcome: ReceiptOutcome) => void;
 }
+
+/** A group, as whoever has its key can write to it. */
+export interface Group {
+  /** 16 B. */
+  readonly hash: Uint8Array;
+  /** 64 B, or 32 of old. */
+  readonly key: Uint8Array;
+}
+
+/** Bytes that a packet to a group carries sealed. */
+export const groupMdu = Math.floor((packetMdu - tokenOverhead) / tokenBlockLength) * tokenBlockLength - 1;
 
 /** Which way a packet goes, and how long its proof may take that way, ms. */
 export interface Way {
@@ -107,6 +120,21 @@ export class Sender {
     return this.#parts.transmit(bytes, target, burden);
   }
 
+  /** See `Transport.sendGroup`. */
+  async sendGroup(group: Group, data: Uint8Array, target: InterfaceHandle | 'all'): Promise<boolean> {
+    const { random, heard, transmit } = this.#parts;
+    if (data.length === 0 || data.length > groupMdu) {
+      throw new GatewayError(
+        'mesh/too-large',
+        `${data.length} bytes, a group's packet carries 1 to ${groupMdu}`,
+      );
+    }
+    const sealed = sealToken(groupKeyOf(group.key), data, random.bytes(tokenIvLength));
+    const bytes = encodePacket({ ...header('group', group.hash, undefined, target), data: sealed });
+    heard.add(packetHash(bytes));
+    return transmit(bytes, target);
+  }
+
   #conclude(onReceipt: (outcome: ReceiptOutcome) => void, outcome: ReceiptOutcome): void {
     try {
       onReceipt(outcome);
@@ -119,7 +147,7 @@ export class Sender {
 
 /** A data packet as it leaves: in transport where the path leads over another node. */
 function header(
-  destinationType: 'single' | 'plain',
+  destinationType: 'single' | 'group' | 'plain',
   destinationHash: Uint8Array,
   path: Path | undefined,
   target: InterfaceHandle | 'all',

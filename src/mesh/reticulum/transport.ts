@@ -27,7 +27,7 @@ import type { Path } from './path-table.ts';
 import type { RatchetRing } from './ratchet.ts';
 import { Receipts } from './receipts.ts';
 import { Reception } from './reception.ts';
-import { type Outgoing, Sender } from './sender.ts';
+import { type Group, type Outgoing, Sender } from './sender.ts';
 import type { TableSizes } from './table-sizes.ts';
 import type { TransitLink } from './transit-links.ts';
 import { type PathChange, Ways } from './ways.ts';
@@ -364,6 +364,14 @@ export class Transport {
     target: InterfaceHandle | 'all' = 'all',
   ): Promise<boolean> {
     return this.#sender.sendPlain(destination, data, target);
+  }
+
+  /**
+   * Seals data for a group, and sends it to neighbours, who do not pass it on. Resolves as `transmit` does;
+   * rejects with `mesh/too-large` above 415 B, `config/invalid` for what is no group's key.
+   */
+  sendGroup(group: Group, data: Uint8Array, target: InterfaceHandle | 'all' = 'all'): Promise<boolean> {
+    return this.#sender.sendGroup(group, data, target);
   }
 
   /** Something is sent to a destination (16 B): what is known of it and its path outlast what was only heard. */

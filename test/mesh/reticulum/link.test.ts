@@ -3,6 +3,7 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { toHex } from '../../../src/lib/bytes.ts';
 import { isGatewayError } from '../../../src/lib/errors.ts';
+import { silentLog } from '../../../src/lib/log.ts';
 import { generateIdentity } from '../../../src/mesh/reticulum/identity.ts';
 import {
   accepted,
@@ -17,7 +18,10 @@ import {
 } from '../../../src/mesh/reticulum/link.ts';
 import type { LinkPacket } from '../../../src/mesh/reticulum/link-packets.ts';
 import type { Link } from '../../../src/mesh/reticulum/link-session.ts';
+import { Links } from '../../../src/mesh/reticulum/links.ts';
 import { contexts, decodePacket } from '../../../src/mesh/reticulum/packet.ts';
+import { IncomingBudget } from '../../../src/mesh/reticulum/resource-incoming.ts';
+import { neighbours } from './air.ts';
 import { type Fate, fill, type Nodes, sound, twoNodes } from './link-nodes.ts';
 
 function initiator(now = 0): LinkState {
@@ -329,6 +333,31 @@ describe('two nodes of ours and a link between them', () => {
     await nodes.clock.advance(30_000);
     assert.equal(nodes.a.links.size + nodes.b.links.size, 0);
     assert.equal(nodes.a.counters.get('link/closed-timeout'), 1);
+  });
+
+  test('says how well it is heard where its medium does, and reckons with the round trip it is told', async () => {
+    const { clock, a, b } = neighbours();
+    const [here, there] = [a, b].map(node => {
+      const parts = { clock, random: node.random, log: silentLog, counters: node.counters };
+      const links = new Links({ ...parts, transport: node.transport, budget: new IncomingBudget() });
+      node.transport.useLinks(links);
+      return links;
+    }) as [Links, Links];
+    const { destination } = b.serve();
+    there.accept(destination, { onLink: () => ({}) });
+    await b.transport.announce(destination);
+    await clock.advance(10);
+    const link = await here.open(destination.hash, { identity: b.transport.identity.public });
+    await clock.advance(10);
+    const [far] = [...there.all()] as [Link];
+    assert.deepEqual(far.quality, { rssi: -90 });
+    far.tracksQuality = false;
+    assert.equal(far.quality, undefined);
+    link.rtt = 500;
+    void link.send(fill('data', 10));
+    await clock.advance(10);
+    assert.equal(link.rtt, 500);
+    here.close();
   });
 
   test('a link does not outlive its interface', async () => {
