@@ -16,6 +16,9 @@ const options = {
   identity: { type: 'string' },
   expires: { type: 'string' },
   force: { type: 'boolean' },
+  interface: { type: 'string' },
+  hops: { type: 'string' },
+  aspect: { type: 'string' },
   help: { type: 'boolean', short: 'h' },
 } as const;
 

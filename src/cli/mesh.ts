@@ -7,9 +7,19 @@ export const meshCommands: readonly (readonly [string, Command])[] = [
     'interfaces',
     { words: '', does: 'how the mesh is reached: state, traffic and airtime', run: showInterfaces },
   ],
-  ['paths', { words: '', does: 'the known ways, by destination', run: showPaths }],
-  ['links', { words: '', does: 'the links that are open', run: showLinks }],
-  ['announces', { words: '', does: 'what each destination announced last', run: showAnnounces }],
+  [
+    'paths',
+    { words: '[DEST] [--interface NAME] [--hops N]', does: 'the known ways, by destination', run: showPaths },
+  ],
+  ['links', { words: '[DEST] [--interface NAME]', does: 'the links that are open', run: showLinks }],
+  [
+    'announces',
+    {
+      words: '[DEST] [--interface NAME] [--hops N] [--identity HASH] [--aspect NAME]',
+      does: 'what each destination announced last',
+      run: showAnnounces,
+    },
+  ],
 ];
 
 function showInterfaces(c: Call): Promise<number> {
@@ -44,20 +54,34 @@ function showAnnounces(c: Call): Promise<number> {
   return show<AnnounceView>(c, 'announces', 'nothing was heard yet', one => {
     const { destination, identity, heard, hops } = one;
     const over = one.interface === undefined ? '' : `  over ${printable(one.interface)}`;
-    return `${destination}  identity ${identity}  ${hops ?? '?'} hop(s)${over}  heard ${when(heard)}`;
+    const name = one.aspect === undefined ? '' : `  ${one.aspect}`;
+    return `${destination}  identity ${identity}  ${hops ?? '?'} hop(s)${over}  heard ${when(heard)}${name}`;
   });
 }
 
 /** A whole list of the mesh, a line each. */
 async function show<T>(c: Call, what: string, nothing: string, line: (one: T) => string): Promise<number> {
   const items: T[] = [];
-  let after = '';
+  const [destination] = c.words;
+  const given: Record<string, unknown> = {
+    destination,
+    interface: c.options.interface,
+    maxHops: c.options.hops,
+    identity: c.options.identity,
+    aspect: c.options.aspect,
+  };
+  const wanted = Object.entries(given).filter(
+    (pair): pair is [string, string] => typeof pair[1] === 'string',
+  );
+  let after: readonly [string, string][] = [];
   do {
-    const { body } = await ask(c, 'GET', `/v1/mesh/${what}${after}`);
+    const query =
+      what === 'interfaces' ? '' : `?${new URLSearchParams([...wanted, ['limit', '200'], ...after])}`;
+    const { body } = await ask(c, 'GET', `/v1/mesh/${what}${query}`);
     const page = body as { items: T[]; cursor: string | null };
     items.push(...page.items);
-    after = page.cursor === null ? '' : `?limit=200&after=${encodeURIComponent(page.cursor)}`;
-  } while (after !== '');
+    after = page.cursor === null ? [] : [['after', page.cursor]];
+  } while (after.length > 0);
   return print(c, items, items.map(line).join('\n') || nothing);
 }
 

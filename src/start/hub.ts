@@ -33,6 +33,7 @@ import { createLiveInterfaces, type LiveInterfaces } from './live-interfaces.ts'
 import { loginFile } from './login-file.ts';
 import { openMatrix } from './matrix.ts';
 import { createMesh } from './mesh.ts';
+import { tellMeshChanges } from './mesh-events.ts';
 import { createMeshView } from './mesh-view.ts';
 import { keepOwnerToken, readOwnerToken } from './owner-token.ts';
 import { openConfiguredReplicas } from './replicas.ts';
@@ -195,6 +196,9 @@ async function openAll(options: HubOptions): Promise<Hub> {
       data,
       report: health => gateway.report(health, 'interface.changed'),
     });
+  stack.defer(
+    tellMeshChanges({ clock, ...mesh, publish: (kind, members) => gateway.publish(kind, members) }),
+  );
   const settings = createSettings({
     config,
     file: options.file,

@@ -1,8 +1,10 @@
-import type { InterfaceView, MeshView } from '../bridges/http/mesh.ts';
+import type { AnnounceView, InterfaceView, MeshView } from '../bridges/http/mesh.ts';
 import { toHex } from '../lib/bytes.ts';
 import type { ServiceHealth } from '../lib/service.ts';
 import type { Interface } from '../mesh/interface.ts';
 import type { Attachment } from '../mesh/reticulum/attachment.ts';
+import { nameHash } from '../mesh/reticulum/destination.ts';
+import type { Traffic } from '../mesh/reticulum/traffic.ts';
 import { Lan } from '../radio/lan/lan.ts';
 import { sharedInstanceInterface } from '../radio/local-config.ts';
 import { RNode } from '../radio/rnode/rnode.ts';
@@ -28,7 +30,15 @@ export function createMeshView({ mesh, interfaces: live, services, announce }: M
         kinds.set(sharedInstanceInterface, sharedInstanceInterface);
       }
       const health = new Map(services().map(service => [service.name, service]));
-      const views = [...transport.interfaces()].map(one => interfaceView(one, kinds, health.get(one.name)));
+      const views: InterfaceView[] = [...transport.interfaces()].map(one => ({
+        ...interfaceView(one, kinds, health.get(one.name)),
+        ...(live.get(one.name) && { origin: live.get(one.name)!.origin }),
+        queue: {
+          bytes: one.queued,
+          announces: transport.announcesWaiting(one),
+          held: transport.announcesHeld(one),
+        },
+      }));
       views.push(
         ...live
           .list()
@@ -65,6 +75,7 @@ export function createMeshView({ mesh, interfaces: live, services, announce }: M
           state: link.state.at,
           interface: link.iface.name,
           hops: link.hops,
+          mtu: link.mtu,
           rtt: Math.round(link.rtt),
         };
       }
@@ -75,10 +86,68 @@ export function createMeshView({ mesh, interfaces: live, services, announce }: M
         yield {
           destination: toHex(known.destinationHash),
           identity: toHex(known.identity.hash),
+          ...nameOf(known.nameHash),
           heard: known.heard,
           ...(path !== undefined && { hops: path.hops, interface: path.interfaceName }),
         };
       }
+    },
+    pathCounts() {
+      const counts = new Map<string, number>();
+      for (const { interfaceName } of transport.paths()) {
+        const root = interfaceName.split('/', 1)[0] as string;
+        counts.set(root, (counts.get(root) ?? 0) + 1);
+      }
+      return counts;
+    },
+    linkCounts() {
+      const counts = new Map<string, number>();
+      for (const { state } of links.all()) {
+        counts.set(state.at, (counts.get(state.at) ?? 0) + 1);
+      }
+      return counts;
+    },
+    sizes: () => transport.sizes(),
+  };
+}
+
+/** Names that many destinations have, by their hash. */
+const wellKnown: ReadonlyMap<string, string> = new Map(
+  [
+    'lxmf.delivery',
+    'lxmf.propagation',
+    'nomadnetwork.node',
+    'rnstransport.probe',
+    'rnstransport.remote.management',
+    'rnstransport.discovery.interface',
+    'rncp.receive',
+    'rnx.execute',
+    'call.audio',
+    'lxst.telephony',
+  ].map(name => [toHex(nameHash(name)), name]),
+);
+
+function nameOf(hash: Uint8Array): Pick<AnnounceView, 'nameHash' | 'aspect'> {
+  const key = toHex(hash);
+  const aspect = wellKnown.get(key);
+  return { nameHash: key, ...(aspect !== undefined && { aspect }) };
+}
+
+function trafficView(traffic: Traffic): Pick<InterfaceView, 'rx' | 'tx'> {
+  return {
+    rx: {
+      packets: traffic.rxPackets,
+      bytes: traffic.rxBytes,
+      announces: traffic.rxAnnounces,
+      pathRequests: traffic.rxPathRequests,
+      refused: traffic.refused,
+    },
+    tx: {
+      packets: traffic.txPackets,
+      bytes: traffic.txBytes,
+      failed: traffic.txFailed,
+      announces: traffic.txAnnounces,
+      pathRequests: traffic.txPathRequests,
     },
   };
 }
@@ -103,7 +172,7 @@ function interfaceView(
   kinds: ReadonlyMap<string, string>,
   health: ServiceHealth | undefined,
 ): InterfaceView {
-  const { name, iface, traffic } = attachment;
+  const { name, iface, policy, traffic } = attachment;
   const kind = kinds.get(name);
   // What a listener or a LAN finds is named after it: `server/192.0.2.1:5000`.
   const parent = kind === undefined ? name.split('/', 1)[0] : undefined;
@@ -121,8 +190,10 @@ function interfaceView(
     bitrate: attachment.bitrate,
     mtu: attachment.mtu,
     ...(address !== undefined && { address }),
-    rx: { packets: traffic.rxPackets, bytes: traffic.rxBytes },
-    tx: { packets: traffic.txPackets, bytes: traffic.txBytes, failed: traffic.txFailed },
+    mode: policy.mode ?? 'full',
+    ...(policy.accessCode !== undefined && { closed: true }),
+    ...trafficView(traffic),
+    ...(iface.listens === true && { total: trafficView(attachment.wholeTraffic), peers: attachment.peers }),
     ...(airtime !== undefined && { airtime }),
     ...(adapters !== undefined && { adapters }),
     ...(iface instanceof RNode && { radio: iface.facts() }),

@@ -37,6 +37,9 @@ const noMesh: MeshView = {
   paths: () => [],
   links: () => [],
   announces: () => [],
+  pathCounts: () => new Map(),
+  linkCounts: () => new Map(),
+  sizes: () => ({}),
 };
 
 const nothing = {};

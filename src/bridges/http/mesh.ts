@@ -1,8 +1,5 @@
 import { z } from 'zod';
-import type { Page } from '../../gateway/desk.ts';
 import type { ServiceHealth } from '../../lib/service.ts';
-import { pageAnswer, pageSchema } from './page.ts';
-import { integerParam, type Route, route } from './route.ts';
 
 /** What went over an interface, in one direction, since the hub started. */
 export interface TrafficView {
@@ -10,6 +7,12 @@ export interface TrafficView {
   readonly bytes: number;
   /** Packets the medium did not take. */
   readonly failed?: number;
+  /** Announces among them. */
+  readonly announces?: number;
+  /** Path requests among them. */
+  readonly pathRequests?: number;
+  /** Packets without the access code of the network. */
+  readonly refused?: number;
 }
 
 /** How much of a radio's airtime is used. */
@@ -50,8 +53,23 @@ export interface InterfaceView extends Pick<ServiceHealth, 'state' | 'reason' | 
   readonly mtu: number;
   /** Where it listens, as `host:port`. */
   readonly address?: string;
+  /** Who asked for it. */
+  readonly origin?: 'file' | 'api' | 'discovery';
+  readonly mode?: string;
+  /** Whether an access code keeps others out. */
+  readonly closed?: boolean;
   readonly rx: TrafficView;
   readonly tx: TrafficView;
+  /** The same with every peer it ever found, where it finds peers: it only goes up. */
+  readonly total?: { readonly rx: TrafficView; readonly tx: TrafficView };
+  /** Peers that it has found and that are there. */
+  readonly peers?: number;
+  /** What waits: bytes of packets of others, announces of others on their way out, and new ones that were held back. */
+  readonly queue?: {
+    readonly bytes: number;
+    readonly announces: number;
+    readonly held: number;
+  };
   readonly airtime?: AirtimeJson;
   /** The machine's network adapters, for a LAN. */
   readonly adapters?: readonly AdapterJson[];
@@ -92,6 +110,8 @@ export interface LinkView {
   readonly state: string;
   readonly interface: string;
   readonly hops: number;
+  /** Bytes of the largest packet on it. */
+  readonly mtu?: number;
   /** ms of a round trip, 0 while it is not known. */
   readonly rtt: number;
 }
@@ -100,6 +120,9 @@ export interface LinkView {
 export interface AnnounceView {
   readonly destination: string;
   readonly identity: string;
+  /** What its name hashes to, and the name itself where it is a well-known one, such as `lxmf.delivery`. */
+  readonly nameHash?: string;
+  readonly aspect?: string;
   readonly heard: number;
   readonly hops?: number;
   readonly interface?: string;
@@ -114,13 +137,23 @@ export interface MeshView {
   paths(): Iterable<PathView>;
   links(): Iterable<LinkView>;
   announces(): Iterable<AnnounceView>;
+  /** Paths over each configured interface and its peers. */
+  pathCounts(): ReadonlyMap<string, number>;
+  /** Links by state. */
+  linkCounts(): ReadonlyMap<string, number>;
+  /** How full the tables of the node are, by names of the code. */
+  sizes(): Readonly<Record<string, number>>;
 }
 
 const time = z.int().min(0);
+const count = z.int().min(0);
 const trafficSchema = z.looseObject({
-  packets: z.int().min(0),
-  bytes: z.int().min(0),
-  failed: z.int().min(0).exactOptional().describe('packets the medium did not take'),
+  packets: count,
+  bytes: count,
+  failed: count.exactOptional().describe('packets the medium did not take'),
+  announces: count.exactOptional().describe('announces among them'),
+  pathRequests: count.exactOptional().describe('path requests among them'),
+  refused: count.exactOptional().describe('packets without the access code of the network'),
 });
 
 export const interfaceSchema = z
@@ -135,8 +168,23 @@ export const interfaceSchema = z
     bitrate: z.number().describe('estimated bit/s'),
     mtu: z.int(),
     address: z.string().exactOptional().describe('where it listens'),
+    origin: z.enum(['file', 'api', 'discovery']).exactOptional().describe('who asked for it'),
+    mode: z.string().exactOptional(),
+    closed: z.boolean().exactOptional().describe('an access code keeps others out'),
     rx: trafficSchema,
     tx: trafficSchema,
+    total: z
+      .looseObject({ rx: trafficSchema, tx: trafficSchema })
+      .exactOptional()
+      .describe('the same with every peer it ever found, where it finds peers'),
+    peers: count.exactOptional().describe('those that are there'),
+    queue: z
+      .looseObject({
+        bytes: count.describe('of packets of others on their way out'),
+        announces: count.describe('of others on their way out'),
+        held: count.describe('new announces that were held back because too many came'),
+      })
+      .exactOptional(),
     airtime: z
       .looseObject({
         shortPercent: z.number().describe('of the last 15 s'),
@@ -177,8 +225,8 @@ export const interfaceSchema = z
   })
   .meta({ id: 'Interface' });
 
-const hash = z.string().regex(/^[0-9a-f]{32}$/);
-const pathSchema = z
+export const hash = z.string().regex(/^[0-9a-f]{32}$/);
+export const pathSchema = z
   .looseObject({
     destination: hash,
     hops: z.int(),
@@ -189,7 +237,7 @@ const pathSchema = z
   })
   .meta({ id: 'Path' });
 
-const linkSchema = z
+export const linkSchema = z
   .looseObject({
     id: hash,
     destination: hash,
@@ -197,104 +245,19 @@ const linkSchema = z
     state: z.string(),
     interface: z.string(),
     hops: z.int(),
+    mtu: z.int().exactOptional().describe('bytes of the largest packet on it'),
     rtt: z.number().describe('ms of a round trip, 0 while it is not known'),
   })
   .meta({ id: 'Link' });
 
-const announceSchema = z
+export const announceSchema = z
   .looseObject({
     destination: hash,
     identity: hash,
+    nameHash: z.string().exactOptional(),
+    aspect: z.string().exactOptional().describe('its name, where that is a well-known one'),
     heard: time,
     hops: z.int().exactOptional(),
     interface: z.string().exactOptional(),
   })
   .meta({ id: 'Announce' });
-
-const listQuery = z.strictObject({
-  after: hash.exactOptional().describe('the cursor of an earlier answer'),
-  limit: integerParam(1, 200, 'default 50'),
-});
-
-/** What rnstatus and rnpath show, and what an owner may ask of the mesh. */
-export function meshRoutes(mesh: MeshView): Route[] {
-  return [
-    route({
-      method: 'GET',
-      path: '/v1/mesh/interfaces',
-      summary: 'How the mesh is reached: state, traffic and airtime of every interface and peer',
-      tag: 'mesh',
-      audience: ['mesh:read'],
-      responses: {
-        200: {
-          description: 'all of them; peers after the interface that found them',
-          schema: z.looseObject({ items: z.array(interfaceSchema), cursor: z.null() }),
-        },
-      },
-      handle: () => ({ status: 200, json: { items: mesh.interfaces(), cursor: null } }),
-    }),
-    list(
-      'paths',
-      'The known ways, by destination',
-      pathSchema,
-      () => mesh.paths(),
-      one => one.destination,
-    ),
-    list(
-      'links',
-      'Links that are open or opening, by id',
-      linkSchema,
-      () => mesh.links(),
-      one => one.id,
-    ),
-    list(
-      'announces',
-      'Destinations known from announces, by destination',
-      announceSchema,
-      () => mesh.announces(),
-      one => one.destination,
-    ),
-    route({
-      method: 'POST',
-      path: '/v1/mesh/announce',
-      summary: "Announce the hub's destinations now",
-      tag: 'mesh',
-      audience: ['admin'],
-      responses: {
-        200: {
-          description: 'done, as far as there is an interface to do it over',
-          schema: z.looseObject({ sent: z.boolean().describe('whether an interface took it') }),
-        },
-      },
-      handle: async () => ({ status: 200, json: { sent: await mesh.announce() } }),
-    }),
-  ];
-}
-
-/** One table of the mesh, a page at a time, in the order of its keys. */
-function list<T>(
-  name: string,
-  summary: string,
-  schema: z.ZodType,
-  all: () => Iterable<T>,
-  keyOf: (one: T) => string,
-): Route {
-  return route({
-    method: 'GET',
-    path: `/v1/mesh/${name}`,
-    summary,
-    tag: 'mesh',
-    audience: ['mesh:read'],
-    query: listQuery,
-    responses: { 200: { description: 'a page', schema: pageSchema(schema) } },
-    handle: ({ query, request }) =>
-      pageAnswer(request, pageOf(all(), keyOf, query.after ?? '', query.limit ?? 50), one => one),
-  });
-}
-
-function pageOf<T>(all: Iterable<T>, keyOf: (one: T) => string, after: string, limit: number): Page<T> {
-  const rest = [...all].filter(one => keyOf(one) > after).sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1));
-  const items = rest.slice(0, limit);
-  const last = items.at(-1);
-  return { items, cursor: rest.length > limit && last !== undefined ? keyOf(last) : null };
-}

@@ -1,5 +1,6 @@
 import type { Desk } from '../../gateway/desk.ts';
 import type { MeshView } from './mesh.ts';
+import { meshFamilies } from './mesh-metrics.ts';
 import { type Route, route } from './route.ts';
 
 export interface MetricsParts {
@@ -8,7 +9,8 @@ export interface MetricsParts {
   readonly mesh: MeshView;
 }
 
-interface Family {
+/** Samples of one name. */
+export interface Family {
   readonly name: string;
   readonly type: 'counter' | 'gauge';
   readonly help: string;
@@ -50,17 +52,7 @@ function families({ desk, counters, mesh }: MetricsParts): Family[] {
     help,
     samples: [{ value }],
   });
-  const interfaces = mesh.interfaces().filter(({ parent }) => parent === undefined);
-  const carried = mesh.interfaces().reduce((sums, one) => {
-    const root = one.parent ?? one.name;
-    const sum = sums.getOrInsertComputed(root, () => ({ rx: 0, tx: 0 }));
-    sum.rx += one.rx.bytes;
-    sum.tx += one.tx.bytes;
-    return sums;
-  }, new Map<string, { rx: number; tx: number }>());
-  const airtime = interfaces.flatMap(one =>
-    one.airtime === undefined ? [] : [{ ...one.airtime, of: one.name }],
-  );
+  const counts = counters();
   return [
     {
       name: 'kos_info',
@@ -87,41 +79,9 @@ function families({ desk, counters, mesh }: MetricsParts): Family[] {
       name: 'kos_events_total',
       type: 'counter',
       help: 'What happened, by the name of its counter; errors by their code.',
-      samples: Object.entries(counters()).map(([event, value]) => ({ labels: { event }, value })),
+      samples: Object.entries(counts).map(([event, value]) => ({ labels: { event }, value })),
     },
-    {
-      name: 'kos_interface_up',
-      type: 'gauge',
-      help: 'Whether an interface of the mesh is up.',
-      samples: interfaces.map(one => ({
-        labels: { interface: one.name },
-        value: Number(one.state === 'up'),
-      })),
-    },
-    {
-      name: 'kos_interface_received_bytes_total',
-      type: 'counter',
-      help: 'Bytes of packets that came over an interface and the peers it has now.',
-      samples: [...carried].map(([iface, { rx }]) => ({ labels: { interface: iface }, value: rx })),
-    },
-    {
-      name: 'kos_interface_sent_bytes_total',
-      type: 'counter',
-      help: 'Bytes of packets that left over an interface and the peers it has now.',
-      samples: [...carried].map(([iface, { tx }]) => ({ labels: { interface: iface }, value: tx })),
-    },
-    {
-      name: 'kos_airtime_used_seconds',
-      type: 'gauge',
-      help: 'Airtime of the last hour.',
-      samples: airtime.map(one => ({ labels: { interface: one.of }, value: one.usedMs / 1000 })),
-    },
-    {
-      name: 'kos_airtime_budget_seconds',
-      type: 'gauge',
-      help: 'Airtime an hour that the region allows.',
-      samples: airtime.map(one => ({ labels: { interface: one.of }, value: one.budgetMs / 1000 })),
-    },
+    ...meshFamilies(mesh, counts),
     gauge('process_resident_memory_bytes', 'Resident memory.', memory.rss),
     gauge('nodejs_heap_used_bytes', 'Heap in use.', memory.heapUsed),
   ];

@@ -123,6 +123,11 @@ export class Attachment implements InterfaceHandle {
     return whole.now;
   }
 
+  /** Bytes passed on for others that the medium has not taken yet. */
+  get queued(): number {
+    return this.#waiting;
+  }
+
   /**
    * Goes on with another medium of the same name, from its next run on: paths, links and counts stay as they do over a
    * connection that breaks and comes back. Throws `config/invalid` for another name or while it is up.

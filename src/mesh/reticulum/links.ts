@@ -1,6 +1,6 @@
 import type { KeyObject } from 'node:crypto';
 import { toHex } from '../../lib/bytes.ts';
-import type { Clock } from '../../lib/clock.ts';
+import type { Cancel, Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
@@ -23,6 +23,7 @@ import {
   linkIdOf,
   linkRequestProofSigned,
 } from './link-wire.ts';
+import { Listeners } from './listeners.ts';
 import { isFar } from './local-hops.ts';
 import { contexts, encodePacket } from './packet.ts';
 import type { RequestHandlers } from './request.ts';
@@ -69,6 +70,13 @@ export interface OpenOptions {
   readonly handlers?: RequestHandlers;
 }
 
+/** A link was established, or one that was is over. */
+export interface LinkChange {
+  readonly link: Link;
+  /** Why it is over; undefined where it begins. */
+  readonly closed?: LinkCloseReason;
+}
+
 interface Opening {
   readonly link: Link;
   readonly identity: PublicIdentity;
@@ -87,9 +95,13 @@ export class Links implements LinkDispatch {
   readonly #settled = new Map<string, (error?: GatewayError) => void>();
   readonly #room: InboundRoom<Link>;
   readonly #acceptors = new Map<string, LinkAcceptor>();
+  readonly #onChange: Listeners<LinkChange>;
+  /** Those that were established: what never was is nobody's news. */
+  readonly #established = new WeakSet<Link>();
 
   constructor(parts: LinkParts) {
     this.#parts = parts;
+    this.#onChange = new Listeners(parts.log);
     this.#room = new InboundRoom(parts.limits ?? linkLimits, parts.counters);
     parts.transport.onInterface(({ iface, online }) => {
       if (!online) {
@@ -111,6 +123,11 @@ export class Links implements LinkDispatch {
   refuse(destination: LocalDestination): void {
     this.#acceptors.delete(destination.key);
     destination.acceptsLinks = false;
+  }
+
+  /** A link was established, or one that was is over. */
+  onChange(listener: (change: LinkChange) => void): Cancel {
+    return this.#onChange.add(listener);
   }
 
   /** All that are open or opening. */
@@ -214,7 +231,7 @@ export class Links implements LinkDispatch {
       mtu,
       agree: peer => hkdf(exchange(encryption, importPublic('x25519', peer)), tokenKeyLength, id),
     });
-    return this.#established(link, raw, signal);
+    return this.#opened(link, raw, signal);
   }
 
   linkRequest(inbound: Inbound, destination: LocalDestination): void {
@@ -278,6 +295,7 @@ export class Links implements LinkDispatch {
       this.#parts,
       opened => {
         if (this.#room.established(opened, clock.monotonic())) {
+          this.#begun(opened);
           opened.events = acceptor.onLink(opened);
         } else {
           opened.close();
@@ -331,7 +349,7 @@ export class Links implements LinkDispatch {
     }
   }
 
-  #established(link: Link, raw: Uint8Array, signal: AbortSignal | undefined): Promise<Link> {
+  #opened(link: Link, raw: Uint8Array, signal: AbortSignal | undefined): Promise<Link> {
     return new Promise<Link>((resolve, reject) => {
       const abort = () => link.close();
       const settle = (error?: GatewayError) => {
@@ -356,7 +374,13 @@ export class Links implements LinkDispatch {
 
   #settle(link: Link): void {
     this.#parts.counters.add('link/opened');
+    this.#begun(link);
     this.#settled.get(link.key)?.();
+  }
+
+  #begun(link: Link): void {
+    this.#established.add(link);
+    this.#onChange.tell({ link });
   }
 
   #forget(link: Link, reason: LinkCloseReason): void {
@@ -366,6 +390,9 @@ export class Links implements LinkDispatch {
       this.#room.delete(link);
     }
     this.#parts.counters.add(`link/closed-${reason}`);
+    if (this.#established.delete(link)) {
+      this.#onChange.tell({ link, closed: reason });
+    }
     const code = reason === 'timeout' ? 'mesh/timeout' : 'mesh/link-closed';
     this.#settled.get(link.key)?.(
       new GatewayError(code, `the link was not established: ${reason}`, { retryable: true }),

@@ -78,6 +78,8 @@ export interface PathTableParts {
   /** Whether packets can leave by an interface now: a path over one that is gone yields to any other. */
   readonly reachable: (interfaceName: string) => boolean;
   readonly capacity?: number;
+  /** A way is forgotten: it ran out, gave way to others, or was dropped. */
+  readonly gone?: (path: Path) => void;
 }
 
 /**
@@ -88,6 +90,7 @@ export class PathTable {
   readonly #clock: Clock;
   readonly #reachable: (interfaceName: string) => boolean;
   readonly #capacity: number;
+  readonly #gone: ((path: Path) => void) | undefined;
   readonly #entries = new Map<string, Entry>();
   /** Keys by who uses them, those heard longest ago first. */
   readonly #order: Readonly<Record<PathUser, Set<string>>> = {
@@ -106,6 +109,7 @@ export class PathTable {
     this.#culled = clock.monotonic();
     this.#reachable = parts.reachable;
     this.#capacity = parts.capacity ?? defaultCapacity;
+    this.#gone = parts.gone;
     this.#journal = new WriteBehind({
       clock,
       storage,
@@ -234,21 +238,24 @@ export class PathTable {
 
   /** Forgets a way; false where there was none. */
   drop(key: string): boolean {
-    const had = this.#entries.delete(key);
-    if (had) {
-      this.#leave(key);
-      this.#journal.mark(key);
+    const entry = this.#entries.get(key);
+    if (entry === undefined) {
+      return false;
     }
-    return had;
+    this.#entries.delete(key);
+    this.#leave(key);
+    this.#journal.mark(key);
+    this.#gone?.(entry);
+    return true;
   }
 
-  /** Forgets every way over an interface that is gone for good; what they led to. */
-  dropOver(interfaceName: string): Path[] {
-    const lost = [...this.#entries].filter(([, entry]) => entry.interfaceName === interfaceName);
-    for (const [key] of lost) {
-      this.drop(key);
+  /** Forgets every way over an interface that is gone for good. */
+  dropOver(interfaceName: string): void {
+    for (const [key, entry] of this.#entries) {
+      if (entry.interfaceName === interfaceName) {
+        this.drop(key);
+      }
     }
-    return lost.map(([, entry]) => entry);
   }
 
   /** Entries whose change is not written yet. */

@@ -416,6 +416,11 @@ export class Transport {
     };
   }
 
+  /** New announces that came over an interface and were held back because too many did. */
+  announcesHeld(iface: InterfaceHandle): number {
+    return this.#reception.ingress.heldOf(iface);
+  }
+
   /** How full every table of this node is, its links' among them. */
   sizes(): TableSizes {
     return {
@@ -481,6 +486,7 @@ export class Transport {
     const { destinationHash, identity, nameHash, appData, ratchet, packetHash, randomBlob } = lesson;
     const { hops, nextHop, interfaceName, pathResponse, quality } = lesson;
     const lifetime = pathLifetime(this.#attachments.sending(interfaceName)?.policy.mode);
+    const before = this.#ways.table.get(key);
     const path = this.#ways.take(key, {
       destinationHash,
       hops,
@@ -503,7 +509,7 @@ export class Transport {
     };
     const known = this.#known.remember(key, heard);
     this.#forwarding?.relay.learnt(key, lesson);
-    this.#ways.changed(path);
+    this.#ways.changed(path, before);
     this.#onAnnounce.tell({ ...known, hops, interfaceName, pathResponse, quality });
   }
 

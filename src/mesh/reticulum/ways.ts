@@ -18,6 +18,8 @@ export interface PathChange {
   readonly destinationHash: Uint8Array;
   /** Undefined where it was forgotten. */
   readonly path: Path | undefined;
+  /** The way that was known before; undefined where there was none. */
+  readonly before: Path | undefined;
 }
 
 export interface WaysParts {
@@ -47,6 +49,8 @@ export class Ways {
     this.table = new PathTable({
       ...parts,
       reachable: name => this.#attachments().sending(name) !== undefined,
+      gone: before =>
+        this.#onChange.tell({ destinationHash: before.destinationHash, path: undefined, before }),
     });
     this.#requests = new PathRequests({ clock: parts.clock, send: parts.ask, timeout: () => this.timeout() });
   }
@@ -90,25 +94,19 @@ export class Ways {
     return path;
   }
 
-  /** Tells of a way that was taken. */
-  changed(path: Path): void {
-    this.#onChange.tell({ destinationHash: path.destinationHash, path });
+  /** Tells of a way that was taken, in place of another or of none. */
+  changed(path: Path, before: Path | undefined): void {
+    this.#onChange.tell({ destinationHash: path.destinationHash, path, before });
   }
 
   /** Forgets the way to a destination (16 B); false where none was known. */
   drop(destination: Uint8Array): boolean {
-    const had = this.table.drop(toHex(destination));
-    if (had) {
-      this.#onChange.tell({ destinationHash: destination, path: undefined });
-    }
-    return had;
+    return this.table.drop(toHex(destination));
   }
 
   /** Forgets every way over an interface that is gone for good. */
   dropOver(interfaceName: string): void {
-    for (const { destinationHash } of this.table.dropOver(interfaceName)) {
-      this.#onChange.tell({ destinationHash, path: undefined });
-    }
+    this.table.dropOver(interfaceName);
   }
 
   /** How a packet of ours goes to a destination (16 B), and how long its proof may take. */

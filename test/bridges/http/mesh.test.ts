@@ -1,9 +1,14 @@
 import assert from 'node:assert/strict';
+import { globSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { dropCodes } from '../../../src/bridges/http/drops.ts';
 import type { InterfaceView, PathView } from '../../../src/bridges/http/mesh.ts';
 import type { ReplicaDesk } from '../../../src/gateway/replicas/contract.ts';
 import { GatewayError } from '../../../src/lib/errors.ts';
 import { openGateway } from '../gateway.ts';
+
+const root = join(import.meta.dirname, '../../..');
 
 const radio: InterfaceView = {
   name: 'lora',
@@ -15,10 +20,14 @@ const radio: InterfaceView = {
   rx: { packets: 3, bytes: 300 },
   tx: { packets: 2, bytes: 200, failed: 1 },
   airtime: { shortPercent: 4, longPercent: 2, limitPercent: 10, usedMs: 72_000, budgetMs: 360_000 },
+  total: { rx: { packets: 4, bytes: 1300, announces: 2 }, tx: { packets: 2, bytes: 200 } },
+  peers: 1,
+  queue: { bytes: 508, announces: 3, held: 1 },
   radio: { frequency: 869_525_000, bandwidth: 125_000, spreadingFactor: 8, codingRate: 5, txPower: 14 },
 };
+const { total: _total, ...single } = radio;
 const peer: InterfaceView = {
-  ...radio,
+  ...single,
   name: 'lora/a',
   kind: 'peer',
   parent: 'lora',
@@ -54,7 +63,17 @@ test('interfaces, paths, links and announces are for who may read the mesh', asy
 });
 
 test('metrics are text with as many labels as there are parts, for who has the scope', async () => {
-  await using gateway = await openGateway({ mesh: { interfaces: () => [radio, peer] } });
+  const mesh = {
+    interfaces: () => [radio, peer],
+    pathCounts: () =>
+      new Map([
+        ['lora', 7],
+        ['gone', 1],
+      ]),
+    linkCounts: () => new Map([['active', 2]]),
+    sizes: () => ({ paths: 8 }),
+  };
+  await using gateway = await openGateway({ mesh });
   const scraper = await gateway.client('scraper', { scopes: ['metrics'] });
   gateway.hub.counters.add('wire/malformed', 7);
   const { status, headers, body } = await gateway.call(scraper, 'GET', '/metrics');
@@ -68,6 +87,22 @@ test('metrics are text with as many labels as there are parts, for who has the s
   assert.ok(lines.includes('kos_interface_up{interface="lora"} 1'));
   assert.ok(lines.includes('kos_interface_received_bytes_total{interface="lora"} 1300'), 'with its peers');
   assert.ok(lines.includes('kos_airtime_used_seconds{interface="lora"} 72'));
+  for (const line of [
+    'kos_interface_received_packets_total{interface="lora"} 4',
+    'kos_interface_received_announces_total{interface="lora"} 2',
+    'kos_interface_peers{interface="lora"} 1',
+    'kos_interface_queue_bytes{interface="lora"} 508',
+    'kos_interface_announces_waiting{interface="lora"} 3',
+    'kos_interface_announces_held{interface="lora"} 1',
+    'kos_drops_total{code="wire/malformed"} 7',
+    'kos_drops_total{code="relay/queue-full"} 0',
+    'kos_paths{interface="lora"} 7',
+    'kos_links{state="active"} 2',
+    'kos_table_entries{table="paths"} 8',
+  ]) {
+    assert.ok(lines.includes(line), line);
+  }
+  assert.ok(!String(body).includes('"gone"'), 'what is not configured is no label');
   assert.ok(!String(body).includes('lora/a'), 'peers come and go: they are no label');
   const reader = await gateway.client('reader', { scopes: ['mesh:read'] });
   assert.equal((await gateway.call(reader, 'GET', '/metrics')).status, 403);
@@ -140,4 +175,57 @@ test('the queue of a replica is read, tried again and decided by the owner alone
   assert.equal((await gateway.call(watcher, 'GET', '/v1/replicas')).body.items[0].link, 'offline');
   assert.equal((await gateway.call(watcher, 'GET', '/v1/replicas/notes/queue')).status, 403);
   assert.equal((await gateway.call(watcher, 'DELETE', '/v1/replicas/notes/queue/one')).status, 403);
+});
+
+test('the codes of what is dropped are those of the code', () => {
+  const text = globSync('src/**/*.ts', { cwd: root })
+    .filter(path => !path.endsWith('http/drops.ts'))
+    .map(path => readFileSync(join(root, path), 'utf8'))
+    .join('');
+  assert.deepEqual(
+    dropCodes.filter(code => !text.includes(`'${code}'`)),
+    [],
+  );
+});
+
+test('the tables of the mesh are read in order, page by page, by interface, distance and name', async () => {
+  const paths = Array.from({ length: 2000 }, (_, n): PathView => {
+    const destination = ((n * 7919) % 2000).toString(16).padStart(32, '0');
+    const over = n % 2 === 0 ? 'lan' : 'server/192.0.2.1:5000';
+    return { destination, hops: 1 + (n % 3), interface: over, nextHop: destination, heard: 1, expires: 2 };
+  });
+  const announces = paths.map(({ destination, hops, interface: over }) => ({
+    destination,
+    identity: destination,
+    heard: 1,
+    hops,
+    interface: over,
+    ...(hops === 1 && { aspect: 'lxmf.delivery' }),
+  }));
+  const mesh = { paths: () => paths, announces: () => announces };
+  await using gateway = await openGateway({ mesh });
+  const watcher = await gateway.client('watcher', { scopes: ['mesh:read'] });
+  const all = async (path: string) => {
+    const seen: string[] = [];
+    let after = '';
+    do {
+      const { body } = await gateway.call(
+        watcher,
+        'GET',
+        `${path}${path.includes('?') ? '&' : '?'}limit=200${after}`,
+      );
+      seen.push(...body.items.map((one: PathView) => one.destination));
+      after = body.cursor === null ? '' : `&after=${body.cursor}`;
+    } while (after !== '');
+    return seen;
+  };
+  assert.deepEqual(await all('/v1/mesh/paths'), paths.map(({ destination }) => destination).sort());
+  const server = await all('/v1/mesh/paths?interface=server');
+  assert.equal(server.length, 1000);
+  assert.deepEqual(await all('/v1/mesh/paths?interface=serv'), []);
+  assert.equal((await all('/v1/mesh/paths?maxHops=1')).length, 667);
+  assert.deepEqual(await all(`/v1/mesh/paths?destination=${server[3]}`), [server[3]]);
+  assert.equal((await all('/v1/mesh/announces?aspect=lxmf.delivery')).length, 667);
+  assert.deepEqual(await all(`/v1/mesh/announces?identity=${server[5]}`), [server[5]]);
+  assert.equal((await gateway.call(watcher, 'GET', '/v1/mesh/links?maxHops=1')).status, 400);
 });
