@@ -13,6 +13,7 @@ import { isPattern, rateOf } from './gateway/route-rule.ts';
 import { type FieldError, GatewayError } from './lib/errors.ts';
 import { type InterfaceConfig, interfaceSchema, withBase } from './radio/config.ts';
 import { sharedInstanceSchema } from './radio/local-config.ts';
+import { meshConfigSchema } from './start/mesh-config.ts';
 
 const missing = (what: string) => z.undefined({ error: `${what}: not available in this version` }).optional();
 
@@ -71,7 +72,7 @@ export const configSchema = z.strictObject({
   sharedInstance: sharedInstanceSchema
     .optional()
     .describe('programs of this machine use this gateway as their Reticulum instance'),
-  mesh: missing('mesh'),
+  mesh: meshConfigSchema.prefault({}),
   bridges: z
     .strictObject({
       lxmf: lxmfConfig.prefault({}),

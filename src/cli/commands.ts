@@ -7,6 +7,7 @@ import { definitionsOf } from '../start/replicas.ts';
 import { ask, type Call, type Command, configOf, dataOf, print, printable, usage } from './call.ts';
 import { drawPacket } from './decode.ts';
 import { interfaceCommands } from './interfaces.ts';
+import { managementCommands } from './management.ts';
 import { checkMatrix, writeRegistration } from './matrix.ts';
 import { meshCommands } from './mesh.ts';
 import {
@@ -37,6 +38,7 @@ export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
   ['peers', { words: '', does: 'who was heard on the mesh', run: peers }],
   ...meshCommands,
   ...interfaceCommands,
+  ...managementCommands,
   ['send', { words: 'TO TEXT', does: 'send a message; prints its id once it is on disk', run: send }],
   ['inbox', { words: '[--follow] [--after CURSOR]', does: "read the owner's inbox", run: inbox }],
   ['announce', { words: '', does: "announce the hub's destinations now", run: announce }],

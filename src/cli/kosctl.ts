@@ -19,6 +19,10 @@ const options = {
   interface: { type: 'string' },
   hops: { type: 'string' },
   aspect: { type: 'string' },
+  node: { type: 'boolean' },
+  count: { type: 'string' },
+  size: { type: 'string' },
+  reason: { type: 'string' },
   help: { type: 'boolean', short: 'h' },
 } as const;
 

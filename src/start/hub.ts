@@ -31,6 +31,7 @@ import { addressOf, createInterface, policyFor } from './interfaces.ts';
 import { endpointOf, listenOrMove } from './listening.ts';
 import { createLiveInterfaces, type LiveInterfaces } from './live-interfaces.ts';
 import { loginFile } from './login-file.ts';
+import { blackholeOf, createManagement } from './management.ts';
 import { openMatrix } from './matrix.ts';
 import { createMesh } from './mesh.ts';
 import { tellMeshChanges } from './mesh-events.ts';
@@ -106,6 +107,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
       identity,
       forwards: config.hub.transport,
       sharedInstance: config.sharedInstance !== undefined,
+      blackhole: blackholeOf(config.mesh),
     }),
   );
   const shownName = ({ bridges, hub }: Config) => bridges.lxmf.displayName ?? hub.name;
@@ -228,6 +230,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
     keep: token => keepOwnerToken(data, token),
   });
 
+  const management = createManagement({ ...parts, config: config.mesh, mesh });
   addHttpWindow(listener, {
     ...parts,
     desk,
@@ -247,6 +250,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
       log,
     }),
     settings,
+    management: management.view,
     addresses: () => ({
       mqtt: mqttUrlOf(mqtt, mqttAt.host),
       ...(cloud !== undefined && { replicas: cloud.url() }),
@@ -272,6 +276,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
     gateway.run(stop.signal),
     interfaces.run(stop.signal),
     shared?.run(stop.signal),
+    management.run(stop.signal),
   ]);
   running.catch(error => {
     log.error({ code: codeOf(error), error }, 'the switch failed: the hub cannot go on');

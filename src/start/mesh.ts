@@ -4,6 +4,7 @@ import type { Counters } from '../lib/counters.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
 import { LxmfRouter } from '../mesh/lxmf/router.ts';
+import { Blackhole, type BlackholeParts } from '../mesh/reticulum/blackhole.ts';
 import type { Identity } from '../mesh/reticulum/identity.ts';
 import { Links } from '../mesh/reticulum/links.ts';
 import { IncomingBudget } from '../mesh/reticulum/resource-incoming.ts';
@@ -21,6 +22,8 @@ export interface MeshParts {
   readonly forwards: boolean;
   /** Whether programs of this machine may use this node. Default false. */
   readonly sharedInstance?: boolean;
+  /** Whose announces are left out, and whose lists of such are believed; identity hashes of 16 B. */
+  readonly blackhole?: Pick<BlackholeParts, 'sources' | 'configured'>;
 }
 
 /** A Reticulum node with LXMF on top; interfaces are attached to `transport`. */
@@ -28,20 +31,23 @@ export interface Mesh extends AsyncDisposable {
   readonly transport: Transport;
   readonly links: Links;
   readonly router: LxmfRouter;
+  readonly blackhole: Blackhole;
 }
 
 /** Puts the stack together, from the bottom up. */
 export function createMesh(parts: MeshParts): Mesh {
   const { clock, log, counters } = parts;
-  const transport = new Transport(parts);
+  const blackhole = new Blackhole({ ...parts, ...parts.blackhole, own: parts.identity.hash });
+  const transport = new Transport({ ...parts, blackhole });
   const compressor = createCompressor({ clock });
-  const links = new Links({ ...parts, transport, budget: new IncomingBudget(), compressor });
+  const links = new Links({ ...parts, transport, budget: new IncomingBudget(), compressor, blackhole });
   transport.useLinks(links);
   const router = new LxmfRouter({ clock, log, counters, transport, links });
   return {
     transport,
     links,
     router,
+    blackhole,
     async [Symbol.asyncDispose]() {
       router.close();
       links.close();

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { type Access, createAccess } from '../../src/bridges/access.ts';
 import type { InterfaceControl } from '../../src/bridges/http/interfaces.ts';
 import type { MeshView } from '../../src/bridges/http/mesh.ts';
+import type { MeshManagement } from '../../src/bridges/http/mesh-management.ts';
 import { createLogins } from '../../src/bridges/http/session.ts';
 import type { Settings } from '../../src/bridges/http/settings.ts';
 import { addHttpWindow } from '../../src/bridges/http/window.ts';
@@ -12,6 +13,7 @@ import type { WsLimits } from '../../src/bridges/ws/limits.ts';
 import { addWsWindow } from '../../src/bridges/ws/window.ts';
 import type { ClientDraft, Desk } from '../../src/gateway/desk.ts';
 import { systemClock } from '../../src/lib/clock.ts';
+import { GatewayError } from '../../src/lib/errors.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { systemRandom } from '../../src/lib/random.ts';
 import { openTestSwitch, type TestSwitch, type TestSwitchOptions } from '../gateway/fixture.ts';
@@ -43,6 +45,12 @@ const noMesh: MeshView = {
 };
 
 const nothing = {};
+/** Nobody to probe. */
+const noManagement: MeshManagement = {
+  probe: () => Promise.reject(new GatewayError('mesh/no-path', 'nobody is there')),
+  requestPath: () => Promise.reject(new GatewayError('mesh/no-path', 'nobody is there')),
+  blackhole: { list: () => [], add: async () => true, remove: async () => false },
+};
 
 /** A real switch behind a real listener on a free port. */
 export interface TestGateway extends AsyncDisposable {
@@ -69,6 +77,7 @@ export async function openGateway(
     readonly mesh?: Partial<MeshView>;
     readonly interfaces?: Partial<InterfaceControl>;
     readonly settings?: Partial<Settings>;
+    readonly management?: Partial<MeshManagement>;
   } = {},
 ): Promise<TestGateway> {
   const { ws: limits = {}, ...rest } = options;
@@ -89,6 +98,7 @@ export async function openGateway(
     mesh: { ...noMesh, ...options.mesh },
     interfaces: { ...nothing, ...options.interfaces } as InterfaceControl,
     settings: { ...nothing, ...options.settings } as Settings,
+    management: { ...noManagement, ...options.management },
   });
   addWsWindow(listener, { ...parts, counters: hub.counters, desk, access, sessions, limits });
   await listener.listen();

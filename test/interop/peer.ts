@@ -368,6 +368,19 @@ export class Peer implements AsyncDisposable {
     return this.#ask('replay', how);
   }
 
+  /** Puts an identity on this peer's blackhole list; `until` in s since 1970. */
+  blackhole(
+    identity: string,
+    how: { readonly until?: number; readonly reason?: string } = {},
+  ): Promise<boolean> {
+    return this.#ask('blackhole', { identity, ...how });
+  }
+
+  /** Whose announces this peer leaves out, and whose list says so; identity hashes. */
+  blackholed(): Promise<Readonly<Record<string, string>>> {
+    return this.#ask('blackholed', {});
+  }
+
   /** Breaks every TCP connection of this peer; gives how many there were. */
   cut(): Promise<number> {
     return this.#ask('cut', {});

@@ -156,6 +156,9 @@ def start(
     if retryWait is not None:
         LXMF.LXMRouter.DELIVERY_RETRY_WAIT = retryWait
     ports = write_config(configdir, interfaces, transport, reticulum or {})
+    if reticulum and "blackhole_sources" in reticulum:
+        RNS.Discovery.BlackholeUpdater.INITIAL_WAIT = 1
+        RNS.Discovery.BlackholeUpdater.JOB_INTERVAL = 1
     keep_what_is_sent()
     mint_stamps_here()
     node.reticulum = RNS.Reticulum(configdir=configdir, loglevel=loglevel, logdest=lambda line: print(line, file=sys.stderr, flush=True))
@@ -216,3 +219,15 @@ def cut():
 @command()
 def announces():
     return node.announces
+
+
+@command()
+def blackhole(identity, until=None, reason=None):
+    """Puts an identity on this node's own list; `until` in seconds since 1970."""
+    return RNS.Transport.blackhole_identity(bytes.fromhex(identity), until=until, reason=reason)
+
+
+@command()
+def blackholed():
+    """Who is not listened to here, and whose list says so."""
+    return {identity.hex(): entry["source"].hex() for identity, entry in RNS.Transport.blackholed_identities.items()}

@@ -225,7 +225,8 @@ export const interfaceSchema = z
   })
   .meta({ id: 'Interface' });
 
-export const hash = z.string().regex(/^[0-9a-f]{32}$/);
+/** 16 bytes in hex. */
+export const hash = z.string().regex(/^[0-9a-f]{32}$/, '32 hex digits, lower case');
 export const pathSchema = z
   .looseObject({
     destination: hash,

@@ -10,6 +10,7 @@ import { eventRoutes } from './events.ts';
 import { inboxRoutes } from './inbox.ts';
 import { type InterfaceControl, interfaceRoutes } from './interfaces.ts';
 import type { MeshView } from './mesh.ts';
+import { type MeshManagement, meshManagementRoutes } from './mesh-management.ts';
 import { meshRoutes } from './mesh-routes.ts';
 import { messageRoutes } from './messages.ts';
 import { metricsRoutes } from './metrics.ts';
@@ -38,6 +39,7 @@ export interface HttpParts {
   readonly mesh: MeshView;
   readonly interfaces: InterfaceControl;
   readonly settings: Settings;
+  readonly management: MeshManagement;
   /** Browsers that are logged in. */
   readonly logins: Logins;
   /** Where else the hub is reached, by the name of the door: `mqtt`, … */
@@ -63,6 +65,7 @@ export function httpRoutes(parts: HttpParts): readonly Route[] {
     ...sessionRoutes(parts),
     ...meshRoutes(parts.mesh),
     ...interfaceRoutes(() => parts.interfaces),
+    ...meshManagementRoutes(() => parts.management),
     ...replicaRoutes(desk),
     ...statusRoutes({ ...parts, transport: parts.transport ?? 'off' }),
     ...metricsRoutes(parts),
