@@ -6,6 +6,15 @@ export interface MockOptions {
   readonly mtu: number;
   /** bit/s */
   readonly bitrate: number;
+  /** Monotonic ms. */
+  readonly now: () => number;
+}
+
+/** A packet that left. */
+export interface Sent {
+  readonly packet: Uint8Array;
+  /** Monotonic ms, by the clock of the options. */
+  readonly at: number;
 }
 
 /** A medium whose far end is the test: it says what is heard on it, and takes what was sent over it. */
@@ -13,10 +22,13 @@ export class MockInterface implements Interface {
   readonly name: string;
   readonly mtu: number;
   readonly bitrate: number;
-  #sent: Uint8Array[] = [];
+  #sent: Sent[] = [];
   #port: InterfacePort | undefined;
 
-  constructor({ name, mtu, bitrate }: MockOptions) {
+  readonly #now: () => number;
+
+  constructor({ name, mtu, bitrate, now }: MockOptions) {
+    this.#now = now;
     this.name = name;
     this.mtu = mtu;
     this.bitrate = bitrate;
@@ -30,7 +42,7 @@ export class MockInterface implements Interface {
   }
 
   async send(packet: Uint8Array): Promise<void> {
-    this.#sent.push(packet.slice());
+    this.#sent.push({ packet: packet.slice(), at: this.#now() });
   }
 
   /** A packet is heard on it; false where it is not in use. */
@@ -43,6 +55,11 @@ export class MockInterface implements Interface {
   drain(): readonly Uint8Array[] {
     const sent = this.#sent;
     this.#sent = [];
-    return sent;
+    return sent.map(({ packet }) => packet);
+  }
+
+  /** What would be drained. */
+  peek(): readonly Sent[] {
+    return this.#sent;
   }
 }

@@ -2,7 +2,7 @@ import { fromHex } from '../../lib/bytes.ts';
 import type { AnnouncePolicy } from './interface-policy.ts';
 import type { RateFacts } from './interface-stats.ts';
 
-interface Rate {
+interface Verdict {
   /** When the last announce that was in order came, ms. */
   readonly last: number;
   readonly violations: number;
@@ -11,11 +11,18 @@ interface Rate {
   readonly until: number;
 }
 
+interface Rate extends Verdict {
+  /** When it was heard lately, ms. */
+  readonly heard: readonly number[];
+}
+
 /** Destinations whose rate is watched; the one heard least recently goes first. */
 const defaultCapacity = 20_000;
 /** Source: RNS 1.5.7, on a node that forwards. */
 const defaultTarget = 3_600_000;
 const defaultGrace = 5;
+/** Moments kept of each, for those who look. Source: RNS 1.5.7. */
+const momentsKept = 16;
 /** Each keeps a destination that is silent in mind for the time of one more announce; beyond these none does. */
 const violationsRemembered = 24;
 
@@ -39,8 +46,8 @@ export class AnnounceRates {
 
   /** Those watched now, the one heard least recently first. */
   *values(): Iterable<RateFacts> {
-    for (const [key, { last, violations, blockedUntil }] of this.#rates) {
-      yield { destinationHash: fromHex(key), last, violations, blockedUntil };
+    for (const [key, { last, violations, blockedUntil, heard }] of this.#rates) {
+      yield { destinationHash: fromHex(key), last, violations, blockedUntil, heard };
     }
   }
 
@@ -52,8 +59,9 @@ export class AnnounceRates {
       before === undefined
         ? { last: now, violations: 0, blockedUntil: 0, until: now + rateTarget }
         : judge(before, now, rateTarget, rateGrace, ratePenalty);
+    const heard = [...(before?.heard ?? []), now].slice(-momentsKept);
     this.#rates.delete(key);
-    this.#rates.set(key, rate);
+    this.#rates.set(key, { ...rate, heard });
     this.#forgetOld(now);
     return rate.blockedUntil <= now;
   }
@@ -69,7 +77,7 @@ export class AnnounceRates {
   }
 }
 
-function judge(before: Rate, now: number, target: number, grace: number, penalty: number): Rate {
+function judge(before: Rate, now: number, target: number, grace: number, penalty: number): Verdict {
   if (before.blockedUntil > now) {
     return before;
   }

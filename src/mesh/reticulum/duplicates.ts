@@ -49,10 +49,12 @@ const smallestTable = 1024;
 class HashSet {
   #low = new Uint32Array(smallestTable);
   #high = new Uint32Array(smallestTable);
+  /** Slots that are not empty, and those of them whose hash was deleted. */
   #used = 0;
+  #deleted = 0;
 
   get size(): number {
-    return this.#used;
+    return this.#used - this.#deleted;
   }
 
   has(hash: Uint8Array): boolean {
@@ -70,6 +72,7 @@ class HashSet {
     const at = this.#find(lowOf(hash), highOf(hash));
     if (this.#high[at] !== empty) {
       this.#high[at] = deleted;
+      this.#deleted += 1;
     }
   }
 
@@ -97,6 +100,7 @@ class HashSet {
     this.#low = new Uint32Array(low.length * 2);
     this.#high = new Uint32Array(low.length * 2);
     this.#used = 0;
+    this.#deleted = 0;
     for (let at = 0; at < low.length; at++) {
       if (high[at]! > deleted) {
         this.#put(low[at]!, high[at]!);

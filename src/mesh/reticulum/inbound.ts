@@ -13,14 +13,9 @@ const repeating: ReadonlySet<number> = new Set([
   contexts.channel,
 ]);
 
-/** Whether a packet of a link that is about this may come more than once. */
+/** Whether a packet that is about this may come more than once: it is passed on again, and taken again where it is of a link. */
 export function isRepeatable(context: number): boolean {
   return repeating.has(context);
-}
-
-/** Whether a packet is taken again where it was heard before. */
-export function repeats(packet: Packet): boolean {
-  return packet.destinationType === 'link' && isRepeatable(packet.context);
 }
 
 /** A packet as it came in. The hash is made when it is asked for: parts of Resources, which are many and long, have no use for it. */

@@ -142,13 +142,15 @@ export interface RateFacts {
   readonly violations: number;
   /** ms epoch until when its announces are not passed on; 0 where they are. */
   readonly blockedUntil: number;
+  /** ms epoch of its last announces, at most 16. */
+  readonly heard: readonly number[];
 }
 
 /** What `rnpath -r` shows. */
 export function rateStats(rates: Iterable<RateFacts>, destination?: Uint8Array): MsgpackValue[] {
   const stats: MsgpackValue[] = [];
   const wanted = destination?.toHex();
-  for (const { destinationHash, last, violations, blockedUntil } of rates) {
+  for (const { destinationHash, last, violations, blockedUntil, heard } of rates) {
     if (wanted === undefined || wanted === destinationHash.toHex()) {
       stats.push(
         new Map<MsgpackValue, MsgpackValue>([
@@ -156,7 +158,7 @@ export function rateStats(rates: Iterable<RateFacts>, destination?: Uint8Array):
           ['last', new Float(last / 1000)],
           ['rate_violations', violations],
           ['blocked_until', new Float(blockedUntil / 1000)],
-          ['timestamps', [new Float(last / 1000)]],
+          ['timestamps', heard.map(time => new Float(time / 1000))],
         ]),
       );
     }

@@ -12,7 +12,7 @@ import type { Inbound, InterfaceHandle, LinkDispatch } from './dispatch.ts';
 import { Duplicates } from './duplicates.ts';
 import type { Forwarding } from './forwarding.ts';
 import type { Opened } from './identity.ts';
-import { inboundOf, repeats } from './inbound.ts';
+import { inboundOf, isRepeatable } from './inbound.ts';
 import { InboundQueue } from './inbound-queue.ts';
 import type { Ingress } from './ingress.ts';
 import type { KnownDestinations } from './known.ts';
@@ -166,7 +166,8 @@ export class Reception {
       if (destinationType === 'plain') {
         forwarding?.spread(inbound);
       }
-    } else if (!repeats(packet) && !this.#isNew(packet, inbound.hash)) {
+    } else if (!(isInstance(from) || isRepeatable(packet.context)) && !this.#isNew(packet, inbound.hash)) {
+      // Our instance has dropped what it heard before.
       if (packetType === 'data' && destinationType === 'link') {
         this.#parts.links()?.linkRepeat?.(inbound);
       }
@@ -270,7 +271,18 @@ export class Reception {
     }
     const local = this.#localFor(packet);
     if (local === undefined) {
+      if (this.#parts.forwarding?.transit.isLink(packet.destinationHash)) {
+        // Overheard on its way to who takes it.
+        this.#parts.heard.delete(inbound.hash);
+      }
       return this.#drop('mesh/not-for-us');
+    }
+    if (
+      isRepeatable(packet.context) &&
+      packet.destinationType === 'single' &&
+      !this.#isNew(packet, inbound.hash)
+    ) {
+      return this.#drop('mesh/duplicate');
     }
     const opened = open(local, packet.data);
     if (opened === undefined) {

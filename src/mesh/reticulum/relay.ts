@@ -46,7 +46,8 @@ export interface PathAnswer {
   /** Destination hash, hex. */
   readonly key: string;
   readonly iface: InterfaceHandle;
-  /** Monotonic ms. */
+  /** When it was asked for, and when it is told; monotonic ms. */
+  readonly since: number;
   readonly due: number;
 }
 
@@ -213,7 +214,8 @@ export class Relay {
       return;
     }
     const delay = answerGrace + (roaming ? roamingGrace : 0);
-    this.#answering.set(answer, { key, iface, due: clock.monotonic() + delay });
+    const since = clock.monotonic();
+    this.#answering.set(answer, { key, iface, since, due: since + delay });
     clock.after(delay, () => {
       this.#answering.delete(answer);
       this.#answer(key, iface);

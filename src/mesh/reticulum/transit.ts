@@ -79,6 +79,11 @@ export class Transit {
     return { reverse: this.#reverse.size, 'transit-links': this.#links.size };
   }
 
+  /** Whether this (16 B) is the id of a link that goes through here. */
+  isLink(linkId: Uint8Array): boolean {
+    return this.#links.get(toHex(linkId)) !== undefined;
+  }
+
   /** The links that go through here. */
   links(): Iterable<TransitLink> {
     return this.#links.values();

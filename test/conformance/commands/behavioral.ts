@@ -16,6 +16,8 @@ import {
   textOf,
   textsOf,
 } from '../params.ts';
+import { blackholeCommands } from './blackholes.ts';
+import { holdAndRelease } from './held-announces.ts';
 import { attachMock, closeInstances, instanceOf, mockOf, startInstance, stopInstance } from './instance.ts';
 import { tableCommands } from './tables.ts';
 
@@ -40,22 +42,28 @@ const packetFilter: Command = async params => {
   // The test counts hops as after the way here, which the node adds itself where there is one.
   const heard = raw.slice();
   if (!isProgram) heard[1] = Math.max(0, (heard[1] ?? 0) - 1);
-  const count = () => refusals.reduce((sum, code) => sum + counters.get(code), 0);
+  // Whether an announce says something new is not the filter's to decide.
+  const isAnnounce = decodePacket(raw).packetType === 'announce';
+  const count = () =>
+    refusals.reduce(
+      (sum, code) => sum + (isAnnounce && code === 'mesh/duplicate' ? 0 : counters.get(code)),
+      0,
+    );
   const [before, foreign] = [count(), counters.get('mesh/not-for-us')];
   const knew = transport.tables.heard.has(hash);
   mock.iface.hear(heard);
   await settled();
   mock.iface.drain();
-  const remembered = transport.tables.heard.has(hash);
+  const isRemembered = transport.tables.heard.has(hash);
   // In transport by another node: the only one that is for nobody here without being remembered.
   const isForeign =
     counters.get('mesh/not-for-us') > foreign &&
-    !remembered &&
+    !isRemembered &&
     !isProgram &&
     decodePacket(raw).transportId !== undefined;
   const accepted = count() === before && !isForeign;
   if (!flagOf(params, 'remember', true) && !knew) transport.forget(hash);
-  return { accepted, packet_hash: hex(hash), remembered: accepted && remembered };
+  return { accepted, packet_hash: hex(hash), remembered: accepted && flagOf(params, 'remember', true) };
 };
 
 const inboundRemembered: Command = async params => {
@@ -161,6 +169,8 @@ const inject = async (params: Params): Promise<void> => {
 
 export const commands: Commands = {
   ...tableCommands,
+  ...blackholeCommands,
+  behavioral_hold_and_release_announce: holdAndRelease,
   behavioral_start: params => {
     const { handle, instance } = startInstance(params);
     return { handle, identity_hash: hex(instance.transport.identity.hash) };

@@ -19,6 +19,8 @@ import type { Params } from '../command.ts';
 import { createHandles } from '../handles.ts';
 import { MockInterface } from '../mock-interface.ts';
 import { bytesIf, flagOf, integerIf, numberIf, textIf, textOf } from '../params.ts';
+import { Blackholes } from './blackholes.ts';
+import type { HeldAnnounces } from './held-announces.ts';
 
 /** An interface of a node, with its far end in the test's hands. */
 export interface Mock {
@@ -44,6 +46,11 @@ export interface Instance {
   readonly deliveries: Map<string, Uint8Array[]>;
   readonly destinations: LocalDestination[];
   readonly recordings: Map<string, Recording>;
+  readonly blackholes: Blackholes;
+  /** Announces that time stands still for, by destination: s epoch at which the test wants them to leave. */
+  readonly frozen: Map<string, { readonly state: object; readonly timeout: number }>;
+  /** Gates of interfaces that hold announces. */
+  readonly held: Map<string, HeldAnnounces>;
   /** Whether it uses another node of this machine as its instance. */
   readonly isProgram: boolean;
   /** What interfaces have that say nothing else. */
@@ -88,13 +95,16 @@ export function startInstance(params: Params): { handle: string; instance: Insta
   const clock = new BridgeClock();
   const counters = new Counters();
   const random = loadedRandom();
+  const identity = seed ? decodeIdentity(seed) : generateIdentity(systemRandom);
+  const blackholes = new Blackholes({ clock, counters, own: identity.hash });
   const transport = new Transport({
     clock,
     random,
     log: silentLog,
     counters,
     storage: new MemoryStorage(),
-    identity: seed ? decodeIdentity(seed) : generateIdentity(systemRandom),
+    identity,
+    blackhole: blackholes,
     forwards: flagOf(params, 'enable_transport', true),
     sharedInstance: true,
   });
@@ -111,6 +121,9 @@ export function startInstance(params: Params): { handle: string; instance: Insta
     deliveries: new Map(),
     destinations: [],
     recordings: new Map(),
+    blackholes,
+    frozen: new Map(),
+    held: new Map(),
     isProgram: flagOf(params, 'connected_to_shared_instance', false),
     defaults: params,
     due: undefined,
@@ -143,6 +156,7 @@ export async function attachMock(params: Params): Promise<Mock> {
     name: textOf(params, 'name'),
     mtu: integerIf(params, 'mtu') ?? 500,
     bitrate: numberIf(params, 'bitrate') ?? numberIf(instance.defaults, 'bitrate') ?? 10_000_000,
+    now: () => instance.clock.monotonic(),
   });
   const attachment = instance.transport.attach(iface, policyOf(instance, params));
   const stop = new AbortController();
@@ -191,7 +205,7 @@ function announceOf(params: Params, defaults: Params): AnnouncePolicy {
 }
 
 /** Lets an announce wait a while before it is passed on, so that the test is sooner. */
-const leastFraction = 0.5;
+const leastFraction = 0.9;
 
 function loadedRandom(): LoadedRandom {
   let loaded: Uint8Array | undefined;

@@ -1,13 +1,13 @@
 import { concat } from '../../../src/lib/bytes.ts';
 import { randomBlobLength } from '../../../src/mesh/reticulum/announce.ts';
-import { hashLength } from '../../../src/mesh/reticulum/packet.ts';
+import { contexts, decodePacket, hashLength } from '../../../src/mesh/reticulum/packet.ts';
 import type { PathAnswer } from '../../../src/mesh/reticulum/relay.ts';
 import type { ReverseEntry } from '../../../src/mesh/reticulum/reverse-table.ts';
 import { type TransitLink, transitLifetime } from '../../../src/mesh/reticulum/transit-links.ts';
 import { settled } from '../clock.ts';
 import type { Command, Commands, Params, Result } from '../command.ts';
 import { bytesIf, bytesOf, flagOf, hex, integerIf, numberIf, numberOf, textOf } from '../params.ts';
-import { epochAt, epochOf, type Instance, idOf, instanceOf, mockOf } from './instance.ts';
+import { epochAt, epochOf, type Instance, idOf, instanceOf, type Mock, mockOf } from './instance.ts';
 
 /*
  * Looks into the tables of a node, and makes what is in them old. Entries are never changed: the node's clock goes
@@ -82,23 +82,73 @@ const readAnnounceTable: Command = params => {
   const instance = instanceOf(params);
   const { forwarding, paths } = instance.transport.tables;
   const key = keyOf(params);
-  const state = forwarding?.relay.passingOn(key);
-  const answer = answerOf(instance, key);
   const path = paths.get(key);
-  if ((state ?? answer) === undefined || path === undefined) return { found: false };
-  return {
+  if (path === undefined) return { found: false };
+  const common = {
     found: true,
-    retries: state?.sent ?? 0,
-    hops: state?.hops ?? path.hops,
-    timestamp: epochOf(instance, path.heard),
-    retransmit_timeout: epochAt(instance, (state ?? answer)!.due),
-    local_rebroadcasts: state?.echoes ?? 0,
-    block_rebroadcasts: state === undefined,
     received_from: hex(path.nextHop),
-    attached_interface: idOf(instance, answer?.iface),
     packet_hash: hex(path.packetHash),
+    attached_interface: null,
+    local_rebroadcasts: 0,
+  };
+  const state = forwarding?.relay.passingOn(key);
+  if (state !== undefined) {
+    const frozen = instance.frozen.get(key);
+    return {
+      ...common,
+      retries: state.sent,
+      hops: state.hops,
+      timestamp: epochOf(instance, path.heard),
+      retransmit_timeout: frozen?.state === state ? frozen.timeout : epochAt(instance, state.due),
+      local_rebroadcasts: state.echoes,
+      block_rebroadcasts: false,
+    };
+  }
+  const answer = answerOf(instance, key);
+  if (answer !== undefined) {
+    return {
+      ...common,
+      retries: 0,
+      hops: path.hops,
+      timestamp: epochAt(instance, answer.since),
+      retransmit_timeout: epochAt(instance, answer.due),
+      block_rebroadcasts: true,
+      attached_interface: idOf(instance, answer.iface),
+    };
+  }
+  const left = leftForProgram(instance, key, path.interfaceName);
+  if (left === undefined) return { found: false };
+  const { at, mock, isAnswer } = left;
+  return {
+    ...common,
+    retries: 1,
+    hops: path.hops,
+    timestamp: epochAt(instance, at),
+    retransmit_timeout: epochAt(instance, at),
+    block_rebroadcasts: isAnswer,
+    attached_interface: isAnswer ? mock.id : null,
   };
 };
+
+/** What programs of this machine say and are told waits in no table: it left in the turn in which it came. */
+function leftForProgram(
+  { mocks }: Instance,
+  key: string,
+  from: string,
+): { readonly at: number; readonly mock: Mock; readonly isAnswer: boolean } | undefined {
+  const all = [...mocks.values()];
+  const isProgram = (mock: Mock | undefined) => mock?.attachment.policy.local === 'programs';
+  const isOfProgram = isProgram(all.find(({ iface }) => iface.name === from));
+  for (const mock of all) {
+    for (const { packet, at } of mock.iface.peek()) {
+      const { packetType, context, destinationHash } = decodePacket(packet);
+      const isAnswer = context === contexts.pathResponse;
+      const isSo = isAnswer ? isProgram(mock) : isOfProgram && !isProgram(mock);
+      if (packetType === 'announce' && hex(destinationHash) === key && isSo) return { at, mock, isAnswer };
+    }
+  }
+  return undefined;
+}
 
 function answerOf({ transport }: Instance, key: string): PathAnswer | undefined {
   return [...(transport.tables.forwarding?.relay.answers() ?? [])].find(answer => answer.key === key);
@@ -112,8 +162,14 @@ const setAnnounceTimestamp: Command = params => {
   if (due === undefined) return { set: false };
   const timeout = numberIf(params, 'retransmit_timeout');
   if (timeout === undefined) return { set: true };
-  if (timeout >= never) instance.clock.hold();
-  else dueAt(instance, due);
+  const state = instance.transport.tables.forwarding?.relay.passingOn(key);
+  if (timeout < never) {
+    instance.frozen.delete(key);
+    dueAt(instance, due);
+    return { set: true };
+  }
+  instance.clock.hold();
+  if (state !== undefined) instance.frozen.set(key, { state, timeout });
   return { set: true };
 };
 
@@ -121,8 +177,8 @@ const setAnnounceTimestamp: Command = params => {
 const forceCull: Command = async params => {
   const instance = instanceOf(params);
   // Announces that are due within a moment leave together.
-  const moment = 50;
-  if (instance.due !== undefined) await instance.clock.advanceTo(instance.due + moment);
+  const moment = 25;
+  if (instance.due !== undefined) await instance.clock.leapTo(instance.due + moment);
   instance.due = undefined;
   await settled();
   return { culled: true };
@@ -238,7 +294,7 @@ export const tableCommands: Commands = {
       last: epochOf(instance, rate.last),
       rate_violations: rate.violations,
       blocked_until: rate.blockedUntil === 0 ? 0 : epochOf(instance, rate.blockedUntil),
-      timestamps: [],
+      timestamps: rate.heard.map(time => epochOf(instance, time)),
     };
   },
   behavioral_read_reverse_table: readReverseTable,

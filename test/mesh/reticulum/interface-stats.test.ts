@@ -140,7 +140,13 @@ test('paths and rates are given whole, or those of one destination, or near ones
   assert.deepEqual(hops(pathStats(paths, title, { maxHops: 2 })), [1]);
   assert.deepEqual(hops(pathStats(paths, title, { destination: new Uint8Array(16).fill(2) })), [3]);
   assert.equal(asMap(pathStats(paths, title)[0]).get('interface'), 'TCPInterface[uplink]');
-  const rate = { destinationHash: new Uint8Array(16), last: 1000, violations: 2, blockedUntil: 0 };
+  const rate = {
+    destinationHash: new Uint8Array(16),
+    last: 1000,
+    violations: 2,
+    blockedUntil: 0,
+    heard: [1_760_000_000_000],
+  };
   assert.equal(asMap(rateStats([rate])[0]).get('rate_violations'), 2);
   assert.deepEqual(rateStats([rate], new Uint8Array(16).fill(1)), []);
 });
