@@ -1,5 +1,6 @@
 import { Counters } from '../../../src/lib/counters.ts';
 import type { InterfaceHandle } from '../../../src/mesh/reticulum/dispatch.ts';
+import { inboundOf } from '../../../src/mesh/reticulum/inbound.ts';
 import { Ingress } from '../../../src/mesh/reticulum/ingress.ts';
 import { decodePacket } from '../../../src/mesh/reticulum/packet.ts';
 import { BridgeClock } from '../clock.ts';
@@ -36,7 +37,7 @@ export class HeldAnnounces {
   hold(raw: Uint8Array): { readonly key: string; readonly hops: number } {
     const packet = decodePacket(raw);
     const key = hex(packet.destinationHash);
-    if (this.#ingress.holds(key, packet.hops, this.#iface, raw)) this.#held.add(key);
+    if (this.#ingress.holds(key, inboundOf(packet, raw, this.#iface, undefined))) this.#held.add(key);
     return { key, hops: packet.hops };
   }
 
