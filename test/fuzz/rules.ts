@@ -99,8 +99,15 @@ export class Rules {
   /** A packet came in; the bytes are not kept. */
   cameIn(bytes: Uint8Array, on: Watched): void {
     const opened = open(bytes, on);
-    const head = opened && read(opened);
-    if (opened === undefined || head === undefined || head.hops > 127) {
+    if (opened !== undefined) {
+      this.cameInClear(opened, on);
+    }
+  }
+
+  /** The same for one that is opened already. */
+  cameInClear(opened: Uint8Array, on: Watched): void {
+    const head = read(opened);
+    if (head === undefined || head.hops > 127) {
       return;
     }
     this.#turn();
@@ -118,8 +125,7 @@ export class Rules {
     if (head.destination === pathRequests && head.destinationType === plain && head.packetType === data) {
       this.#asked.add(`${on.name} ${toHex(head.data.subarray(0, 16))}`);
     }
-    const key = head.packetType === linkRequest ? linkIdOf(opened, head) : hashOf(opened);
-    this.#came.getOrInsertComputed(key, () => []).push(came);
+    this.#came.getOrInsertComputed(idOf(opened, head), () => []).push(came);
   }
 
   /** Why a packet that goes out must not; undefined where it may. */
@@ -139,9 +145,9 @@ export class Rules {
       return this.#announce(opened, head, on);
     }
     if (head.destinationType === plain || head.destinationType === group) {
-      return this.#oneHop(head);
+      return this.#oneHop(opened, head);
     }
-    if (head.destinationType === link) {
+    if (head.destinationType === link && head.packetType !== linkRequest) {
       return this.#link(opened, head, on);
     }
     return head.packetType === proof ? this.#proof(opened, head, on) : this.#single(opened, head, on);
@@ -186,10 +192,15 @@ export class Rules {
       : `an announce over an interface of mode ${on.mode}`;
   }
 
-  /** PLAIN and GROUP go one hop: what leaves is the node's own. */
-  #oneHop(head: Head): string | undefined {
-    if (head.hops !== 0 || head.transportId !== undefined) {
-      return 'a plain or group packet that was passed on';
+  /**
+   * PLAIN and GROUP go one hop: what leaves is the node's own. What is addressed to it for carrying leaves once more,
+   * as the reference does it, and nobody takes it then.
+   */
+  #oneHop(bytes: Uint8Array, head: Head): string | undefined {
+    if (head.hops > 0) {
+      const isCarried =
+        head.hops === 1 && this.#recent(idOf(bytes, head)).some(came => came.forCarrying && came.hops === 0);
+      return isCarried ? undefined : 'a plain or group packet that was passed on';
     }
     if (head.destination !== pathRequests) {
       return 'a plain or group packet to somebody';
@@ -207,8 +218,7 @@ export class Rules {
       return 'a packet for itself';
     }
     const isRequest = head.packetType === linkRequest;
-    // The MTU that a request signals is made smaller on the way, or left out.
-    const id = isRequest ? linkIdOf(bytes, head) : hashOf(bytes);
+    const id = idOf(bytes, head);
     const [way] = this.#recent(id).filter(came => came.forCarrying && came.hops + 1 === head.hops);
     if (way === undefined) {
       return 'a packet that was not addressed to it for carrying, or with other hops';
@@ -253,9 +263,6 @@ export class Rules {
     if (head.hops === 0) {
       this.counts.own += 1;
       return undefined;
-    }
-    if (head.packetType === linkRequest) {
-      return 'a request for a link to a link';
     }
     if (this.#parts.ownLinks().has(head.destination)) {
       return 'a packet of a link of its own that was passed on';
@@ -366,6 +373,11 @@ function hashOf(bytes: Uint8Array, without = 0): string {
     .update(Uint8Array.of(bytes[0]! & 0x0f))
     .update(bytes.subarray(at, bytes.length - without))
     .digest('hex');
+}
+
+/** What a packet is known by on its way: the MTU that a link request signals is made smaller on it, or left out. */
+function idOf(bytes: Uint8Array, head: Head): string {
+  return head.packetType === linkRequest ? linkIdOf(bytes, head) : hashOf(bytes);
 }
 
 /** The truncated hash of a request without the three bytes that signal an MTU. */

@@ -111,7 +111,7 @@ export async function fuzzWholeNode(seed: number, injections: number): Promise<F
   const corpus: { readonly packet: Uint8Array; readonly wire: Wire }[] = [];
   const violations: string[] = [];
   const remember = (packet: Uint8Array, wire: Wire) => {
-    corpus.push({ packet, wire });
+    corpus.push({ packet: opened(packet, wire), wire });
     if (corpus.length > corpusMost) {
       corpus.splice(0, corpusMost / 3);
     }
@@ -257,15 +257,17 @@ export async function fuzzWholeNode(seed: number, injections: number): Promise<F
   for (let done = 0; done < injections; done++) {
     const from = one(random, corpus);
     const wire = random.fraction() < 0.7 ? from.wire : one(random, wires);
-    const clear = from.wire.watched.accessCode === undefined ? from.packet : opened(from.packet, from.wire);
-    const shaped = shape(clear);
-    const packet =
-      wire.watched.accessCode !== undefined && random.fraction() < 0.9 ? sealed(shaped, wire) : shaped;
-    if (packet.length > 1064) {
+    const clear = shape(from.packet);
+    if (clear.length > 1064) {
       continue;
     }
-    rules.cameIn(packet, wire.watched);
-    hold = wire.near.port?.receive(new Uint8Array(packet)) ?? hold;
+    const isOpen = wire.watched.accessCode === undefined;
+    const knowsCode = isOpen || random.fraction() < 0.5;
+    if (knowsCode) {
+      rules.cameInClear(clear, wire.watched);
+    }
+    hold =
+      wire.near.port?.receive(isOpen || !knowsCode ? new Uint8Array(clear) : sealed(clear, wire)) ?? hold;
     if (done % perMove === 0 || hold !== undefined) {
       hold = undefined;
       await clock.advance(1 + pick(random, 20));
@@ -355,7 +357,9 @@ function shaper(
           // To whom something else was.
           const other = one(random, places);
           const from = (other[0]! & 0x40) === 0 ? 2 : 18;
-          bytes.set(other.subarray(from, from + 16).subarray(0, Math.max(0, bytes.length - at)), at);
+          if (bytes.length > at + 16) {
+            bytes.set(other.subarray(from, from + 16), at);
+          }
           break;
         }
         case 4:

@@ -154,6 +154,10 @@ export class Reception {
     if (transportId && packetType !== 'announce' && !mayBeOurs) {
       return this.#drop('mesh/not-for-us');
     }
+    if (packetType === 'announce' && transportId && equal(transportId, this.#parts.transportId)) {
+      // What this node passed on itself and somebody says again: the way it offers goes in a circle.
+      return this.#drop('announce/echo');
+    }
     if (packetType === 'announce' && destinationType !== 'single') {
       throw new GatewayError('wire/malformed', `announce of a ${destinationType} destination`);
     }

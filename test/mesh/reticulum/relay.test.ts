@@ -563,6 +563,21 @@ describe('a node that forwards', () => {
     links.close();
   });
 
+  test('does not take the way through itself, though the one it knew is dead', async () => {
+    const { clock, airs, nodes, first, last } = chain(3);
+    const { destination } = last.serve();
+    await last.transport.announce(destination);
+    await pass(clock, 2000);
+    const [, middle] = nodes;
+    const echo = airs[0]!.packets.find(bytes => decodePacket(bytes).packetType === 'announce')!;
+    middle!.transport.markUnresponsive(destination.hash);
+    airs[0]!.carry(echo);
+    await pass(clock, 100);
+    assert.equal(middle!.transport.path(destination.hash)?.hops, 1);
+    assert.equal(middle!.counters.get('announce/echo'), 1);
+    assert.equal(first.transport.path(destination.hash)?.hops, 2);
+  });
+
   test('sends nothing on that nobody would take: after 127 hops, or an announce too long for its header', async () => {
     const { clock, airs, nodes, first, last } = chain(3);
     const { destination } = last.serve();
