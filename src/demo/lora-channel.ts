@@ -20,7 +20,7 @@ export interface ChannelMember {
   readonly x: number;
   readonly y: number;
   /** A whole frame that it could make out. */
-  hear(frame: Uint8Array, quality: Required<Quality>): void;
+  hear(frame: Uint8Array, quality: Required<Pick<Quality, 'rssi' | 'snr'>>): void;
 }
 
 /** What a radio is tuned to. */

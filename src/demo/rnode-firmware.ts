@@ -82,7 +82,11 @@ interface Contention {
 export type FirmwareInput =
   | { readonly on: 'boot' }
   | { readonly on: 'host'; readonly frame: KissFrame }
-  | { readonly on: 'air'; readonly frame: Uint8Array; readonly quality: Required<Quality> }
+  | {
+      readonly on: 'air';
+      readonly frame: Uint8Array;
+      readonly quality: Required<Pick<Quality, 'rssi' | 'snr'>>;
+    }
   /** Somebody is heard sending, or not. */
   | { readonly on: 'time'; readonly busy: boolean }
   /** The frame on the air has ended. */
@@ -282,7 +286,7 @@ function enqueue(state: FirmwareState, packet: Uint8Array, now: number): [Firmwa
 function air(
   state: FirmwareState,
   frame: Uint8Array,
-  quality: Required<Quality>,
+  quality: Required<Pick<Quality, 'rssi' | 'snr'>>,
 ): [FirmwareState, FirmwareEffect[]] {
   const [header] = frame;
   if (!state.on || header === undefined) {
@@ -303,7 +307,7 @@ function air(
 function hand(
   state: FirmwareState,
   packet: Uint8Array,
-  { rssi, snr }: Required<Quality>,
+  { rssi, snr }: Required<Pick<Quality, 'rssi' | 'snr'>>,
 ): [FirmwareState, FirmwareEffect[]] {
   return [
     { ...state, received: state.received + 1 },

@@ -66,4 +66,6 @@ export interface Quality {
   readonly rssi?: number;
   /** dB */
   readonly snr?: number;
+  /** % of what the medium could do at its best, where it says so. */
+  readonly q?: number;
 }

@@ -62,6 +62,8 @@ const defaultPathPatience = 5000;
 /** ms to wait for the proof of a link packet, at least: the receiver stores the message first. */
 export const proofPatience = 5000;
 const proofRtts = 6;
+/** ms that the proof of a packet may take whose way was lost meanwhile: nobody but a neighbour hears it. */
+const neighbourTimeout = 12_000;
 /** ms an attempt is given before an announce of its peer means that it came back and heard nothing. */
 export const announceGrace = 1000;
 const restartsMost = 3;
@@ -204,9 +206,11 @@ export class Sender {
     { signal, onProgress }: SendOptions,
   ): Promise<'delivered'> {
     const { promise, resolve } = Promise.withResolvers<ReceiptOutcome>();
-    await this.#parts.transport.send({
+    const { transport } = this.#parts;
+    await transport.send({
       destination: { identity: known.identity, hash: peer },
       data: withoutDestination(packed),
+      ...(transport.path(peer) === undefined && { timeout: neighbourTimeout }),
       onReceipt: resolve,
     });
     this.#parts.counters.add('lxmf/sent-opportunistic');

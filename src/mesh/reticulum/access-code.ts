@@ -30,6 +30,12 @@ const headLength = 2;
 export const shortestAccessCode = 1;
 export const longestAccessCode = 64;
 
+/** The key (64 B) of a network: two pairs of private keys, as an Identity has them. Secret: whoever has it is on it. */
+export function accessKey({ networkName, passphrase }: Omit<AccessCodeOptions, 'size'>): Uint8Array {
+  const given = [networkName, passphrase].filter(one => one !== undefined && one !== '');
+  return hkdf(sha256(concat(...given.map(one => sha256(utf8(one as string))))), keyLength, salt);
+}
+
 /** Seals what leaves an interface and opens what comes in over it. */
 export class AccessCode {
   readonly size: number;
@@ -54,8 +60,7 @@ export class AccessCode {
     }
     this.size = size;
     this.networkName = networkName === '' ? undefined : networkName;
-    const origin = sha256(concat(...given.map(one => sha256(utf8(one as string)))));
-    this.#key = hkdf(origin, keyLength, salt);
+    this.#key = accessKey({ networkName, passphrase });
     this.#identity = new Identity(this.#key);
   }
 

@@ -29,7 +29,10 @@ export interface Announce {
   readonly ratchet: Uint8Array | undefined;
   /** 64 B. */
   readonly signature: Uint8Array;
-  /** Undefined where there is none: an empty one cannot be told from it on the wire. */
+  /**
+   * Undefined where there is none, which cannot be told from an empty one on the wire; with a ratchet it is empty then,
+   * as the reference reads it.
+   */
   readonly appData: Uint8Array | undefined;
 }
 
@@ -57,7 +60,7 @@ export function readAnnounce(data: Uint8Array, hasRatchet: boolean): Announce {
   const randomBlob = reader.take(randomBlobLength, 'random blob');
   const ratchet = hasRatchet ? reader.take(keyLength, 'ratchet') : undefined;
   const signature = reader.take(signatureLength, 'signature');
-  const appData = reader.left > 0 ? reader.rest() : undefined;
+  const appData = reader.left > 0 || hasRatchet ? reader.rest() : undefined;
   return { publicKey, nameHash, randomBlob, ratchet, signature, appData };
 }
 

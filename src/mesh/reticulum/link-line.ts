@@ -57,6 +57,11 @@ export class LinkLine implements Sealer {
     return this.#agreed.cost;
   }
 
+  /** Whether its key is known, and not wiped. */
+  get keyed(): boolean {
+    return this.#agreed.key.some(byte => byte !== 0);
+  }
+
   /** The other end has answered: its cost comes on top. */
   agree(agreed: LinkAgreement): void {
     this.#agreed = { ...agreed, cost: this.#agreed.cost + agreed.cost };

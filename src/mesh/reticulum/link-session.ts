@@ -168,6 +168,11 @@ export class Link {
     return this.#line.iface;
   }
 
+  /** Whether it still has the key that it seals with: until it is closed. */
+  get keyed(): boolean {
+    return this.#line.keyed;
+  }
+
   /** How well the last packet was heard, where its medium said so and `tracksQuality` is on. */
   get quality(): Quality | undefined {
     return this.tracksQuality ? this.#quality : undefined;

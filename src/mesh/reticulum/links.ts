@@ -2,7 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import { toHex } from '../../lib/bytes.ts';
 import type { Cancel, Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
-import { GatewayError } from '../../lib/errors.ts';
+import { GatewayError, isGatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Random } from '../../lib/random.ts';
 import type { Blackhole } from './blackhole.ts';
@@ -20,6 +20,7 @@ import {
   decodeLinkRequestProof,
   encodeLinkRequest,
   encodeLinkRequestProof,
+  type LinkRequestProof,
   linkIdOf,
   linkRequestProofSigned,
 } from './link-wire.ts';
@@ -316,7 +317,7 @@ export class Links implements LinkDispatch {
       throw new GatewayError('mesh/link-closed', 'proof of a link that is not being opened');
     }
     const { link, identity, mtu } = opening;
-    const proof = decodeLinkRequestProof(packet.data);
+    const proof = readProof(packet.data, link);
     const signed = linkRequestProofSigned(link.id, identity.publicKey.subarray(keyLength), proof);
     if (!identity.verify(proof.signature, signed)) {
       throw new GatewayError('crypto/bad-signature', 'link request proof not signed by the destination');
@@ -405,5 +406,17 @@ export class Links implements LinkDispatch {
         link.lost();
       }
     }
+  }
+}
+
+/** A proof in another mode than the one asked for ends the link: nothing that came after it could be read. */
+function readProof(data: Uint8Array, link: Link): LinkRequestProof {
+  try {
+    return decodeLinkRequestProof(data);
+  } catch (error) {
+    if (isGatewayError(error, 'wire/unsupported')) {
+      link.close();
+    }
+    throw error;
   }
 }

@@ -28,7 +28,10 @@ export interface Outgoing {
   readonly context?: number;
   /** ms to wait for the proof; default by hops and bitrate. */
   readonly timeout?: number;
-  /** What became of it, told exactly once if the packet was sent. Without it no proof is waited for. */
+  /**
+   * What became of it, told exactly once if the packet was sent. Without it no proof is waited for, and none ever
+   * is of a packet in a context of links or Resources: nobody proves those.
+   */
   readonly onReceipt?: (outcome: ReceiptOutcome) => void;
 }
 
@@ -76,7 +79,8 @@ export class Sender {
   /** See `Transport.send`. */
   async send(outgoing: Outgoing): Promise<Uint8Array> {
     const { random, heard, known, receipts, transmit } = this.#parts;
-    const { destination, data, context = contexts.none, onReceipt } = outgoing;
+    const { destination, data, context = contexts.none } = outgoing;
+    const onReceipt = isProven(context) ? outgoing.onReceipt : undefined;
     if (data.length === 0 || data.length > encryptedMdu) {
       throw new GatewayError('mesh/too-large', `${data.length} bytes, a packet carries 1 to ${encryptedMdu}`);
     }
@@ -143,6 +147,11 @@ export class Sender {
       this.#parts.log.error({ error }, 'the callback of a receipt failed');
     }
   }
+}
+
+function isProven(context: number): boolean {
+  const ofResource = context >= contexts.resource && context <= contexts.resourceReceiverCancel;
+  return !ofResource && context < contexts.keepalive;
 }
 
 /** A data packet as it leaves: in transport where the path leads over another node. */

@@ -8,7 +8,7 @@ import type { MeshStorage } from '../storage.ts';
 import type { Attachment } from './attachment.ts';
 import type { Attachments } from './attachments.ts';
 import { Listeners } from './listeners.ts';
-import { packetMtu } from './packet.ts';
+import { maxHops, packetMtu } from './packet.ts';
 import { PathRequests, pathRequestTimeout } from './path-request.ts';
 import { type Candidate, type Path, PathTable } from './path-table.ts';
 import type { Way } from './sender.ts';
@@ -115,7 +115,8 @@ export class Ways {
     return {
       path,
       target: (path && this.over(path)) ?? 'all',
-      timeout: this.firstHopTimeout(destination) + perHopTimeout * (path?.hops ?? 1),
+      // Who answers without a way there may be anywhere.
+      timeout: this.firstHopTimeout(destination) + perHopTimeout * (path?.hops ?? maxHops),
     };
   }
 

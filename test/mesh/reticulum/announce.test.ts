@@ -96,6 +96,14 @@ describe('an announce', () => {
     }
   });
 
+  test('has no app data where there is none, and empty app data beside a ratchet, as the reference reads it', () => {
+    const destination = local(cases[0]!.value);
+    const randomBlob = encodeRandomBlob(new Uint8Array(5), 1_760_000_000);
+    assert.equal(decodeAnnounce(signAnnounce(destination, { randomBlob })).appData, undefined);
+    const ratcheted = signAnnounce(destination, { randomBlob, ratchet: new Uint8Array(32) });
+    assert.deepEqual(decodeAnnounce(ratcheted).appData, new Uint8Array(0));
+  });
+
   test('carries 317 bytes of app data, 285 beside a ratchet, and is refused with one more', () => {
     const destination = local(cases[0]!.value);
     const randomBlob = encodeRandomBlob(new Uint8Array(5), 1_760_000_000);

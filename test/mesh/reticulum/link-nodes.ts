@@ -3,7 +3,7 @@ import type { Clock } from '../../../src/lib/clock.ts';
 import { Counters } from '../../../src/lib/counters.ts';
 import { silentLog } from '../../../src/lib/log.ts';
 import type { Random } from '../../../src/lib/random.ts';
-import type { Interface, InterfacePort } from '../../../src/mesh/interface.ts';
+import type { Interface, InterfacePort, Quality } from '../../../src/mesh/interface.ts';
 import { LocalDestination, type ProofStrategy } from '../../../src/mesh/reticulum/destination.ts';
 import { generateIdentity, type Identity } from '../../../src/mesh/reticulum/identity.ts';
 import type { Compressor } from '../../../src/mesh/reticulum/link-port.ts';
@@ -45,8 +45,11 @@ export function fill(label: string, length: number): Uint8Array {
   return new Uint8Array(Buffer.concat(blocks).subarray(0, length));
 }
 
-/** What becomes of a packet: when its copies arrive, in ms, and what they are. Empty: lost. */
-export type Fate = (packet: Uint8Array, from: 'a' | 'b') => readonly { after: number; packet?: Uint8Array }[];
+/** What becomes of a packet: when its copies arrive, in ms, what they are, and how well they are heard. Empty: lost. */
+export type Fate = (
+  packet: Uint8Array,
+  from: 'a' | 'b',
+) => readonly { after: number; packet?: Uint8Array; quality?: Quality }[];
 
 /** Every packet arrives once, in order, after a millisecond. */
 export const sound: Fate = () => [{ after: 1 }];
@@ -82,7 +85,7 @@ class PipeEnd implements Interface {
   async send(packet: Uint8Array): Promise<void> {
     for (const copy of this.#deliver(packet)) {
       const bytes = Uint8Array.from(copy.packet ?? packet);
-      this.#clock.after(copy.after, () => void this.other?.port?.receive(bytes));
+      this.#clock.after(copy.after, () => void this.other?.port?.receive(bytes, copy.quality));
     }
   }
 }

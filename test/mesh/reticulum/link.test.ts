@@ -393,6 +393,38 @@ describe('two nodes of ours and a link between them', () => {
     assert.equal(nodes.a.counters.get('crypto/bad-signature'), 1);
   });
 
+  test('a proof in another mode ends the link at once', async () => {
+    await using nodes = twoNodes();
+    const destination = await nodes.serve({ onLink: () => ({}) });
+    nodes.fate = (packet, from) => {
+      if (from === 'b') {
+        const mode = packet.length - 3;
+        packet[mode] = (packet[mode]! & 0x1f) | (2 << 5);
+      }
+      return [{ after: 1 }];
+    };
+    await assert.rejects(nodes.until(nodes.open(destination)), { code: 'mesh/link-closed' });
+    assert.equal(nodes.a.links.size, 0);
+    assert.equal(nodes.a.counters.get('wire/unsupported'), 1);
+  });
+
+  test('how well a link is heard is said while that is wanted, and its key is kept until it closes', async () => {
+    await using nodes = twoNodes();
+    const { link, there } = await linked(nodes);
+    assert.equal(there.quality, undefined);
+    there.tracksQuality = true;
+    nodes.fate = () => [{ after: 1, quality: { rssi: -80, snr: 4 } }];
+    void link.send(Uint8Array.of(1));
+    await nodes.clock.advance(5);
+    assert.deepEqual(there.quality, { rssi: -80, snr: 4 });
+    there.tracksQuality = false;
+    assert.equal(there.quality, undefined);
+    assert.deepEqual([link.keyed, there.keyed], [true, true]);
+    link.close();
+    await nodes.clock.advance(5);
+    assert.deepEqual([link.keyed, there.keyed], [false, false]);
+  });
+
   test('an RTT packet that is lost does not cost the link', async () => {
     await using nodes = twoNodes();
     const got: LinkPacket[] = [];
