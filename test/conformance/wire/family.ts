@@ -1,9 +1,13 @@
 import type { Commands } from '../command.ts';
 import { commands as announces } from './announces.ts';
+import { commands as ifac } from './ifac.ts';
+import { commands as linkInjectors } from './link-injectors.ts';
+import { commands as linkMaking } from './link-making.ts';
 import { commands as links } from './links.ts';
 import { commands as listeners } from './listeners.ts';
 import { stopAll } from './node.ts';
 import { commands as packets } from './packets.ts';
+import { commands as proofs } from './proofs.ts';
 import { commands as ratchets } from './ratchets.ts';
 import { commands as requests } from './requests.ts';
 import { commands as start } from './start.ts';
@@ -17,6 +21,10 @@ export const commands: Commands = {
   ...requests,
   ...packets,
   ...ratchets,
+  ...proofs,
+  ...ifac,
+  ...linkMaking,
+  ...linkInjectors,
 };
 
 export const close = stopAll;

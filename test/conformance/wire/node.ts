@@ -23,6 +23,8 @@ import { Wiretap } from './wiretap.ts';
 export interface MovableClock extends Clock {
   /** ms that `now` is ahead of the machine. */
   ahead: number;
+  /** Notes from now on the delays, ms, that it is asked to call back after; what is returned tells and stops. */
+  watch(): () => readonly number[];
 }
 
 /** One whole Reticulum node of ours, as the daemon puts it together, with a tap on its interfaces. */
@@ -42,6 +44,8 @@ export interface Node {
   readonly policy: { -readonly [Key in keyof InterfacePolicy]: InterfacePolicy[Key] };
   /** What was configured: read back by tests of the configuration. */
   readonly settings: NodeSettings;
+  /** Where its server listens, if it has one. */
+  port: (() => number | undefined) | undefined;
   attach(iface: Interface): Attachment;
   stop(): Promise<void>;
 }
@@ -59,11 +63,7 @@ const nodes = createHandles<Node>('node', 8);
 const running = new Map<string, Node>();
 
 export function createNode(settings: NodeSettings): Node {
-  const clock: MovableClock = {
-    ...systemClock,
-    ahead: 0,
-    now: () => systemClock.now() + clock.ahead,
-  };
+  const clock = movableClock();
   const random = new RecordedRandom();
   const log = process.env.KOS_BRIDGE_LOG === undefined ? silentLog : createLog('trace');
   const counters = new Counters();
@@ -96,6 +96,7 @@ export function createNode(settings: NodeSettings): Node {
     wire,
     policy,
     settings,
+    port: undefined,
     attach(iface) {
       const attachment = transport.attach(wire.on(iface), policy);
       const { signal } = stopping;
@@ -117,6 +118,28 @@ export function createNode(settings: NodeSettings): Node {
   const whole = Object.assign(node, { handle });
   running.set(handle, whole);
   return whole;
+}
+
+function movableClock(): MovableClock {
+  const watchers = new Set<number[]>();
+  const clock: MovableClock = {
+    ...systemClock,
+    ahead: 0,
+    now: () => systemClock.now() + clock.ahead,
+    after(delay, callback) {
+      for (const delays of watchers) delays.push(delay);
+      return systemClock.after(delay, callback);
+    },
+    watch() {
+      const delays: number[] = [];
+      watchers.add(delays);
+      return () => {
+        watchers.delete(delays);
+        return delays;
+      };
+    },
+  };
+  return clock;
 }
 
 export function nodeOf(params: Params): Node {

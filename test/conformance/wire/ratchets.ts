@@ -73,6 +73,8 @@ export const commands: Commands = {
     const node = nodeOf(params);
     const ring = ringOf(params);
     const padTo = integerIf(params, 'pad_to') ?? 0;
+    // The suite fills the list past what is kept: here it takes as many as it ever does.
+    if (padTo > ring.kept.length) ring.retained = retainedRatchets;
     for (let made = ring.kept.length; made < padTo; made++) {
       node.clock.ahead += ring.interval;
       await ring.announced();

@@ -12,8 +12,8 @@ const ifacSizeLeast = 8;
 /** bit/s below which a configured bitrate is no bitrate. */
 export const lowestBitrate = 5;
 /** Interfaces of the suite's topologies: one for each node. */
-const serverName = 'server';
-const clientName = 'client';
+export const serverName = 'server';
+export const clientName = 'client';
 
 /** What the reference calls modes, in our words. */
 const modeNames: Readonly<Record<string, InterfaceMode>> = {
@@ -37,6 +37,7 @@ export const commands: Commands = {
     const port = integerIf(params, 'bind_port') ?? 0;
     const server = new TcpServer({ name: serverName, host: '127.0.0.1', port, ...mediumOf(params) }, node);
     await up(node.attach(server), 10_000);
+    node.port = () => server.address?.port;
     const address = server.address;
     if (address === undefined) throw new Error('the server does not listen');
     return { ...started(node), port: address.port, transport_enabled: node.forwards };
