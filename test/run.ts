@@ -4,6 +4,7 @@ import { globSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
+import { ensureNomadNet } from './interop/program.ts';
 import { ensureSynapse } from './synapse/server.ts';
 import { ensureVenv, type ReferenceVersion, references } from './venv.ts';
 
@@ -55,6 +56,7 @@ async function main(mode: string | undefined): Promise<number> {
   if (mode !== 'check') {
     for (const version of Object.keys(references) as ReferenceVersion[])
       await step(`reference rns ${version}`, totals, async () => void (await ensureVenv(version)));
+    await step('NomadNet', totals, async () => void (await ensureNomadNet()));
     await step('homeserver', totals, async () => void (await ensureSynapse()));
     const pace = { concurrency: 2, timeout: 600_000 };
     await step('tests with real peers and faults', totals, () => tests(slow, pace, totals));

@@ -193,8 +193,8 @@ async function openAll(options: HubOptions): Promise<Hub> {
       ...parts,
       mesh,
       interfaces,
-      blackhole: undefined,
       forwards: config.hub.transport,
+      probeResponder: () => management.probeResponder,
       data,
       report: health => gateway.report(health, 'interface.changed'),
     });

@@ -1,6 +1,6 @@
 import type { Clock } from '../lib/clock.ts';
 import type { Attachment } from '../mesh/reticulum/attachment.ts';
-import type { InterfaceFacts, NodeFacts } from '../mesh/reticulum/interface-stats.ts';
+import type { InterfaceFacts } from '../mesh/reticulum/interface-stats.ts';
 import { Speeds } from '../mesh/reticulum/speeds.ts';
 import type { Transport } from '../mesh/reticulum/transport.ts';
 import type { AirtimeView } from '../radio/airtime.ts';
@@ -10,6 +10,7 @@ import { type LocalPlace, placeInWords } from '../radio/local-socket.ts';
 import { RNode } from '../radio/rnode/rnode.ts';
 import { addressOf } from './interfaces.ts';
 import type { LiveInterface } from './live-interfaces.ts';
+import type { NodeStatus } from './management.ts';
 
 export interface NodeStatusParts {
   readonly clock: Clock;
@@ -19,15 +20,6 @@ export interface NodeStatusParts {
   readonly forwards: boolean;
   /** Where programs of this machine find the node, if they may. */
   readonly sharedPlace?: LocalPlace | undefined;
-  /** Destination hash (16 B) that answers probes. */
-  readonly probeResponder?: Uint8Array | undefined;
-}
-
-/** The node as tools of the reference see it. Nothing is measured while nobody asks. */
-export interface NodeStatus {
-  facts(): NodeFacts;
-  /** An interface as the reference would write it, also one that is gone: `TCPInterface[uplink/hub.example:4242]`. */
-  titleOf(interfaceName: string): string;
 }
 
 /** By the words of the reference: its tools sort and hide by them. */
@@ -36,8 +28,9 @@ interface Naming {
   readonly type: string;
 }
 
+/** The node as tools of the reference see it. Nothing is measured while nobody asks. */
 export function createNodeStatus(parts: NodeStatusParts): NodeStatus {
-  const { clock, transport, forwards, sharedPlace, probeResponder } = parts;
+  const { clock, transport, forwards, sharedPlace } = parts;
   const speeds = new Speeds(clock);
   const began = clock.monotonic();
 
@@ -77,7 +70,6 @@ export function createNodeStatus(parts: NodeStatusParts): NodeStatus {
       return {
         interfaces: [...transport.interfaces()].map(attachment => factsOf(attachment, known)),
         transportId: forwards ? transport.identity.hash : undefined,
-        probeResponder,
         uptime: clock.monotonic() - began,
         rss: process.memoryUsage.rss(),
       };

@@ -4,7 +4,6 @@ import type { Log } from '../lib/log.ts';
 import { encode } from '../lib/msgpack.ts';
 import type { Random } from '../lib/random.ts';
 import { type ServiceHealth, supervise } from '../lib/service.ts';
-import type { Blackhole } from '../mesh/reticulum/blackhole.ts';
 import { interfaceStats, pathStats, rateStats } from '../mesh/reticulum/interface-stats.ts';
 import { placeOf, type SharedInstanceConfig, sharedInstanceInterface } from '../radio/local-config.ts';
 import { LocalServer } from '../radio/local-server.ts';
@@ -23,9 +22,10 @@ export interface SharedInstanceParts {
   readonly counters: Counters;
   readonly mesh: Mesh;
   readonly interfaces: LiveInterfaces;
-  readonly blackhole: Blackhole | undefined;
   /** Whether packets of others are passed on. */
   readonly forwards: boolean;
+  /** Destination hash (16 B) that answers probes. */
+  readonly probeResponder: () => Uint8Array | undefined;
   /** Folder of everything the gateway keeps. */
   readonly data: string;
   readonly report: (health: ServiceHealth) => void;
@@ -45,8 +45,8 @@ const controlName = `${sharedInstanceInterface}-control`;
 
 /** Throws `config/invalid` where an interface has its name, or its key cannot be read. */
 export function openSharedInstance(config: SharedInstanceConfig, parts: SharedInstanceParts): SharedInstance {
-  const { clock, random, log, counters, mesh, interfaces, blackhole, forwards, report } = parts;
-  const { transport } = mesh;
+  const { clock, random, log, counters, mesh, interfaces, forwards, report } = parts;
+  const { transport, blackhole } = mesh;
   const place = placeOf(config);
   const controlPlace = 'name' in place ? { name: `${place.name}/rpc` } : { port: config.controlPort ?? 0 };
   const server = new LocalServer(
@@ -72,7 +72,7 @@ export function openSharedInstance(config: SharedInstanceConfig, parts: SharedIn
           blackhole,
           interfaces,
           mayManage: config.interfaceManagement,
-          status: () => interfaceStats(status.facts()),
+          status: () => interfaceStats({ ...status.facts(), probeResponder: parts.probeResponder() }),
           paths: maxHops => pathStats(transport.paths(), status.titleOf, { maxHops }),
           rates: () => rateStats(transport.announceRates()),
           titleOf: status.titleOf,

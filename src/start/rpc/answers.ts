@@ -13,8 +13,7 @@ export interface AnswersParts {
   readonly log: Log;
   readonly counters: Counters;
   readonly transport: Transport;
-  /** Undefined where nobody is left out. */
-  readonly blackhole: Blackhole | undefined;
+  readonly blackhole: Blackhole;
   readonly interfaces: Pick<LiveInterfaces, 'attach' | 'detach' | 'reload' | 'get'>;
   /** Whether programs may attach, detach and reload interfaces. */
   readonly mayManage: boolean;
@@ -88,18 +87,16 @@ export async function answerCall(call: RpcCall, parts: AnswersParts): Promise<Ms
     case 'blackholed':
       return blackholedOf(blackhole);
     case 'is-blackholed':
-      return blackhole?.has(call.identity) ?? false;
+      return blackhole.has(call.identity);
     case 'blackhole': {
       const { identity, until, reason } = call;
-      if (blackhole === undefined || blackhole.has(identity)) {
-        return blackhole === undefined ? false : null;
+      if (blackhole.has(identity)) {
+        return null;
       }
       return attempted(parts, async () => (await blackhole.add(identity, { until, reason })) || null);
     }
     case 'unblackhole':
-      return blackhole === undefined
-        ? null
-        : attempted(parts, async () => (await blackhole.remove(call.identity)) || null);
+      return attempted(parts, async () => (await blackhole.remove(call.identity)) || null);
     case 'attach':
     case 'detach':
     case 'reload':
@@ -162,18 +159,16 @@ async function attempted(
   }
 }
 
-function blackholedOf(blackhole: Blackhole | undefined): MsgpackValue {
+function blackholedOf(blackhole: Blackhole): MsgpackValue {
   return new Map(
-    (blackhole?.entries() ?? []).map(
-      ({ identityHash, source, until, reason }): [MsgpackValue, MsgpackValue] => [
-        identityHash,
-        new Map<MsgpackValue, MsgpackValue>([
-          ['source', source],
-          ['until', until === undefined ? null : new Float(until / 1000)],
-          ['reason', reason ?? null],
-        ]),
-      ],
-    ),
+    blackhole.entries().map(({ identityHash, source, until, reason }): [MsgpackValue, MsgpackValue] => [
+      identityHash,
+      new Map<MsgpackValue, MsgpackValue>([
+        ['source', source],
+        ['until', until === undefined ? null : new Float(until / 1000)],
+        ['reason', reason ?? null],
+      ]),
+    ]),
   );
 }
 
