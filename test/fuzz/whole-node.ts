@@ -212,7 +212,7 @@ export async function fuzzWholeNode(seed: number, injections: number): Promise<F
               try {
                 await link.send(random.bytes(100));
                 await link.sendResource(random.bytes(pick(random, 8000)));
-                await link.request('/status', null);
+                await link.request('/echo', random.bytes(1 + pick(random, 600)));
               } finally {
                 link.close();
               }

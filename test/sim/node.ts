@@ -15,6 +15,7 @@ import type { Compressor } from '../../src/mesh/reticulum/link-port.ts';
 import type { Link, LinkEvents } from '../../src/mesh/reticulum/link-session.ts';
 import { Links } from '../../src/mesh/reticulum/links.ts';
 import type { ReceiptOutcome } from '../../src/mesh/reticulum/receipts.ts';
+import { RequestHandlers } from '../../src/mesh/reticulum/request.ts';
 import { IncomingBudget } from '../../src/mesh/reticulum/resource-incoming.ts';
 import { Transport } from '../../src/mesh/reticulum/transport.ts';
 import { MemoryStorage } from '../mesh/reticulum/memory-storage.ts';
@@ -58,7 +59,7 @@ export interface Heard {
 
 /**
  * A whole node of the mesh on simulated interfaces: Transport, Links, one destination that keeps and proves what
- * comes, and LXMF where asked for. It can be killed at any moment and started again from its disk.
+ * comes and answers requests for /echo, and LXMF where asked for. It can be killed at any moment and started again from its disk.
  */
 export class SimNode {
   readonly options: SimNodeOptions;
@@ -231,7 +232,10 @@ export class SimNode {
       },
     });
     transport.register(destination);
+    const handlers = new RequestHandlers();
+    handlers.add({ path: '/echo', allow: 'all', respond: ({ data }) => ({ value: data }) });
     links.accept(destination, {
+      handlers,
       onLink: link => {
         this.onAccepted(link);
         return this.events;
