@@ -24,7 +24,7 @@ export interface IngressParts {
 }
 
 /** Source of the figures: RNS 1.5.7. */
-const defaults = {
+export const ingressDefaults = {
   youngFor: 2 * 3_600_000,
   announceRate: 10,
   announceRateYoung: 3,
@@ -96,7 +96,7 @@ export class Ingress {
       return false;
     }
     if (was === undefined) {
-      gate.releaseAt = now + (policy.penalty ?? defaults.penalty);
+      gate.releaseAt = now + (policy.penalty ?? ingressDefaults.penalty);
       counters.add('announce/burst');
     }
     this.#hold(gate, { key, hops: packet.hops, inbound: inboundFrom(raw.slice(), iface, quality) }, policy);
@@ -146,7 +146,7 @@ export class Ingress {
 
   #hold(gate: Gate, held: HeldAnnounce, policy: IngressPolicy): void {
     const { counters, capacity = defaultCapacity } = this.#parts;
-    if (gate.held.size >= (policy.held ?? defaults.held)) {
+    if (gate.held.size >= (policy.held ?? ingressDefaults.held)) {
       counters.add('announce/held-full');
       return;
     }
@@ -171,7 +171,7 @@ export class Ingress {
       gate.alarm.at(now + lookAgain);
       return;
     }
-    gate.releaseAt = now + (policy.releaseEvery ?? defaults.releaseEvery);
+    gate.releaseAt = now + (policy.releaseEvery ?? ingressDefaults.releaseEvery);
     gate.alarm.at(gate.releaseAt);
     this.#let(gate, nearest(gate.held.values()));
   }
@@ -212,19 +212,19 @@ function isFree({ policy }: InterfaceHandle): boolean {
 }
 
 function isYoung(policy: IngressPolicy, { attachedAt = 0 }: InterfaceHandle, now: number): boolean {
-  return now - attachedAt < (policy.youngFor ?? defaults.youngFor);
+  return now - attachedAt < (policy.youngFor ?? ingressDefaults.youngFor);
 }
 
 function announceLimits(policy: IngressPolicy, iface: InterfaceHandle, now: number): BurstLimits {
   const rate = isYoung(policy, iface, now)
-    ? (policy.announceRateYoung ?? defaults.announceRateYoung)
-    : (policy.announceRate ?? defaults.announceRate);
-  return { rate, calm: policy.calmTime ?? defaults.calmTime };
+    ? (policy.announceRateYoung ?? ingressDefaults.announceRateYoung)
+    : (policy.announceRate ?? ingressDefaults.announceRate);
+  return { rate, calm: policy.calmTime ?? ingressDefaults.calmTime };
 }
 
 function requestLimits(policy: IngressPolicy, iface: InterfaceHandle, now: number): BurstLimits {
   const rate = isYoung(policy, iface, now)
-    ? (policy.pathRequestRateYoung ?? defaults.pathRequestRateYoung)
-    : (policy.pathRequestRate ?? defaults.pathRequestRate);
-  return { rate, calm: policy.calmTime ?? defaults.calmTime };
+    ? (policy.pathRequestRateYoung ?? ingressDefaults.pathRequestRateYoung)
+    : (policy.pathRequestRate ?? ingressDefaults.pathRequestRate);
+  return { rate, calm: policy.calmTime ?? ingressDefaults.calmTime };
 }

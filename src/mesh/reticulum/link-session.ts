@@ -29,7 +29,7 @@ import {
   keepaliveQuestion,
 } from './link-wire.ts';
 import type { LinkParts } from './links.ts';
-import { contexts } from './packet.ts';
+import { contexts, travelsClear } from './packet.ts';
 import type { RequestOptions, Response } from './request.ts';
 import type { OfferDecision, ResourceOffer } from './resource-offer.ts';
 import type { ResourceOptions } from './resource-outgoing.ts';
@@ -272,7 +272,7 @@ export class Link {
       this.#takeKeepalive(data);
       return;
     }
-    if (context === contexts.resource || context === contexts.cacheRequest) {
+    if (travelsClear(context)) {
       this.#step({ on: 'inbound', authentic: false });
       this.#contents.clear(context, data);
       return;

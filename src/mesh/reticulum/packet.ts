@@ -60,6 +60,16 @@ export const contexts = {
   linkRequestProof: 0xff,
 } as const;
 
+/**
+ * Whether a data packet about this is never encrypted: parts of a Resource are encrypted as a whole, a cache request
+ * says nothing that its packet did not.
+ */
+export function travelsClear(
+  context: number,
+): context is typeof contexts.resource | typeof contexts.cacheRequest {
+  return context === contexts.resource || context === contexts.cacheRequest;
+}
+
 /** Bytes of the largest packet that every medium carries. Both ends assume it: it cannot be configured. */
 export const packetMtu = 500;
 /** Data that fits a packet whatever its header: 500 less the longest header and one byte for the smallest access code. */

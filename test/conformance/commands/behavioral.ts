@@ -2,6 +2,7 @@ import { utf8 } from '../../../src/lib/bytes.ts';
 import { LocalDestination, nameHash, type ProofStrategy } from '../../../src/mesh/reticulum/destination.ts';
 import { decodeIdentity } from '../../../src/mesh/reticulum/identity.ts';
 import { decodePacket, hashLength, packetHash, sha256 } from '../../../src/mesh/reticulum/packet.ts';
+import { generateTokenKey } from '../../../src/mesh/reticulum/token.ts';
 import { settled } from '../clock.ts';
 import type { Command, Commands, Params } from '../command.ts';
 import {
@@ -93,14 +94,15 @@ function hashIf(raw: Uint8Array): Uint8Array | undefined {
 }
 
 const registerDestination: Command = params => {
-  const { transport, deliveries, destinations } = instanceOf(params);
+  const { transport, deliveries, destinations, random } = instanceOf(params);
   const type = textIf(params, 'type') ?? 'single';
-  if (type !== 'single' && type !== 'plain') throw new Error(`a ${type} destination is not made here`);
+  if (type !== 'single' && type !== 'plain' && type !== 'group') throw new Error(`there is no type ${type}`);
   const seed = bytesIf(params, 'identity_seed');
   const strategy = textIf(params, 'proof_strategy');
   const taken: Uint8Array[] = [];
   const destination = new LocalDestination({
-    ...(type === 'single' && { identity: decodeIdentity(bytesOf({ seed: seed && hex(seed) }, 'seed', 64)) }),
+    ...(type === 'group' && { groupKey: generateTokenKey(random) }),
+    ...(type !== 'plain' && { identity: decodeIdentity(bytesOf({ seed: seed && hex(seed) }, 'seed', 64)) }),
     appName: textOf(params, 'app_name'),
     aspects: textsOf(params, 'aspects'),
     ...(strategy !== undefined && { proofStrategy: strategies[strategy] ?? 'none' }),

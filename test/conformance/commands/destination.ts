@@ -15,6 +15,7 @@ import { decodeIdentity, generateIdentity, type Identity } from '../../../src/me
 import { contexts, decodePacket, hashLength } from '../../../src/mesh/reticulum/packet.ts';
 import { RatchetRing } from '../../../src/mesh/reticulum/ratchet.ts';
 import { type RequestHandler, RequestHandlers } from '../../../src/mesh/reticulum/request.ts';
+import { generateTokenKey, sealToken, tokenIvLength } from '../../../src/mesh/reticulum/token.ts';
 import { MemoryStorage } from '../../mesh/reticulum/memory-storage.ts';
 import type { Commands, Params } from '../command.ts';
 import {
@@ -173,6 +174,19 @@ export const commands: Commands = {
     if (ring === undefined) throw new Error('the destination has no ratchets to rotate');
     await ring.announced();
     return { rotated: ring.kept.length > 0, has_ratchets: true };
+  },
+  destination_group_encrypt: params => {
+    if (!flagOf(params, 'create_keys', false)) throw new Error('the group has no key');
+    const groupKey = generateTokenKey(systemRandom);
+    const { identity, appName, aspects } = wantedOf({ ...params, type: 'group' });
+    const group = new LocalDestination({ appName, aspects, groupKey, ...(identity && { identity }) });
+    const plaintext = bytesOf(params, 'plaintext');
+    const sealed = sealToken(groupKey, plaintext, systemRandom.bytes(tokenIvLength));
+    return {
+      ciphertext: hex(sealed),
+      roundtrip: hex(group.open(sealed, undefined).plaintext),
+      has_key: group.kind === 'group',
+    };
   },
   destination_default_app_data: async params => {
     const kind = textIf(params, 'default_kind') ?? 'bytes';

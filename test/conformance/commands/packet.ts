@@ -19,6 +19,7 @@ import {
   packetMdu,
   packetMtu,
   sha256,
+  travelsClear,
 } from '../../../src/mesh/reticulum/packet.ts';
 import {
   generateTokenKey,
@@ -100,6 +101,7 @@ function build(params: Params): Uint8Array {
   if (header !== '1' && header !== '2') throw new Error(`unsupported header_type: ${header}`);
   const { hash, seal } = destinationOf(kind);
   const data = bytesIf(params, 'data') ?? new Uint8Array(0);
+  const context = integerIf(params, 'context') ?? contexts.none;
   return encode({
     hops: integerIf(params, 'hops') ?? 0,
     transportId: header === '2' ? transportIdOf(params, packetType) : undefined,
@@ -108,8 +110,8 @@ function build(params: Params): Uint8Array {
     destinationType: destinationTypes.find(one => one === kind)!,
     packetType,
     destinationHash: hash,
-    context: integerIf(params, 'context') ?? contexts.none,
-    data: packetType === 'data' ? seal(data) : data,
+    context,
+    data: packetType === 'data' && !travelsClear(context) ? seal(data) : data,
   });
 }
 
