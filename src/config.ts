@@ -381,7 +381,7 @@ function range(issue: z.core.$ZodIssue): string {
     return '';
   }
   if (issue.code === 'invalid_union' && 'discriminator' in issue) {
-    return `: one of tcp-client, tcp-server, lan, udp, rnode, shared`;
+    return `: one of tcp-client, tcp-server, lan, udp, rnode, serial, kiss, pipe, shared`;
   }
   return '';
 }

@@ -52,7 +52,7 @@ listen: { http: 127.0.0.1:70000, mqtt: nowhere }
 interfaces:
   - { name: a, kind: tcp-client, host: x, port: 0 }
   - { name: b, kind: carrier-pigeon }
-  - { name: c, kind: kiss, port: auto }
+  - { name: c, kind: kiss, port: auto, slotTime: 9999 }
 bridges: { lxmf: { stampCost: 8 }, matrix: {} }
 sharedInstance: { name: default, port: 37428 }
 rooms: { Plaza: { members: [nobody] } }
@@ -66,7 +66,7 @@ rooms: { Plaza: { members: [nobody] } }
     'hub.name',
     'interfaces.0.port',
     'interfaces.1.kind',
-    'interfaces.2.kind',
+    'interfaces.2.slotTime',
     'listen.http',
     'listen.mqtt',
     'rooms.Plaza',
@@ -78,7 +78,7 @@ rooms: { Plaza: { members: [nobody] } }
   assert.match(all['interfaces.1.kind'] ?? '', /tcp-client/);
   assert.match(all['bridges.matrix.homeserver'] ?? '', /^missing: a URL/);
   assert.match(all.sharedInstance ?? '', /either a name, or port and controlPort/);
-  assert.match(all['interfaces.2.kind'] ?? '', /kiss: not available in this version/);
+  assert.match(all['interfaces.2.slotTime'] ?? '', /9999 is wrong: .*2550/);
 });
 
 test('an interface cannot be what programs of this machine use the gateway by', () => {

@@ -13,6 +13,7 @@ import { addressTypes, scopes } from './lan/group.ts';
 import { instanceName } from './local-config.ts';
 import { planRadio, type RadioPlan, readRegions } from './region.ts';
 import { loraBandwidths, rnodeMtu } from './rnode/lora.ts';
+import { kissShape, pipeShape, serialShape } from './wired-config.ts';
 
 const port = z.int().min(1).max(65_535).describe('TCP port');
 const name = z
@@ -75,6 +76,12 @@ const common = {
     })
     .optional()
     .describe('access code: only those who know name and passphrase are on it'),
+  bitrate: z
+    .int()
+    .min(5)
+    .max(100_000_000_000)
+    .optional()
+    .describe('bit/s, where it is other than guessed: announces and waiting times go by it'),
   recursivePathRequests: z.boolean().optional().describe('search unknown paths for who asks over it'),
   announcesToInternal: z.boolean().optional().describe('what is heard here goes to internal interfaces'),
   announcesFromInternal: z.boolean().optional().describe('whether announces of internal ones go out of it'),
@@ -104,6 +111,7 @@ export interface InterfaceOptions {
         readonly size?: number | undefined;
       }
     | undefined;
+  readonly bitrate?: number | undefined;
   readonly recursivePathRequests?: boolean | undefined;
   readonly announcesToInternal?: boolean | undefined;
   readonly announcesFromInternal?: boolean | undefined;
@@ -112,13 +120,14 @@ export interface InterfaceOptions {
 /** How the mesh is to use an interface, in its own units. */
 export function policyOf(options: InterfaceOptions): InterfacePolicy {
   const { mode, outgoing, announce, ingress, egress } = options;
-  const { recursivePathRequests, announcesToInternal, announcesFromInternal } = options;
+  const { bitrate, recursivePathRequests, announcesToInternal, announcesFromInternal } = options;
   return {
     mode,
     outgoing,
     ...(announce === undefined ? {} : { announce: announcePolicyOf(announce) }),
     ...(ingress === undefined ? {} : { ingress: ingressPolicyOf(ingress) }),
     ...(egress === undefined ? {} : { egress: given(egress) }),
+    ...(bitrate === undefined ? {} : { bitrate }),
     ...(recursivePathRequests === undefined ? {} : { recursivePathRequests }),
     ...(announcesToInternal === undefined ? {} : { announcesToInternal }),
     ...(announcesFromInternal === undefined ? {} : { announcesFromInternal }),
@@ -134,12 +143,14 @@ export function mediumOf(config: InterfaceConfig): Readonly<Record<string, unkno
     announce: _announce,
     ingress: _ingress,
     egress: _egress,
+    bitrate,
     recursivePathRequests: _recursive,
     announcesToInternal: _to,
     announcesFromInternal: _from,
     ...medium
   } = config;
-  return medium;
+  // A TNC is handed packets no faster than its air carries them.
+  return config.kind === 'kiss' ? { ...medium, bitrate } : medium;
 }
 
 function ingressPolicyOf(options: NonNullable<InterfaceOptions['ingress']>): IngressPolicy {
@@ -181,6 +192,7 @@ const tcpClient = z
     kind: z.literal('tcp-client'),
     host: z.string().min(1).describe('host name or address of a TCP interface of another node'),
     port,
+    framing: z.enum(['hdlc', 'kiss']).optional().describe('kiss for a TNC behind TCP; hdlc'),
     fixedMtu,
   })
   .describe('connects to a TCP server interface of another node, and again when it is lost');
@@ -311,19 +323,22 @@ const shared = z
 /** Bytes that a packet of 500 leaves of two LoRa frames: a longer access code would lose every full packet. */
 const longestRadioCode = rnodeMtu - 500;
 
-const kinds = ['kiss', 'serial', 'pipe'] as const;
-
 /** Bytes of an access code where none are given, as the reference has it: less over media whose frames are short. */
-export function codeSizeDefault(kind: InterfaceConfig['kind'] | (typeof kinds)[number]): number {
-  return kind === 'rnode' || (kinds as readonly string[]).includes(kind) ? 8 : 16;
+export function codeSizeDefault(kind: InterfaceConfig['kind']): number {
+  return ['rnode', 'serial', 'kiss', 'pipe'].includes(kind) ? 8 : 16;
 }
 
-/** A kind that is named in the documentation but not built yet says so instead of being ignored. */
-const unavailable = kinds.map(kind =>
-  z.looseObject({
-    kind: z.literal(kind).refine(() => false, { error: `${kind}: not available in this version` }),
-  }),
-);
+const serial = z
+  .strictObject({ ...common, kind: z.literal('serial'), ...serialShape })
+  .describe('a serial line to another node (SerialInterface of the reference)');
+
+const kiss = z
+  .strictObject({ ...common, kind: z.literal('kiss'), ...kissShape })
+  .describe('a packet radio TNC on a serial port (KISSInterface of the reference)');
+
+const pipe = z
+  .strictObject({ ...common, kind: z.literal('pipe'), ...pipeShape })
+  .describe('a program that is run here, by its standard input and output (PipeInterface of the reference)');
 
 /** One entry of `interfaces:`. */
 export const interfaceSchema = z.discriminatedUnion('kind', [
@@ -333,7 +348,9 @@ export const interfaceSchema = z.discriminatedUnion('kind', [
   udp,
   rnode,
   shared,
-  ...unavailable,
+  serial,
+  kiss,
+  pipe,
 ]);
 
 export type InterfaceConfig =
@@ -341,6 +358,9 @@ export type InterfaceConfig =
   | z.infer<typeof tcpServer>
   | z.infer<typeof lan>
   | z.infer<typeof udp>
+  | z.infer<typeof serial>
+  | z.infer<typeof kiss>
+  | z.infer<typeof pipe>
   | z.infer<typeof shared>
   | RNodeConfig;
 

@@ -4,7 +4,7 @@ import type { Cancel, Clock } from '../lib/clock.ts';
 import type { Counters } from '../lib/counters.ts';
 import { GatewayError } from '../lib/errors.ts';
 import type { InterfacePort } from '../mesh/interface.ts';
-import { frame, HdlcDeframer } from './framing/hdlc.ts';
+import { type Deframer, type Framing, hdlcFraming } from './framing/framing.ts';
 
 /** Bytes that may wait to be sent to one peer before more is refused. */
 const sendLimit = 4 * 1024 * 1024;
@@ -19,6 +19,8 @@ export interface HdlcSocketParts {
   readonly clock: Clock;
   /** Frames that hold no packet are counted as `wire/malformed`. */
   readonly counters?: Counters;
+  /** How packets are told apart. Default HDLC. */
+  readonly framing?: Framing;
   /** Whether a peer that takes nothing is kept all the same, and only what is sent to it meanwhile lost. Default false. */
   readonly patient?: boolean;
 }
@@ -38,7 +40,8 @@ export class HdlcSocket {
   readonly #clock: Clock;
   readonly #counters: Counters | undefined;
   readonly #patient: boolean;
-  readonly #deframer = new HdlcDeframer();
+  readonly #framing: Framing;
+  readonly #deframer: Deframer;
   #discarded = 0;
   #waiting: Waiting[] = [];
   #waitingBytes = 0;
@@ -46,8 +49,10 @@ export class HdlcSocket {
   #corked = false;
   #cancelStall: Cancel | undefined;
 
-  constructor(socket: Socket, { clock, counters, patient = false }: HdlcSocketParts) {
+  constructor(socket: Socket, { clock, counters, patient = false, framing = hdlcFraming }: HdlcSocketParts) {
     this.#socket = socket;
+    this.#framing = framing;
+    this.#deframer = framing.deframer();
     this.#patient = patient;
     this.#clock = clock;
     this.#counters = counters;
@@ -97,7 +102,7 @@ export class HdlcSocket {
       throw this.#ended ?? new GatewayError('radio/offline', 'connection closed', { retryable: true });
     }
     if (this.#waiting.length === 0 && !this.#socket.writableNeedDrain) {
-      this.#write(frame(packet));
+      this.#write(this.#framing.frame(packet));
       return;
     }
     if (this.#waitingBytes + packet.length > sendLimit) {
@@ -105,7 +110,7 @@ export class HdlcSocket {
         retryable: true,
       });
     }
-    const framed = frame(packet);
+    const framed = this.#framing.frame(packet);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#waiting.push({ framed, taken: resolve, lost: reject });
     this.#waitingBytes += framed.length;
@@ -114,8 +119,7 @@ export class HdlcSocket {
 
   #unframe(chunk: Uint8Array): Uint8Array[] {
     const packets = this.#deframer.feed(chunk);
-    const { runts, oversize, malformed } = this.#deframer.discarded;
-    const discarded = runts + oversize + malformed;
+    const discarded = this.#deframer.broken;
     if (discarded > this.#discarded) {
       this.#counters?.add('wire/malformed', discarded - this.#discarded);
       this.#discarded = discarded;

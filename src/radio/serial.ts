@@ -19,19 +19,27 @@ export interface SerialLink {
   close(): Promise<void>;
 }
 
-/** Opens a serial line. Rejects with `radio/offline`, in words. */
-export type OpenSerial = (path: string) => Promise<SerialLink>;
+/** How bytes travel on a line; by default as an RNode's do: 115 200 bit/s, 8 bits, no parity, 1 stop bit. */
+export interface LineSettings {
+  readonly speed: number;
+  readonly dataBits: 7 | 8;
+  readonly parity: 'none' | 'even' | 'odd';
+  readonly stopBits: 1 | 2;
+}
 
-/** bit/s of an RNode's serial line. */
-const speed = 115_200;
+/** Opens a serial line. Rejects with `radio/offline`, in words. */
+export type OpenSerial = (path: string, settings?: LineSettings) => Promise<SerialLink>;
+
+const rnodeLine: LineSettings = { speed: 115_200, dataBits: 8, parity: 'none', stopBits: 1 };
 
 /**
  * Opens a serial device or a pseudo-terminal for nobody else. The library is loaded with the first port:
  * a hub without a radio does not pay for it.
  */
-export async function openSerial(path: string): Promise<SerialLink> {
+export async function openSerial(path: string, settings = rnodeLine): Promise<SerialLink> {
   const { SerialPort } = await import('serialport');
-  const port = new SerialPort({ path, baudRate: speed, lock: true, autoOpen: false });
+  const { speed: baudRate, dataBits, parity, stopBits } = settings;
+  const port = new SerialPort({ path, baudRate, dataBits, parity, stopBits, lock: true, autoOpen: false });
   const closed = Promise.withResolvers<GatewayError | undefined>();
   let why: GatewayError | undefined;
   const lose = (error: Error | null | undefined) => {

@@ -1,4 +1,5 @@
 import type { Interface, InterfacePort } from '../mesh/interface.ts';
+import { hdlcFraming, kissFraming } from './framing/framing.ts';
 import type { HdlcSocketParts } from './hdlc-socket.ts';
 import { SocketClient } from './socket-client.ts';
 
@@ -16,9 +17,11 @@ export interface TcpClientOptions {
   readonly bitrate?: number | undefined;
   /** Bytes of the largest packet, where both ends agreed on less than the usual: links are made no larger. */
   readonly fixedMtu?: number | undefined;
+  /** `kiss` for a TNC behind TCP. Default `hdlc`. */
+  readonly framing?: 'hdlc' | 'kiss' | undefined;
 }
 
-/** A connection to a TCP server interface of another node, HDLC framed. */
+/** A connection to a TCP server interface of another node, HDLC framed, or to a TNC behind TCP. */
 export class TcpClient implements Interface {
   readonly name: string;
   readonly mtu: number;
@@ -30,7 +33,13 @@ export class TcpClient implements Interface {
     this.name = name;
     this.mtu = options.fixedMtu ?? tcpMtu;
     this.bitrate = options.bitrate ?? tcpBitrate;
-    this.#client = new SocketClient({ name, dial: { host, port }, where: `${host}:${port}` }, parts);
+    this.#client = new SocketClient(
+      { name, dial: { host, port }, where: `${host}:${port}` },
+      {
+        ...parts,
+        framing: options.framing === 'kiss' ? kissFraming : hdlcFraming,
+      },
+    );
   }
 
   run(port: InterfacePort, signal: AbortSignal): Promise<void> {

@@ -14,11 +14,13 @@ import { codeSizeDefault, type InterfaceConfig, policyOf, radioPlan } from '../r
 import { Lan } from '../radio/lan/lan.ts';
 import { LocalClient } from '../radio/local-client.ts';
 import { placeOf } from '../radio/local-config.ts';
+import { openPipe } from '../radio/pipe.ts';
 import { RNode } from '../radio/rnode/rnode.ts';
 import { type OpenSerial, openSerial } from '../radio/serial.ts';
 import { TcpClient } from '../radio/tcp-client.ts';
 import { TcpServer } from '../radio/tcp-server.ts';
 import { Udp } from '../radio/udp.ts';
+import { createKiss, createPipe, createSerial } from '../radio/wired.ts';
 import { endpointOf } from './listening.ts';
 
 export interface InterfaceParts {
@@ -74,19 +76,27 @@ export function createInterface(config: InterfaceConfig, parts: InterfaceParts):
     case 'tcp-server':
       return new TcpServer(config, parts);
     case 'lan': {
-      const { group: name, scope, multicastAddressType: addressType } = config;
-      return new Lan({ ...config, ...codeSizeOf(config), group: { name, scope, addressType } }, parts);
+      const { group: name, scope, multicastAddressType: addressType, bitrate: _, ...rest } = config;
+      return new Lan({ ...rest, ...codeSizeOf(config), group: { name, scope, addressType } }, parts);
     }
-    case 'udp':
+    case 'udp': {
+      const { bitrate: _, ...rest } = config;
       return new Udp(
         {
-          ...config,
+          ...rest,
           ...codeSizeOf(config),
           listen: endpointOf(config.listen),
           forward: endpointOf(config.forward),
         },
         parts,
       );
+    }
+    case 'serial':
+      return createSerial(config, { ...parts, open: () => (parts.open ?? openSerial)(config.port, config) });
+    case 'kiss':
+      return createKiss(config, { ...parts, open: () => (parts.open ?? openSerial)(config.port, config) });
+    case 'pipe':
+      return createPipe(config, { ...parts, open: () => openPipe(config.command, parts.clock) });
     case 'shared':
       return new LocalClient(
         { name: config.name, place: placeOf({ name: config.instance, port: config.port }) },

@@ -36,7 +36,7 @@ export type PeerInterface =
       readonly options?: Readonly<Record<string, string | number>>;
     }
   | {
-      readonly type: 'rnode';
+      readonly type: 'rnode' | 'serial' | 'kiss' | 'pipe';
       readonly options: Readonly<Record<string, string | number>>;
     };
 

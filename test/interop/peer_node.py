@@ -46,8 +46,9 @@ def interface_section(number, wanted):
         options = {"type": "TCPServerInterface", "listen_ip": wanted.get("host", "127.0.0.1"), "listen_port": port, **options}
     elif wanted["type"] in ("lan", "udp"):
         options = {"type": "AutoInterface" if wanted["type"] == "lan" else "UDPInterface", **options}
-    elif wanted["type"] == "rnode":
-        options = {"type": "RNodeInterface", **options}
+    elif wanted["type"] in ("rnode", "serial", "kiss", "pipe"):
+        classes = {"rnode": "RNodeInterface", "serial": "SerialInterface", "kiss": "KISSInterface", "pipe": "PipeInterface"}
+        options = {"type": classes[wanted["type"]], **options}
     else:
         options = {"type": "TCPClientInterface", "target_host": wanted.get("host", "127.0.0.1"), "target_port": port, **options}
     lines = [f"  [[{wanted['type']} {number}]]"] + [f"    {key} = {value}" for key, value in options.items()]

@@ -83,7 +83,7 @@ export class Attachment implements InterfaceHandle {
   }
 
   get bitrate(): number {
-    return this.iface.bitrate;
+    return this.policy.bitrate ?? this.iface.bitrate;
   }
 
   get backlog(): number {
@@ -91,7 +91,7 @@ export class Attachment implements InterfaceHandle {
   }
 
   get linkMtu(): number {
-    return linkMtuOf(this.iface.bitrate, this.iface.mtu);
+    return linkMtuOf(this.bitrate, this.iface.mtu);
   }
 
   get online(): boolean {

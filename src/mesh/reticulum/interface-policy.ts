@@ -18,6 +18,8 @@ export interface InterfacePolicy {
   readonly mode?: InterfaceMode;
   /** Whether anything is sent over it. Default true. */
   readonly outgoing?: boolean;
+  /** bit/s, where the medium is slower or faster than it takes itself to be. */
+  readonly bitrate?: number;
   /** Only those who know the network's name and passphrase are on it. Default none. */
   readonly accessCode?: AccessCode;
   readonly announce?: AnnouncePolicy;

@@ -1,0 +1,70 @@
+import { frame, HdlcDeframer } from './hdlc.ts';
+import { KissDeframer, kissFrame, packetOf } from './kiss.ts';
+
+/** How packets are told apart on a stream of bytes. */
+export interface Framing {
+  frame(packet: Uint8Array): Uint8Array;
+  /** A reader of one stream; it holds one frame at most. */
+  deframer(options?: DeframerOptions): Deframer;
+}
+
+export interface DeframerOptions {
+  /** Bytes of the longest packet. */
+  readonly longest?: number;
+  /** The device at the other end has room for another packet, where it says so. */
+  readonly onReady?: () => void;
+}
+
+export interface Deframer {
+  /** The packets that this chunk completes. */
+  feed(chunk: Uint8Array): Uint8Array[];
+  /** Frames that held no packet. */
+  readonly broken: number;
+}
+
+/** Reticulum's HDLC, as on TCP, serial lines and pipes. */
+export const hdlcFraming: Framing = {
+  frame,
+  deframer({ longest } = {}) {
+    const deframer = new HdlcDeframer(longest === undefined ? {} : { maxFrame: longest });
+    return {
+      feed: chunk => deframer.feed(chunk),
+      get broken() {
+        const { runts, oversize, malformed } = deframer.discarded;
+        return runts + oversize + malformed;
+      },
+    };
+  },
+};
+
+/** Commands of a TNC. Source: the KISS specification; `ready` as the reference's KISS interface has it. */
+export const tncCommands = {
+  data: 0x00,
+  txDelay: 0x01,
+  persistence: 0x02,
+  slotTime: 0x03,
+  txTail: 0x04,
+  ready: 0x0f,
+} as const;
+
+/** KISS as a TNC speaks it: a packet is the data of command 0 on any of its ports. */
+export const kissFraming: Framing = {
+  frame: packet => kissFrame(tncCommands.data, packet),
+  deframer({ longest, onReady } = {}) {
+    const deframer = new KissDeframer(longest === undefined ? {} : { maxData: longest });
+    return {
+      feed: chunk =>
+        deframer.feed(chunk).flatMap(found => {
+          if ((found.command & 0x0f) === tncCommands.ready) {
+            onReady?.();
+          }
+          const packet = packetOf(found);
+          return packet === undefined || packet.length === 0 ? [] : [packet];
+        }),
+      get broken() {
+        const { oversize, malformed } = deframer.discarded;
+        return oversize + malformed;
+      },
+    };
+  },
+};
