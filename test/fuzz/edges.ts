@@ -21,8 +21,13 @@ import { formatMistakes, loadConfig } from '../../src/config.ts';
 import { createCursors } from '../../src/gateway/cursor.ts';
 import { utf8 } from '../../src/lib/bytes.ts';
 import { isGatewayError } from '../../src/lib/errors.ts';
+import { encode, Float } from '../../src/lib/msgpack.ts';
+import { systemRandom } from '../../src/lib/random.ts';
 import { fields } from '../../src/mesh/lxmf/fields.ts';
 import { decodeMessage } from '../../src/mesh/lxmf/message.ts';
+import { decodeCall } from '../../src/start/rpc/call.ts';
+import { answerChallenge, makeChallenge, provesKey } from '../../src/start/rpc/challenge.ts';
+import { encodeFrame, FrameReader } from '../../src/start/rpc/frames.ts';
 import { ManualClock } from '../sim/clock.ts';
 import { cases } from './corpus.ts';
 import type { Target } from './target.ts';
@@ -56,6 +61,8 @@ const file = join(folder, 'kos.yaml');
 const plainMessage = decodeMessage(cases('lxmf')[0]?.bytes as Uint8Array);
 const topics = topicsOf('0123456789abcdef0123456789abcdef');
 const cursors = createCursors('beef');
+const callKey = utf8('a key of sixteen');
+const challenge = makeChallenge(systemRandom);
 
 /** The fields of a message, each of the table's numbers with the same bytes. */
 function everyField(raw: Uint8Array): Map<number | string, Uint8Array> {
@@ -242,6 +249,28 @@ export const edgeTargets: readonly Target[] = [
     name: 'kosctl decode',
     seeds: [...cases('packet'), ...cases('announce')].map(one => utf8(one.bytes.toHex())),
     read: bytes => drawPacket(text(bytes)),
+  },
+  {
+    name: 'a call of a program of this machine',
+    seeds: [
+      { get: 'path_table', max_hops: 3 },
+      { get: 'packet_rssi', packet_hash: new Uint8Array(32) },
+      { manage: 'attach_interface', name: 'lora' },
+      { blackhole_identity: new Uint8Array(16), until: new Float(1.5), reason: 'noise' },
+    ].map(call => encode(new Map(Object.entries(call)))),
+    read: decodeCall,
+  },
+  {
+    name: 'what a program of this machine says before its key is proven',
+    seeds: [encodeFrame(makeChallenge(systemRandom)), encodeFrame(utf8('#WELCOME#')), encodeFrame(callKey)],
+    read(bytes) {
+      const reader = new FrameReader();
+      reader.push(bytes);
+      for (let said = reader.next(256); said !== undefined; said = reader.next(256)) {
+        provesKey(challenge, said, callKey);
+        answerChallenge(said, callKey);
+      }
+    },
   },
   {
     name: 'kosctl decode, of hex',

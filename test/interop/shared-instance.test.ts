@@ -154,7 +154,7 @@ describe('tools of rns 1.5.7 on a gateway', { skip, timeout }, () => {
     assert.equal(await manage(at, '--detach', 'nobody'), 'The interface nobody does not exist');
   });
 
-  test('rnpath and rnprobe find who is elsewhere', async () => {
+  test('rnpath and rnprobe find who is elsewhere, and leave out who is not wanted', async () => {
     const at = await theBench();
     const far = await at.far();
     const echo = await far.addDestination('app.echo', { proof: 'all' });
@@ -176,6 +176,13 @@ describe('tools of rns 1.5.7 on a gateway', { skip, timeout }, () => {
     assert.match(probe.out, /Sent 1, received 1, packet loss 0/);
     const rates = await at.tool('rnpath', '-r');
     assert.match(rates.out, new RegExp(far.destination));
+    const noisy = randomBytes(16).toString('hex');
+    const holed = await at.tool('rnpath', '-B', noisy, '--reason', 'noise', '--duration', '1');
+    assert.match(holed.out, new RegExp(`Blackholed identity ${noisy}`));
+    const listed = await at.tool('rnpath', '-b');
+    assert.match(listed.out, new RegExp(`<${noisy}> blackholed for 59m .*\\(noise\\)`));
+    const lifted = await at.tool('rnpath', '-U', noisy);
+    assert.match(lifted.out, new RegExp(`Lifted blackhole for identity ${noisy}`));
     const dropped = await at.tool('rnpath', '-d', echo);
     assert.match(dropped.out, new RegExp(`Dropped path to <${echo}>`));
     const left = await at.tool('rnpath', '-t');
