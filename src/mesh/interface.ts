@@ -14,6 +14,11 @@ export interface Interface {
   /** It only finds peers: what is sent goes to those it attaches, never to itself. */
   readonly listens?: boolean;
   /**
+   * It dials the same far end again whenever the connection is lost: ways over it are to outlive a connection, at the
+   * other end too.
+   */
+  readonly dials?: boolean;
+  /**
    * Opens the medium, calls `port.ready()`, receives until the signal. Resolves after a stop;
    * rejects with `radio/offline` or `radio/device` when the medium is lost. Leaves nothing open.
    */

@@ -16,7 +16,8 @@ export interface MeshStorage {
  * `identity-heard`: destination hash → announced public key, app data and ratchet. `path`: destination
  * hash → path. `ratchet`: own destination hash → its ratchet private keys. `ticket`: for LXMF. `airtime`: a
  * radio's name → what it has sent in the last hour. `blackhole`: identity hash of whose list it is → that list.
- * `discovered`: transport id and name → an interface of somebody else's that was announced.
+ * `discovered`: transport id and name → an interface of somebody else's that was announced. `tunnel`: id → a far end
+ * that is known again when it connects anew.
  */
 export type StorageKind =
   | 'identity-heard'
@@ -25,7 +26,8 @@ export type StorageKind =
   | 'ticket'
   | 'airtime'
   | 'blackhole'
-  | 'discovered';
+  | 'discovered'
+  | 'tunnel';
 
 export interface StoredEntry {
   /** Lower-case hex. */

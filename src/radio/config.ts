@@ -39,6 +39,12 @@ const common = {
     })
     .optional()
     .describe('what announces of others may cost'),
+  gravity: z
+    .int()
+    .min(-1000)
+    .max(1000)
+    .optional()
+    .describe('which interface is preferred where the same announce comes no farther over it; 0'),
   ingress: z
     .strictObject({
       limited: z.boolean().default(true).describe('whether floods are held back'),
@@ -102,6 +108,7 @@ export interface InterfaceOptions {
         readonly ratePenalty?: number | undefined;
       }
     | undefined;
+  readonly gravity?: number | undefined;
   readonly ingress?: Partial<Undefinable<Required<IngressPolicy>>> | undefined;
   readonly egress?: Partial<Undefinable<Required<EgressPolicy>>> | undefined;
   readonly ifac?:
@@ -128,6 +135,7 @@ export function policyOf(options: InterfaceOptions): InterfacePolicy {
     ...(ingress === undefined ? {} : { ingress: ingressPolicyOf(ingress) }),
     ...(egress === undefined ? {} : { egress: given(egress) }),
     ...(bitrate === undefined ? {} : { bitrate }),
+    ...(options.gravity === undefined ? {} : { gravity: options.gravity }),
     ...(recursivePathRequests === undefined ? {} : { recursivePathRequests }),
     ...(announcesToInternal === undefined ? {} : { announcesToInternal }),
     ...(announcesFromInternal === undefined ? {} : { announcesFromInternal }),
@@ -141,6 +149,7 @@ export function mediumOf(config: InterfaceConfig): Readonly<Record<string, unkno
     mode: _mode,
     outgoing: _outgoing,
     announce: _announce,
+    gravity: _gravity,
     ingress: _ingress,
     egress: _egress,
     bitrate,

@@ -26,6 +26,7 @@ export class TcpClient implements Interface {
   readonly name: string;
   readonly mtu: number;
   readonly bitrate: number;
+  readonly dials = true;
   readonly #client: SocketClient;
 
   constructor(options: TcpClientOptions, parts: HdlcSocketParts) {

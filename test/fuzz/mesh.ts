@@ -24,8 +24,8 @@ import {
   linkIdOf,
 } from '../../src/mesh/reticulum/link-wire.ts';
 import { decodePacket, encodePacket, packetHash } from '../../src/mesh/reticulum/packet.ts';
+import { decodePath, encodePath } from '../../src/mesh/reticulum/path-codec.ts';
 import { decodePathRequest, encodePathRequest } from '../../src/mesh/reticulum/path-request.ts';
-import { decodePath, encodePath } from '../../src/mesh/reticulum/path-table.ts';
 import { decodeRatchets, encodeRatchets } from '../../src/mesh/reticulum/ratchet.ts';
 import { startReceiver } from '../../src/mesh/reticulum/resource-receiver.ts';
 import {

@@ -14,7 +14,7 @@ import type { KnownDestinations } from './known.ts';
 import type { Locals } from './locals.ts';
 import { contexts } from './packet.ts';
 import type { PathRequests } from './path-request.ts';
-import type { PathTable } from './path-table.ts';
+import type { Offer, PathTable } from './path-table.ts';
 
 /** What an announce taught. The bytes are no longer the medium's. */
 export interface Lesson {
@@ -76,7 +76,7 @@ export class AnnounceIntake {
     if (packet.transportId !== undefined) {
       forwarding?.relay.overheard(key, packet.hops);
     }
-    if (!paths.accepts(key, { hops: packet.hops, randomBlob }) && !pathRequests.has(key)) {
+    if (!paths.accepts(key, offerOf(inbound, randomBlob)) && !pathRequests.has(key)) {
       counters.add('mesh/duplicate');
       return undefined;
     }
@@ -94,7 +94,7 @@ export class AnnounceIntake {
     const announce = decodeAnnounce(packet);
     const key = toHex(packet.destinationHash);
     // It may have waited, and others came before it.
-    const better = paths.accepts(key, { hops: packet.hops, randomBlob: announce.randomBlob });
+    const better = paths.accepts(key, offerOf(inbound, announce.randomBlob));
     if (locals.get(key) || !(better || pathRequests.has(key))) {
       return this.#drop('mesh/duplicate');
     }
@@ -149,6 +149,10 @@ export class AnnounceIntake {
     this.#parts.counters.add(why);
     return 0;
   }
+}
+
+function offerOf({ packet, iface }: Inbound, randomBlob: Uint8Array): Offer {
+  return { hops: packet.hops, randomBlob, gravity: iface.policy?.gravity ?? 0 };
 }
 
 /** Bytes of our own: what was received lies in the medium's buffer. */

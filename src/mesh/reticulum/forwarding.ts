@@ -23,6 +23,8 @@ export interface ForwardingParts {
   readonly paths: PathTable;
   readonly known: KnownDestinations;
   readonly attachments: () => Attachments;
+  /** The interface that ways of a name lead over, if it is up. */
+  readonly interfaceNamed: (pathName: string) => InterfaceHandle | undefined;
   /** Whether packets of everybody are passed on, and not only those of programs of this machine. */
   readonly forwards: boolean;
   /** Whether programs of this machine use this node. */
@@ -57,7 +59,7 @@ export interface Forwarding {
 export function createForwarding(parts: ForwardingParts): Forwarding {
   const { counters, paths, attachments } = parts;
   const known = (key: string) => parts.known.get(key);
-  const interfaceNamed = (name: string) => attachments().sending(name);
+  const { interfaceNamed } = parts;
   const transportId = parts.identity.hash;
   const qualities = parts.sharedInstance ? new Qualities() : undefined;
   const relay = new Relay({

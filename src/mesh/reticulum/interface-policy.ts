@@ -23,6 +23,8 @@ export interface InterfacePolicy {
   /** Only those who know the network's name and passphrase are on it. Default none. */
   readonly accessCode?: AccessCode;
   readonly announce?: AnnouncePolicy;
+  /** How much ways over it are preferred where the same announce comes no farther over it. Default 0. */
+  readonly gravity?: number;
   readonly ingress?: IngressPolicy;
   readonly egress?: EgressPolicy;
   /** Whether a path that is not known is searched for those who ask over it, whatever its mode. Default false. */

@@ -1,19 +1,14 @@
-import { concat, equal, fromHex, fromUtf8, Reader, toHex, utf8, Writer } from '../../lib/bytes.ts';
+import { concat, equal, toHex } from '../../lib/bytes.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
-import { codeOf, GatewayError } from '../../lib/errors.ts';
+import { codeOf } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { MeshStorage } from '../storage.ts';
 import { emittedAt, randomBlobLength } from './announce.ts';
-import { hashLength } from './packet.ts';
+import { decodePath, encodePath } from './path-codec.ts';
 import { WriteBehind } from './write-behind.ts';
 
-/**
- * The way to a destination, learnt from its announce. Stored under the destination hash:
- *
- *     version 1 | hops 1 | next hop 16 | packet hash 32 | heard 8 | expires 8, both ms epoch |
- *     interface name: length 1, UTF-8 … | random blobs: count 1, 10 B each, newest last
- */
+/** The way to a destination, learnt from its announce. */
 export interface Path {
   /** 16 B. */
   readonly destinationHash: Uint8Array;
@@ -58,7 +53,6 @@ export interface Candidate {
   readonly lifetime: number;
 }
 
-const version = 1;
 /** Source: RNS 1.5.7. */
 const blobsKept = 64;
 /** ms between two looks for paths that are over, while new ones are learnt: nobody may ever ask for them again. */
@@ -77,9 +71,21 @@ export interface PathTableParts {
   readonly counters: Counters;
   /** Whether packets can leave by an interface now: a path over one that is gone yields to any other. */
   readonly reachable: (interfaceName: string) => boolean;
+  /** How much an interface is preferred; undefined where it is gone. Default 0 for all. */
+  readonly gravity?: (interfaceName: string) => number | undefined;
+  /** A way gave way to another while its interface was gone. */
+  readonly replaced?: (path: PathRecord) => void;
   readonly capacity?: number;
   /** A way is forgotten: it ran out, gave way to others, or was dropped. */
   readonly gone?: (path: Path) => void;
+}
+
+/** What an announce offers, before it is verified. */
+export interface Offer {
+  readonly hops: number;
+  readonly randomBlob: Uint8Array;
+  /** Of the interface it came over. Default 0. */
+  readonly gravity?: number;
 }
 
 /**
@@ -88,7 +94,7 @@ export interface PathTableParts {
  */
 export class PathTable {
   readonly #clock: Clock;
-  readonly #reachable: (interfaceName: string) => boolean;
+  readonly #parts: PathTableParts;
   readonly #capacity: number;
   readonly #gone: ((path: Path) => void) | undefined;
   readonly #entries = new Map<string, Entry>();
@@ -107,7 +113,7 @@ export class PathTable {
     const { clock, storage, log, counters } = parts;
     this.#clock = clock;
     this.#culled = clock.monotonic();
-    this.#reachable = parts.reachable;
+    this.#parts = parts;
     this.#capacity = parts.capacity ?? defaultCapacity;
     this.#gone = parts.gone;
     this.#journal = new WriteBehind({
@@ -161,18 +167,19 @@ export class PathTable {
   /**
    * Whether an announce offers a better way than the one known: the one made last wins, whatever its
    * length, because the first copy to arrive came the quickest way; what was taken before is not taken
-   * again, unless the known way is dead. The signature need not be verified to ask.
+   * again, unless the known way is dead, or the same announce comes over an interface of more gravity and has
+   * come no farther. The signature need not be verified to ask.
    *
    * Source: SPEC.md §12.4; the rules of RNS 1.5.7.
    */
-  accepts(key: string, offer: { readonly hops: number; readonly randomBlob: Uint8Array }): boolean {
+  accepts(key: string, offer: Offer): boolean {
     const entry = this.#entries.get(key);
     if (entry === undefined) {
       return true;
     }
     const emitted = emittedAt(offer.randomBlob);
-    const dead = entry.unresponsive || !this.#reachable(entry.interfaceName);
-    if (dead && emitted === entry.emitted) {
+    const dead = entry.unresponsive || !this.#parts.reachable(entry.interfaceName);
+    if (emitted === entry.emitted && (dead || this.#isHeavier(offer, entry))) {
       return true;
     }
     if (blobAt(entry.blobs, offer.randomBlob) !== -1) {
@@ -186,6 +193,9 @@ export class PathTable {
   take(key: string, candidate: Candidate): Path {
     const { randomBlob, lifetime, ...way } = candidate;
     const before = this.#entries.get(key);
+    if (before !== undefined && !this.#parts.reachable(before.interfaceName)) {
+      this.#parts.replaced?.(before);
+    }
     const now = this.#clock.now();
     const entry: Entry = {
       ...way,
@@ -258,6 +268,31 @@ export class PathTable {
     }
   }
 
+  /** All ways over an interface. */
+  over(interfaceName: string): Path[] {
+    return [...this.#entries.values().filter(entry => entry.interfaceName === interfaceName)];
+  }
+
+  /** What leads over one interface leads over another from now on. */
+  move(from: string, to: string): void {
+    for (const [key, entry] of this.#entries) {
+      if (entry.interfaceName === from) {
+        this.#entries.set(key, { ...entry, interfaceName: to });
+        this.#journal.mark(key);
+      }
+    }
+  }
+
+  /** Puts back a way that was replaced while its interface was gone, unless what there is now is nearer or newer. */
+  restore(key: string, path: PathRecord): void {
+    const entry = this.get(key);
+    const worse = entry !== undefined && (path.hops > entry.hops || path.emitted < entry.emitted);
+    if (!worse && endOf(path) > this.#clock.now()) {
+      this.#put(key, { ...path });
+      this.#journal.mark(key);
+    }
+  }
+
   /** Entries whose change is not written yet. */
   get unwritten(): number {
     return this.#journal.size;
@@ -266,6 +301,11 @@ export class PathTable {
   /** Resolves when everything is written. */
   flush(): Promise<void> {
     return this.#journal.flush();
+  }
+
+  #isHeavier({ hops, gravity = 0 }: Offer, entry: Entry): boolean {
+    const known = this.#parts.gravity === undefined ? 0 : this.#parts.gravity(entry.interfaceName);
+    return hops <= entry.hops && known !== undefined && gravity > known;
   }
 
   #cull(): void {
@@ -325,57 +365,6 @@ function withBlob(blobs: Uint8Array, blob: Uint8Array): Uint8Array {
 }
 
 /** ms epoch: a way that is used holds for its lifetime from then. */
-function endOf({ heard, expires, used }: Entry): number {
+function endOf({ heard, expires, used }: PathRecord): number {
   return expires + (used - heard);
-}
-
-/** Fresh bytes of a path as it is stored. */
-export function encodePath(path: Path & { readonly blobs: Uint8Array }): Uint8Array {
-  const name = utf8(path.interfaceName).subarray(0, 255);
-  return new Writer(68 + name.length + path.blobs.length)
-    .u8(version)
-    .u8(path.hops)
-    .raw(path.nextHop)
-    .raw(path.packetHash)
-    .u64(BigInt(Math.round(path.heard)))
-    .u64(BigInt(Math.round(path.expires)))
-    .u8(name.length)
-    .raw(name)
-    .u8(path.blobs.length / randomBlobLength)
-    .raw(path.blobs)
-    .finish();
-}
-
-/** The path stored under a key, which is the destination hash as hex. Throws `wire/*`. */
-export function decodePath(key: string, bytes: Uint8Array): Entry {
-  const reader = new Reader(bytes);
-  const found = reader.u8('version');
-  if (found !== version) {
-    throw new GatewayError('wire/unsupported', `stored path of version ${found}`);
-  }
-  const hops = reader.u8('hops');
-  const nextHop = new Uint8Array(reader.take(hashLength, 'next hop'));
-  const packetHash = new Uint8Array(reader.take(32, 'packet hash'));
-  const heard = Number(reader.u64('heard'));
-  const expires = Number(reader.u64('expires'));
-  const interfaceName = fromUtf8(reader.take(reader.u8('name length'), 'interface name'), 'interface name');
-  const blobs = new Uint8Array(reader.take(reader.u8('blob count') * randomBlobLength, 'random blobs'));
-  let emitted = 0;
-  for (let at = 0; at < blobs.length; at += randomBlobLength) {
-    emitted = Math.max(emitted, emittedAt(blobs.subarray(at, at + randomBlobLength)));
-  }
-  reader.end('stored path');
-  return {
-    destinationHash: fromHex(key, hashLength),
-    hops,
-    nextHop,
-    interfaceName,
-    heard,
-    expires,
-    packetHash,
-    emitted,
-    blobs,
-    unresponsive: false,
-    used: heard,
-  };
 }

@@ -26,6 +26,8 @@ export interface RebroadcastState extends Rebroadcast {
 }
 
 interface Entry extends RebroadcastState {
+  hops: number;
+  packet: Uint8Array;
   due: number;
   sent: number;
   echoes: number;
@@ -91,6 +93,17 @@ export class Rebroadcasts {
     const entry = { ...announce, due: clock.monotonic() + random.fraction() * spread, sent: 0, echoes: 0 };
     this.#entries.set(announce.key, entry);
     this.#schedule(entry);
+  }
+
+  /** The same announce came a better way while it is being passed on: what leaves yet says so. False where it is not. */
+  renews({ key, emitted, hops, packet }: Rebroadcast): boolean {
+    const entry = this.#entries.get(key);
+    if (entry?.emitted !== emitted) {
+      return false;
+    }
+    entry.hops = hops;
+    entry.packet = packet;
+    return true;
   }
 
   /**

@@ -32,6 +32,7 @@ import { decodePathRequest, type PathRequests, pathRequestDestination } from './
 import type { PathTable } from './path-table.ts';
 import type { Receipts } from './receipts.ts';
 import type { Passed } from './transit.ts';
+import { decodeTunnelSynthesis, tunnelDestination } from './tunnel-wire.ts';
 import { Turns } from './turns.ts';
 
 export interface ReceptionParts {
@@ -51,6 +52,8 @@ export interface ReceptionParts {
   /** Undefined on a node that does nothing for others. */
   readonly forwarding: Forwarding | undefined;
   readonly blackhole: Pick<Blackhole, 'has'> | undefined;
+  /** Whoever is at the other end of an interface says who they are, and signed it. `id`: of their tunnel, 32 B. */
+  readonly tunnelled: (id: Uint8Array, iface: InterfaceHandle) => void;
   /** A verified announce offers a better path than the one known. */
   readonly learn: (key: string, lesson: Lesson) => void;
   readonly transmit: (packet: Uint8Array, iface: InterfaceHandle) => Promise<boolean>;
@@ -270,8 +273,13 @@ export class Reception {
       this.#parts.links()?.linkPacket(inbound);
       return 0;
     }
-    if (packet.destinationType === 'plain' && equal(packet.destinationHash, pathRequestDestination)) {
-      return this.#takePathRequest(inbound);
+    if (packet.destinationType === 'plain') {
+      if (equal(packet.destinationHash, pathRequestDestination)) {
+        return this.#takePathRequest(inbound);
+      }
+      if (equal(packet.destinationHash, tunnelDestination)) {
+        return this.#takeTunnel(inbound);
+      }
     }
     const local = this.#localFor(packet);
     if (local === undefined) {
@@ -341,6 +349,19 @@ export class Reception {
     });
     this.#parts.heard.add(packetHash(bytes));
     void this.#parts.transmit(bytes, iface);
+  }
+
+  /** Somebody says who they are over a connection that they made. Whoever overheard it can send it again, but not here. */
+  #takeTunnel({ packet, hash, iface }: Inbound): number {
+    if (this.#tags.has(hash)) {
+      return this.#drop('mesh/duplicate');
+    }
+    const { id } = decodeTunnelSynthesis(packet.data);
+    this.#tags.add(hash);
+    if (iface.policy?.local === undefined) {
+      this.#parts.tunnelled(id, iface);
+    }
+    return 1;
   }
 
   #takePathRequest(inbound: Inbound): number {

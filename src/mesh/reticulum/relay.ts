@@ -161,13 +161,18 @@ export class Relay {
     if (!forwards) {
       return;
     }
-    if (!this.#rates.allows(key, clock.now(), from?.policy?.announce)) {
-      counters.add('announce/rate-blocked');
+    const packet = this.#announceOf(key, contexts.none);
+    if (packet === undefined) {
       return;
     }
-    const packet = this.#announceOf(key, contexts.none);
-    if (packet !== undefined) {
-      this.#rebroadcasts.add({ key, hops: lesson.hops, emitted: emittedAt(lesson.randomBlob), packet });
+    const announce = { key, hops: lesson.hops, emitted: emittedAt(lesson.randomBlob), packet };
+    if (this.#rebroadcasts.renews(announce)) {
+      return;
+    }
+    if (this.#rates.allows(key, clock.now(), from?.policy?.announce)) {
+      this.#rebroadcasts.add(announce);
+    } else {
+      counters.add('announce/rate-blocked');
     }
   }
 
@@ -201,7 +206,7 @@ export class Relay {
     }
     const roaming = iface.policy?.mode === 'roaming';
     const back = request.transportId !== undefined && toHex(request.transportId) === toHex(path.nextHop);
-    if (back || (roaming && path.interfaceName === iface.name)) {
+    if (back || (roaming && this.#parts.interfaceNamed(path.interfaceName) === iface)) {
       // Its way leads through who asks, or it heard the announce itself.
       return;
     }
@@ -352,7 +357,8 @@ export class Relay {
   #passOn(announce: Rebroadcast): void {
     const { interfaceNamed, path: pathTo, sending } = this.#parts;
     const path = pathTo(announce.key);
-    const from: InterfacePolicy | undefined = path && interfaceNamed(path.interfaceName)?.policy;
+    const heardOn = path && interfaceNamed(path.interfaceName);
+    const from: InterfacePolicy | undefined = heardOn?.policy;
     if (path === undefined) {
       return;
     }
@@ -362,7 +368,7 @@ export class Relay {
         continue;
       }
       if (passesAnnounce(iface.policy ?? {}, from ?? {}) && announce.packet.length <= iface.mtu) {
-        this.#pacer(iface).offer({ ...announce, source: path.interfaceName });
+        this.#pacer(iface).offer({ ...announce, source: heardOn?.name ?? path.interfaceName });
       }
     }
   }

@@ -30,6 +30,8 @@ import { Reception } from './reception.ts';
 import { type Group, type Outgoing, Sender } from './sender.ts';
 import type { TableSizes } from './table-sizes.ts';
 import type { TransitLink } from './transit-links.ts';
+import { encodeTunnelSynthesis, tunnelDestination } from './tunnel-wire.ts';
+import type { Tunnel } from './tunnels.ts';
 import { type PathChange, Ways } from './ways.ts';
 
 export interface TransportParts {
@@ -138,6 +140,7 @@ export class Transport {
         paths: this.#ways.table,
         known: this.#known,
         attachments: () => this.#attachments,
+        interfaceNamed: name => this.#ways.interfaceNamed(name),
         pathTimeout: () => this.#ways.timeout(),
         transmit: (packet, iface, burden) => {
           this.#heard.add(packetHash(packet));
@@ -168,6 +171,7 @@ export class Transport {
       links: () => this.#links,
       forwarding: this.#forwarding,
       blackhole: parts.blackhole,
+      tunnelled: (id, iface) => this.#ways.tunnels.connected(id, iface.name),
       learn: (key, lesson) => this.#learn(key, lesson),
       transmit: (packet, iface) => this.transmit(packet, iface),
     });
@@ -179,6 +183,7 @@ export class Transport {
       refused: from => this.#reception.refused(from),
       changed: iface => {
         if (iface.sends) {
+          this.#sayWhoComes(iface);
           this.#ways.requests.askAgain();
         }
         this.#onInterface.tell({ iface, online: iface.online });
@@ -290,7 +295,7 @@ export class Transport {
 
   /** All paths, also those whose interface is down. */
   paths(): Iterable<Path> {
-    return this.#ways.table.values();
+    return this.#ways.values();
   }
 
   /** The interface that a path goes over, if it is up. */
@@ -328,6 +333,11 @@ export class Transport {
   /** A path was learnt, replaced or forgotten. */
   onPath(listener: (change: PathChange) => void): Cancel {
     return this.#ways.onChange(listener);
+  }
+
+  /** Far ends that are known again when they connect anew, connected or away. */
+  tunnels(): Iterable<Tunnel> {
+    return this.#ways.tunnels.values();
   }
 
   /** ms to wait for what the first hop to a destination answers: what waits before it, its time on the medium and 6 s. */
@@ -428,7 +438,8 @@ export class Transport {
       'own-destinations': [...this.#locals.values()].length,
       known: this.#known.size,
       paths: this.#ways.table.size,
-      unwritten: this.#known.unwritten + this.#ways.table.unwritten,
+      tunnels: this.#ways.tunnels.size,
+      unwritten: this.#known.unwritten + this.#ways.table.unwritten + this.#ways.tunnels.unwritten,
       duplicates: this.#heard.size,
       'path-request-tags': this.#reception.tags,
       'announces-held': this.#reception.ingress.size,
@@ -482,11 +493,20 @@ export class Transport {
     }
   }
 
+  /** Over a connection that this node made: the other end knows it again when it is made anew. */
+  #sayWhoComes(attachment: Attachment): void {
+    const { identity, random } = this.#parts;
+    if (attachment.iface.dials === true) {
+      const data = encodeTunnelSynthesis(identity, attachment.name, random);
+      void this.#sender.sendPlain(tunnelDestination, data, attachment, 'own');
+    }
+  }
+
   #learn(key: string, lesson: Lesson): void {
     const { destinationHash, identity, nameHash, appData, ratchet, packetHash, randomBlob } = lesson;
     const { hops, nextHop, interfaceName, pathResponse, quality } = lesson;
     const lifetime = pathLifetime(this.#attachments.sending(interfaceName)?.policy.mode);
-    const before = this.#ways.table.get(key);
+    const before = this.#ways.known(key);
     const path = this.#ways.take(key, {
       destinationHash,
       hops,

@@ -12,6 +12,7 @@ import { maxHops, packetMtu } from './packet.ts';
 import { PathRequests, pathRequestTimeout } from './path-request.ts';
 import { type Candidate, type Path, PathTable } from './path-table.ts';
 import type { Way } from './sender.ts';
+import { Tunnels } from './tunnels.ts';
 
 export interface PathChange {
   /** 16 B. */
@@ -40,18 +41,37 @@ export class Ways {
   readonly #attachments: () => Attachments;
   readonly #requests: PathRequests;
   readonly #onChange: Listeners<PathChange>;
+  /** Far ends that are known again when they connect anew. */
+  readonly tunnels: Tunnels;
   /** Known ways, also those whose interface is down. */
   readonly table: PathTable;
 
   constructor(parts: WaysParts) {
     this.#attachments = parts.attachments;
     this.#onChange = new Listeners(parts.log);
+    this.tunnels = new Tunnels({
+      ...parts,
+      table: () => this.table,
+      changed: path =>
+        this.#onChange.tell({
+          destinationHash: path.destinationHash,
+          path: this.#shown(path),
+          before: path,
+        }),
+    });
     this.table = new PathTable({
       ...parts,
-      reachable: name => this.#attachments().sending(name) !== undefined,
+      reachable: name => this.interfaceNamed(name) !== undefined,
+      gravity: name => gravityOf(this.interfaceNamed(name)),
+      replaced: path => this.tunnels.replaced(path),
       gone: before =>
-        this.#onChange.tell({ destinationHash: before.destinationHash, path: undefined, before }),
+        this.#onChange.tell({
+          destinationHash: before.destinationHash,
+          path: undefined,
+          before: this.#shown(before),
+        }),
     });
+    this.tunnels.dropStrays();
     this.#requests = new PathRequests({ clock: parts.clock, send: parts.ask, timeout: () => this.timeout() });
   }
 
@@ -67,12 +87,30 @@ export class Ways {
   /** The way to a destination (16 B), if one is known and its interface is up. */
   get(destination: Uint8Array): Path | undefined {
     const path = this.table.get(toHex(destination));
-    return path && this.over(path) ? path : undefined;
+    return path && this.over(path) ? this.#shown(path) : undefined;
+  }
+
+  /** By destination hash as hex; its interface may be down. */
+  known(key: string): Path | undefined {
+    const path = this.table.get(key);
+    return path && this.#shown(path);
+  }
+
+  /** All ways, also those whose interface is down. */
+  *values(): Iterable<Path> {
+    for (const path of this.table.values()) {
+      yield this.#shown(path);
+    }
   }
 
   /** The interface that a path goes over, if it is up. */
   over(path: Path): Attachment | undefined {
-    return this.#attachments().sending(path.interfaceName);
+    return this.interfaceNamed(path.interfaceName);
+  }
+
+  /** The interface that ways of this name lead over, if it is up: of a tunnel the one it is connected over. */
+  interfaceNamed(pathName: string): Attachment | undefined {
+    return this.#attachments().sending(this.tunnels.interfaceName(pathName));
   }
 
   /** See `Transport.requestPath`. */
@@ -89,7 +127,10 @@ export class Ways {
 
   /** A verified announce offers a way that is better than the one known. Whoever hears of it is told by `changed`. */
   take(key: string, candidate: Candidate): Path {
-    const path = this.table.take(key, candidate);
+    const { interfaceName } = candidate;
+    const pathName = this.tunnels.pathName(interfaceName);
+    const path = this.#shown(this.table.take(key, { ...candidate, interfaceName: pathName }));
+    this.tunnels.used(interfaceName);
     this.#requests.answer(key, path);
     return path;
   }
@@ -104,8 +145,9 @@ export class Ways {
     return this.table.drop(toHex(destination));
   }
 
-  /** Forgets every way over an interface that is gone for good. */
+  /** Forgets every way over an interface that is gone for good; those over its tunnel wait for it. */
   dropOver(interfaceName: string): void {
+    this.tunnels.disconnected(interfaceName);
     this.table.dropOver(interfaceName);
   }
 
@@ -149,11 +191,21 @@ export class Ways {
     return Math.max(pathRequestTimeout, roundTrip);
   }
 
+  /** A way as others see it: over the interface that its tunnel is connected over. */
+  #shown(path: Path): Path {
+    const interfaceName = this.tunnels.interfaceName(path.interfaceName);
+    return interfaceName === path.interfaceName ? path : { ...path, interfaceName };
+  }
+
   /** Rejects whoever waits, and resolves when everything is written. */
   async close(): Promise<void> {
     this.#requests.close();
-    await this.table.flush();
+    await Promise.all([this.table.flush(), this.tunnels.close()]);
   }
+}
+
+function gravityOf(iface: Attachment | undefined): number | undefined {
+  return iface && (iface.policy.gravity ?? 0);
 }
 
 /** ms that bytes take at a bitrate; slower than 5 bit/s is taken for that. */

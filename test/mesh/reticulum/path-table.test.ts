@@ -3,7 +3,8 @@ import { describe, test } from 'node:test';
 import { Counters } from '../../../src/lib/counters.ts';
 import { silentLog } from '../../../src/lib/log.ts';
 import { encodeRandomBlob } from '../../../src/mesh/reticulum/announce.ts';
-import { decodePath, encodePath, PathTable } from '../../../src/mesh/reticulum/path-table.ts';
+import { decodePath, encodePath } from '../../../src/mesh/reticulum/path-codec.ts';
+import { type PathRecord, PathTable } from '../../../src/mesh/reticulum/path-table.ts';
 import { ManualClock } from '../../sim/clock.ts';
 import { MemoryStorage } from './memory-storage.ts';
 
@@ -21,6 +22,8 @@ function table({ capacity = 100, storage = new MemoryStorage() } = {}) {
   const clock = new ManualClock();
   const down = new Set<string>();
   const counters = new Counters();
+  const replaced: PathRecord[] = [];
+  const gravities: Readonly<Record<string, number>> = { heavy: 5, light: -5 };
   const paths = new PathTable({
     clock,
     storage,
@@ -28,10 +31,16 @@ function table({ capacity = 100, storage = new MemoryStorage() } = {}) {
     counters,
     capacity,
     reachable: name => !down.has(name),
+    gravity: name => (down.has(name) ? undefined : (gravities[name] ?? 0)),
+    replaced: path => replaced.push(path),
   });
   const blob = ({ emitted, salt = 0 }: Offer) => encodeRandomBlob(new Uint8Array(5).fill(salt), emitted);
   const offer = (what: Offer, destination = key) => {
-    const accepted = paths.accepts(destination, { hops: what.hops, randomBlob: blob(what) });
+    const accepted = paths.accepts(destination, {
+      hops: what.hops,
+      randomBlob: blob(what),
+      gravity: gravities[what.over ?? ''] ?? 0,
+    });
     if (accepted) {
       paths.take(destination, {
         destinationHash: Uint8Array.fromHex(destination),
@@ -45,7 +54,7 @@ function table({ capacity = 100, storage = new MemoryStorage() } = {}) {
     }
     return accepted;
   };
-  return { clock, down, counters, paths, storage, offer };
+  return { clock, down, counters, paths, replaced, storage, offer };
 }
 
 describe('a path', () => {
@@ -170,6 +179,47 @@ describe('a path', () => {
     assert.equal(after.paths.size, 1);
     assert.equal(after.offer({ hops: 1, emitted: 100 }), false);
     assert.equal(after.offer({ hops: 1, emitted: 101 }), true);
+  });
+
+  test('heard twice goes over the interface of more gravity, if that is no farther', () => {
+    const { paths, offer } = table();
+    offer({ hops: 3, emitted: 100 });
+    assert.equal(offer({ hops: 4, emitted: 100, over: 'heavy' }), false);
+    assert.equal(offer({ hops: 2, emitted: 100, over: 'light' }), false);
+    assert.equal(offer({ hops: 3, emitted: 99, over: 'heavy' }), false);
+    assert.equal(offer({ hops: 3, emitted: 100, over: 'heavy' }), true);
+    assert.equal(offer({ hops: 3, emitted: 100, over: 'heavy' }), false);
+    assert.equal(offer({ hops: 2, emitted: 100 }), false);
+    assert.equal(paths.get(key)?.interfaceName, 'heavy');
+    assert.equal(offer({ hops: 9, emitted: 101, over: 'light' }), true, 'what is newer wins in any case');
+  });
+
+  test('that another took the place of while its interface was gone comes back, unless that is nearer or newer', () => {
+    for (const [other, back] of [
+      [{ hops: 5, emitted: 100 }, true],
+      [{ hops: 2, emitted: 100 }, false],
+      [{ hops: 5, emitted: 101 }, false],
+    ] as const) {
+      const { down, paths, replaced, offer } = table();
+      offer({ hops: 3, emitted: 100, over: 'tunnel' });
+      down.add('tunnel');
+      assert.equal(offer(other), true);
+      assert.equal(replaced.length, 1);
+      down.clear();
+      paths.restore(key, replaced[0]!);
+      assert.equal(paths.get(key)?.interfaceName, back ? 'tunnel' : 'one');
+    }
+  });
+
+  test('moves with what leads over its interface', () => {
+    const { paths, offer } = table();
+    offer({ hops: 3, emitted: 100 });
+    offer({ hops: 3, emitted: 100, over: 'other' }, '22'.repeat(16));
+    paths.move('one', 'tunnel');
+    assert.equal(paths.get(key)?.interfaceName, 'tunnel');
+    assert.equal(paths.over('tunnel').length, 1);
+    assert.equal(paths.over('other').length, 1);
+    assert.equal(paths.over('one').length, 0);
   });
 
   test('that is stored is truncated wherever it ends early', () => {
