@@ -1,5 +1,5 @@
 import { createCipheriv, createHmac } from 'node:crypto';
-import { concat } from '../../src/lib/bytes.ts';
+import { concat, toHex } from '../../src/lib/bytes.ts';
 import { decompress } from '../../src/lib/bzip2/decompress.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { decode, decodePrefix, encode } from '../../src/lib/msgpack.ts';
@@ -8,8 +8,16 @@ import { decodeMessage, verifyMessage, withDestination } from '../../src/mesh/lx
 import { rawList, rawMap, rawValue } from '../../src/mesh/lxmf/raw-value.ts';
 import { AccessCode } from '../../src/mesh/reticulum/access-code.ts';
 import { decodeAnnounce, emittedAt, verifyAnnounce } from '../../src/mesh/reticulum/announce.ts';
+import { decodeBlackholeList, encodeBlackholeList } from '../../src/mesh/reticulum/blackhole-wire.ts';
 import { streamMessages } from '../../src/mesh/reticulum/buffer-reader.ts';
 import { decodeEnvelope, encodeEnvelope } from '../../src/mesh/reticulum/channel-wire.ts';
+import { decodeDiscovered, encodeDiscovered } from '../../src/mesh/reticulum/discovered.ts';
+import {
+  decodeDiscovery,
+  decodeNotice,
+  discoveryKey,
+  splitStamped,
+} from '../../src/mesh/reticulum/discovery-wire.ts';
 import { decodeIdentity, Identity, PublicIdentity } from '../../src/mesh/reticulum/identity.ts';
 import { exchange, importPrivate, importPublic } from '../../src/mesh/reticulum/keys.ts';
 import { decodeKnown, encodeKnown } from '../../src/mesh/reticulum/known.ts';
@@ -97,8 +105,45 @@ function withMac(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(Buffer.concat([signed, mac]));
 }
 
+const someFacts = splitStamped(decodeDiscovery(bytesOf('discovery')[0]!).payload).facts;
+const someFound = {
+  key: toHex(discoveryKey(decodeNotice(someFacts))),
+  notice: decodeNotice(someFacts),
+  facts: someFacts,
+  networkId: new Uint8Array(16),
+  value: 16,
+  hops: 1,
+  discovered: 1e12,
+  heard: 1e12,
+  heardCount: 3,
+};
+
 /** Everything that decodes what came over the air or lies in the mesh's store. */
 export const meshTargets: readonly Target[] = [
+  {
+    name: 'an announced interface',
+    seeds: bytesOf('discovery'),
+    read: bytes => decodeNotice(splitStamped(decodeDiscovery(bytes).payload).facts),
+  },
+  {
+    name: 'an announced interface in the store',
+    seeds: [encodeDiscovered(someFound)],
+    read: bytes => decodeDiscovered(someFound.key, bytes),
+  },
+  {
+    name: 'a blackhole list',
+    seeds: [
+      encodeBlackholeList([
+        {
+          identityHash: new Uint8Array(16),
+          origin: new Uint8Array(16).fill(1),
+          until: 1e12,
+          reason: 'floods',
+        },
+      ]),
+    ],
+    read: bytes => decodeBlackholeList(bytes, new Uint8Array(16)),
+  },
   {
     name: 'a discovery datagram on a LAN',
     seeds: bytesOf('lan'),

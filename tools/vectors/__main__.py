@@ -21,12 +21,13 @@ import RNS  # noqa: E402
 import access  # noqa: E402
 import basics  # noqa: E402
 import channel  # noqa: E402
+import discovery  # noqa: E402
 import lan  # noqa: E402
 import link  # noqa: E402
 import message  # noqa: E402
 import resource  # noqa: E402
 
-MODULES = [access, basics, channel, link, resource, message, lan]
+MODULES = [access, basics, channel, link, resource, message, lan, discovery]
 OUT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "test", "vectors")
 
 
