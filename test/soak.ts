@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import { fuzzWholeNode } from './fuzz/whole-node.ts';
+import { runRandomLife } from './gateway/random-life.ts';
 import { runBusyDay } from './sim/busy-day.ts';
 import { runDayOfLife } from './sim/day-of-life.ts';
 import { runFiftyNodes } from './sim/fifty-nodes.ts';
@@ -29,6 +30,7 @@ const simulations: readonly Simulation[] = [
     share: 0.1,
     run: seed => runBusyDay({ seed, destinations: 1000, every: 2 * 3_600_000 }),
   },
+  { name: 'random-life', share: 50, run: seed => runRandomLife(seed) },
   { name: 'fuzz-node', share: 0.5, run: seed => fuzzWholeNode(seed, 100_000) },
 ];
 

@@ -49,7 +49,8 @@ export function createHubClock(clock: Clock): HubClock {
   return {
     now() {
       const { wall, jump } = look();
-      return wall - jump;
+      // `monotonic` has fractions, and a time is whole ms.
+      return Math.floor(wall - jump);
     },
     monotonic: () => clock.monotonic(),
     sleep: (delay, signal) => clock.sleep(delay, signal),

@@ -22,7 +22,7 @@ export class ManualClock implements Clock {
   }
 
   now(): number {
-    return this.#start + this.#elapsed;
+    return Math.floor(this.#start + this.#elapsed);
   }
 
   monotonic(): number {

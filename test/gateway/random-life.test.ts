@@ -1,0 +1,12 @@
+import { test } from 'node:test';
+import { runRandomLife } from './random-life.ts';
+
+/** `SEEDS` lives from `SEED` on: a few for every commit, thousands in a soak. */
+const first = Number(process.env.SEED ?? Math.floor(Math.random() * 1_000_000));
+const seeds = Number(process.env.SEEDS ?? 4);
+
+for (let seed = first; seed < first + seeds; seed++) {
+  test(`order, once, no echo and nothing lost in a random life of two hubs (SEED=${seed})`, async () => {
+    await runRandomLife(seed);
+  });
+}
