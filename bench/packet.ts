@@ -2,7 +2,7 @@ import { quantile, rowOf } from './figures.ts';
 import { interleaved } from './pair.ts';
 import type { Row } from './row.ts';
 
-const count = 1000;
+const count = 3000;
 
 /** Encrypted single packets of 100 B, each proven. */
 export async function bench(rounds: number): Promise<Row[]> {
@@ -10,7 +10,7 @@ export async function bench(rounds: number): Promise<Row[]> {
   for (const window of [1, 8]) {
     const { ours, reference } = await interleaved(rounds, 'packet', {
       count,
-      warmup: 300,
+      warmup: 3000,
       size: 100,
       window,
     });

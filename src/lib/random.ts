@@ -1,4 +1,5 @@
 import { randomBytes, randomFillSync } from 'node:crypto';
+import { type KeyKind, type KeyPair, KeyStock } from './key-stock.ts';
 
 /** Chance, passed in so that tests can repeat it. */
 export interface Random {
@@ -6,12 +7,16 @@ export interface Random {
   bytes(length: number): Uint8Array;
   /** A number in [0, 1), for jitter; not for secrets. */
   fraction(): number;
+  /** A fresh key pair, made ahead; without it keys are made of `bytes`. */
+  pair?(kind: KeyKind): KeyPair;
 }
 
 /** Bytes fetched from the kernel at once: small requests are served from here. */
 const poolSize = 4096;
 const pool = new Uint8Array(poolSize);
 let used = poolSize;
+
+const stock = new KeyStock();
 
 /** The operating system's generator. */
 export const systemRandom: Random = {
@@ -29,4 +34,5 @@ export const systemRandom: Random = {
     return fresh;
   },
   fraction: () => Math.random(),
+  pair: kind => stock.take(kind),
 };

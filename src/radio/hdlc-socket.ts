@@ -10,6 +10,8 @@ import { type Deframer, type Framing, hdlcFraming } from './framing/framing.ts';
 const sendLimit = 4 * 1024 * 1024;
 /** ms after which a peer that takes nothing is given up. */
 const stallLimit = 12_000;
+/** Bytes of one turn that are gathered before they are written. */
+const gatheredMost = 65_536;
 /** ms of work on one chunk before others have a turn: a burst must not hold up the commits it waits for. */
 const turnTime = 4;
 /** ms of silence before the connection is probed. */
@@ -46,7 +48,10 @@ export class HdlcSocket {
   #waiting: Waiting[] = [];
   #waitingBytes = 0;
   #ended: GatewayError | undefined;
-  #corked = false;
+  /** Frames of this turn that have not been written. */
+  #gathered: Uint8Array[] = [];
+  #gatheredBytes = 0;
+  #gathering = false;
   #cancelStall: Cancel | undefined;
 
   constructor(socket: Socket, { clock, counters, patient = false, framing = hdlcFraming }: HdlcSocketParts) {
@@ -149,17 +154,51 @@ export class HdlcSocket {
     }
   }
 
-  /** What is written within one turn of the event loop leaves in one piece. */
+  /** The first frame of a turn of the event loop leaves at once; what follows within it leaves in one piece. */
   #write(framed: Uint8Array): void {
-    if (!this.#corked) {
-      this.#corked = true;
-      this.#socket.cork();
+    if (!this.#gathering) {
+      this.#gathering = true;
       process.nextTick(() => {
-        this.#corked = false;
-        this.#socket.uncork();
+        this.#gathering = false;
+        this.#flush();
       });
+      this.#put(framed);
+      return;
     }
-    if (!this.#socket.write(framed) && !this.#patient) {
+    const last = this.#gathered.at(-1);
+    const joined = last && joinedWith(last, framed);
+    if (joined) {
+      this.#gathered[this.#gathered.length - 1] = joined;
+    } else {
+      this.#gathered.push(framed);
+    }
+    this.#gatheredBytes += framed.length;
+    if (this.#gatheredBytes >= gatheredMost) {
+      this.#flush();
+    }
+  }
+
+  #flush(): void {
+    const pieces = this.#gathered;
+    if (pieces.length === 0 || this.#socket.destroyed) {
+      return;
+    }
+    this.#gathered = [];
+    this.#gatheredBytes = 0;
+    const several = pieces.length > 1;
+    if (several) {
+      this.#socket.cork();
+    }
+    for (const piece of pieces) {
+      this.#put(piece);
+    }
+    if (several) {
+      this.#socket.uncork();
+    }
+  }
+
+  #put(bytes: Uint8Array): void {
+    if (!this.#socket.write(bytes) && !this.#patient) {
       this.#cancelStall ??= this.#clock.after(stallLimit, () => {
         this.#socket.destroy(
           new GatewayError('radio/offline', 'the peer takes nothing', { retryable: true }),
@@ -191,6 +230,14 @@ export class HdlcSocket {
     this.#waiting = [];
     this.#waitingBytes = 0;
   }
+}
+
+/** Both as one where they lie side by side in memory, as frames made one after the other do. */
+function joinedWith(first: Uint8Array, second: Uint8Array): Uint8Array | undefined {
+  const { buffer, byteOffset, length } = first;
+  return second.buffer === buffer && second.byteOffset === byteOffset + length
+    ? new Uint8Array(buffer, byteOffset, length + second.length)
+    : undefined;
 }
 
 function lost(failure: Error | undefined): GatewayError {

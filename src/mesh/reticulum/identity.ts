@@ -3,7 +3,16 @@ import { concat } from '../../lib/bytes.ts';
 import { GatewayError, isGatewayError } from '../../lib/errors.ts';
 import type { Random } from '../../lib/random.ts';
 import { hkdf } from './hkdf.ts';
-import { exchange, importPrivate, importPublic, keyLength, publicOf, sign, verify } from './keys.ts';
+import {
+  exchange,
+  freshPair,
+  importPrivate,
+  importPublic,
+  keyLength,
+  publicOf,
+  sign,
+  verify,
+} from './keys.ts';
 import { sha256, truncatedHash } from './packet.ts';
 import { isTokenLength, openToken, sealToken, tokenIvLength, tokenKeyLength } from './token.ts';
 
@@ -56,10 +65,10 @@ export class PublicIdentity {
    * keys are none that anything could be encrypted for.
    */
   encrypt(plaintext: Uint8Array, random: Random, ratchet?: Uint8Array): Uint8Array {
-    const ephemeral = importPrivate('x25519', random.bytes(keyLength));
+    const { privateKey, publicKey } = freshPair('x25519', random);
     const target = ratchet === undefined ? this.#encryptionKey() : importPublic('x25519', ratchet);
-    const key = hkdf(exchange(ephemeral, target), tokenKeyLength, this.hash);
-    return concat(publicOf(ephemeral), sealToken(key, plaintext, random.bytes(tokenIvLength)));
+    const key = hkdf(exchange(privateKey, target), tokenKeyLength, this.hash);
+    return concat(publicKey, sealToken(key, plaintext, random.bytes(tokenIvLength)));
   }
 
   #encryptionKey(): KeyObject {

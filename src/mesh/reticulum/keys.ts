@@ -7,6 +7,8 @@ import {
   verify as verifyWith,
 } from 'node:crypto';
 import { GatewayError } from '../../lib/errors.ts';
+import type { KeyKind, KeyPair } from '../../lib/key-stock.ts';
+import type { Random } from '../../lib/random.ts';
 import { plain } from './packet.ts';
 
 /**
@@ -14,7 +16,7 @@ import { plain } from './packet.ts';
  * which is how they are used. Importing costs as much as using, so whoever uses a key twice keeps
  * the KeyObject.
  */
-export type KeyKind = 'x25519' | 'ed25519';
+export type { KeyKind };
 
 export const keyLength = 32;
 export const signatureLength = 64;
@@ -35,6 +37,15 @@ export function importPublic(kind: KeyKind, raw: Uint8Array): KeyObject {
   } catch (cause) {
     throw new GatewayError('crypto/undecryptable', `not a public ${kind} key`, { cause });
   }
+}
+
+/** A pair of keys for one use: made ahead where chance offers that, else of 32 bytes of it. */
+export function freshPair(kind: KeyKind, random: Random): KeyPair {
+  if (random.pair !== undefined) {
+    return random.pair(kind);
+  }
+  const privateKey = importPrivate(kind, random.bytes(keyLength));
+  return { privateKey, publicKey: publicOf(privateKey) };
 }
 
 /** The raw public half (32 B) of a private key. */

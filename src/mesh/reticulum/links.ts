@@ -10,7 +10,7 @@ import type { LocalDestination } from './destination.ts';
 import type { Inbound, LinkDispatch } from './dispatch.ts';
 import { hkdf } from './hkdf.ts';
 import type { PublicIdentity } from './identity.ts';
-import { exchange, importPrivate, importPublic, keyLength, publicOf, sign, verify } from './keys.ts';
+import { exchange, freshPair, importPublic, keyLength, sign, verify } from './keys.ts';
 import { accepted, type LinkCloseReason, requested } from './link.ts';
 import type { Compressor } from './link-port.ts';
 import { InboundRoom, type LinkLimits, linkLimits } from './link-room.ts';
@@ -180,12 +180,12 @@ export class Links implements LinkDispatch {
       throw new GatewayError('mesh/no-path', 'no path to the destination of a link', { retryable: true });
     }
     transport.use(destinationHash);
-    const encryption = importPrivate('x25519', random.bytes(keyLength));
-    const signing = importPrivate('ed25519', random.bytes(keyLength));
+    const encryption = freshPair('x25519', random);
+    const signing = freshPair('ed25519', random);
     const mtu = iface.linkMtu;
     const data = encodeLinkRequest({
-      encryptionKey: publicOf(encryption),
-      signingKey: publicOf(signing),
+      encryptionKey: encryption.publicKey,
+      signingKey: signing.publicKey,
       mtu,
       signalled: true,
     });
@@ -213,7 +213,7 @@ export class Links implements LinkDispatch {
         mtu,
         key: new Uint8Array(0),
         cost: raw.length,
-        sign: message => sign(signing, message),
+        sign: message => sign(signing.privateKey, message),
         verify: (signature, message) => identity.verify(signature, message),
         remote: identity,
         proofStrategy: () => 'app',
@@ -230,7 +230,7 @@ export class Links implements LinkDispatch {
       link,
       identity,
       mtu,
-      agree: peer => hkdf(exchange(encryption, importPublic('x25519', peer)), tokenKeyLength, id),
+      agree: peer => agreed(encryption.privateKey, peer, id),
     });
     return this.#opened(link, raw, signal);
   }
@@ -249,12 +249,12 @@ export class Links implements LinkDispatch {
     }
     const { clock, random, counters } = this.#parts;
     this.#room.makeWay(iface.name, clock.monotonic());
-    const encryption = importPrivate('x25519', random.bytes(keyLength));
+    const encryption = freshPair('x25519', random);
+    const encryptionKey = Uint8Array.from(request.encryptionKey);
     const signingKey = Uint8Array.from(request.signingKey);
     let peerSigning: KeyObject | undefined;
-    const key = hkdf(exchange(encryption, importPublic('x25519', request.encryptionKey)), tokenKeyLength, id);
     const proof = {
-      encryptionKey: publicOf(encryption),
+      encryptionKey: encryption.publicKey,
       mtu: Math.min(request.mtu, iface.linkMtu),
       signalled: true,
     };
@@ -271,6 +271,9 @@ export class Links implements LinkDispatch {
       context: contexts.linkRequestProof,
       data: encodeLinkRequestProof({ ...proof, signature }),
     });
+    counters.add('link/accepted');
+    // What is done here from now on costs the other end no time: it verifies meanwhile.
+    void this.#parts.transport.transmit(answer, iface);
     const link = new Link(
       {
         id,
@@ -280,7 +283,7 @@ export class Links implements LinkDispatch {
         hops: packet.hops,
         iface,
         mtu: proof.mtu,
-        key,
+        key: () => agreed(encryption.privateKey, encryptionKey, id),
         cost: raw.length + answer.length,
         sign: message => identity.sign(message),
         verify: (by, message) => {
@@ -306,8 +309,6 @@ export class Links implements LinkDispatch {
     );
     this.#links.set(link.key, link);
     this.#room.requested(link);
-    counters.add('link/accepted');
-    void this.#parts.transport.transmit(answer, iface);
   }
 
   linkProof(inbound: Inbound): void {
@@ -419,4 +420,9 @@ function readProof(data: Uint8Array, link: Link): LinkRequestProof {
     }
     throw error;
   }
+}
+
+/** The key (64 B) of a link. Throws `crypto/undecryptable` for a key of the other end's that gives no secret. */
+function agreed(ours: KeyObject, theirs: Uint8Array, linkId: Uint8Array): Uint8Array {
+  return hkdf(exchange(ours, importPublic('x25519', theirs)), tokenKeyLength, linkId);
 }
