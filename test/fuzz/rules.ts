@@ -59,7 +59,8 @@ interface Announced {
 
 interface Carried {
   readonly destination: string;
-  readonly from: Watched;
+  /** Where it may have come from: the same packet may have come over several. */
+  readonly from: ReadonlySet<Watched>;
   readonly to: Watched;
   /** A link request: the proof passed. */
   proven: boolean;
@@ -219,14 +220,15 @@ export class Rules {
     }
     const isRequest = head.packetType === linkRequest;
     const id = idOf(bytes, head);
-    const [way] = this.#recent(id).filter(came => came.forCarrying && came.hops + 1 === head.hops);
-    if (way === undefined) {
+    const ways = this.#recent(id).filter(came => came.forCarrying && came.hops + 1 === head.hops);
+    if (ways.length === 0) {
       return 'a packet that was not addressed to it for carrying, or with other hops';
     }
     if (head.transportId === toHex(this.#parts.transportId)) {
       return 'a packet addressed to itself for carrying';
     }
-    const carried = { destination: head.destination, from: way.on, to: on, proven: false };
+    const from = new Set(ways.map(way => way.on));
+    const carried = { destination: head.destination, from, to: on, proven: false };
     if (!isRequest) {
       this.#carried.set(id.slice(0, 32), carried);
       this.counts.packets += 1;
@@ -249,7 +251,7 @@ export class Rules {
     if (carried === undefined) {
       return 'a proof of a packet that it did not carry';
     }
-    if (carried.from !== on) {
+    if (!carried.from.has(on)) {
       return 'a proof that does not go back where its packet came from';
     }
     this.counts.proofs += 1;
@@ -271,17 +273,21 @@ export class Rules {
     if (carried === undefined) {
       return 'a packet of a link that does not go through here';
     }
-    const from = on === carried.from ? carried.to : carried.from;
-    if (on !== carried.from && on !== carried.to) {
+    if (on !== carried.to && !carried.from.has(on)) {
       return 'a packet of a link that does not go this way';
     }
-    const ways = this.#recent(hashOf(bytes)).filter(came => came.on === from && came.hops + 1 === head.hops);
+    const ways = this.#recent(hashOf(bytes)).filter(
+      came =>
+        came.hops + 1 === head.hops &&
+        ((on === carried.to && carried.from.has(came.on)) ||
+          (carried.from.has(on) && came.on === carried.to)),
+    );
     if (ways.length === 0) {
-      return `a packet of a link that did not come from its other side, or with other hops ${JSON.stringify([carried.from.name, carried.to.name, carried.proven, this.#recent(hashOf(bytes)).map(c => [c.on.name, c.hops]), head.hops])}`;
+      return 'a packet of a link that did not come from its other side, or with other hops';
     }
     this.counts.links += 1;
     if (head.packetType === proof && head.context === linkRequestProof) {
-      if (on !== carried.from) {
+      if (!carried.from.has(on)) {
         return 'a link proof that goes on instead of back';
       }
       const keys = this.#parts.known(carried.destination)?.publicKey;
