@@ -61,23 +61,28 @@ export class BufferWriter {
     await this.#last;
   }
 
-  /** Says that nothing follows; resolves when that is proven, and with it all before. Again is the same. */
-  close(): Promise<void> {
+  /**
+   * Says that nothing follows, but these last bytes: the end goes with them. Resolves when that is proven, and with it
+   * all before. Again is the same.
+   */
+  close(last: Uint8Array = new Uint8Array(0)): Promise<void> {
     this.#closed ??= this.#turn.then(async () => {
-      await this.#channel.ready();
-      this.#chunk(new Uint8Array(0), false, true);
+      await this.#write(last, true);
       await this.#last;
     });
     return this.#closed;
   }
 
-  async #write(bytes: Uint8Array): Promise<void> {
+  async #write(bytes: Uint8Array, isLast = false): Promise<void> {
     let at = 0;
-    while (at < bytes.length) {
+    while (at < bytes.length || (isLast && at === 0)) {
       const { data, compressed, length } = await this.#next(bytes.subarray(at, at + streamChunkLargest));
       await this.#channel.ready();
-      this.#chunk(data, compressed, false);
       at += length;
+      this.#chunk(data, compressed, isLast && at === bytes.length);
+      if (length === 0) {
+        break;
+      }
     }
   }
 

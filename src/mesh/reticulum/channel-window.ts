@@ -25,7 +25,8 @@ export const windowMost = 48;
 
 const rttFast = 180;
 const rttMedium = 750;
-const rttSlow = 1450;
+/** ms of round trip above which one message at a time is on its way. */
+export const rttSlow = 1450;
 const roundsToGrow = 10;
 const medium = { smallest: 5, largest: 12 };
 const fast = { smallest: 16, largest: windowMost };

@@ -53,8 +53,15 @@ export function decodeEnvelope(bytes: Uint8Array): Envelope {
   return { type, sequence, data: bytes.subarray(reader.offset) };
 }
 
-/** Throws `mesh/too-large` where the length has no room in its field. */
+export function isMessageType(type: number): boolean {
+  return Number.isInteger(type) && type >= 0 && type <= messageTypeLargest;
+}
+
+/** Throws `config/invalid` for what is no message type, `mesh/too-large` where the length has no room in its field. */
 export function encodeEnvelope({ type, sequence, data }: Envelope): Uint8Array {
+  if (!isMessageType(type)) {
+    throw new GatewayError('config/invalid', `no message type: ${type}`);
+  }
   if (data.length > 0xffff) {
     throw new GatewayError('mesh/too-large', `message of ${data.length} bytes, at most 65535`);
   }

@@ -16,7 +16,7 @@ import {
   decodeEnvelope,
   encodeEnvelope,
   envelopeOverhead,
-  messageTypeLargest,
+  isMessageType,
   systemMessageTypes,
 } from './channel-wire.ts';
 import type { LinkPacketsParts } from './link-packets.ts';
@@ -125,7 +125,8 @@ export class Channel {
 
   /** The same for the protocol's own types. */
   registerSystem<T>(type: MessageType<T>): void {
-    if (!Number.isInteger(type.type) || type.type < 0 || type.type > messageTypeLargest) {
+    const { encode, decode } = type;
+    if (!isMessageType(type.type) || typeof encode !== 'function' || typeof decode !== 'function') {
       throw new GatewayError('config/invalid', `no message type: ${type.type}`);
     }
     this.#types.set(type.type, type as MessageType<unknown>);

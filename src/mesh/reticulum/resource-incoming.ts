@@ -98,6 +98,11 @@ export class IncomingResources {
     this.#handover = new ResourceHandover(port);
   }
 
+  /** What the next Resource begins with, once one has come. */
+  get memory(): ReceiverMemory | undefined {
+    return this.#memory;
+  }
+
   /** An advertisement, opened. Throws `wire/*`. */
   advertised(body: Uint8Array): void {
     const advertisement = decodeAdvertisement(body);
@@ -294,11 +299,13 @@ export class IncomingResources {
     const { advertisement } = receiver;
     let data: Uint8Array | undefined;
     let proof: Uint8Array | undefined;
+    let isBomb = false;
     try {
       data = await unpack(transfer, receiver, this.#port, this.#compressor);
       const hashes = segmentHashes(data, advertisement.randomHash);
       proof = equal(hashes.hash, advertisement.hash) ? hashes.proof : undefined;
     } catch (error) {
+      isBomb = isGatewayError(error, 'mesh/too-large');
       if (!isGatewayError(error)) {
         this.#port.log.error({ error }, 'a Resource could not be assembled');
       }
@@ -307,6 +314,10 @@ export class IncomingResources {
       return;
     }
     this.#step(transfer, { on: 'assembled', sound: proof !== undefined });
+    if (isBomb) {
+      this.#port.counters.add('resource/bomb');
+      this.#port.close();
+    }
     if (data === undefined || proof === undefined) {
       return;
     }

@@ -39,6 +39,8 @@ export interface ReceivedResource {
 
 /** Who takes an offer, and what it hears about it. None of these must throw. */
 export interface ResourceReception {
+  /** Bytes that a compressed segment may become; default 64 MiB. Whoever sends more loses the link. */
+  readonly maxDecompressed?: number;
   onResource(resource: ReceivedResource): void;
   /** Parts are about to be asked for; `cancel` stops that, and tells the sender. */
   onStart?(cancel: () => void): void;

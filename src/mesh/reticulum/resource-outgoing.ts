@@ -18,6 +18,7 @@ import {
   stepSender,
 } from './resource-sender.ts';
 import {
+  compressedMost,
   decodeCancel,
   decodePartRequest,
   decodeResourceProof,
@@ -31,7 +32,10 @@ import {
 export interface ResourceOptions {
   /** Sent in front of the data; at most one segment long. */
   readonly metadata?: MsgpackValue;
-  /** Default true: bzip2 where it makes the data smaller, and the link is not so fast that it would take longer. */
+  /**
+   * Default true: bzip2 where it makes the data smaller, the link is not so fast that it would take longer, and there
+   * are at most 64 MiB.
+   */
   readonly compress?: boolean;
   /** 0 … 1, whenever it grows. Must not throw. */
   readonly onProgress?: (progress: number) => void;
@@ -151,7 +155,7 @@ export class OutgoingResources {
       while (packed.length < Math.min(segment + packedAhead, segments)) {
         const piece = pieceOf(prefix, data, packed.length + 1);
         packed.push(
-          options.compress === false
+          options.compress === false || total > compressedMost
             ? Promise.resolve({ piece, smaller: undefined })
             : this.#packer.pack(piece),
         );

@@ -1,4 +1,3 @@
-import { GatewayError } from '../../lib/errors.ts';
 import { header1Length } from './packet.ts';
 import {
   encodePartRequest,
@@ -101,27 +100,27 @@ export interface ReceiverMemory {
 export const windowFirst = 4;
 const windowMinFirst = 2;
 const windowMaxSlow = 10;
-const windowMaxVerySlow = 4;
-const windowFlexibility = 4;
+export const windowMaxVerySlow = 4;
+export const windowFlexibility = 4;
 /** Rounds of a fast or very slow rate before the ceiling moves. */
-const fastRoundsNeeded = 4;
-const verySlowRoundsNeeded = 2;
+export const fastRoundsNeeded = 4;
+export const verySlowRoundsNeeded = 2;
 /** byte/s: 50 kbit/s and 2 kbit/s. */
-const rateFast = 50_000 / 8;
-const rateVerySlow = 2000 / 8;
+export const rateFast = 50_000 / 8;
+export const rateVerySlow = 2000 / 8;
 export const retriesMost = 16;
 const retryGrace = 250;
 const perRetryDelay = 500;
-const patienceBefore = 4;
-const patienceAfter = 2;
+export const patienceBefore = 4;
+export const patienceAfter = 2;
 const hashmapWaitParts = 3.5;
 /** Loopback rounds can take no measurable time. */
 const shortestRound = 0.01;
 
 /**
- * Starts on an advertisement. `linkMtu` gives the part size; `rate` is the expected bit/s. Throws
- * `wire/malformed` where the number of parts does not fit their size. The caller has agreed to
- * `transferSize` bytes: they are allocated here.
+ * Starts on an advertisement. `linkMtu` gives the part size, and with it how many there are, whatever the
+ * advertisement says; `rate` is the expected bit/s. The caller has agreed to `transferSize` bytes: they are
+ * allocated here.
  */
 export function startReceiver(
   advertisement: ResourceAdvertisement,
@@ -132,15 +131,9 @@ export function startReceiver(
 ): readonly [ResourceReceiver, readonly ReceiverEffect[]] {
   const partLength = partSize(linkMtu);
   const parts = Math.ceil(advertisement.transferSize / partLength);
-  if (parts !== advertisement.parts) {
-    throw new GatewayError(
-      'wire/malformed',
-      `resource of ${parts} parts advertised as ${advertisement.parts}`,
-    );
-  }
   const state: ResourceReceiver = {
     at: 'transferring',
-    advertisement,
+    advertisement: { ...advertisement, parts },
     sealed: new Uint8Array(advertisement.transferSize),
     partLength,
     hashes: new Uint32Array(parts),

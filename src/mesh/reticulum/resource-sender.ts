@@ -68,7 +68,7 @@ const advertisementRetries = 4;
 const processingGrace = 1000;
 const senderGrace = 10_000;
 const requestRtts = 6;
-const proofRtts = 3;
+export const proofRtts = 3;
 const proofRetries = 3;
 /** 0.5 s more for each retry the receiver has: 0.5 + 1 + … + 8 s. */
 const retryWaits = (500 * retriesMost * (retriesMost + 1)) / 2;

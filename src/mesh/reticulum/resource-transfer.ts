@@ -4,7 +4,7 @@ import type { Compressor } from './link-port.ts';
 import type { ResourceReception } from './resource-offer.ts';
 import type { ReceiverFailure, ResourceReceiver } from './resource-receiver.ts';
 import { openSegment, type Sealer } from './resource-segment.ts';
-import type { ResourceAdvertisement } from './resource-wire.ts';
+import { compressedMost, type ResourceAdvertisement } from './resource-wire.ts';
 
 /** One Resource on its way in, over all its segments. */
 export interface Transfer {
@@ -24,7 +24,7 @@ export interface Transfer {
 
 /**
  * The data of the segment that has come. Rejects with `crypto/undecryptable`, with `wire/*` where it is
- * no bzip2 stream or holds more than the Resource has left, and with `wire/unsupported` where there is
+ * no bzip2 stream, with `mesh/too-large` where it holds more than the Resource has left, and with `wire/unsupported` where there is
  * nothing to decompress it with.
  */
 export async function unpack(
@@ -45,7 +45,10 @@ export async function unpack(
   if (compressor === undefined) {
     throw new GatewayError('wire/unsupported', 'a compressed Resource, and nothing to decompress it with');
   }
-  return await compressor.decompress(packed, room);
+  return await compressor.decompress(
+    packed,
+    Math.min(room, transfer.reception.maxDecompressed ?? compressedMost),
+  );
 }
 
 /** Why a Resource did not come, as its reception is told. */

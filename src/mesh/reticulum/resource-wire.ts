@@ -96,6 +96,8 @@ export const collisionGuard = 2 * windowLargest + mapSegmentLength;
 /** Bytes of data in a segment; the reference refuses sealed segments above three times that. */
 export const segmentSize = 1024 * 1024 - 1;
 export const longestTransfer = 3 * segmentSize;
+/** Bytes above which data is not compressed by itself, and which no compressed segment may become. */
+export const compressedMost = 64 * 1024 * 1024;
 /** Largest packed metadata. */
 export const metadataLongest = 16 * 1024 * 1024 - 1;
 const exhausted = 0xff;

@@ -5,6 +5,7 @@ import { createCompressor } from '../../../src/lib/bzip2/pool.ts';
 import { BufferReader } from '../../../src/mesh/reticulum/buffer-reader.ts';
 import { BufferWriter } from '../../../src/mesh/reticulum/buffer-writer.ts';
 import type { Channel } from '../../../src/mesh/reticulum/channel.ts';
+import type { StreamChunk } from '../../../src/mesh/reticulum/channel-wire.ts';
 import type { Link } from '../../../src/mesh/reticulum/link-session.ts';
 import { seededRandom } from '../../sim/random.ts';
 import { fill, type Nodes, type NodesOptions, settled, twoNodes } from './link-nodes.ts';
@@ -64,6 +65,22 @@ describe('a buffer', () => {
       }
       await at.nodes.until(writer.close());
       assert.deepEqual(await read, data);
+    }
+  });
+
+  test('ends with its last bytes in one chunk, where they are given with the end', async () => {
+    for (const length of [0, 1, 60_000]) {
+      await using at = await ends();
+      const data = fill('last', length);
+      const chunks: StreamChunk[] = [];
+      at.b.add({ take: ({ value }) => chunks.push(value as StreamChunk) === 0 });
+      const read = all(new BufferReader(at.b, 7));
+      await at.nodes.until(new BufferWriter(at.a, 7).close(data));
+      assert.deepEqual(await read, data);
+      assert.deepEqual(
+        chunks.filter(({ end }) => end).map(({ data: last }) => last.length > 0),
+        [length > 0],
+      );
     }
   });
 

@@ -234,6 +234,18 @@ describe('a channel', () => {
     }
   });
 
+  test('what is no message type is registered and sent by nobody', async () => {
+    await using at = await ends();
+    for (const none of [{ type: 5 }, { type: 5, encode: text.encode }, { ...text, type: undefined }]) {
+      assert.throws(() => at.a.register(none as unknown as typeof text), { code: 'config/invalid' });
+    }
+    for (const type of [-1, 0x10000, Number.NaN]) {
+      assert.throws(() => encodeEnvelope({ type, sequence: 0, data: new Uint8Array(0) }), {
+        code: 'config/invalid',
+      });
+    }
+  });
+
   test('what is not registered, cannot be read, or has no room stays unproven and is not passed by', async () => {
     await using at = await ends();
     const { a } = at;

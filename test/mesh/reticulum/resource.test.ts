@@ -342,6 +342,8 @@ describe('Resources between two nodes of ours', () => {
     assert.equal(got.length, 0);
     assert.deepEqual(failures, ['wire/malformed']);
     assert.equal(nodes.b.budget.used, 0);
+    // Nobody says such a thing by mistake.
+    assert.equal(link.usable, false);
     await compressor.close();
   });
 
