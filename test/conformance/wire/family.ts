@@ -1,5 +1,7 @@
 import type { Commands } from '../command.ts';
 import { commands as announces } from './announces.ts';
+import { commands as buffers } from './buffers.ts';
+import { commands as channels } from './channels.ts';
 import { commands as ifac } from './ifac.ts';
 import { commands as linkInjectors } from './link-injectors.ts';
 import { commands as linkMaking } from './link-making.ts';
@@ -10,6 +12,9 @@ import { commands as packets } from './packets.ts';
 import { commands as proofs } from './proofs.ts';
 import { commands as ratchets } from './ratchets.ts';
 import { commands as requests } from './requests.ts';
+import { commands as resourceInjectors } from './resource-injectors.ts';
+import { commands as resourceStates } from './resource-states.ts';
+import { commands as resources } from './resources.ts';
 import { commands as start } from './start.ts';
 
 /** The commands that speak over real sockets: every file of this folder adds its own here. */
@@ -25,6 +30,11 @@ export const commands: Commands = {
   ...ifac,
   ...linkMaking,
   ...linkInjectors,
+  ...resources,
+  ...resourceInjectors,
+  ...resourceStates,
+  ...channels,
+  ...buffers,
 };
 
 export const close = stopAll;

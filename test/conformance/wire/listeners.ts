@@ -4,10 +4,12 @@ import type { LinkEvents } from '../../../src/mesh/reticulum/link-session.ts';
 import { RequestHandlers } from '../../../src/mesh/reticulum/request.ts';
 import type { OfferDecision, ResourceOffer } from '../../../src/mesh/reticulum/resource-offer.ts';
 import type { Commands } from '../command.ts';
-import { flagOf, hex, textIf, textOf, textsOf } from '../params.ts';
+import { flagOf, hex, listOf, textIf, textOf, textsOf } from '../params.ts';
+import { readStreams } from './buffers.ts';
 import { type Node, nodeOf } from './node.ts';
 import { announcedRatchets } from './ratchets.ts';
 import type { IncomingRecord } from './resource-records.ts';
+import { listenerDecompressed } from './resources.ts';
 import { destinationOf, type Listener, listenerOf, stateOf } from './state.ts';
 import { timeoutOf, until } from './waiting.ts';
 
@@ -23,6 +25,8 @@ export const commands: Commands = {
     const node = nodeOf(params);
     const resourceStrategy = textIf(params, 'resource_strategy') || 'all';
     const ratchets = flagOf(params, 'enable_ratchets', false);
+    const open = flagOf(params, 'open_channel', true);
+    const streamIds = listOf(params, 'buffer_stream_ids').map(Number);
     const state = stateOf(node);
     const destination: LocalDestination = new LocalDestination({
       identity: generateIdentity(node.random),
@@ -50,6 +54,7 @@ export const commands: Commands = {
       handlers: listener.handlers,
       onLink: link => {
         listener.links.push(link);
+        if (open) readStreams(link, streamIds);
         return eventsOf(node, listener, resourceStrategy);
       },
     });
@@ -130,6 +135,7 @@ function decide(node: Node, listener: Listener, strategy: string, offer: Resourc
   };
   listener.incoming.push(record);
   return {
+    maxDecompressed: listenerDecompressed,
     onProgress: progress => {
       record.progress = progress;
     },

@@ -80,7 +80,7 @@ export function createNode(settings: NodeSettings): Node {
     mode: mode ?? 'full',
     ...(sealed ? { accessCode: new AccessCode({ networkName, passphrase, size: ifacSize }) } : {}),
   };
-  const wire = new Wiretap();
+  const wire = new Wiretap(policy.accessCode);
   const stopping = new AbortController();
   const services: Promise<void>[] = [];
   const node: Omit<Node, 'handle'> = {

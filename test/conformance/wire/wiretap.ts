@@ -1,4 +1,5 @@
 import type { Burden, Interface, InterfacePort, Quality } from '../../../src/mesh/interface.ts';
+import type { AccessCode } from '../../../src/mesh/reticulum/access-code.ts';
 import { linkIdOf } from '../../../src/mesh/reticulum/link-wire.ts';
 import { contexts, decodePacket } from '../../../src/mesh/reticulum/packet.ts';
 
@@ -26,9 +27,26 @@ export class Wiretap {
   readonly #ports = new Map<string, InterfacePort>();
   readonly #handshakes = new Map<string, Handshake>();
   readonly #watchers = new Set<(raw: Uint8Array, interfaceName: string) => boolean>();
+  readonly #filters = new Set<(raw: Uint8Array) => boolean>();
+  readonly #listeners = new Set<(raw: Uint8Array) => void>();
+  readonly #code: AccessCode | undefined;
   #received: Frame[] = [];
   #sent: Frame[] = [];
   #seq = 0;
+
+  /** `code`: what the interfaces seal with. */
+  constructor(code: AccessCode | undefined) {
+    this.#code = code;
+  }
+
+  /** The packet in a frame, which may be sealed with the access code; undefined where it is none. */
+  clear(raw: Uint8Array): Uint8Array | undefined {
+    try {
+      return this.#code?.open(raw) ?? raw;
+    } catch {
+      return undefined;
+    }
+  }
 
   /** The same interface with this tap on it, and on the peers that it finds. */
   on(iface: Interface): Interface {
@@ -99,6 +117,17 @@ export class Wiretap {
     return () => this.#watchers.delete(watcher);
   }
 
+  /** Keeps packets that come in from the mesh, until it is cancelled. */
+  deafen(filter: (raw: Uint8Array) => boolean): () => void {
+    this.#filters.add(filter);
+    return () => this.#filters.delete(filter);
+  }
+
+  /** Sees every packet that comes in, after the mesh. */
+  listen(listener: (raw: Uint8Array) => void): void {
+    this.#listeners.add(listener);
+  }
+
   /** What leaves while something is done. `hold`: none of it reaches the medium. */
   async during(act: () => unknown, { hold = false } = {}): Promise<readonly Uint8Array[]> {
     const seen: Uint8Array[] = [];
@@ -123,8 +152,11 @@ export class Wiretap {
   #receive(name: string, port: InterfacePort, packet: Uint8Array, quality: Quality | undefined) {
     const raw = new Uint8Array(packet);
     this.#note(raw);
+    if ([...this.#filters].some(filter => filter(raw))) return undefined;
     this.#received = keep(this.#received, this.#frame(name, raw));
-    return port.receive(packet, quality);
+    const asked = port.receive(packet, quality);
+    for (const listener of this.#listeners) listener(raw);
+    return asked;
   }
 
   #frame(interfaceName: string, raw: Uint8Array): Frame {
@@ -133,8 +165,10 @@ export class Wiretap {
   }
 
   /** Links are told apart by what their keys are made of. */
-  #note(raw: Uint8Array): void {
+  #note(frame: Uint8Array): void {
+    const raw = this.clear(frame);
     try {
+      if (raw === undefined) return;
       const packet = decodePacket(raw);
       if (packet.packetType === 'link-request') {
         this.#handshake(linkIdOf(raw, packet.data.length).toHex()).request = packet.data;
@@ -142,7 +176,7 @@ export class Wiretap {
         this.#handshake(packet.destinationHash.toHex()).proof = packet.data;
       }
     } catch {
-      // Sealed with an access code, or no packet at all.
+      // No packet at all.
     }
   }
 
