@@ -30,6 +30,10 @@ test('a test of the wire is told apart by which side is ours', () => {
     'wire kos-to-reference-to-kos',
   );
   assert.equal(roleOf('tests/wire/test_x.py::test_y[512-kos-to-kos]'), 'wire kos-to-kos');
+  assert.equal(
+    roleOf('tests/wire/test_x.py::test_y[kos->reference->kos-boundary]'),
+    'wire kos-to-reference-to-kos',
+  );
   assert.equal(roleOf('tests/behavioral/test_x.py::test_y[kos]'), 'behavioral');
   assert.equal(roleOf('tests/test_x.py::test_y[kos]'), 'primitive');
 });
