@@ -22,6 +22,8 @@ export class MockInterface implements Interface {
   readonly name: string;
   readonly mtu: number;
   readonly bitrate: number;
+  /** Whether it is a connection that this node makes. */
+  dials = false;
   #sent: Sent[] = [];
   #port: InterfacePort | undefined;
 

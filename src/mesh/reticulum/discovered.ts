@@ -32,9 +32,8 @@ export interface DiscoveredInterface {
 export type DiscoveredStatus = 'available' | 'unknown' | 'stale';
 
 const hour = 3_600_000;
-const unknownAfter = 24 * hour;
-const staleAfter = 72 * hour;
-const goneAfter = 168 * hour;
+/** ms after which one is not known to be there any more, is taken to be gone, and is forgotten. */
+export const discoveredAges = { unknown: 24 * hour, stale: 72 * hour, gone: 168 * hour } as const;
 /** Interfaces remembered, and of one identity. */
 export const discoveredMost = 1024;
 export const discoveredOfOne = 64;
@@ -124,7 +123,7 @@ export class Discovered {
 
   statusOf({ heard }: DiscoveredInterface): DiscoveredStatus {
     const age = this.#clock.now() - heard;
-    return age > staleAfter ? 'stale' : age > unknownAfter ? 'unknown' : 'available';
+    return age > discoveredAges.stale ? 'stale' : age > discoveredAges.unknown ? 'unknown' : 'available';
   }
 
   /** Resolves when everything is written. */
@@ -137,7 +136,7 @@ export class Discovered {
   }
 
   #leaveGone(): void {
-    const before = this.#clock.now() - goneAfter;
+    const before = this.#clock.now() - discoveredAges.gone;
     for (const { key, heard } of this.#all()) {
       if (heard < before) {
         this.#leave(key);

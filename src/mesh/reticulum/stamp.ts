@@ -24,9 +24,21 @@ export interface WorkBlock {
 
 /** The work block of material, which costs one HKDF for each round. */
 export function workBlock(material: Uint8Array, rounds: number): WorkBlock {
-  const state = createHash('sha256');
+  return workBlockOf(expandMaterial(material, rounds));
+}
+
+/** The bytes of the work block of material, one after another. */
+export function* expandMaterial(material: Uint8Array, rounds: number): Iterable<Uint8Array> {
   for (let round = 0; round < rounds; round++) {
-    state.update(hkdf(material, blockLength, sha256(concat(material, encode(round)))));
+    yield hkdf(material, blockLength, sha256(concat(material, encode(round))));
+  }
+}
+
+/** The work block whose bytes these are. */
+export function workBlockOf(parts: Iterable<Uint8Array>): WorkBlock {
+  const state = createHash('sha256');
+  for (const part of parts) {
+    state.update(part);
   }
   return { state };
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { equal, Reader, utf8 } from '../../lib/bytes.ts';
+import { concat, equal, Reader, utf8 } from '../../lib/bytes.ts';
 
 /** How far multicasts of discovery go; what is wider than the link needs routers that forward them. */
 export const scopes = { link: '2', admin: '4', site: '5', organisation: '8', global: 'e' } as const;
@@ -42,8 +42,8 @@ export function multicastAddress({ name, scope, addressType }: Group): string {
  *
  * Source: RNS 1.5.7, AutoInterface; checked against it (test/vectors/lan.json).
  */
-export function tokenOf(group: string, address: string): Uint8Array {
-  return sha256(utf8(group + address));
+export function tokenOf(group: string | Uint8Array, address: string): Uint8Array {
+  return sha256(concat(typeof group === 'string' ? utf8(group) : group, utf8(address)));
 }
 
 /** The token in a discovery datagram; what follows it is not for us. Throws `wire/truncated`. */

@@ -21,6 +21,7 @@ import { blackholeCommands } from './blackholes.ts';
 import { holdAndRelease } from './held-announces.ts';
 import { attachMock, closeInstances, instanceOf, mockOf, startInstance, stopInstance } from './instance.ts';
 import { tableCommands } from './tables.ts';
+import { tunnelCommands } from './tunnels.ts';
 
 /*
  * A whole node, with interfaces whose far ends are the test's: what it hears is put in, what it sends is taken out.
@@ -172,6 +173,7 @@ const inject = async (params: Params): Promise<void> => {
 export const commands: Commands = {
   ...tableCommands,
   ...blackholeCommands,
+  ...tunnelCommands,
   behavioral_hold_and_release_announce: holdAndRelease,
   behavioral_start: params => {
     const { handle, instance } = startInstance(params);

@@ -27,7 +27,7 @@ export interface Mock {
   readonly id: string;
   readonly iface: MockInterface;
   readonly attachment: Attachment;
-  readonly stop: AbortController;
+  stop: AbortController;
 }
 
 /** Calls of a listener for announces. */
@@ -159,12 +159,19 @@ export async function attachMock(params: Params): Promise<Mock> {
     now: () => instance.clock.monotonic(),
   });
   const attachment = instance.transport.attach(iface, policyOf(instance, params));
-  const stop = new AbortController();
-  attachment.service.run(() => {}, stop.signal).catch(() => {});
-  await settled();
-  const mock = { id, iface, attachment, stop };
+  const mock = { id, iface, attachment, stop: new AbortController() };
   instance.mocks.set(id, mock);
+  await bringUp(mock);
   return mock;
+}
+
+/** Its medium is open from now on, anew where it was before. */
+export async function bringUp(mock: Mock): Promise<void> {
+  mock.stop.abort();
+  await settled();
+  mock.stop = new AbortController();
+  mock.attachment.service.run(() => {}, mock.stop.signal).catch(() => {});
+  await settled();
 }
 
 const modes: Readonly<Record<string, InterfaceMode>> = {

@@ -43,8 +43,6 @@ export const commands: Commands = {
     return { hw_mtu: mtu === smallest ? null : mtu, unchanged: !flagOf(params, 'autoconfigure', true) };
   },
   auto_discovery_token: params => ({
-    token: hex(
-      tokenOf(new TextDecoder().decode(bytesOf(params, 'group_id')), textOf(params, 'link_local_addr')),
-    ),
+    token: hex(tokenOf(bytesOf(params, 'group_id'), textOf(params, 'link_local_addr'))),
   }),
 };
