@@ -74,6 +74,14 @@ export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
     },
   ],
   [
+    'import rns',
+    {
+      words: 'DIR [--lxmf DIR] [--config FILE] [--data DIR] [--force]',
+      does: 'take over the config and identity of a Reticulum node, such as ~/.reticulum',
+      run: importReticulum,
+    },
+  ],
+  [
     'matrix registration',
     {
       words: '[--force]',
@@ -303,6 +311,33 @@ async function makeMatrixRegistration(c: Call): Promise<number> {
 async function showConfig(c: Call): Promise<number> {
   const { given: _given, ...config } = configOf(c);
   return print(c, config);
+}
+
+/** Loaded when it is used: nobody imports twice. */
+async function importReticulum(c: Call): Promise<number> {
+  const [from] = c.words;
+  if (from === undefined) {
+    usage('import rns DIR');
+  }
+  const { importRns } = await import('./rns/import.ts');
+  const { data, lxmf } = c.options;
+  const done = await importRns({
+    from,
+    lxmf: typeof lxmf === 'string' ? lxmf : undefined,
+    file: c.config ?? 'kos.yaml',
+    data: typeof data === 'string' ? data : undefined,
+    force: c.options.force === true,
+  });
+  const rows = (mark: string, list: readonly { what: string; why: string }[]) =>
+    list.map(({ what, why }) => `  ${mark} ${printable(what)}: ${printable(why)}`);
+  const lines = [
+    `${done.file} is written, and ${done.data} beside it.`,
+    'Taken:',
+    ...rows('+', done.taken),
+    ...(done.left.length === 0 ? [] : ['Not taken:', ...rows('-', done.left)]),
+    'Stop the other node before the gateway starts: two with one identity are one too many.',
+  ];
+  return print(c, done, lines.join('\n'));
 }
 
 async function decode(c: Call): Promise<number> {

@@ -17,6 +17,7 @@ const options = {
   expires: { type: 'string' },
   force: { type: 'boolean' },
   interface: { type: 'string' },
+  lxmf: { type: 'string' },
   hops: { type: 'string' },
   aspect: { type: 'string' },
   node: { type: 'boolean' },
