@@ -185,6 +185,9 @@ export function loadConfig(source: ConfigSource): Config {
         ? bridges
         : { ...bridges, matrix: { ...matrix, registration: resolve(base, matrix.registration) } },
     ...(config.replicas !== undefined && { replicas: resolve(base, config.replicas) }),
+    ...(config.mesh.networkIdentity !== undefined && {
+      mesh: { ...config.mesh, networkIdentity: resolve(base, config.mesh.networkIdentity) },
+    }),
     interfaces: config.interfaces.map(entry => withBase(entry, base)),
     given: new Set(leaves(raw)),
     overlaid,

@@ -225,3 +225,32 @@ test('a rule may send to a room that is configured, and to no other', () => {
     );
   }
 });
+
+test('what others may know of an interface, and whom it believes, is checked', () => {
+  const server = { name: 'server', kind: 'tcp-server', port: 4242 };
+  const mistakes = (keys: Record<string, unknown>) => {
+    try {
+      loadConfig({ keys });
+      return [];
+    } catch (error) {
+      assert.ok(isGatewayError(error));
+      return error.errors.map(({ pointer }) => pointer);
+    }
+  };
+  const discoverable = { reachableOn: 'elm.example' };
+  const [entry] = loadConfig({ keys: { interfaces: [{ ...server, discoverable }] } }).interfaces;
+  assert.ok(entry?.kind === 'tcp-server');
+  assert.deepEqual([entry.discoverable?.interval, entry.discoverable?.cost], [360, 16]);
+  assert.deepEqual(mistakes({ interfaces: [{ ...server, discoverable: {} }] }), [
+    'interfaces.0.discoverable.reachableOn',
+  ]);
+  assert.deepEqual(mistakes({ interfaces: [{ ...server, discoverable: { reachableOn: 'elm street' } }] }), [
+    'interfaces.0.discoverable.reachableOn',
+  ]);
+  assert.deepEqual(mistakes({ mesh: { remoteManagement: { allowed: ['me'] } } }), [
+    'mesh.remoteManagement.allowed.0',
+  ]);
+  assert.deepEqual(mistakes({ mesh: { discovery: { autoconnect: { most: 1 } } } }), [
+    'mesh.discovery.autoconnect.most',
+  ]);
+});

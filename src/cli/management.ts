@@ -1,3 +1,4 @@
+import type { DiscoveredView } from '../bridges/http/discovered.ts';
 import type { PathView } from '../bridges/http/mesh.ts';
 import type { BlackholeView, ProbeView } from '../bridges/http/mesh-management.ts';
 import { ask, type Call, type Command, print, printable, usage } from './call.ts';
@@ -28,6 +29,14 @@ export const managementCommands: readonly (readonly [string, Command])[] = [
   [
     'blackhole remove',
     { words: 'IDENTITY', does: 'hear an identity again, whoever listed it', run: removeBlackhole },
+  ],
+  [
+    'discovered',
+    {
+      words: '',
+      does: 'interfaces that other nodes have announced, the likeliest first',
+      run: listDiscovered,
+    },
   ],
 ];
 
@@ -113,6 +122,20 @@ async function removeBlackhole(c: Call): Promise<number> {
   }
   await ask(c, 'DELETE', `/v1/mesh/blackhole/${encodeURIComponent(identity)}`);
   return print(c, { identity }, `${identity} is heard again`);
+}
+
+async function listDiscovered(c: Call): Promise<number> {
+  const { body } = await ask(c, 'GET', '/v1/mesh/discovered');
+  const { items } = body as { items: DiscoveredView[] };
+  const lines = items.map(one => {
+    const { name, type, status, reachableOn, port, frequency, hops, heard, implementation, version } = one;
+    const suffix = port === undefined ? '' : `:${port}`;
+    const where = reachableOn !== undefined ? `${reachableOn}${suffix}` : `${(frequency ?? 0) / 1e6} MHz`;
+    const runs = printable(`${implementation ?? 'unknown'} ${version ?? ''}`.trim());
+    const used = one.interface === undefined ? '' : `  connected as ${one.interface}`;
+    return `${printable(name).padEnd(24)}  ${type.replace('Interface', '').padEnd(10)}  ${printable(where).padEnd(28)}  ${status.padEnd(9)}  ${hops} hop(s)  ${runs}  heard ${new Date(heard).toISOString()}${used}`;
+  });
+  return print(c, items, lines.join('\n') || 'nothing was announced yet');
 }
 
 function numberOf(c: Call, name: string): Readonly<Record<string, number>> {

@@ -9,6 +9,7 @@ import {
   type InterfacePolicy,
   interfaceModes,
 } from '../mesh/reticulum/interface-policy.ts';
+import { discoverableListener, discoverableRadio } from './discoverable.ts';
 import { addressTypes, scopes } from './lan/group.ts';
 import { instanceName } from './local-config.ts';
 import { planRadio, type RadioPlan, readRegions } from './region.ts';
@@ -156,8 +157,9 @@ export function mediumOf(config: InterfaceConfig): Readonly<Record<string, unkno
     recursivePathRequests: _recursive,
     announcesToInternal: _to,
     announcesFromInternal: _from,
+    discoverable: _discoverable,
     ...medium
-  } = config;
+  } = { discoverable: undefined, ...config };
   // A TNC is handed packets no faster than its air carries them.
   return config.kind === 'kiss' ? { ...medium, bitrate } : medium;
 }
@@ -210,6 +212,7 @@ const tcpServer = z
   .strictObject({
     ...common,
     kind: z.literal('tcp-server'),
+    discoverable: discoverableListener,
     host: z.string().min(1).default('127.0.0.1').describe('address to listen on'),
     port: z.int().min(0).max(65_535).describe('TCP port; 0 picks a free one'),
     maxClients: z.int().min(1).max(10_000).default(500).describe('connections at once'),
@@ -277,6 +280,7 @@ const rnode = z
   .strictObject({
     ...common,
     kind: z.literal('rnode'),
+    discoverable: discoverableRadio,
     port: z
       .string()
       .min(1)

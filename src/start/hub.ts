@@ -24,8 +24,9 @@ import { Counters } from '../lib/counters.ts';
 import { codeOf } from '../lib/errors.ts';
 import { type Log, leveled } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
+import { placeOf } from '../radio/local-config.ts';
 import type { OpenSerial } from '../radio/serial.ts';
-import { openIdentity } from './identity.ts';
+import { openIdentity, openIdentityFile } from './identity.ts';
 import { createInterfaceControl } from './interface-control.ts';
 import { addressOf, createInterface, policyFor } from './interfaces.ts';
 import { endpointOf, listenOrMove } from './listening.ts';
@@ -36,6 +37,7 @@ import { openMatrix } from './matrix.ts';
 import { createMesh } from './mesh.ts';
 import { tellMeshChanges } from './mesh-events.ts';
 import { createMeshView } from './mesh-view.ts';
+import { createNodeStatus } from './node-facts.ts';
 import { keepOwnerToken, readOwnerToken } from './owner-token.ts';
 import { openConfiguredReplicas } from './replicas.ts';
 import { createSettings } from './settings.ts';
@@ -230,7 +232,26 @@ async function openAll(options: HubOptions): Promise<Hub> {
     keep: token => keepOwnerToken(data, token),
   });
 
-  const management = createManagement({ ...parts, config: config.mesh, mesh });
+  const { networkIdentity: groupFile } = config.mesh;
+  const networkIdentity = groupFile === undefined ? undefined : openIdentityFile(groupFile, random);
+  const management = createManagement({
+    ...parts,
+    config: config.mesh,
+    mesh,
+    node: createNodeStatus({
+      clock,
+      transport: mesh.transport,
+      interfaces,
+      forwards: config.hub.transport,
+      sharedPlace: config.sharedInstance && placeOf(config.sharedInstance),
+    }),
+    networkIdentity,
+    live: interfaces,
+    storage: store.mesh,
+    forwards: config.hub.transport,
+    hubName: () => desk.hub.name,
+    version: manifest.version,
+  });
   addHttpWindow(listener, {
     ...parts,
     desk,

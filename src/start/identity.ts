@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { GatewayError } from '../lib/errors.ts';
 import type { Random } from '../lib/random.ts';
 import {
@@ -17,7 +17,11 @@ const fileName = 'identity';
  * before anything is announced under it. Throws `store/unavailable` where the file is not one.
  */
 export function openIdentity(data: string, random: Random): Identity {
-  const path = join(data, fileName);
+  return openIdentityFile(join(data, fileName), random);
+}
+
+/** The Identity in a file, as the reference writes it; made where there is none. Throws `store/unavailable` as `openIdentity` does. */
+export function openIdentityFile(path: string, random: Random): Identity {
   if (existsSync(path)) {
     try {
       return decodeIdentity(readFileSync(path));
@@ -28,6 +32,6 @@ export function openIdentity(data: string, random: Random): Identity {
     }
   }
   const identity = generateIdentity(random);
-  writeDurably(data, fileName, encodeIdentity(identity));
+  writeDurably(dirname(path), basename(path), encodeIdentity(identity));
   return identity;
 }

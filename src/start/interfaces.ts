@@ -42,9 +42,21 @@ export function policyFor(config: InterfaceConfig): InterfacePolicy {
   if (ifac === undefined) {
     return policyOf(config);
   }
-  const { networkName, passphraseFile, size = codeSizeDefault(config.kind) } = ifac;
-  const passphrase = passphraseFile === undefined ? undefined : readPassphrase(config.name, passphraseFile);
-  return { ...policyOf(config), accessCode: new AccessCode({ networkName, passphrase, size }) };
+  const { size = codeSizeDefault(config.kind) } = ifac;
+  return { ...policyOf(config), accessCode: new AccessCode({ ...secretsOf(config), size }) };
+}
+
+/** What the access code of an interface is made of; nothing where it has none. Throws `config/invalid` where its passphrase cannot be read. */
+export function secretsOf({ name, ifac }: Pick<InterfaceConfig, 'name' | 'ifac'>): {
+  readonly networkName?: string | undefined;
+  readonly passphrase?: string | undefined;
+} {
+  if (ifac === undefined) {
+    return {};
+  }
+  const { networkName, passphraseFile } = ifac;
+  const passphrase = passphraseFile === undefined ? undefined : readPassphrase(name, passphraseFile);
+  return { networkName, passphrase };
 }
 
 function codeSizeOf(config: InterfaceConfig): { readonly codeSize?: number } {

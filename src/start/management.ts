@@ -7,11 +7,15 @@ import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
 import type { BlackholeEntry, BlackholeParts } from '../mesh/reticulum/blackhole.ts';
 import { followBlackholes, publishBlackhole } from '../mesh/reticulum/blackhole-exchange.ts';
-import type { LocalDestination } from '../mesh/reticulum/destination.ts';
+import { LocalDestination } from '../mesh/reticulum/destination.ts';
+import type { Identity } from '../mesh/reticulum/identity.ts';
 import { interfaceStats, type NodeFacts } from '../mesh/reticulum/interface-stats.ts';
 import { announceManagement } from '../mesh/reticulum/management-announces.ts';
-import { probe, probeDestinationOf, probeResponder } from '../mesh/reticulum/probe.ts';
+import { probe, probeDestinationOf, probeResponder, transportApp } from '../mesh/reticulum/probe.ts';
 import { serveRemoteManagement } from '../mesh/reticulum/remote-management.ts';
+import type { MeshStorage } from '../mesh/storage.ts';
+import type { Discovery } from './discovery.ts';
+import type { LiveInterfaces } from './live-interfaces.ts';
 import type { Mesh } from './mesh.ts';
 import type { MeshConfig } from './mesh-config.ts';
 
@@ -22,8 +26,18 @@ export interface ManagementParts {
   readonly counters: Counters;
   readonly config: MeshConfig;
   readonly mesh: Mesh;
-  /** The node as tools of the reference see it; without it nobody is told over the mesh. */
-  readonly node?: NodeStatus;
+  /** The node as tools of the reference see it. */
+  readonly node: NodeStatus;
+  /** The identity of the group of nodes that this one belongs to. */
+  readonly networkIdentity: Identity | undefined;
+  readonly live: LiveInterfaces;
+  readonly storage: MeshStorage;
+  /** Whether packets of others are passed on. */
+  readonly forwards: boolean;
+  /** Shown to others where an interface has no name of its own for them. */
+  readonly hubName: () => string;
+  /** Of this program. */
+  readonly version: string;
 }
 
 /** What remote management tells. */
@@ -38,6 +52,8 @@ export interface Management {
   readonly view: MeshManagement;
   /** Destination hash (16 B) that answers probes. */
   readonly probeResponder: Uint8Array | undefined;
+  /** Identity hash (16 B) of the group of nodes. */
+  readonly networkId: Uint8Array | undefined;
   /** Announces its destinations and follows the lists of others until the signal. */
   run(signal: AbortSignal): Promise<void>;
 }
@@ -50,29 +66,41 @@ export function blackholeOf({
   return { sources: sources.map(hash => fromHex(hash)), configured: identities.map(hash => fromHex(hash)) };
 }
 
+/**
+ * Names of the destinations by which a group of nodes is known.
+ *
+ * Source: RNS 1.5.7, seen by its announces.
+ */
+function networkAspects(identity: Identity): readonly (readonly string[])[] {
+  return [['network', 'instance', toHex(identity.hash)], ['network']];
+}
+
+/** ms until an interface that others are to know of is seen, where there was none. */
+const discoveryLook = 30_000;
 /** Probes of people under way at once: each waits for an answer over the mesh. */
 const probing = 4;
 
 /** Registers what the configuration asks for. */
 export function createManagement(parts: ManagementParts): Management {
-  const { config, mesh, node } = parts;
+  const { clock, config, mesh, node, networkIdentity, live } = parts;
   const { transport, links, blackhole } = mesh;
   const { identity } = transport;
+  const networkId = networkIdentity?.hash;
   const destinations: LocalDestination[] = [];
   const responder = config.probes ? probeResponder(identity) : undefined;
   if (responder !== undefined) {
     transport.register(responder);
     destinations.push(responder);
   }
-  const allowed = new Set<string>();
-  if (node !== undefined && allowed.size > 0) {
+  const allowed = new Set(config.remoteManagement.allowed);
+  if (allowed.size > 0) {
     destinations.push(
       serveRemoteManagement({
         identity,
         allowed,
         transport,
         links,
-        status: () => interfaceStats({ ...node.facts(), probeResponder: responder?.hash }),
+        status: () => interfaceStats({ ...node.facts(), probeResponder: responder?.hash, networkId }),
         titleOf: name => node.titleOf(name),
       }),
     );
@@ -80,20 +108,56 @@ export function createManagement(parts: ManagementParts): Management {
   if (config.blackhole.publish) {
     destinations.push(publishBlackhole({ identity, transport, links, blackhole }));
   }
+  if (networkIdentity !== undefined) {
+    for (const aspects of networkAspects(networkIdentity)) {
+      const destination = new LocalDestination({
+        identity: networkIdentity,
+        appName: transportApp,
+        aspects,
+      });
+      transport.register(destination);
+      destinations.push(destination);
+    }
+  }
   const { sources } = blackholeOf(config);
+  let discovery: Discovery | undefined;
+
+  /** Loaded when it is used: few hubs look for others, or want to be found. */
+  async function discover(signal: AbortSignal): Promise<void> {
+    const isWanted = () =>
+      config.discovery.listen ||
+      live.list().some(({ config: one }) => 'discoverable' in one && one.discoverable !== undefined);
+    try {
+      while (!isWanted()) {
+        await clock.sleep(discoveryLook, signal);
+      }
+    } catch {
+      return;
+    }
+    const { openDiscovery } = await import('./discovery.ts');
+    await using opened = openDiscovery({ ...parts, config: config.discovery });
+    discovery = opened;
+    await opened.run(signal);
+  }
+
   return {
     probeResponder: responder?.hash,
-    view: createView(parts),
+    networkId,
+    view: createView(parts, () => discovery?.discovered() ?? []),
     async run(signal) {
       await Promise.all([
         announceManagement(destinations, { ...parts, transport }, signal),
         followBlackholes(sources, { ...parts, transport, links, blackhole }, signal),
+        discover(signal),
       ]);
     },
   };
 }
 
-function createView({ clock, random, mesh }: ManagementParts): MeshManagement {
+function createView(
+  { clock, random, mesh }: ManagementParts,
+  discovered: MeshManagement['discovered'],
+): MeshManagement {
   const { transport, blackhole } = mesh;
   let asking = 0;
   return {
@@ -128,6 +192,7 @@ function createView({ clock, random, mesh }: ManagementParts): MeshManagement {
       add: (hash, how) => blackhole.add(fromHex(hash), how),
       remove: hash => blackhole.remove(fromHex(hash)),
     },
+    discovered,
   };
 }
 

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { interfaceModes } from '../mesh/reticulum/interface-policy.ts';
 
 const identityHash = z
   .string()
@@ -23,6 +24,41 @@ export const meshConfigSchema = z.strictObject({
         .max(16)
         .default([])
         .describe('nodes whose lists are used as well, asked for every hour'),
+    })
+    .prefault({}),
+  remoteManagement: z
+    .strictObject({
+      allowed: z
+        .array(identityHash)
+        .max(64)
+        .default([])
+        .describe('who may ask for status and paths (rnstatus -R, rnpath -R); nobody without any'),
+    })
+    .prefault({}),
+  networkIdentity: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('file (64 bytes) with the identity of a group of nodes, made where there is none'),
+  discovery: z
+    .strictObject({
+      listen: z.boolean().default(false).describe('keep what other nodes announce of their interfaces'),
+      cost: z.int().min(1).max(32).default(16).describe('bits of work that an announce must show'),
+      sources: z.array(identityHash).max(64).default([]).describe('whose announces; everybody’s without any'),
+      autoconnect: z
+        .strictObject({
+          most: z.int().min(0).max(16).default(0).describe('discovered interfaces connected to by itself'),
+          unverified: z
+            .boolean()
+            .default(false)
+            .describe('also to nodes whose implementation is not known to work'),
+          mode: z.enum(interfaceModes).default('gateway').describe('mode of those interfaces'),
+        })
+        .prefault({}),
+    })
+    .refine(({ listen, autoconnect }) => listen || autoconnect.most === 0, {
+      error: 'autoconnect needs listen: true',
+      path: ['autoconnect', 'most'],
     })
     .prefault({}),
 });

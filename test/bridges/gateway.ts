@@ -50,6 +50,7 @@ const noManagement: MeshManagement = {
   probe: () => Promise.reject(new GatewayError('mesh/no-path', 'nobody is there')),
   requestPath: () => Promise.reject(new GatewayError('mesh/no-path', 'nobody is there')),
   blackhole: { list: () => [], add: async () => true, remove: async () => false },
+  discovered: () => [],
 };
 
 /** A real switch behind a real listener on a free port. */

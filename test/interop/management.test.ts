@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fromHex, toHex } from '../../src/lib/bytes.ts';
+import { systemRandom } from '../../src/lib/random.ts';
+import { encodeIdentity, generateIdentity } from '../../src/mesh/reticulum/identity.ts';
 import { probeDestinationOf } from '../../src/mesh/reticulum/probe.ts';
 import { startDaemon } from '../e2e/daemon.ts';
 import { missingReference, startPeer } from './peer.ts';
@@ -26,7 +32,7 @@ interface Probed {
   readonly rtt?: { readonly avg: number };
 }
 
-describe('a hub and the management of rns 1.5.7', { skip, timeout: 300_000 }, () => {
+describe('a hub and the management of rns 1.5.7', { skip, timeout: 300_000, concurrency: true }, () => {
   test('each answers the probes of the other, and each takes the other’s blackhole list', async () => {
     await using peer = await startPeer({
       interfaces: [{ type: 'server' }],
@@ -77,5 +83,80 @@ describe('a hub and the management of rns 1.5.7', { skip, timeout: 300_000 }, ()
     });
     await eventually(async () => (await follower.blackholed())[someone] !== undefined);
     assert.equal((await follower.blackholed())[someoneElse], hub);
+  });
+
+  test('each finds the interface that the other announces, and status and paths are told to who may ask', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'kos-management-'));
+    await using stack = new AsyncDisposableStack();
+    stack.defer(() => rm(folder, { recursive: true, force: true }));
+    const [friend, stranger] = ['friend', 'stranger'].map(name => {
+      const identity = generateIdentity(systemRandom);
+      writeFileSync(join(folder, name), encodeIdentity(identity));
+      return toHex(identity.hash);
+    });
+    assert.ok(friend !== undefined && stranger !== undefined);
+    const discoverable = { reachableOn: 'hub.example', name: 'Elm Street', cost: 8, latitude: 52.5 };
+    const server = { name: 'server', kind: 'tcp-server', host: '127.0.0.1', port: 0 };
+    const mesh = {
+      remoteManagement: { allowed: [friend] },
+      discovery: { listen: true, cost: 8 },
+      networkIdentity: join(folder, 'group'),
+    };
+    await using daemon = await startDaemon({ config: { interfaces: [{ ...server, discoverable }], mesh } });
+    const { hub } = daemon.ready;
+    const port = Number(daemon.ready.interfaces.server?.split(':').at(-1));
+    const listener = {
+      ...{ mode: 'full', discoverable: 'yes', reachable_on: 'peer.example', discovery_name: 'Oak Street' },
+      ...{ discovery_stamp_value: 8, announce_interval: 5 },
+    };
+    await using peer = await startPeer({
+      interfaces: [
+        { type: 'client', port },
+        { type: 'server', options: listener },
+      ],
+      transport: true,
+      reticulum: { discover_interfaces: 'yes', required_discovery_value: 8 },
+    });
+
+    const ask = (tool: string, identity: string, ...words: string[]) =>
+      runTool(tool, ['-R', hub, '-i', join(folder, identity), ...words], { port });
+    const [status, links, table, rates, refused] = await Promise.all([
+      ask('rnstatus', 'friend', '-a', '-A'),
+      ask('rnstatus', 'friend', '-j', '-l'),
+      ask('rnpath', 'friend', '-t'),
+      ask('rnpath', 'friend', '-r'),
+      ask('rnstatus', 'stranger', '-w', '5'),
+    ]);
+    assert.equal(status.code, 0, status.output);
+    assert.match(status.output, /TCPServerInterface\[server\/127\.0\.0\.1:\d+\]/);
+    assert.match(status.output, new RegExp(`Transport Instance <?${hub}>? running`));
+    assert.equal(links.code, 0, links.output);
+    const stats = JSON.parse(links.output.slice(links.output.indexOf('{'))) as { transport_id: string };
+    assert.equal(stats.transport_id, hub);
+    assert.match(table.output, /1 hop .*TCPInterface\[Client on server/, table.output);
+    assert.match(rates.output, /last heard/, rates.output);
+    assert.match(refused.output, /request failed|authentication failure/i, refused.output);
+
+    await eventually(async () => (await peer.discovered()).some(({ name }) => name === 'Elm Street'));
+    const ours = (await peer.discovered()).find(({ name }) => name === 'Elm Street');
+    const { reachable_on, impl_name, transport, transport_id, type } = ours ?? {};
+    assert.deepEqual(
+      { reachable_on, port: ours?.port, impl_name, transport, transport_id, type },
+      {
+        ...{ reachable_on: 'hub.example', port, impl_name: 'kOS' },
+        ...{ transport: true, transport_id: hub, type: 'BackboneInterface' },
+      },
+    );
+    assert.notEqual(ours?.network_id, hub, 'announced by the group');
+    await eventually(async () => (await daemon.kosctl('discovered')).stdout.includes('Oak Street'));
+    const { body } = await daemon.call<{ items: readonly Record<string, unknown>[] }>(
+      'GET',
+      '/v1/mesh/discovered',
+    );
+    const [theirs] = body.items;
+    assert.deepEqual(
+      [theirs?.reachableOn, theirs?.implementation, theirs?.version, theirs?.transportId, theirs?.status],
+      ['peer.example', 'RNS', '1.5.7', peer.transport, 'available'],
+    );
   });
 });

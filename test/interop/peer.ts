@@ -381,6 +381,11 @@ export class Peer implements AsyncDisposable {
     return this.#ask('blackholed', {});
   }
 
+  /** Interfaces that others announced. */
+  discovered(): Promise<readonly Readonly<Record<string, string | number | boolean | null>>[]> {
+    return this.#ask('discovered', {});
+  }
+
   /** Breaks every TCP connection of this peer; gives how many there were. */
   cut(): Promise<number> {
     return this.#ask('cut', {});

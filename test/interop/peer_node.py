@@ -160,6 +160,7 @@ def start(
     if reticulum and "blackhole_sources" in reticulum:
         RNS.Discovery.BlackholeUpdater.INITIAL_WAIT = 1
         RNS.Discovery.BlackholeUpdater.JOB_INTERVAL = 1
+    RNS.Discovery.InterfaceAnnouncer.JOB_INTERVAL = 1
     keep_what_is_sent()
     mint_stamps_here()
     node.reticulum = RNS.Reticulum(configdir=configdir, loglevel=loglevel, logdest=lambda line: print(line, file=sys.stderr, flush=True))
@@ -232,3 +233,10 @@ def blackhole(identity, until=None, reason=None):
 def blackholed():
     """Who is not listened to here, and whose list says so."""
     return {identity.hex(): entry["source"].hex() for identity, entry in RNS.Transport.blackholed_identities.items()}
+
+
+@command()
+def discovered():
+    """Interfaces that were announced, as `rnstatus -d` would list them."""
+    found = RNS.Discovery.InterfaceDiscovery(discover_interfaces=False).list_discovered_interfaces()
+    return [{key: one.get(key) for key in ["name", "type", "reachable_on", "port", "impl_name", "version", "transport", "transport_id", "network_id", "value"]} for one in found]

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { GatewayError } from '../../lib/errors.ts';
+import { type DiscoveredView, discoveredRoute } from './discovered.ts';
 import { hash, type PathView, pathSchema } from './mesh.ts';
 import { type Route, route } from './route.ts';
 
@@ -60,6 +61,8 @@ export interface MeshManagement {
     /** Whether it was on a list. */
     remove(identity: string): Promise<boolean>;
   };
+  /** Interfaces that other nodes have announced. */
+  discovered(): readonly DiscoveredView[];
 }
 
 /** ms that probes of one request may take, all together. */
@@ -113,7 +116,7 @@ const probeBody = z
     error: 'a destination or a node',
   });
 
-/** Probes, path requests and the blackhole. */
+/** Probes, path requests, the blackhole and what was discovered. */
 export function meshManagementRoutes(mesh: () => MeshManagement): Route[] {
   return [
     route({
@@ -194,5 +197,6 @@ export function meshManagementRoutes(mesh: () => MeshManagement): Route[] {
         return { status: 204 };
       },
     }),
+    discoveredRoute(() => mesh().discovered()),
   ];
 }

@@ -85,3 +85,26 @@ test('identities are left out and heard again by who looks after the hub', async
   const watcher = await gateway.client('watcher', { scopes: ['mesh:read'] });
   assert.equal((await gateway.call(watcher, 'GET', '/v1/mesh/blackhole')).status, 403);
 });
+
+test('discovered interfaces are for who may read the mesh', async () => {
+  const found = {
+    name: 'Elm Street',
+    type: 'BackboneInterface',
+    status: 'available' as const,
+    reachableOn: 'elm.example',
+    port: 4242,
+    transport: true,
+    transportId: hash('a'),
+    networkId: hash('b'),
+    hops: 2,
+    value: 17,
+    discovered: 1,
+    heard: 2,
+    heardCount: 3,
+    refusal: 'not verified',
+  };
+  await using gateway = await openGateway({ management: { discovered: () => [found] } });
+  const watcher = await gateway.client('watcher', { scopes: ['mesh:read'] });
+  const { status, body } = await gateway.call(watcher, 'GET', '/v1/mesh/discovered');
+  assert.deepEqual([status, body.items], [200, [found]]);
+});
