@@ -34,6 +34,7 @@ test('a test of the wire is told apart by which side is ours', () => {
     roleOf('tests/wire/test_x.py::test_y[kos->reference->kos-boundary]'),
     'wire kos-to-reference-to-kos',
   );
+  assert.equal(roleOf('tests/wire/test_x.py::test_y[kos-->kos-->ref]'), 'wire kos-to-kos-to-reference');
   assert.equal(roleOf('tests/behavioral/test_x.py::test_y[kos]'), 'behavioral');
   assert.equal(roleOf('tests/test_x.py::test_y[kos]'), 'primitive');
 });

@@ -92,8 +92,10 @@ function rolesOf(outcomes: readonly Outcome[]): Role[] {
 export function roleOf(id: string): string {
   if (id.startsWith('tests/behavioral/')) return 'behavioral';
   if (!id.startsWith('tests/wire/')) return 'primitive';
-  const sides = /\[.*?((?:kos|reference)(?:(?:-to-|->)(?:kos|reference))*(?:-hub|-master)?)/.exec(id)?.[1];
-  return `wire ${sides?.replaceAll('->', '-to-') ?? 'neither'}`;
+  const sides = /\[.*?((?:kos|reference)(?:(?:-to-|-+>)(?:kos|reference|ref))*(?:-hub|-master)?)/.exec(
+    id,
+  )?.[1];
+  return `wire ${sides?.replaceAll(/-+>/g, '-to-').replace(/\bref$/, 'reference') ?? 'neither'}`;
 }
 
 function patternOf(glob: string): RegExp {
