@@ -7,7 +7,8 @@ import { interleaved } from './pair.ts';
 import type { Row } from './row.ts';
 
 const size = 10_000_000;
-const warmup = 1_000_000;
+/** The code is compiled by then, and the windows are as large as they get. */
+const warmup = 10_000_000;
 
 /** Resources of 10 MB over a link: random bytes as they are, and text that each side compresses as it likes. */
 export async function bench(rounds: number): Promise<Row[]> {
@@ -18,7 +19,7 @@ export async function bench(rounds: number): Promise<Row[]> {
     await writeFile(random, randomBytes(size));
     await writeFile(text, madeText(size));
     const speed = (each: readonly number[]) => size / 1000 / median(each);
-    const plain = await interleaved(rounds, 'resource', { count: 3, warmup, file: random, compress: false });
+    const plain = await interleaved(rounds, 'resource', { count: 5, warmup, file: random, compress: false });
     const packed = await interleaved(rounds, 'resource', { count: 1, warmup, file: text, compress: true });
     return [
       rowOf('Resource, 10 MB random, no compression', 'MB/s', {

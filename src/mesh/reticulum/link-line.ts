@@ -81,8 +81,8 @@ export class LinkLine implements Sealer {
     this.#agreed = { ...this.#agreed, key: this.#key };
   }
 
-  seal(plaintext: Uint8Array): Uint8Array {
-    return sealToken(this.#keyNow(), plaintext, this.#random.bytes(tokenIvLength));
+  seal(plaintext: Uint8Array, ahead?: Uint8Array): Uint8Array {
+    return sealToken(this.#keyNow(), plaintext, this.#random.bytes(tokenIvLength), ahead);
   }
 
   open(token: Uint8Array): Uint8Array {

@@ -436,7 +436,7 @@ export class Link {
       random,
       log,
       counters,
-      seal: plaintext => link.#line.seal(plaintext),
+      seal: (plaintext, ahead) => link.#line.seal(plaintext, ahead),
       open: token => link.#line.open(token),
       sendSealed: (context, body, told) => {
         if (link.usable) {

@@ -7,6 +7,7 @@ import { contexts } from './packet.ts';
 import { ResourceHandover } from './resource-handover.ts';
 import { type OfferDecision, offerOf, type ResourceOffer } from './resource-offer.ts';
 import {
+  isFast,
   type ReceiverEffect,
   type ReceiverInput,
   type ReceiverMemory,
@@ -238,6 +239,7 @@ export class IncomingResources {
         rate,
         this.#memory?.window ?? windowFirst,
         clock.monotonic(),
+        this.#memory?.fast,
       );
       transfer.segment = advertisement.segment;
       transfer.receiver = receiver;
@@ -322,7 +324,8 @@ export class IncomingResources {
       return;
     }
     remember(this.#complete, toHex(advertisement.hash));
-    this.#memory = { window: receiver.window, expectedRate: receiver.expectedRate };
+    const { window, expectedRate } = receiver;
+    this.#memory = { window, expectedRate, fast: isFast(receiver) };
     transfer.receiver = undefined;
     transfer.chunks.push(data);
     transfer.got += data.length;

@@ -198,9 +198,8 @@ export class OutgoingResources {
         }
       });
       if (segment < segments) {
-        // Sealing takes this thread for milliseconds: it is done while the receiver has its hands full.
-        const quiet = left.promise.then(() => this.#port.clock.sleep(0));
-        prepared = prepare(segment + 1, Promise.race([quiet, done]));
+        // Sealing takes this thread for milliseconds: it is done when the parts are out, while the receiver reads them.
+        prepared = prepare(segment + 1, Promise.race([left.promise, done]));
         prepared.catch(() => {});
       }
       await done;

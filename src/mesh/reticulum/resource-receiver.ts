@@ -95,6 +95,8 @@ export interface ReceiverMemory {
   readonly window: number;
   /** bit/s */
   readonly expectedRate: number;
+  /** It was fast enough for the largest windows. */
+  readonly fast: boolean;
 }
 
 export const windowFirst = 4;
@@ -119,8 +121,8 @@ const shortestRound = 0.01;
 
 /**
  * Starts on an advertisement. `linkMtu` gives the part size, and with it how many there are, whatever the
- * advertisement says; `rate` is the expected bit/s. The caller has agreed to `transferSize` bytes: they are
- * allocated here.
+ * advertisement says; `rate` is the expected bit/s; `fast` says that the one before on this link was. The caller
+ * has agreed to `transferSize` bytes: they are allocated here.
  */
 export function startReceiver(
   advertisement: ResourceAdvertisement,
@@ -128,6 +130,7 @@ export function startReceiver(
   rate: number,
   window: number,
   now: number,
+  fast = false,
 ): readonly [ResourceReceiver, readonly ReceiverEffect[]] {
   const partLength = partSize(linkMtu);
   const parts = Math.ceil(advertisement.transferSize / partLength);
@@ -145,8 +148,8 @@ export function startReceiver(
     awaitingHashmap: false,
     window: Math.min(Math.max(window, windowMinFirst), windowLargest),
     windowMin: windowMinFirst,
-    windowMax: windowMaxSlow,
-    fastRounds: 0,
+    windowMax: fast ? windowLargest : windowMaxSlow,
+    fastRounds: fast ? fastRoundsNeeded : 0,
     verySlowRounds: 0,
     retriesLeft: retriesMost,
     lastActivity: now,
@@ -294,7 +297,8 @@ function endRound(state: ResourceReceiver, now: number): void {
   }
 }
 
-function isFast(state: ResourceReceiver): boolean {
+/** Whether the largest windows are allowed. */
+export function isFast(state: ResourceReceiver): boolean {
   return state.fastRounds === fastRoundsNeeded;
 }
 

@@ -39,8 +39,8 @@ export interface SegmentFacts {
 
 /** What holds the link's key. */
 export interface Sealer {
-  /** A token of the bytes under the link's key. */
-  seal(plaintext: Uint8Array): Uint8Array;
+  /** A token of the bytes under the link's key, with others ahead of them. */
+  seal(plaintext: Uint8Array, ahead?: Uint8Array): Uint8Array;
   /** Throws `crypto/undecryptable`. */
   open(token: Uint8Array): Uint8Array;
 }
@@ -58,10 +58,7 @@ export function sealSegment(
   sealer: Sealer,
   random: Random,
 ): SealedSegment {
-  const plaintext = new Uint8Array(randomHashLength + packed.length);
-  plaintext.set(random.bytes(randomHashLength));
-  plaintext.set(packed, randomHashLength);
-  const sealed = sealer.seal(plaintext);
+  const sealed = sealer.seal(packed, random.bytes(randomHashLength));
   const partLength = partSize(linkMtu);
   const parts = Math.ceil(sealed.length / partLength);
   const hashes = new Uint32Array(parts);

@@ -18,6 +18,7 @@ export const tokenOverhead = 48;
 export const tokenBlockLength = 16;
 const blockLength = tokenBlockLength;
 const macLength = 32;
+const nothing = new Uint8Array(0);
 
 /** Bytes of the key of each cipher that tokens are made with. */
 const keyLengths = { 'aes-128-cbc': 32, 'aes-256-cbc': tokenKeyLength } as const;
@@ -41,14 +42,26 @@ export function generateTokenKey(random: Random, cipher: TokenCipher = 'aes-256-
   return random.bytes(keyLengths[cipher]);
 }
 
-/** A fresh token. `key` has 64 bytes (or 32), `iv` 16 unpredictable ones that are never used twice. */
-export function sealToken(key: Uint8Array, plaintext: Uint8Array, iv: Uint8Array): Uint8Array {
+/**
+ * A fresh token. `key` has 64 bytes (or 32), `iv` 16 unpredictable ones that are never used twice. What is `ahead` is
+ * sealed in front of the plaintext, which may be long and is not copied for that.
+ */
+export function sealToken(
+  key: Uint8Array,
+  plaintext: Uint8Array,
+  iv: Uint8Array,
+  ahead: Uint8Array = nothing,
+): Uint8Array {
   const cipher = createCipheriv(cipherOf(key), key.subarray(key.length / 2), iv);
-  const token = new Uint8Array(sealedLength(plaintext.length));
+  const token = new Uint8Array(sealedLength(ahead.length + plaintext.length));
   token.set(iv, 0);
-  const body = cipher.update(plaintext);
-  token.set(body, tokenIvLength);
-  token.set(cipher.final(), tokenIvLength + body.length);
+  let at = tokenIvLength;
+  for (const piece of ahead.length === 0 ? [plaintext] : [ahead, plaintext]) {
+    const body = cipher.update(piece);
+    token.set(body, at);
+    at += body.length;
+  }
+  token.set(cipher.final(), at);
   const signed = token.length - macLength;
   token.set(mac(key, token.subarray(0, signed)), signed);
   return token;
@@ -69,7 +82,7 @@ export function openToken(key: Uint8Array, token: Uint8Array): Uint8Array {
   const decipher = createDecipheriv(cipherOf(key), key.subarray(key.length / 2), iv).setAutoPadding(false);
   const padded = decipher.update(token.subarray(tokenIvLength, token.length - macLength));
   decipher.final();
-  return unpadded(new Uint8Array(padded));
+  return unpadded(new Uint8Array(padded.buffer, padded.byteOffset, padded.length));
 }
 
 /**

@@ -88,7 +88,7 @@ function sealed({ value }: Case) {
   const key = hex(value.derivedKey);
   const data = segmentData(value);
   const sealer = {
-    seal: (plaintext: Uint8Array) => sealToken(key, plaintext, hex(value.iv)),
+    seal: (plaintext: Uint8Array, ahead?: Uint8Array) => sealToken(key, plaintext, hex(value.iv), ahead),
     open: (token: Uint8Array) => openToken(key, token),
   };
   const packed = value.compressed ? sealer.open(hex(value.sealed)).subarray(4) : data;
@@ -191,7 +191,7 @@ describe('packets of a transfer, as the reference makes them', () => {
         const key = hex(value.derivedKey);
         const data = openSegment(advertised, state.sealed, {
           open: token => openToken(key, token),
-          seal: token => token,
+          seal: (token, ahead) => (ahead === undefined ? token : concat(ahead, token)),
         });
         const hashes = segmentHashes(data, advertised.randomHash);
         assert.equal(toHex(hash), toHex(hashes.hash));

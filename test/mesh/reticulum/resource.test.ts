@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { utf8 } from '../../../src/lib/bytes.ts';
+import { concat, utf8 } from '../../../src/lib/bytes.ts';
 import { compress } from '../../../src/lib/bzip2/compress.ts';
 import { decompress } from '../../../src/lib/bzip2/decompress.ts';
 import { createCompressor } from '../../../src/lib/bzip2/pool.ts';
@@ -48,7 +48,10 @@ function segmentOf(length: number, seed = 1) {
     requestId: undefined,
     flags: plainFlags,
   };
-  const same = { seal: (bytes: Uint8Array) => bytes, open: (bytes: Uint8Array) => bytes };
+  const same = {
+    seal: (bytes: Uint8Array, ahead?: Uint8Array) => (ahead ? concat(ahead, bytes) : bytes),
+    open: (bytes: Uint8Array) => bytes,
+  };
   return sealSegment(data, data, facts, 500, same, seededRandom(seed));
 }
 
