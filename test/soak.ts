@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { fuzzDecoders } from './fuzz/decoders.ts';
 import { fuzzWholeNode } from './fuzz/whole-node.ts';
 import { runRandomLife } from './gateway/random-life.ts';
 import { runBusyDay } from './sim/busy-day.ts';
@@ -31,6 +32,7 @@ const simulations: readonly Simulation[] = [
     run: seed => runBusyDay({ seed, destinations: 1000, every: 2 * 3_600_000 }),
   },
   { name: 'random-life', share: 50, run: seed => runRandomLife(seed) },
+  { name: 'fuzz-decoders', share: 0.5, run: seed => fuzzDecoders(seed, 3000) },
   { name: 'fuzz-node', share: 0.5, run: seed => fuzzWholeNode(seed, 100_000) },
 ];
 

@@ -3,10 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { GatewayError } from '../../src/lib/errors.ts';
-import { seededRandom } from '../sim/random.ts';
-import { edgeTargets } from './edges.ts';
-import { meshTargets } from './mesh.ts';
-import { nextInput } from './mutate.ts';
+import { fuzzTarget, targets } from './decoders.ts';
 import { faultOf, type Target } from './target.ts';
 
 /*
@@ -28,24 +25,12 @@ interface Found {
 
 const runs = Number(process.env.FUZZ_RUNS ?? 600);
 const seed = Number(process.env.SEED ?? (process.env.FUZZ_RUNS === undefined ? 1 : Date.now() % 2 ** 31));
-const targets: readonly Target[] = [...meshTargets, ...edgeTargets];
 const found = JSON.parse(readFileSync(join(import.meta.dirname, 'found.json'), 'utf8')) as readonly Found[];
 
 describe(`any bytes (SEED=${seed} FUZZ_RUNS=${runs})`, () => {
-  for (const [index, target] of targets.entries()) {
+  for (const target of targets) {
     test(`into ${target.name} give a value or a typed refusal`, async () => {
-      const random = seededRandom(seed * 1000 + index);
-      const count = Math.max(20, Math.round(runs / (target.cost ?? 1)));
-      for (let run = 0; run < count; run++) {
-        const bytes = nextInput(random, target.seeds);
-        const fault = await faultOf(target, bytes);
-        const { name } = target;
-        assert.equal(
-          fault,
-          undefined,
-          `SEED=${seed}: ${JSON.stringify({ target: name, bytes: bytes.toHex() })}`,
-        );
-      }
+      await fuzzTarget(target, seed, runs);
     });
   }
 });
