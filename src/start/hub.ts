@@ -37,7 +37,6 @@ import { openMatrix } from './matrix.ts';
 import { createMesh } from './mesh.ts';
 import { tellMeshChanges } from './mesh-events.ts';
 import { createMeshView } from './mesh-view.ts';
-import { createNodeStatus } from './node-facts.ts';
 import { keepOwnerToken, readOwnerToken } from './owner-token.ts';
 import { openConfiguredReplicas } from './replicas.ts';
 import { createSettings } from './settings.ts';
@@ -196,7 +195,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
       mesh,
       interfaces,
       forwards: config.hub.transport,
-      probeResponder: () => management.probeResponder,
+      completed: facts => management.completed(facts),
       data,
       report: health => gateway.report(health, 'interface.changed'),
     });
@@ -234,17 +233,18 @@ async function openAll(options: HubOptions): Promise<Hub> {
 
   const { networkIdentity: groupFile } = config.mesh;
   const networkIdentity = groupFile === undefined ? undefined : openIdentityFile(groupFile, random);
-  const management = createManagement({
+  const management = await createManagement({
     ...parts,
     config: config.mesh,
     mesh,
-    node: createNodeStatus({
-      clock,
-      transport: mesh.transport,
-      interfaces,
-      forwards: config.hub.transport,
-      sharedPlace: config.sharedInstance && placeOf(config.sharedInstance),
-    }),
+    node: async () =>
+      (await import('./node-facts.ts')).createNodeStatus({
+        clock,
+        transport: mesh.transport,
+        interfaces,
+        forwards: config.hub.transport,
+        sharedPlace: config.sharedInstance && placeOf(config.sharedInstance),
+      }),
     networkIdentity,
     live: interfaces,
     storage: store.mesh,

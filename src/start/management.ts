@@ -6,13 +6,11 @@ import { GatewayError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
 import type { BlackholeEntry, BlackholeParts } from '../mesh/reticulum/blackhole.ts';
-import { followBlackholes, publishBlackhole } from '../mesh/reticulum/blackhole-exchange.ts';
 import { LocalDestination } from '../mesh/reticulum/destination.ts';
 import type { Identity } from '../mesh/reticulum/identity.ts';
-import { interfaceStats, type NodeFacts } from '../mesh/reticulum/interface-stats.ts';
+import type { NodeFacts } from '../mesh/reticulum/interface-stats.ts';
 import { announceManagement } from '../mesh/reticulum/management-announces.ts';
 import { probe, probeDestinationOf, probeResponder, transportApp } from '../mesh/reticulum/probe.ts';
-import { serveRemoteManagement } from '../mesh/reticulum/remote-management.ts';
 import type { MeshStorage } from '../mesh/storage.ts';
 import type { Discovery } from './discovery.ts';
 import type { LiveInterfaces } from './live-interfaces.ts';
@@ -26,8 +24,8 @@ export interface ManagementParts {
   readonly counters: Counters;
   readonly config: MeshConfig;
   readonly mesh: Mesh;
-  /** The node as tools of the reference see it. */
-  readonly node: NodeStatus;
+  /** The node as tools of the reference see it; asked for where somebody may see it. */
+  readonly node: () => Promise<NodeStatus>;
   /** The identity of the group of nodes that this one belongs to. */
   readonly networkIdentity: Identity | undefined;
   readonly live: LiveInterfaces;
@@ -50,10 +48,8 @@ export interface NodeStatus {
 /** What this node is to other nodes and to who looks after it. */
 export interface Management {
   readonly view: MeshManagement;
-  /** Destination hash (16 B) that answers probes. */
-  readonly probeResponder: Uint8Array | undefined;
-  /** Identity hash (16 B) of the group of nodes. */
-  readonly networkId: Uint8Array | undefined;
+  /** The facts with what is known here: who answers probes, of which group the node is, whose announce brought an interface. */
+  completed(facts: NodeFacts): NodeFacts;
   /** Announces its destinations and follows the lists of others until the signal. */
   run(signal: AbortSignal): Promise<void>;
 }
@@ -81,32 +77,42 @@ const discoveryLook = 30_000;
 const probing = 4;
 
 /** Registers what the configuration asks for. */
-export function createManagement(parts: ManagementParts): Management {
-  const { clock, config, mesh, node, networkIdentity, live } = parts;
+export async function createManagement(parts: ManagementParts): Promise<Management> {
+  const { clock, config, mesh, networkIdentity, live } = parts;
   const { transport, links, blackhole } = mesh;
   const { identity } = transport;
-  const networkId = networkIdentity?.hash;
   const destinations: LocalDestination[] = [];
   const responder = config.probes ? probeResponder(identity) : undefined;
   if (responder !== undefined) {
     transport.register(responder);
     destinations.push(responder);
   }
+  // What few hubs use is loaded where it is used.
   const allowed = new Set(config.remoteManagement.allowed);
   if (allowed.size > 0) {
+    const [{ serveRemoteManagement }, { interfaceStats }] = await Promise.all([
+      import('../mesh/reticulum/remote-management.ts'),
+      import('../mesh/reticulum/interface-stats.ts'),
+    ]);
+    const node = await parts.node();
     destinations.push(
       serveRemoteManagement({
         identity,
         allowed,
         transport,
         links,
-        status: () => interfaceStats({ ...node.facts(), probeResponder: responder?.hash, networkId }),
+        status: () => interfaceStats(completed(node.facts())),
         titleOf: name => node.titleOf(name),
       }),
     );
   }
-  if (config.blackhole.publish) {
-    destinations.push(publishBlackhole({ identity, transport, links, blackhole }));
+  const { sources } = blackholeOf(config);
+  const exchange =
+    config.blackhole.publish || sources.length > 0
+      ? await import('../mesh/reticulum/blackhole-exchange.ts')
+      : undefined;
+  if (exchange !== undefined && config.blackhole.publish) {
+    destinations.push(exchange.publishBlackhole({ identity, transport, links, blackhole }));
   }
   if (networkIdentity !== undefined) {
     for (const aspects of networkAspects(networkIdentity)) {
@@ -119,8 +125,16 @@ export function createManagement(parts: ManagementParts): Management {
       destinations.push(destination);
     }
   }
-  const { sources } = blackholeOf(config);
   let discovery: Discovery | undefined;
+
+  function completed(facts: NodeFacts): NodeFacts {
+    return {
+      ...facts,
+      interfaces: facts.interfaces.map(one => ({ ...one, discoveredBy: discovery?.sourceOf(one.name) })),
+      probeResponder: responder?.hash,
+      networkId: networkIdentity?.hash,
+    };
+  }
 
   /** Loaded when it is used: few hubs look for others, or want to be found. */
   async function discover(signal: AbortSignal): Promise<void> {
@@ -141,13 +155,12 @@ export function createManagement(parts: ManagementParts): Management {
   }
 
   return {
-    probeResponder: responder?.hash,
-    networkId,
+    completed,
     view: createView(parts, () => discovery?.discovered() ?? []),
     async run(signal) {
       await Promise.all([
         announceManagement(destinations, { ...parts, transport }, signal),
-        followBlackholes(sources, { ...parts, transport, links, blackhole }, signal),
+        exchange?.followBlackholes(sources, { ...parts, transport, links, blackhole }, signal),
         discover(signal),
       ]);
     },

@@ -4,7 +4,7 @@ import type { Log } from '../lib/log.ts';
 import { encode } from '../lib/msgpack.ts';
 import type { Random } from '../lib/random.ts';
 import { type ServiceHealth, supervise } from '../lib/service.ts';
-import { interfaceStats, pathStats, rateStats } from '../mesh/reticulum/interface-stats.ts';
+import { interfaceStats, type NodeFacts, pathStats, rateStats } from '../mesh/reticulum/interface-stats.ts';
 import { placeOf, type SharedInstanceConfig, sharedInstanceInterface } from '../radio/local-config.ts';
 import { LocalServer } from '../radio/local-server.ts';
 import { addressOfPlace, placeInWords } from '../radio/local-socket.ts';
@@ -24,8 +24,8 @@ export interface SharedInstanceParts {
   readonly interfaces: LiveInterfaces;
   /** Whether packets of others are passed on. */
   readonly forwards: boolean;
-  /** Destination hash (16 B) that answers probes. */
-  readonly probeResponder: () => Uint8Array | undefined;
+  /** The facts with what else is known of the node. */
+  readonly completed: (facts: NodeFacts) => NodeFacts;
   /** Folder of everything the gateway keeps. */
   readonly data: string;
   readonly report: (health: ServiceHealth) => void;
@@ -72,7 +72,7 @@ export function openSharedInstance(config: SharedInstanceConfig, parts: SharedIn
           blackhole,
           interfaces,
           mayManage: config.interfaceManagement,
-          status: () => interfaceStats({ ...status.facts(), probeResponder: parts.probeResponder() }),
+          status: () => interfaceStats(parts.completed(status.facts())),
           paths: maxHops => pathStats(transport.paths(), status.titleOf, { maxHops }),
           rates: () => rateStats(transport.announceRates()),
           titleOf: status.titleOf,
