@@ -7,7 +7,7 @@ import type { InterfacePort } from '../mesh/interface.ts';
 import { type Deframer, type Framing, hdlcFraming } from './framing/framing.ts';
 
 /** Bytes that may wait to be sent to one peer before more is refused. */
-const sendLimit = 4 * 1024 * 1024;
+export const sendLimit = 4 * 1024 * 1024;
 /** ms after which a peer that takes nothing is given up. */
 const stallLimit = 12_000;
 /** Bytes of one turn that are gathered before they are written. */

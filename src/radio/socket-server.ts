@@ -3,7 +3,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { Counters } from '../lib/counters.ts';
 import { GatewayError } from '../lib/errors.ts';
 import type { Interface, InterfacePort } from '../mesh/interface.ts';
-import { HdlcSocket, inWords } from './hdlc-socket.ts';
+import { HdlcSocket, inWords, sendLimit } from './hdlc-socket.ts';
 
 export interface SocketServerParts {
   readonly clock: Clock;
@@ -148,6 +148,8 @@ interface PeerParts {
 function politePeer({ name, mtu, bitrate, connection, clock, spoke }: PeerParts): Interface {
   const { promise: mayTalk, resolve: talk } = Promise.withResolvers<void>();
   let listening = true;
+  /** Bytes that wait until it may be talked to. */
+  let held = 0;
   return {
     name,
     mtu,
@@ -177,6 +179,18 @@ function politePeer({ name, mtu, bitrate, connection, clock, spoke }: PeerParts)
         heard();
       }
     },
-    send: packet => (listening ? mayTalk.then(() => connection.send(packet)) : connection.send(packet)),
+    async send(packet) {
+      if (listening) {
+        if (held + packet.length > sendLimit) {
+          throw new GatewayError('store/full', 'too much is said before the peer is listened to', {
+            retryable: true,
+          });
+        }
+        held += packet.length;
+        await mayTalk;
+        held -= packet.length;
+      }
+      await connection.send(packet);
+    },
   };
 }

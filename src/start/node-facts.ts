@@ -58,6 +58,7 @@ export function createNodeStatus(parts: NodeStatusParts): NodeStatus {
       traffic,
       speed: speeds.of(attachment, traffic),
       announcesWaiting: transport.announcesWaiting(attachment),
+      announcesHeld: transport.announcesHeld(attachment),
       airtime: rationed.airtime?.(),
       noiseFloor: radio?.noiseFloor,
       loadPercent: radio?.loadPercent,
@@ -120,6 +121,12 @@ function namingOf(
       return { title: `UDPInterface[${name}/${config.listen}]`, type: 'UDPInterface' };
     case 'rnode':
       return { title: `RNodeInterface[${name}]`, type: 'RNodeInterface' };
+    case 'serial':
+      return { title: `SerialInterface[${name}]`, type: 'SerialInterface' };
+    case 'kiss':
+      return { title: `KISSInterface[${name}]`, type: 'KISSInterface' };
+    case 'pipe':
+      return { title: `PipeInterface[${name}]`, type: 'PipeInterface' };
     case 'shared': {
       const at = placeInWords(placeOf({ name: config.instance, port: config.port }));
       // Not by the reference's own word for it, LocalInterface, which its rnstatus hides.

@@ -92,6 +92,8 @@ export async function startTool(
   const child: ChildProcess = spawn(python, [join(dirname(python), tool), ...words], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, HOME: options.home, PYTHONDONTWRITEBYTECODE: '1', PYTHONUNBUFFERED: '1' },
+    // It may start others, which would outlive it: the group is ended as one.
+    detached: true,
   });
   let out = '';
   for (const stream of [child.stdout, child.stderr]) {
@@ -103,8 +105,12 @@ export async function startTool(
   return {
     output: () => out,
     async [Symbol.asyncDispose]() {
-      child.kill('SIGKILL');
+      if (child.exitCode === null && child.signalCode === null && child.pid !== undefined) {
+        process.kill(-child.pid, 'SIGKILL');
+      }
       await ended;
+      child.stdout?.destroy();
+      child.stderr?.destroy();
     },
   };
 }

@@ -23,6 +23,8 @@ const skip =
     ? 'abstract sockets are of Linux'
     : (await missingReference('1.5.7')) || (await missingReference('1.4.2'));
 const python = (await ensureVenv('1.5.7')) as string;
+const nomadnet = (await ensureNomadNet()) as string;
+const withoutNomadNet = skip || (nomadnet === undefined && 'nomadnet is not available');
 const timeout = 180_000;
 
 /** Asks again until the answer is as it should be; fails with the last one. */
@@ -289,13 +291,9 @@ for (const version of ['1.5.7', '1.4.2'] as const) {
   });
 }
 
-describe('NomadNet on a gateway', {
-  skip: skip || ((await ensureNomadNet()) === undefined && 'no NomadNet'),
-  timeout,
-}, () => {
+describe('NomadNet on a gateway', { skip: withoutNomadNet, timeout }, () => {
   test('serves its pages to who is elsewhere and to programs of this machine, and they read those of others', async () => {
     const at = await theBench();
-    const nomadnet = (await ensureNomadNet()) as string;
     await using stack = new AsyncDisposableStack();
     const serve = async (folder: string, page: string) => {
       const destination = await writeIdentity(join(folder, 'nomad/storage/identity'), 'nomadnetwork.node');
@@ -317,10 +315,13 @@ describe('NomadNet on a gateway', {
         ].join('\n'),
       );
       const words = ['--daemon', '--console', '--config', join(folder, 'nomad'), '--rnsconfig', folder];
-      return {
-        destination,
-        program: stack.use(await startTool(nomadnet, 'nomadnet', words, { home: folder })),
-      };
+      const program = stack.use(await startTool(nomadnet, 'nomadnet', words, { home: folder }));
+      // Who asks a node of the reference before it has its destinations is not answered for a minute.
+      await eventually(
+        async () => program.output(),
+        out => out.includes('daemon started'),
+      );
+      return { destination, program };
     };
     const local = await serve(await at.folder('nomad-local', at.instance), '>Here\n`!local page`!\n');
     const remote = await serve(await at.folder('nomad-far', { port: at.port }), '>There\nfar page\n');

@@ -1,7 +1,7 @@
-import { destinationHash, nameHash } from './destination.ts';
 import type { InterfaceHandle } from './dispatch.ts';
 import { hashLength, maxHops } from './packet.ts';
 import { pathRequestDestination } from './path-request.ts';
+import { tunnelDestination } from './tunnel-wire.ts';
 
 /*
  * Programs of one machine share a node: it is the instance, and the socket between them and it is no hop. So
@@ -59,9 +59,7 @@ export function countedFor(out: InterfaceHandle, packet: Uint8Array): Uint8Array
 
 /** Plain destinations that every node listens to itself: what is sent there is not spread among programs. */
 const ofNodes: ReadonlySet<string> = new Set(
-  [pathRequestDestination, destinationHash(nameHash('rnstransport.tunnel.synthesize'))].map(hash =>
-    hash.toHex(),
-  ),
+  [pathRequestDestination, tunnelDestination].map(hash => hash.toHex()),
 );
 
 /** Whether a plain packet to this destination (16 B) goes from programs to the neighbours, and back. */

@@ -37,6 +37,8 @@ export interface RelayParts {
   readonly pathTimeout: () => number;
   /** Whether announces of everybody are passed on, and not only those of programs of this machine. */
   readonly forwards: boolean;
+  /** Whether there may be programs of this machine. */
+  readonly sharedInstance: boolean;
   readonly transmit: (packet: Uint8Array, iface: InterfaceHandle, burden: Burden) => void;
   readonly askOn: (request: PathRequest, iface: InterfaceHandle, burden: Burden) => void;
 }
@@ -283,6 +285,9 @@ export class Relay {
 
   /** Programs hear every announce at once: they have no other way to. */
   #tellPrograms(key: string, from: InterfaceHandle | undefined): void {
+    if (!this.#parts.sharedInstance) {
+      return;
+    }
     const programs = this.#parts.sending().filter(iface => isProgram(iface) && iface !== from);
     const packet = programs.length === 0 ? undefined : this.#announceOf(key, contexts.none);
     for (const program of programs) {
