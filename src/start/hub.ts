@@ -259,6 +259,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
     sessions,
     counters: () => counters.snapshot(),
     transport: config.hub.transport ? 'on' : 'off',
+    config: config.bridges.http,
     logins,
     mesh: meshView,
     interfaces: createInterfaceControl({

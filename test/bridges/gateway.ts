@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { type Access, createAccess } from '../../src/bridges/access.ts';
+import { httpConfigSchema } from '../../src/bridges/http/config.ts';
 import type { InterfaceControl } from '../../src/bridges/http/interfaces.ts';
 import type { MeshView } from '../../src/bridges/http/mesh.ts';
 import type { MeshManagement } from '../../src/bridges/http/mesh-management.ts';
@@ -75,6 +76,8 @@ export interface TestGateway extends AsyncDisposable {
 export async function openGateway(
   options: TestSwitchOptions & {
     readonly ws?: Partial<WsLimits>;
+    /** `bridges.http` of the configuration. */
+    readonly http?: Readonly<Record<string, unknown>>;
     readonly mesh?: Partial<MeshView>;
     readonly interfaces?: Partial<InterfaceControl>;
     readonly settings?: Partial<Settings>;
@@ -96,6 +99,7 @@ export async function openGateway(
     sessions,
     counters: () => hub.counters.snapshot(),
     logins: createLogins({ ...parts, desk, random: systemRandom }),
+    config: httpConfigSchema.parse(options.http ?? {}),
     mesh: { ...noMesh, ...options.mesh },
     interfaces: { ...nothing, ...options.interfaces } as InterfaceControl,
     settings: { ...nothing, ...options.settings } as Settings,

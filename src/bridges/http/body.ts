@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { fromUtf8 } from '../../lib/bytes.ts';
-import { GatewayError } from '../../lib/errors.ts';
+import { GatewayError, isGatewayError } from '../../lib/errors.ts';
 import { parseJson } from '../json.ts';
 
 /** Largest JSON body: 32 attachments inside a message at their limit do not fit, one or a few do. */
@@ -15,23 +15,29 @@ export async function readJson(request: IncomingMessage): Promise<unknown> {
   if (type !== 'application/json' && !/^application\/[\w.-]+\+json$/.test(type)) {
     throw new GatewayError('request/unsupported', 'send the body as application/json');
   }
-  refuseEncoded(request);
-  const bytes = await readBytes(request, jsonBytes);
-  if (bytes.length === 0) {
+  const text = await readText(request, jsonBytes);
+  if (text === '') {
     throw new GatewayError('request/invalid', 'the body is empty', {
       errors: [{ pointer: '', detail: 'a JSON object is expected' }],
     });
   }
-  let text: string;
+  return parseJson(text);
+}
+
+/** The text of a request's body, at most `limit` bytes of UTF-8. Throws as `readJson` does. */
+export async function readText(request: IncomingMessage, limit: number): Promise<string> {
+  refuseEncoded(request);
   try {
-    text = fromUtf8(bytes, 'body');
+    return fromUtf8(await readBytes(request, limit), 'body');
   } catch (cause) {
+    if (!isGatewayError(cause) || !cause.code.startsWith('wire/')) {
+      throw cause;
+    }
     throw new GatewayError('request/invalid', 'the body is not UTF-8', {
       cause,
       errors: [{ pointer: '', detail: 'not UTF-8' }],
     });
   }
-  return parseJson(text);
 }
 
 /** Compressed bodies are not taken: a small one could become a large one. */

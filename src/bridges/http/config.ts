@@ -1,17 +1,45 @@
 import { z } from 'zod';
+import { addressSchema } from '../schema.ts';
 
-const unavailable = 'not available in this version';
+const origin = z
+  .string()
+  .max(255)
+  .refine(text => {
+    const url = URL.parse(text);
+    return url !== null && /^https?:$/.test(url.protocol) && url.origin === text;
+  }, 'an origin such as https://app.example: scheme, host and port, nothing behind them');
 
 /** `bridges.http` of the configuration. */
 export const httpConfigSchema = z.strictObject({
   cors: z
-    .array(z.never({ error: unavailable }))
+    .array(origin)
+    .max(64)
     .default([])
-    .describe('origins of other sites whose pages may call the API; none yet'),
+    .describe('origins of other sites whose pages may call the API with a token of their own'),
   legacySend: z
-    .literal(false, { error: `true: ${unavailable}` })
+    .boolean()
     .default(false)
-    .describe('the one-line sending form of older gateways; not yet'),
+    .describe(
+      'GET /v1/send?to=&text=&token=: for devices that can do nothing else; tokens get into logs of proxies',
+    ),
+  sms: z
+    .strictObject({
+      numbers: z
+        .record(z.string().regex(/^\+?[0-9]{1,20}$/, 'a number, with + or without'), addressSchema)
+        .default({})
+        .describe('whom a number stands for; an address may be given instead of a number'),
+    })
+    .exactOptional()
+    .describe('/cgi-bin/sendsms, as programs for SMS gateways call it'),
+  ntfy: z
+    .strictObject({
+      topics: z
+        .record(z.string().regex(/^[-_A-Za-z0-9]{1,64}$/, 'the name of a topic'), addressSchema)
+        .default({})
+        .describe('whom a topic stands for; a topic that is not named here is the room of its name'),
+    })
+    .exactOptional()
+    .describe('/ntfy/<topic>, as scripts for ntfy publish'),
 });
 
 export type HttpConfig = z.output<typeof httpConfigSchema>;

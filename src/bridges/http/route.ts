@@ -25,6 +25,8 @@ export interface Route {
   readonly audience: Audience;
   readonly params?: z.ZodObject;
   readonly query?: z.ZodObject;
+  /** Its handler reads the query by itself. */
+  readonly anyQuery?: boolean;
   /** Request headers that mean something, for the document; read with `call.header`. */
   readonly headers?: Readonly<Record<string, string>>;
   /** A schema for JSON; `raw` leaves the body a stream. */
@@ -180,7 +182,10 @@ async function checked(
   signal: AbortSignal,
 ): Promise<Call<unknown, unknown, unknown>> {
   const params = mistakesOf(one.params ?? nothing, request.params, '/path');
-  const query = mistakesOf(one.query ?? nothing, request.query, '/query');
+  const query =
+    one.anyQuery === true
+      ? { value: undefined, errors: [] }
+      : mistakesOf(one.query ?? nothing, request.query, '/query');
   const body =
     one.body === undefined || one.body === 'raw'
       ? { value: undefined, errors: [] }

@@ -5,10 +5,15 @@ import type { Access } from '../access.ts';
 import type { Listener } from '../listener.ts';
 import type { Sessions } from '../sessions.ts';
 import { blobRoutes } from './blobs.ts';
+import { type HttpConfig, httpConfigSchema } from './config.ts';
+import { allowOrigins } from './cors.ts';
 import { docsRoutes } from './docs.ts';
 import { eventRoutes } from './events.ts';
 import { inboxRoutes } from './inbox.ts';
 import { type InterfaceControl, interfaceRoutes } from './interfaces.ts';
+import { ntfyRoutes } from './legacy/ntfy.ts';
+import { sendRoutes } from './legacy/send.ts';
+import { smsRoutes } from './legacy/sms.ts';
 import type { MeshView } from './mesh.ts';
 import { type MeshManagement, meshManagementRoutes } from './mesh-management.ts';
 import { meshRoutes } from './mesh-routes.ts';
@@ -36,6 +41,8 @@ export interface HttpParts {
   readonly counters: () => Readonly<Record<string, number>>;
   /** Whether packets of others are passed on: `on` or `off`. */
   readonly transport?: string;
+  /** `bridges.http` of the configuration, by default as if nothing were said. */
+  readonly config?: HttpConfig;
   readonly mesh: MeshView;
   readonly interfaces: InterfaceControl;
   readonly settings: Settings;
@@ -48,16 +55,22 @@ export interface HttpParts {
 
 /** The REST window: adds `/v1` and what stands beside it to the listener. Before `listen`. */
 export function addHttpWindow(listener: Listener, parts: HttpParts): void {
+  allowOrigins(listener.app, parts.config?.cors ?? []);
   addRoutes({ listener, ...parts }, httpRoutes(parts));
 }
 
 /** Every operation there is, in the order of the document. */
 export function httpRoutes(parts: HttpParts): readonly Route[] {
   const { desk, clock, log, sessions } = parts;
+  const config = () => parts.config ?? httpConfigSchema.parse({});
+  const legacy = () => ({ desk, access: parts.access, config: config() });
   const routes: Route[] = [
     ...messageRoutes(desk),
     ...inboxRoutes(desk, sessions),
     ...eventRoutes({ desk, sessions, clock, log }),
+    ...(config().legacySend ? sendRoutes(legacy) : []),
+    ...(config().sms === undefined ? [] : smsRoutes(legacy)),
+    ...(config().ntfy === undefined ? [] : ntfyRoutes(legacy)),
     ...blobRoutes(desk),
     ...peerRoutes(desk),
     ...roomRoutes(desk),

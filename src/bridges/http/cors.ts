@@ -1,0 +1,42 @@
+import type { FastifyInstance } from 'fastify';
+
+/** s a browser remembers the answer to its question. */
+const remembered = 600;
+
+/**
+ * Lets pages of these origins call the API with a token of their own. Never with credentials of the browser: a log-in on
+ * the hub's page belongs to that page. Source: the Fetch standard, "HTTP extensions"; RFC 9110 §12.5.5.
+ */
+export function allowOrigins(app: FastifyInstance, origins: readonly string[]): void {
+  if (origins.length === 0) {
+    return;
+  }
+  app.addHook('onRequest', async (request, reply) => {
+    const { origin } = request.headers;
+    const path = request.url.split('?', 1)[0] ?? '';
+    if (!path.startsWith('/v1/') && path !== '/openapi.json') {
+      return;
+    }
+    reply.raw.appendHeader('vary', 'Origin');
+    if (origin === undefined || !origins.includes(origin)) {
+      return;
+    }
+    reply.raw.setHeader('access-control-allow-origin', origin);
+    reply.raw.setHeader(
+      'access-control-expose-headers',
+      'ETag, Link, Location, Retry-After, Idempotency-Replayed',
+    );
+    const asked = request.headers['access-control-request-method'];
+    if (request.method === 'OPTIONS' && asked !== undefined) {
+      return reply
+        .code(204)
+        .headers({
+          'access-control-allow-methods': 'GET, HEAD, POST, PUT, PATCH, DELETE',
+          'access-control-allow-headers':
+            'Authorization, Content-Type, Idempotency-Key, If-None-Match, If-Match, Last-Event-ID, Range',
+          'access-control-max-age': String(remembered),
+        })
+        .send();
+    }
+  });
+}

@@ -1,0 +1,57 @@
+import type { FastifyRequest } from 'fastify';
+import { GatewayError } from '../../../lib/errors.ts';
+import { parseJson } from '../../json.ts';
+import { invalid } from '../../schema.ts';
+import { readText } from '../body.ts';
+
+/** Bytes of a form or of a notification: as much text as a message may have, encoded. */
+export const formBytes = 1024 * 1024;
+
+export const formType = 'application/x-www-form-urlencoded';
+
+/** The media type of a request's body, without parameters; empty where it says none. */
+export function mediaTypeOf(request: {
+  readonly headers: { readonly 'content-type'?: string | undefined };
+}): string {
+  return request.headers['content-type']?.split(';', 1)[0]?.trim().toLowerCase() ?? '';
+}
+
+/** The fields of a form. Throws `request/invalid` for a name that comes twice and for what is not UTF-8. */
+export function parseForm(text: string): Record<string, string> {
+  const mistakes: { pointer: string; detail: string }[] = [];
+  const fields: Record<string, string> = Object.create(null);
+  for (const [name, value] of new URLSearchParams(text)) {
+    if (name in fields || name === '__proto__') {
+      mistakes.push({ pointer: `/${name.slice(0, 64)}`, detail: 'given twice, or a name that cannot be' });
+    } else if (value.includes('\ufffd') && /%[0-9a-f]{2}/i.test(text)) {
+      mistakes.push({ pointer: `/${name.slice(0, 64)}`, detail: 'not UTF-8' });
+    }
+    fields[name] = value;
+  }
+  if (mistakes.length > 0) {
+    throw invalid(mistakes.slice(0, 50));
+  }
+  return { ...fields };
+}
+
+/** What a device says in its query and, where it posts, in a form or a JSON object beside it; the body wins. */
+export async function fieldsOf(request: FastifyRequest): Promise<Record<string, unknown>> {
+  const at = request.url.indexOf('?');
+  const query = at < 0 ? {} : parseForm(request.url.slice(at + 1));
+  if (request.method === 'GET' || request.method === 'HEAD') {
+    return query;
+  }
+  const type = mediaTypeOf(request);
+  if (type !== '' && type !== formType && type !== 'application/json') {
+    throw new GatewayError('request/unsupported', `send the body as ${formType} or application/json`);
+  }
+  const text = await readText(request.raw, formBytes);
+  if (text === '') {
+    return query;
+  }
+  const body = type === 'application/json' ? parseJson(text) : parseForm(text);
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+    throw invalid([{ pointer: '', detail: 'an object is expected' }]);
+  }
+  return { ...query, ...body };
+}

@@ -1,0 +1,218 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { openGateway, type TestGateway } from '../gateway.ts';
+
+const bob = `app:bob`;
+
+/** A request as a device makes it: no JSON unless it says so. */
+async function ask(gateway: TestGateway, path: string, init: RequestInit = {}) {
+  const answer = await fetch(new URL(path, gateway.url), init);
+  return { status: answer.status, type: answer.headers.get('content-type') ?? '', text: await answer.text() };
+}
+
+const form = (fields: Record<string, string>): RequestInit => ({
+  method: 'POST',
+  headers: { 'content-type': 'application/x-www-form-urlencoded' },
+  body: new URLSearchParams(fields).toString(),
+});
+
+async function inboxOf(gateway: TestGateway, token: string) {
+  const { body } = await gateway.call(token, 'GET', '/v1/inbox?limit=200');
+  return body.items.map(({ message }: { message: { text: string } }) => message);
+}
+
+test('a device sends with one line, in a query or a form, and is answered in plain text', async () => {
+  await using gateway = await openGateway({ http: { legacySend: true } });
+  const bobs = await gateway.client('bob');
+  const token = await gateway.client('bell', { scopes: ['messages:send'] });
+  const line = `/v1/send?to=${bob}&text=somebody+rang%21+%C3%BC&token=${token}`;
+  const sent = await ask(gateway, line);
+  assert.equal(sent.status, 200);
+  assert.match(sent.text, /^OK [0-9a-f]{32}\n$/);
+  assert.match(sent.type, /^text\/plain/);
+  const posted = await ask(
+    gateway,
+    '/v1/send',
+    form({ to: bob, text: 'and again', token, priority: 'high', key: 'k1' }),
+  );
+  const repeated = await ask(
+    gateway,
+    '/v1/send',
+    form({ to: bob, text: 'and again', token, priority: 'high', key: 'k1' }),
+  );
+  assert.equal(posted.text, repeated.text, 'a key makes a repeat of it harmless');
+  const json = await ask(gateway, '/v1/send', {
+    method: 'POST',
+    headers: {
+      'content-type': 'application/json',
+      authorization: `Bearer ${token}`,
+      accept: 'application/json',
+    },
+    body: JSON.stringify({ to: bob, text: 'as JSON' }),
+  });
+  assert.equal(JSON.parse(json.text).from, 'app:bell');
+  assert.deepEqual(
+    (await inboxOf(gateway, bobs)).map(({ text }: { text: string }) => text),
+    ['somebody rang! ü', 'and again', 'as JSON'],
+  );
+});
+
+test('a line without a right, with a mistake or while it is turned off is refused and sends nothing', async () => {
+  await using off = await openGateway();
+  const token = await off.client('bell');
+  assert.equal((await ask(off, `/v1/send?to=${bob}&text=x&token=${token}`)).status, 404);
+
+  await using gateway = await openGateway({ http: { legacySend: true } });
+  const bobs = await gateway.client('bob');
+  const reader = await gateway.client('reader', { scopes: ['messages:read'] });
+  const good = await gateway.client('bell');
+  for (const [path, status] of [
+    [`/v1/send?to=${bob}&text=x`, 401],
+    [`/v1/send?to=${bob}&text=x&token=wrong`, 401],
+    [`/v1/send?to=${bob}&text=x&token=${reader}`, 403],
+    [`/v1/send?to=${bob}&token=${good}`, 401],
+    [`/v1/send?to=${bob}&text=x&text=y&token=${good}`, 400],
+    [`/v1/send?to=${bob}&text=%ff&token=${good}`, 400],
+    [`/v1/send?to=nobody&text=x`, 401],
+    [`/v1/send?to=app:nobody&text=x&token=${good}`, 404],
+  ] as const) {
+    const answer = await ask(gateway, path);
+    assert.equal(answer.status, status, `${path}: ${answer.text}`);
+  }
+  const named = await ask(gateway, '/v1/send', {
+    ...form({ to: bob, from: 'app:bob', text: 'x' }),
+    headers: { 'content-type': 'application/x-www-form-urlencoded', authorization: `Bearer ${good}` },
+  });
+  assert.equal(named.status, 400);
+  assert.match(named.text, /from/);
+  assert.deepEqual(await inboxOf(gateway, bobs), []);
+});
+
+test('a program for SMS gateways sends to numbers, and is told in its own words what is wrong', async () => {
+  await using gateway = await openGateway({ http: { sms: { numbers: { '+4915112345': bob } } } });
+  const bobs = await gateway.client('bob');
+  const token = await gateway.client('alarm');
+  const path = (more: string) => `/cgi-bin/sendsms?username=alarm&password=${token}&${more}`;
+  const sent = await ask(gateway, path('to=4915112345&text=fire&from=1234&charset=UTF-8&coding=0'));
+  assert.deepEqual([sent.status, sent.text], [202, '0: Accepted for delivery\n']);
+  assert.equal((await ask(gateway, path(`to=%2B4915112345;${bob}&text=two`))).status, 202);
+  const posted = form({ username: 'alarm', password: token, to: '4915112345', text: 'posted' });
+  assert.equal((await ask(gateway, '/cgi-bin/sendsms', posted)).status, 202);
+  assert.match((await ask(gateway, path('to=999&text=x'))).text, /^Bad request: .*number 999/);
+  assert.match((await ask(gateway, path('to=4915112345'))).text, /^Bad request:/);
+  assert.equal((await ask(gateway, path('to=4915112345&text=x&charset=latin1'))).status, 400);
+  const denied = await ask(gateway, '/cgi-bin/sendsms?username=a&password=b&to=4915112345&text=x');
+  assert.deepEqual([denied.status, denied.text], [403, 'Authorization failed for sendsms\n']);
+  const texts = (await inboxOf(gateway, bobs)).map(({ text }: { text: string }) => text);
+  assert.deepEqual(texts, ['fire', 'two', 'two', 'posted']);
+});
+
+test('a script for ntfy publishes to a topic and polls it', async () => {
+  await using gateway = await openGateway({
+    rooms: { alerts: { members: [bob] } },
+    http: { ntfy: { topics: { Door: bob } } },
+  });
+  const bobs = await gateway.client('bob');
+  const token = await gateway.client('script', { rooms: ['alerts'] });
+  const basic = `Basic ${Buffer.from(`anybody:${token}`).toString('base64')}`;
+  const published = await ask(gateway, '/ntfy/alerts', {
+    method: 'PUT',
+    headers: {
+      authorization: basic,
+      title: Buffer.from('Wärme').toString('latin1'),
+      'x-priority': 'urgent',
+      tags: 'fire, sos',
+    },
+    body: 'the boiler is hot',
+  });
+  assert.equal(published.status, 200);
+  const note = JSON.parse(published.text);
+  assert.deepEqual(
+    [note.event, note.topic, note.message, note.title, note.priority, note.tags],
+    ['message', 'alerts', 'the boiler is hot', 'Wärme', 5, ['fire', 'sos']],
+  );
+  const asJson = await ask(gateway, '/ntfy', {
+    method: 'POST',
+    headers: { authorization: `Bearer ${token}` },
+    body: JSON.stringify({ topic: 'Door', message: 'somebody rang', priority: 2 }),
+  });
+  assert.equal(asJson.status, 200);
+  const auth = Buffer.from(basic).toString('base64url');
+  assert.equal(
+    (await ask(gateway, `/ntfy/alerts?auth=${auth}&title=later`, { method: 'POST', body: '' })).status,
+    200,
+  );
+  const heard = await inboxOf(gateway, bobs);
+  assert.deepEqual(
+    heard.map((one: { text: string; priority: string; title?: string }) => [
+      one.text,
+      one.priority,
+      one.title,
+    ]),
+    [
+      ['the boiler is hot', 'critical', 'Wärme'],
+      ['somebody rang', 'bulk', undefined],
+      ['triggered', 'normal', 'later'],
+    ],
+  );
+  const poll = async (query: string) => {
+    const { text } = await ask(gateway, `/ntfy/alerts/json?poll=1&${query}`, {
+      headers: { authorization: basic },
+    });
+    return text
+      .split('\n')
+      .filter(line => line !== '')
+      .map(line => JSON.parse(line).message);
+  };
+  assert.deepEqual(await poll('since=all'), ['the boiler is hot', 'triggered']);
+  assert.deepEqual(await poll(`since=${note.id}`), ['triggered']);
+  assert.deepEqual(await poll('since=10m'), ['the boiler is hot', 'triggered']);
+  assert.equal((await ask(gateway, '/ntfy/alerts', { method: 'POST', body: 'x' })).status, 401);
+  assert.equal(
+    (await ask(gateway, '/ntfy/nowhere', { method: 'POST', body: 'x', headers: { authorization: basic } }))
+      .status,
+    404,
+  );
+  const wrong = await ask(gateway, '/ntfy/alerts', {
+    method: 'POST',
+    body: 'x',
+    headers: { authorization: basic, priority: '9' },
+  });
+  assert.equal(wrong.status, 400);
+});
+
+test('pages of the origins that are named may call with a token, and others may not', async () => {
+  await using gateway = await openGateway({ http: { cors: ['https://app.example'] } });
+  const token = await gateway.client('page');
+  const preflight = (origin: string) =>
+    fetch(new URL('/v1/messages', gateway.url), {
+      method: 'OPTIONS',
+      headers: {
+        origin,
+        'access-control-request-method': 'POST',
+        'access-control-request-headers': 'authorization',
+      },
+    });
+  const asked = await preflight('https://app.example');
+  assert.equal(asked.status, 204);
+  assert.equal(asked.headers.get('access-control-allow-origin'), 'https://app.example');
+  assert.match(asked.headers.get('access-control-allow-headers') ?? '', /Authorization/);
+  assert.equal(asked.headers.get('access-control-allow-credentials'), null);
+  const other = await preflight('https://evil.example');
+  assert.equal(other.headers.get('access-control-allow-origin'), null);
+  const read = await gateway.call(token, 'GET', '/v1/inbox', undefined, {
+    headers: { origin: 'https://app.example' },
+  });
+  assert.equal(read.status, 200);
+  assert.equal(read.headers.get('access-control-allow-origin'), 'https://app.example');
+  assert.match(read.headers.get('vary') ?? '', /origin/i);
+  const refused = await gateway.call('wrong', 'GET', '/v1/inbox', undefined, {
+    headers: { origin: 'https://app.example' },
+  });
+  assert.equal(refused.status, 401);
+  assert.equal(
+    refused.headers.get('access-control-allow-origin'),
+    'https://app.example',
+    'a problem can be read as well',
+  );
+});
