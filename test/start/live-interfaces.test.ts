@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import fc from 'fast-check';
 import { toHex } from '../../src/lib/bytes.ts';
 import { GatewayError, isGatewayError } from '../../src/lib/errors.ts';
 import { silentLog } from '../../src/lib/log.ts';
@@ -246,4 +247,71 @@ test('all end with the hub, also one that is being added just then', async t => 
   await hub.stop();
   await adding;
   assert.ok(hub.made.every(({ port }) => port === undefined));
+});
+
+test('whatever is asked for in whatever order, what is listed is what runs, and nothing is left when the hub stops', async t => {
+  const names = ['a', 'b', 'c'];
+  const step = fc.record({
+    verb: fc.constantFrom(
+      'add',
+      'remove',
+      'attach',
+      'detach',
+      'reload',
+      'govern',
+      'move',
+      'disable',
+      'break',
+      'replace',
+    ),
+    name: fc.constantFrom(...names),
+    at: fc.integer({ min: 0, max: 9 }),
+  });
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 25 }), async steps => {
+      const hub = await bench(t, []);
+      const { live, node } = hub;
+      const asked = steps.map(({ verb, name, at }): Promise<unknown> => {
+        switch (verb) {
+          case 'add':
+            return live.add(client(name), 'api');
+          case 'govern':
+            return live.change(client(name, { mode: at % 2 ? 'gateway' : 'roaming' }));
+          case 'move':
+            return live.change(client(name, { port: 1 + at }));
+          case 'disable':
+            return live.change(client(name, { enabled: at % 2 === 0 }));
+          case 'break':
+            return live.change(client(name, { host: 'nowhere' }));
+          case 'replace':
+            return live.replace(names.slice(0, at % 4).map(one => ({ config: client(one), origin: 'file' })));
+          default:
+            return live[verb](name);
+        }
+      });
+      for (const result of await Promise.allSettled(asked)) {
+        if (result.status === 'rejected') {
+          assert.ok(
+            isGatewayError(result.reason, 'request/not-found', 'request/conflict', 'config/invalid'),
+            String(result.reason),
+          );
+        }
+      }
+      await settled();
+      const used = live.list().filter(({ attachment }) => attachment !== undefined);
+      assert.deepEqual(
+        [...node.transport.interfaces()].map(({ name }) => name).sort(),
+        used.map(({ config: { name } }) => name).sort(),
+      );
+      for (const { config, attachment } of used) {
+        assert.equal(attachment?.online, true, config.name);
+        assert.equal(attachment?.policy.mode, config.mode);
+        assert.equal(hub.health.get(config.name)?.state, 'up');
+      }
+      assert.deepEqual([...hub.health.keys()].sort(), used.map(({ config: { name } }) => name).sort());
+      await hub.stop();
+      assert.ok(hub.made.every(({ port }) => port === undefined));
+    }),
+    { numRuns: 60 },
+  );
 });

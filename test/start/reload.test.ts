@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { stringify } from 'yaml';
 import { loadConfig } from '../../src/config.ts';
+import type { Client } from '../../src/gateway/desk.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { isGatewayError } from '../../src/lib/errors.ts';
 import { silentLog } from '../../src/lib/log.ts';
@@ -298,3 +299,76 @@ test('the level of the log is set at run time and held to what there is', async 
   assert.deepEqual([wrong.status, wrong.body.errors[0].pointer], [400, '/level']);
   assert.equal((await bench.call('GET', '/v1/log')).body.level, 'debug');
 });
+
+test('which program a pipe runs is not for the API to say, how the mesh uses it is', async t => {
+  const pipe = { name: 'child', kind: 'pipe', command: ['cat'], enabled: false };
+  const bench = await open(t, { interfaces: [pipe] });
+  const added = await bench.call('POST', '/v1/mesh/interfaces', { ...pipe, name: 'other' });
+  assert.deepEqual([added.status, added.body.code], [403, 'request/forbidden']);
+  const changed = await bench.call('PATCH', '/v1/mesh/interfaces/child', { command: ['sh', '-c', 'id'] });
+  assert.equal(changed.status, 403);
+  const used = await bench.call('PATCH', '/v1/mesh/interfaces/child', { mode: 'roaming' });
+  assert.deepEqual([used.status, used.body.config.command], [200, ['cat']]);
+});
+
+test('only an owner changes interfaces, the configuration and the log', async t => {
+  const bench = await open(t, { interfaces: [server('one')] });
+  const minted = await bench.call('POST', '/v1/tokens', {
+    name: 'watcher',
+    scopes: ['mesh:read', 'metrics', 'messages:read', 'messages:send', 'peers:read', 'rooms:write', 'mqtt'],
+  });
+  for (const [method, path, body] of [
+    ['POST', '/v1/mesh/interfaces', server('two')],
+    ['GET', '/v1/mesh/interfaces/one'],
+    ['PATCH', '/v1/mesh/interfaces/one', { mode: 'full' }],
+    ['DELETE', '/v1/mesh/interfaces/one'],
+    ['POST', '/v1/mesh/interfaces/one/attach'],
+    ['POST', '/v1/mesh/interfaces/one/detach'],
+    ['POST', '/v1/mesh/interfaces/one/reload'],
+    ['POST', '/v1/mesh/interfaces/one/reset'],
+    ['GET', '/v1/config'],
+    ['POST', '/v1/config/reload'],
+    ['GET', '/v1/log'],
+    ['PUT', '/v1/log', { level: 'debug' }],
+  ] as const) {
+    const answer = await fetch(`${bench.hub.httpUrl}${path}`, {
+      method,
+      headers: {
+        authorization: `Bearer ${minted.body.token}`,
+        ...(body !== undefined && { 'content-type': 'application/json' }),
+      },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    });
+    assert.equal(answer.status, 403, `${method} ${path}`);
+    await answer.body?.cancel();
+  }
+  assert.equal(bench.log.level, 'info');
+});
+
+test('a way that is learnt over an interface is an event for who may read the mesh', async t => {
+  const near = await open(t, { interfaces: [server('one')] });
+  const port = Number(near.hub.interfaceAddresses().one?.split(':').at(-1));
+  const far = await open(t, {
+    interfaces: [{ name: 'uplink', kind: 'tcp-client', host: '127.0.0.1', port }],
+  });
+  const { events } = near.hub.desk;
+  const owner = near.hub.desk.clients.list().find(({ name }) => name === 'owner') as Client;
+  const start = events.cursor;
+  const seen = () => events.read(owner, start, 200).items.filter(({ kind }) => kind === 'path.changed');
+  const first = await until(() =>
+    seen().find(({ path }) => (path as Json).destination === far.hub.facts.lxmf),
+  );
+  assert.deepEqual([(first.path as Json).change, (first.path as Json).hops], ['learnt', 1]);
+  assert.match((first.path as Json).interface, /^one\//);
+});
+
+async function until<T>(found: () => T | undefined): Promise<T> {
+  for (let waited = 0; waited < 60_000; waited += 20) {
+    const value = found();
+    if (value !== undefined) {
+      return value;
+    }
+    await systemClock.sleep(20);
+  }
+  throw new Error(`did not come about within 60 s: ${found}`);
+}

@@ -115,6 +115,7 @@ function commonOf(keys: Keys, findings: Findings, title: string) {
         networkName === undefined && passphrase === undefined
           ? undefined
           : given({ networkName, size: ifacBits === undefined ? undefined : Math.floor(ifacBits / 8) }),
+      gravity: whole(keys.number('gravity')),
       recursivePathRequests: keys.yes('recursive_prs'),
       announcesToInternal: keys.yes('announces_to_internal'),
       announcesFromInternal: keys.yes('announces_from_internal'),

@@ -46,6 +46,7 @@ const config = `
     announce_cap = 5
     ingress_control = no
     recursive_prs = yes
+    gravity = 3
     bitrate = 5000
   [[ümläut Co]]
     type = BackboneInterface
@@ -185,6 +186,7 @@ test('interfaces of every kind are taken over, and what there is nothing like is
     announce: { cap: 5, rateTarget: 1800 },
     ingress: { limited: false },
     recursivePathRequests: true,
+    gravity: 3,
     ifac: { networkName: 'elm', size: 16, passphraseFile: join(data, 'passphrase-u-mla-ut-co') },
   });
   shows('u-mla-ut-co-2', { kind: 'tcp-client', port: 4243 });
