@@ -10,23 +10,14 @@ import type { Forwarding } from './forwarding.ts';
 import { PublicIdentity } from './identity.ts';
 import type { InboundQueue } from './inbound-queue.ts';
 import { Ingress } from './ingress.ts';
-import type { KnownDestinations } from './known.ts';
+import type { Heard, KnownDestinations } from './known.ts';
 import type { Locals } from './locals.ts';
 import { contexts } from './packet.ts';
 import type { PathRequests } from './path-request.ts';
 import type { Offer, PathTable } from './path-table.ts';
 
 /** What an announce taught. The bytes are no longer the medium's. */
-export interface Lesson {
-  readonly destinationHash: Uint8Array;
-  readonly identity: PublicIdentity;
-  readonly nameHash: Uint8Array;
-  readonly appData: Uint8Array | undefined;
-  readonly ratchet: Uint8Array | undefined;
-  /** Data of the announce's packet; what else is in bytes here are views into it. */
-  readonly announce: Uint8Array;
-  readonly announceHasRatchet: boolean;
-  readonly packetHash: Uint8Array;
+export interface Lesson extends Heard {
   readonly randomBlob: Uint8Array;
   readonly nextHop: Uint8Array;
   readonly hops: number;
@@ -76,7 +67,8 @@ export class AnnounceIntake {
     if (packet.transportId !== undefined) {
       forwarding?.relay.overheard(key, packet.hops);
     }
-    if (!paths.accepts(key, offerOf(inbound, randomBlob)) && !pathRequests.has(key)) {
+    const accepted = paths.accepts(key, offerOf(inbound, randomBlob)) || paths.isTwin(key, randomBlob);
+    if (!accepted && !pathRequests.has(key)) {
       counters.add('mesh/duplicate');
       return undefined;
     }
@@ -95,7 +87,9 @@ export class AnnounceIntake {
     const key = toHex(packet.destinationHash);
     // It may have waited, and others came before it.
     const better = paths.accepts(key, offerOf(inbound, announce.randomBlob));
-    if (locals.get(key) || !(better || pathRequests.has(key))) {
+    // Whoever announces twice in a second may have said something else the second time.
+    const isTwin = !better && paths.isTwin(key, announce.randomBlob);
+    if (locals.get(key) || !(better || isTwin || pathRequests.has(key))) {
       return this.#drop('mesh/duplicate');
     }
     const before = known.get(key);
@@ -115,12 +109,14 @@ export class AnnounceIntake {
       if (path) {
         pathRequests.answer(key, path);
       }
+    }
+    if (!better && !isTwin) {
       return 1;
     }
     const destinationHash = copy(packet.destinationHash);
     const data = copy(packet.data);
     const { nameHash, appData, ratchet } = readAnnounce(data, packet.contextFlag);
-    learn(key, {
+    const heard: Heard = {
       destinationHash,
       identity,
       nameHash,
@@ -129,6 +125,14 @@ export class AnnounceIntake {
       announce: data,
       announceHasRatchet: packet.contextFlag,
       packetHash: copy(hash),
+    };
+    if (isTwin) {
+      paths.heardTwin(key, announce.randomBlob);
+      known.remember(key, heard);
+      return 1;
+    }
+    learn(key, {
+      ...heard,
       randomBlob: copy(announce.randomBlob),
       nextHop: packet.transportId ? copy(packet.transportId) : destinationHash,
       hops: packet.hops,

@@ -61,6 +61,7 @@ export interface Heard {
   readonly appData: Uint8Array | undefined;
   readonly ratchet: Uint8Array | undefined;
   readonly packetHash: Uint8Array;
+  /** Data of the announce's packet; most of what else is in bytes here are views into it. */
   readonly announce: Uint8Array;
   readonly announceHasRatchet: boolean;
 }

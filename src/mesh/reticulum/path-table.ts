@@ -189,6 +189,23 @@ export class PathTable {
     return expired || emitted > entry.emitted;
   }
 
+  /** Whether an announce was made in the same second as the one the way is known from, and was not heard yet. */
+  isTwin(key: string, randomBlob: Uint8Array): boolean {
+    const entry = this.#entries.get(key);
+    return (
+      entry !== undefined && emittedAt(randomBlob) === entry.emitted && blobAt(entry.blobs, randomBlob) === -1
+    );
+  }
+
+  /** Such an announce was verified: it is not taken again. */
+  heardTwin(key: string, randomBlob: Uint8Array): void {
+    const entry = this.#entries.get(key);
+    if (entry) {
+      this.#entries.set(key, { ...entry, blobs: withBlob(entry.blobs, randomBlob) });
+      this.#journal.mark(key);
+    }
+  }
+
   /** Takes an offered way, which `accepts` was asked about and whose announce was verified. */
   take(key: string, candidate: Candidate): Path {
     const { randomBlob, lifetime, ...way } = candidate;

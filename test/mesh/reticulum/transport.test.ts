@@ -3,6 +3,7 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { toHex, utf8 } from '../../../src/lib/bytes.ts';
 import { GatewayError } from '../../../src/lib/errors.ts';
+import { readAnnounce, signAnnounce } from '../../../src/mesh/reticulum/announce.ts';
 import type { LocalDestination } from '../../../src/mesh/reticulum/destination.ts';
 import type { Inbound } from '../../../src/mesh/reticulum/dispatch.ts';
 import {
@@ -83,6 +84,26 @@ describe('announces', () => {
     await a.transport.announce(destination, { appData: utf8('second') });
     await settled();
     assert.deepEqual(b.transport.recall(destination.hash)?.appData, utf8('second'));
+  });
+
+  test('made twice in one second tell what they say last, but are no new way', async () => {
+    const { a, b, air } = neighbours();
+    const { destination } = a.serve();
+    await a.transport.announce(destination, { appData: utf8('first') });
+    await settled();
+    const first = decodePacket(air.packets[0]!);
+    const randomBlob = new Uint8Array(readAnnounce(first.data, false).randomBlob);
+    randomBlob[0]! ^= 1;
+    const second = encodePacket(signAnnounce(destination, { randomBlob, appData: utf8('second') }));
+    air.carry(second);
+    await settled();
+    assert.deepEqual(b.transport.recall(destination.hash)?.appData, utf8('second'));
+    assert.equal(b.announces.length, 1);
+    air.carry(air.packets[0]!);
+    air.carry(second);
+    await settled();
+    assert.deepEqual(b.transport.recall(destination.hash)?.appData, utf8('second'));
+    assert.equal(b.counters.get('mesh/duplicate'), 2);
   });
 
   test('whose ratchet flag was turned are not believed, although their hash is the same', async () => {
