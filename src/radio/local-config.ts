@@ -9,6 +9,10 @@ export const instanceName = z
 /** What the interface is called that programs of this machine are on. */
 export const sharedInstanceInterface = 'shared-instance';
 
+/** Ports that programs look for. Source: RNS 1.5.7. */
+export const usualPort = 37_428;
+const usualControlPort = 37_429;
+
 /** Programs at once where nothing else is said. */
 const defaultPrograms = 64;
 
@@ -20,8 +24,10 @@ export const sharedInstanceSchema = z
     name: instanceName.optional(),
     port: port
       .optional()
-      .describe('TCP port on the loopback instead of a name; 37428 is what programs look for'),
-    controlPort: port.optional().describe('TCP port of status and control; 37429 is what programs look for'),
+      .describe(`TCP port on the loopback instead of a name; ${usualPort} is what programs look for`),
+    controlPort: port
+      .optional()
+      .describe(`TCP port of status and control; ${usualControlPort} is what programs look for`),
     interfaceManagement: z
       .boolean()
       .default(true)

@@ -18,9 +18,8 @@ interface Rate extends Verdict {
 
 /** Destinations whose rate is watched; the one heard least recently goes first. */
 const defaultCapacity = 20_000;
-/** Source: RNS 1.5.7, on a node that forwards. */
-const defaultTarget = 3_600_000;
-const defaultGrace = 5;
+/** Times in ms. Source: RNS 1.5.7, on a node that forwards. */
+export const rateDefaults = { target: 3_600_000, grace: 5, penalty: 0 } as const;
 /** Moments kept of each, for those who look. Source: RNS 1.5.7. */
 const momentsKept = 16;
 /** Each keeps a destination that is silent in mind for the time of one more announce; beyond these none does. */
@@ -53,7 +52,11 @@ export class AnnounceRates {
 
   /** An announce of a destination came in; whether it may be passed on. */
   allows(key: string, now: number, policy: AnnouncePolicy = {}): boolean {
-    const { rateTarget = defaultTarget, rateGrace = defaultGrace, ratePenalty = 0 } = policy;
+    const {
+      rateTarget = rateDefaults.target,
+      rateGrace = rateDefaults.grace,
+      ratePenalty = rateDefaults.penalty,
+    } = policy;
     const before = this.#rates.get(key);
     const rate =
       before === undefined

@@ -37,7 +37,8 @@ const modes: Readonly<Record<string, InterfaceMode>> = {
 };
 
 const minute = 60_000;
-const leastBitrate = 5;
+/** bit/s below which a bitrate is none. */
+export const leastBitrate = 5;
 const discoveryLeast = 5 * minute;
 const discoveryDefault = 360 * minute;
 const bitsOfByte = 8;

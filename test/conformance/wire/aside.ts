@@ -64,9 +64,14 @@ export function strangerOf(node: Node, aspect: string, identity: Identity = gene
 }
 
 /** The announce of a destination of the test's own, as it travels. */
-export function announceOf(node: Node, destination: LocalDestination, appData?: Uint8Array): Uint8Array {
+export function announceOf(
+  node: Node,
+  destination: LocalDestination,
+  appData?: Uint8Array,
+  ratchet?: Uint8Array,
+): Uint8Array {
   const randomBlob = encodeRandomBlob(node.random.bytes(5), node.clock.now() / 1000);
-  return encodePacket(signAnnounce(destination, { randomBlob, appData }));
+  return encodePacket(signAnnounce(destination, { randomBlob, appData, ratchet }));
 }
 
 /** A link of the node's to a destination of the test's own, asked for and not proven yet. */

@@ -4,11 +4,13 @@ import { linkMtuOf } from '../../../src/mesh/reticulum/dispatch.ts';
 import { Identity } from '../../../src/mesh/reticulum/identity.ts';
 import { packetMtu } from '../../../src/mesh/reticulum/packet.ts';
 import { tcpBitrate, tcpMtu } from '../../../src/radio/tcp-client.ts';
+import { leastBitrate } from '../../../src/start/rns/interface.ts';
 import type { Commands } from '../command.ts';
 import { bytesIf, bytesOf, hex, integerIf, textOf } from '../params.ts';
 import { announceOf, strangerOf } from './aside.ts';
 import { type Node, nodeOf } from './node.ts';
-import { clientName, defaultIfacSize, lowestBitrate, serverName } from './start.ts';
+import { defaultIfacSize } from './settings.ts';
+import { clientName, serverName } from './start.ts';
 import { until } from './waiting.ts';
 
 export const commands: Commands = {
@@ -52,7 +54,7 @@ export const commands: Commands = {
     return {
       bitrate: interfaceOf(nodeOf(params)).bitrate,
       bitrate_guess: tcpBitrate,
-      minimum_bitrate: lowestBitrate,
+      minimum_bitrate: leastBitrate,
     };
   },
 

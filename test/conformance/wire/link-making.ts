@@ -14,6 +14,7 @@ import {
   signallingLength,
 } from '../../../src/mesh/reticulum/link-wire.ts';
 import { decodePacket, encodePacket, hashLength, packetMtu } from '../../../src/mesh/reticulum/packet.ts';
+import { tokenKeyLength } from '../../../src/mesh/reticulum/token.ts';
 import type { Commands } from '../command.ts';
 import { flagOf, hex, integerIf, integerOf, textOf } from '../params.ts';
 import {
@@ -135,7 +136,7 @@ export const commands: Commands = {
     return {
       single: { raised: false, error: null, link_created: true },
       plain: refused(new LocalDestination(nameless)),
-      group: refused(new LocalDestination(nameless)),
+      group: refused(new LocalDestination({ ...nameless, groupKey: node.random.bytes(tokenKeyLength) })),
     };
   },
 

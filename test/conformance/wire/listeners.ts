@@ -15,8 +15,8 @@ import { timeoutOf, until } from './waiting.ts';
 
 /** Bytes of the largest Resource that a listener with the strategy `app` accepts. */
 const appAcceptMost = 4096;
-/** The reference's constants for what a destination proves. */
-const strategies = { none: 33, app: 34, all: 35 } as const;
+/** Code points of the reference's API for what a destination proves. */
+export const strategies = { none: 33, app: 34, all: 35 } as const;
 /** What a packet begins with that a destination of the strategy `app` proves. */
 const provable = 0x01;
 

@@ -7,7 +7,7 @@ import type { Interface } from '../../../src/mesh/interface.ts';
 import { AccessCode } from '../../../src/mesh/reticulum/access-code.ts';
 import type { Attachment } from '../../../src/mesh/reticulum/attachment.ts';
 import { generateIdentity, type Identity } from '../../../src/mesh/reticulum/identity.ts';
-import type { InterfaceMode, InterfacePolicy } from '../../../src/mesh/reticulum/interface-policy.ts';
+import type { InterfacePolicy } from '../../../src/mesh/reticulum/interface-policy.ts';
 import type { Compressor } from '../../../src/mesh/reticulum/link-port.ts';
 import { Links } from '../../../src/mesh/reticulum/links.ts';
 import { IncomingBudget } from '../../../src/mesh/reticulum/resource-incoming.ts';
@@ -15,7 +15,9 @@ import { Transport } from '../../../src/mesh/reticulum/transport.ts';
 import { MemoryStorage } from '../../mesh/reticulum/memory-storage.ts';
 import type { Params } from '../command.ts';
 import { createHandles } from '../handles.ts';
+import { type Managed, manage } from './managed.ts';
 import { RecordedRandom } from './recorded-random.ts';
+import type { NodeSettings } from './settings.ts';
 import { sleep, until } from './waiting.ts';
 import { Wiretap } from './wiretap.ts';
 
@@ -31,7 +33,8 @@ export interface MovableClock extends Clock {
 export interface Node {
   readonly handle: string;
   readonly identity: Identity;
-  readonly forwards: boolean;
+  readonly isShared: boolean;
+  readonly isProgram: boolean;
   readonly transport: Transport;
   readonly links: Links;
   readonly compressor: Compressor;
@@ -46,23 +49,28 @@ export interface Node {
   readonly settings: NodeSettings;
   /** Where its server listens, if it has one. */
   port: (() => number | undefined) | undefined;
-  attach(iface: Interface): Attachment;
+  /** What it is for its own sake: answers of probes, and remote management. */
+  readonly managed: Map<string, Managed>;
+  /** `policy`: the node's own where none is given. */
+  attach(iface: Interface, policy?: InterfacePolicy): Attachment;
   stop(): Promise<void>;
 }
 
-export interface NodeSettings {
-  readonly forwards: boolean;
-  readonly mode: InterfaceMode | undefined;
-  readonly networkName: string | undefined;
-  readonly passphrase: string | undefined;
-  /** Bytes. */
-  readonly ifacSize: number;
+/** How programs of this machine and their instance share one node. */
+export interface Sharing {
+  /** Programs of this machine use it. */
+  readonly isShared?: boolean;
+  /** It is a program that uses another node. */
+  readonly isProgram?: boolean;
 }
 
 const nodes = createHandles<Node>('node', 8);
 const running = new Map<string, Node>();
 
-export function createNode(settings: NodeSettings): Node {
+export function createNode(
+  settings: NodeSettings,
+  { isShared = false, isProgram = false }: Sharing = {},
+): Node {
   const clock = movableClock();
   const random = new RecordedRandom();
   const log = process.env.KOS_BRIDGE_LOG === undefined ? silentLog : createLog('trace');
@@ -71,13 +79,13 @@ export function createNode(settings: NodeSettings): Node {
   const identity = generateIdentity(random);
   const { forwards, mode, networkName, passphrase, ifacSize } = settings;
   const parts = { clock, random, log, counters, storage };
-  const transport = new Transport({ ...parts, identity, forwards });
+  const transport = new Transport({ ...parts, identity, forwards, sharedInstance: isShared });
   const compressor = createCompressor({ clock });
   const links = new Links({ ...parts, transport, compressor, budget: new IncomingBudget() });
   transport.useLinks(links);
   const sealed = Boolean(networkName || passphrase);
   const policy: Node['policy'] = {
-    mode: mode ?? 'full',
+    mode,
     ...(sealed ? { accessCode: new AccessCode({ networkName, passphrase, size: ifacSize }) } : {}),
   };
   const wire = new Wiretap(policy.accessCode);
@@ -85,7 +93,9 @@ export function createNode(settings: NodeSettings): Node {
   const services: Promise<void>[] = [];
   const node: Omit<Node, 'handle'> = {
     identity,
-    forwards,
+    isShared,
+    isProgram,
+    managed: manage(settings, { identity, transport, links }),
     transport,
     links,
     compressor,
@@ -97,8 +107,8 @@ export function createNode(settings: NodeSettings): Node {
     policy,
     settings,
     port: undefined,
-    attach(iface) {
-      const attachment = transport.attach(wire.on(iface), policy);
+    attach(iface, own = policy) {
+      const attachment = transport.attach(wire.on(iface), own);
       const { signal } = stopping;
       services.push(supervise(attachment.service, { clock, random, log, signal, longestDelay: 2000 }));
       return attachment;

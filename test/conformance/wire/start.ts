@@ -1,54 +1,73 @@
-import { type InterfaceMode, interfaceModes } from '../../../src/mesh/reticulum/interface-policy.ts';
-import { TcpClient, tcpBitrate } from '../../../src/radio/tcp-client.ts';
+import { toHex } from '../../../src/lib/bytes.ts';
+import { LocalClient } from '../../../src/radio/local-client.ts';
+import { sharedInstanceInterface } from '../../../src/radio/local-config.ts';
+import { LocalServer } from '../../../src/radio/local-server.ts';
+import { openPipe } from '../../../src/radio/pipe.ts';
+import { TcpClient } from '../../../src/radio/tcp-client.ts';
 import { TcpServer } from '../../../src/radio/tcp-server.ts';
+import { createPipe } from '../../../src/radio/wired.ts';
 import type { Commands, Params } from '../command.ts';
-import { hex, integerIf, integerOf, textIf, textOf } from '../params.ts';
+import { flagOf, hex, integerIf, integerOf, textIf, textOf } from '../params.ts';
 import { createNode, type Node, nodeOf, takeNode, up } from './node.ts';
+import { rpcKeyOf } from './posture.ts';
+import { modeOf, settingsOf } from './settings.ts';
 import { until } from './waiting.ts';
 
-/** Bytes of an access code over TCP, and how many bits a configuration must at least name. */
-export const defaultIfacSize = 16;
-const ifacSizeLeast = 8;
-/** bit/s below which a configured bitrate is no bitrate. */
-export const lowestBitrate = 5;
-/** Interfaces of the suite's topologies: one for each node. */
+/** Interfaces of the suite's topologies: one of each kind for each node. */
 export const serverName = 'server';
 export const clientName = 'client';
-
-/** What the reference calls modes, in our words. */
-const modeNames: Readonly<Record<string, InterfaceMode>> = {
-  full: 'full',
-  access_point: 'access-point',
-  accesspoint: 'access-point',
-  ap: 'access-point',
-  point_to_point: 'point-to-point',
-  pointtopoint: 'point-to-point',
-  ptp: 'point-to-point',
-  roaming: 'roaming',
-  boundary: 'boundary',
-  gateway: 'gateway',
-  gw: 'gateway',
-  internal: 'internal',
-};
+const pipeName = 'pipe';
+/** bit/s of a pipe in the reference's configuration. */
+const pipeBitrate = 1_000_000;
+const maxPrograms = 16;
+/** ms for an interface to come up. */
+const patience = 10_000;
 
 export const commands: Commands = {
   async wire_start_tcp_server(params) {
-    const node = createNode(settingsOf(params));
-    const port = integerIf(params, 'bind_port') ?? 0;
-    const server = new TcpServer({ name: serverName, host: '127.0.0.1', port, ...mediumOf(params) }, node);
-    await up(node.attach(server), 10_000);
-    node.port = () => server.address?.port;
-    const address = server.address;
-    if (address === undefined) throw new Error('the server does not listen');
-    return { ...started(node), port: address.port, transport_enabled: node.forwards };
+    const isShared = flagOf(params, 'share_instance', false);
+    const type = textIf(params, 'share_instance_type');
+    if (type !== undefined && type !== 'tcp' && type !== 'unix') throw new Error(`no socket type: ${type}`);
+    const node = createNode(settingsOf(params), { isShared });
+    const port = await listen(node, params);
+    return {
+      ...started(node),
+      port,
+      transport_enabled: node.settings.forwards,
+      ...(isShared ? await share(node, type ?? 'unix') : {}),
+    };
   },
 
   async wire_start_tcp_client(params) {
     const node = createNode(settingsOf(params));
     const host = textOf(params, 'target_host');
     const port = integerOf(params, 'target_port');
-    await up(node.attach(new TcpClient({ name: clientName, host, port, ...mediumOf(params) }, node)), 10_000);
+    await up(node.attach(new TcpClient({ name: clientName, host, port, ...mediumOf(node) }, node)), patience);
     return started(node);
+  },
+
+  /** A program that uses the node of another bridge as its instance. */
+  async wire_start_local_client(params) {
+    const node = createNode(settingsOf({ enable_transport: false }), { isProgram: true });
+    const place = { port: integerOf(params, 'shared_instance_port') };
+    const client = new LocalClient({ name: sharedInstanceInterface, place }, node);
+    await up(node.attach(client, { local: 'instance' }), patience);
+    return started(node);
+  },
+
+  async wire_start_pipe_peer(params) {
+    const node = createNode(
+      settingsOf({ ...params, enable_transport: flagOf(params, 'enable_transport', false) }),
+    );
+    await up(node.attach(pipeOf(node, params)), patience);
+    return started(node);
+  },
+
+  async wire_start_pipe_tcp_relay(params) {
+    const node = createNode(settingsOf(params));
+    const port = await listen(node, params);
+    await up(node.attach(pipeOf(node, params)), patience);
+    return { ...started(node), port };
   },
 
   wire_set_interface_mode(params) {
@@ -70,11 +89,11 @@ export const commands: Commands = {
   },
 
   wire_transport_enabled(params) {
-    const node = nodeOf(params);
+    const { settings, isShared, isProgram } = nodeOf(params);
     return {
-      transport_enabled: node.forwards,
-      is_shared_instance: false,
-      is_connected_to_shared_instance: false,
+      transport_enabled: settings.forwards,
+      is_shared_instance: isShared,
+      is_connected_to_shared_instance: isProgram,
     };
   },
 
@@ -105,37 +124,47 @@ function started(node: Node) {
   return { handle: node.handle, identity_hash: hex(node.identity.hash) };
 }
 
-function settingsOf(params: Params) {
-  const bits = integerIf(params, 'ifac_size');
-  const mode = textIf(params, 'mode');
+/** Lets peers connect to the node; returns the port. */
+async function listen(node: Node, params: Params): Promise<number> {
+  const port = integerIf(params, 'bind_port') ?? 0;
+  const server = new TcpServer({ name: serverName, host: '127.0.0.1', port, ...mediumOf(node) }, node);
+  await up(node.attach(server), patience);
+  node.port = () => server.address?.port;
+  const { address } = server;
+  if (address === undefined) throw new Error('the server does not listen');
+  return address.port;
+}
+
+/** Lets programs of this machine use the node. */
+async function share(node: Node, type: 'tcp' | 'unix') {
+  const name = `wire_${toHex(node.random.bytes(6))}`;
+  const place = type === 'tcp' ? { port: 0 } : { name };
+  const server = new LocalServer({ name: sharedInstanceInterface, place, maxPrograms }, node);
+  await up(node.attach(server, { local: 'programs' }), patience);
   return {
-    forwards: params.enable_transport !== false && params.enable_transport !== null,
-    mode: mode === undefined || mode === '' ? undefined : modeOf(mode),
-    networkName: textIf(params, 'network_name') || undefined,
-    passphrase: textIf(params, 'passphrase') || undefined,
-    ifacSize: bits !== undefined && bits >= ifacSizeLeast ? bits >> 3 : defaultIfacSize,
+    instance_name: name,
+    share_instance_type: type,
+    ...(server.port === undefined ? {} : { shared_instance_port: server.port, rpc_key: hex(rpcKeyOf(node)) }),
   };
+}
+
+/** A program between two named pipes, as the suite joins two nodes. */
+function pipeOf(node: Node, params: Params) {
+  const script = 'cat "$1" & cat > "$2"';
+  const command = ['bash', '-c', script, 'bash', textOf(params, 'read_fifo'), textOf(params, 'write_fifo')];
+  const open = () => openPipe(command, node.clock);
+  return createPipe({ name: pipeName, bitrate: pipeBitrate }, { ...node, open });
 }
 
 /** What a configuration says of the medium itself. */
-function mediumOf(params: Params): { bitrate?: number; fixedMtu?: number } {
-  const bitrate = integerIf(params, 'bitrate');
-  const fixedMtu = integerIf(params, 'fixed_mtu');
-  return {
-    bitrate: bitrate !== undefined && bitrate >= lowestBitrate ? bitrate : tcpBitrate,
-    ...(fixedMtu === undefined ? {} : { fixedMtu }),
-  };
-}
-
-export function modeOf(text: string): InterfaceMode {
-  const mode = modeNames[text.trim().toLowerCase()];
-  if (mode === undefined || !interfaceModes.includes(mode)) throw new Error(`no interface mode: ${text}`);
-  return mode;
+function mediumOf({ settings: { bitrate, fixedMtu } }: Node): { bitrate: number; fixedMtu?: number } {
+  return { bitrate, ...(fixedMtu === undefined ? {} : { fixedMtu }) };
 }
 
 /** The interface that a node's peer is reached over: its own, or of a server the one of whoever connected first. */
 export async function peerInterface(node: Node): Promise<string> {
-  const found = await until(() => node.wire.running.find(name => name !== serverName), 3000);
+  const listeners = [serverName, sharedInstanceInterface];
+  const found = await until(() => node.wire.running.find(name => !listeners.includes(name)), 3000);
   if (found === undefined) throw new Error('nobody is connected');
   return found;
 }

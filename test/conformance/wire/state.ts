@@ -50,7 +50,7 @@ export function stateOf(node: Node): State {
       listeners: new Map(),
       outLinks: new Map(),
       receipts: createHandles<Receipt>('receipt'),
-      implicitProofs: true,
+      implicitProofs: !node.settings.explicitProofs,
     };
     states.set(node, state);
   }

@@ -1,0 +1,92 @@
+import { fromHex } from '../../../src/lib/bytes.ts';
+import type { InterfaceMode } from '../../../src/mesh/reticulum/interface-policy.ts';
+import { codeSizeDefault } from '../../../src/radio/config.ts';
+import { tcpBitrate } from '../../../src/radio/tcp-client.ts';
+import { meshConfigSchema } from '../../../src/start/mesh-config.ts';
+import { readRnsConfig } from '../../../src/start/rns/config-text.ts';
+import { type RnsInterface, readRnsInterface } from '../../../src/start/rns/interface.ts';
+import type { Params } from '../command.ts';
+import { flagIf, flagOf, integerIf, textIf, textsOf } from '../params.ts';
+
+/** What the suite configures a node with, as the program reads it. */
+export interface NodeSettings {
+  readonly forwards: boolean;
+  /** Whether proofs carry the hash of what they prove. */
+  readonly explicitProofs: boolean;
+  readonly answersProbes: boolean;
+  /** Identity hashes (hex) that may manage it; undefined where it cannot be managed. */
+  readonly managers: ReadonlySet<string> | undefined;
+  /** Identity hashes (hex). */
+  readonly blackholeSources: readonly string[];
+  readonly discoverySources: readonly string[];
+  readonly rpcKey: Uint8Array | undefined;
+  readonly mode: InterfaceMode;
+  readonly networkName: string | undefined;
+  readonly passphrase: string | undefined;
+  /** Bytes. */
+  readonly ifacSize: number;
+  /** bit/s */
+  readonly bitrate: number;
+  readonly fixedMtu: number | undefined;
+}
+
+/** Bytes of an access code over TCP. */
+export const defaultIfacSize = codeSizeDefault('tcp-client');
+
+export function settingsOf(params: Params): NodeSettings {
+  const { mode, networkName, passphrase, codeSize, bitrate } = interfaceSettings({
+    mode: textIf(params, 'mode'),
+    network_name: textIf(params, 'network_name'),
+    passphrase: textIf(params, 'passphrase'),
+    ifac_size: integerIf(params, 'ifac_size'),
+    bitrate: integerIf(params, 'bitrate'),
+  });
+  const { enable_transport: forwards } = params;
+  const managed = flagOf(params, 'enable_remote_management', false);
+  const managers = identities(params, 'remote_management_allowed');
+  return {
+    // Left out it is on in the suite, null leaves it out of the configuration.
+    forwards: forwards === undefined || forwards === true,
+    explicitProofs: flagIf(params, 'use_implicit_proof') === false,
+    answersProbes: flagOf(params, 'respond_to_probes', false),
+    managers: managed ? new Set(managers) : undefined,
+    blackholeSources: identities(params, 'blackhole_sources'),
+    discoverySources: identities(params, 'interface_discovery_sources'),
+    rpcKey: keyOf(textIf(params, 'rpc_key')),
+    mode,
+    networkName,
+    passphrase,
+    ifacSize: codeSize ?? defaultIfacSize,
+    bitrate: bitrate ?? tcpBitrate,
+    fixedMtu: integerIf(params, 'fixed_mtu'),
+  };
+}
+
+/** A mode by the reference's word for it. */
+export function modeOf(word: string): InterfaceMode {
+  return interfaceSettings({ mode: word }).mode;
+}
+
+/** What the program makes of an interface's section of the reference's configuration. */
+export function interfaceSettings(
+  values: Readonly<Record<string, string | number | undefined>>,
+): RnsInterface {
+  const given = Object.entries(values).filter(([, value]) => value !== undefined && value !== '');
+  const text = ['[it]', ...given.map(([key, value]) => `${key} = ${value}`)].join('\n');
+  return readRnsInterface(readRnsConfig(text).sections.get('it')!);
+}
+
+/** Throws where one is no identity hash; each is there once. */
+function identities(params: Params, name: string): readonly string[] {
+  const sources = textsOf(params, name);
+  return [...new Set(meshConfigSchema.parse({ blackhole: { sources } }).blackhole.sources)];
+}
+
+/** What is no hex is no key: the node has its own then. */
+function keyOf(text: string | undefined): Uint8Array | undefined {
+  try {
+    return text === undefined ? undefined : fromHex(text);
+  } catch {
+    return undefined;
+  }
+}
