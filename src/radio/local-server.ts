@@ -55,6 +55,11 @@ export class LocalServer implements Interface {
     return address === null || typeof address === 'string' ? undefined : address.port;
   }
 
+  /** Where programs find it, in words. */
+  get address(): string {
+    return placeInWords(this.port === undefined ? this.place : { port: this.port });
+  }
+
   /** Programs connected now. */
   get programs(): number {
     return this.#server.clients;

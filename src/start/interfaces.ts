@@ -14,6 +14,7 @@ import { codeSizeDefault, type InterfaceConfig, policyOf, radioPlan } from '../r
 import { Lan } from '../radio/lan/lan.ts';
 import { LocalClient } from '../radio/local-client.ts';
 import { placeOf } from '../radio/local-config.ts';
+import { LocalServer } from '../radio/local-server.ts';
 import { openPipe } from '../radio/pipe.ts';
 import { RNode } from '../radio/rnode/rnode.ts';
 import { type OpenSerial, openSerial } from '../radio/serial.ts';
@@ -145,8 +146,11 @@ export function machineTime(): MachineTime | undefined {
   }
 }
 
-/** Where an interface listens, as `host:port`; undefined where it does not, or not now. */
+/** Where an interface listens, as `host:port` or, for programs of this machine, as `rns/name`; undefined where it does not, or not now. */
 export function addressOf(iface: Interface): string | undefined {
+  if (iface instanceof LocalServer) {
+    return iface.address;
+  }
   if (!(iface instanceof TcpServer || iface instanceof Udp) || iface.address === undefined) {
     return undefined;
   }
