@@ -37,6 +37,8 @@ export interface HourReport {
   readonly repeats: number;
   /** Messages that were taken before anybody found their sender's announce. */
   readonly unverified: number;
+  /** Ways that went in a circle at the end: from where, to where. */
+  readonly circles: readonly string[];
   readonly kills: number;
   readonly cuts: number;
   readonly packets: number;
@@ -74,6 +76,7 @@ class Hour {
   /** Who heard whose announce from the air, not as an answer: listener, then LXMF destination. */
   readonly #heard: Set<string>[];
   readonly #stop = new AbortController();
+  #circlesSeen: string[] = [];
   #attempts = 0;
   #kills = 0;
   #cuts = 0;
@@ -128,6 +131,7 @@ class Hour {
       assert.ok(one.delivered, `${one.from} to ${one.to} never arrived: ${one.story.join('; ')}`);
     }
     this.#checkInboxes();
+    this.#circlesSeen = this.#circles();
     // An announce that is lost is lost: the next one has to do it.
     await this.#clock
       .advanceUntil(() => this.#unheard().length === 0, { step: minute, limit: announces })
@@ -367,6 +371,26 @@ class Hour {
     assert.equal(arrived, this.#letters.length, 'something arrived that nobody wrote');
   }
 
+  /** From whom to whom a packet would go in a circle now: everybody on the way trusts the next. */
+  #circles(): string[] {
+    const { nodes } = this.#plan;
+    const byId = new Map(nodes.map((node, at) => [toHex(node.transport.identity.hash), at]));
+    return nodes.flatMap((target, to) =>
+      nodes.flatMap((_, from) => {
+        const seen = new Set<number>();
+        let at: number | undefined = from;
+        while (at !== undefined && at !== to && !seen.has(at)) {
+          seen.add(at);
+          const path: ReturnType<SimNode['transport']['path']> = nodes[at]!.transport.path(
+            target.address.hash,
+          );
+          at = path === undefined || path.hops === 1 ? undefined : byId.get(toHex(path.nextHop));
+        }
+        return at !== undefined && at !== to ? [`${from} to ${to}`] : [];
+      }),
+    );
+  }
+
   /** Who never heard of whom, though the rules say that announces get there. */
   #unheard(): string[] {
     const { nodes } = this.#plan;
@@ -432,6 +456,7 @@ class Hour {
       attempts: this.#attempts,
       repeats: inboxes.filter(({ times }) => times > 1).length,
       unverified: inboxes.filter(({ message }) => message.assurance === 'unverified').length,
+      circles: this.#circlesSeen,
       kills: this.#kills,
       cuts: this.#cuts,
       packets: meters.reduce((sum, meter) => sum + meter.packets, 0),
