@@ -21,7 +21,7 @@ export interface MeshViewParts {
 
 /** What windows show of the mesh: read when it is asked for, nothing is kept. */
 export function createMeshView({ mesh, interfaces: live, services, announce }: MeshViewParts): MeshView {
-  const { transport, links } = mesh;
+  const { transport, links, router } = mesh;
   return {
     announce,
     interfaces() {
@@ -107,7 +107,7 @@ export function createMeshView({ mesh, interfaces: live, services, announce }: M
       }
       return counts;
     },
-    sizes: () => transport.sizes(),
+    sizes: () => ({ ...transport.sizes(), ...router.sizes() }),
   };
 }
 
