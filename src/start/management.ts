@@ -82,7 +82,7 @@ export async function createManagement(parts: ManagementParts): Promise<Manageme
   const { transport, links, blackhole } = mesh;
   const { identity } = transport;
   const destinations: LocalDestination[] = [];
-  const responder = config.probes ? probeResponder(identity) : undefined;
+  const responder = config.probes ? probeResponder(identity, { ...parts, transport }) : undefined;
   if (responder !== undefined) {
     transport.register(responder);
     destinations.push(responder);
@@ -112,7 +112,7 @@ export async function createManagement(parts: ManagementParts): Promise<Manageme
       ? await import('../mesh/reticulum/blackhole-exchange.ts')
       : undefined;
   if (exchange !== undefined && config.blackhole.publish) {
-    destinations.push(exchange.publishBlackhole({ identity, transport, links, blackhole }));
+    destinations.push(exchange.publishBlackhole({ ...parts, identity, transport, links, blackhole }));
   }
   if (networkIdentity !== undefined) {
     for (const aspects of networkAspects(networkIdentity)) {

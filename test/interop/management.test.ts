@@ -69,6 +69,9 @@ describe('a hub and the management of rns 1.5.7', { skip, timeout: 300_000, conc
     assert.match(near.output, /Valid reply from .*\n.*over 1 hop/);
     assert.equal(far.code, 0, far.output);
     assert.match(far.output, /over 2 hops/, 'through the hub');
+    const path = await daemon.kosctl('path', destination);
+    assert.match(path.stdout, /1 hop\(s\) {2}a neighbour {2}over uplink/);
+
     await eventually(async () => (await daemon.kosctl('blackhole', 'list')).stdout.includes(someone));
     const list = await runTool('rnpath', ['-p', hub], { port });
     assert.equal(list.code, 0, list.output);
@@ -83,6 +86,14 @@ describe('a hub and the management of rns 1.5.7', { skip, timeout: 300_000, conc
     });
     await eventually(async () => (await follower.blackholed())[someone] !== undefined);
     assert.equal((await follower.blackholed())[someoneElse], hub);
+
+    const own = (await daemon.kosctl('blackhole', 'add', peer.identity, '--reason', 'a test')).stdout;
+    assert.match(own, /is left out from now on/);
+    await peer.announce();
+    await eventually(async () => (await daemon.kosctl('status')).stdout.includes('announce/blackholed'));
+    const paths = await daemon.kosctl('--json', 'paths');
+    assert.ok(!paths.stdout.includes(peer.destination), paths.stdout);
+    assert.match((await daemon.kosctl('blackhole', 'remove', peer.identity)).stdout, /is heard again/);
   });
 
   test('each finds the interface that the other announces, and status and paths are told to who may ask', async () => {

@@ -29,3 +29,29 @@ export class Allowance {
     return true;
   }
 }
+
+/** An allowance for each interface, by a share of its bitrate and something at once. */
+export class InterfaceAllowances {
+  readonly #clock: Clock;
+  readonly #share: number;
+  readonly #burst: (bytesPerSecond: number) => number;
+  readonly #allowances = new WeakMap<object, Allowance>();
+
+  /** `burst`: bytes at once, by the bytes a second that the share is. */
+  constructor(clock: Clock, share: number, burst: (bytesPerSecond: number) => number) {
+    this.#clock = clock;
+    this.#share = share;
+    this.#burst = burst;
+  }
+
+  /** Whether so many bytes may leave by an interface now, which uses them up. */
+  take(iface: { readonly bitrate: number }, bytes: number): boolean {
+    let allowance = this.#allowances.get(iface);
+    if (allowance === undefined) {
+      const bytesPerSecond = (iface.bitrate / 8) * this.#share;
+      allowance = new Allowance(this.#clock, bytesPerSecond / 1000, this.#burst(bytesPerSecond));
+      this.#allowances.set(iface, allowance);
+    }
+    return allowance.take(bytes);
+  }
+}

@@ -3,12 +3,14 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
 import { codeOf, GatewayError, isGatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
+import { InterfaceAllowances } from './allowance.ts';
 import type { Blackhole } from './blackhole.ts';
 import {
   type Blackholed,
   blackholedMost,
   blackholeListLongest,
   blackholeListValue,
+  encodeBlackholeList,
   readBlackholeList,
 } from './blackhole-wire.ts';
 import { destinationHash, LocalDestination, nameHash } from './destination.ts';
@@ -35,26 +37,40 @@ const pullInterval = 3_600_000;
 /** ms until a source that did not answer is asked again. */
 const retryAfter = 300_000;
 
+/** Share of an interface's bitrate that lists may take which anybody asks for; bytes at once, or what it is in a minute. */
+const listShare = 0.1;
+const listBurst = 16_384;
+
 export interface BlackholeServiceParts {
+  readonly clock: Clock;
+  readonly counters: Counters;
   readonly identity: Identity;
   readonly transport: Pick<Transport, 'register'>;
-  readonly links: Pick<Links, 'accept'>;
+  readonly links: Pick<Links, 'accept' | 'get'>;
   readonly blackhole: Blackhole;
 }
 
-/** Registers the destination on which our list can be had; it is to be announced. */
-export function publishBlackhole({
-  identity,
-  transport,
-  links,
-  blackhole,
-}: BlackholeServiceParts): LocalDestination {
+/**
+ * Registers the destination on which our list can be had; it is to be announced. A list too long for the medium it is
+ * asked for over is not answered: nobody can make a radio send for an hour.
+ */
+export function publishBlackhole(parts: BlackholeServiceParts): LocalDestination {
+  const { clock, counters, identity, transport, links, blackhole } = parts;
+  const allowances = new InterfaceAllowances(clock, listShare, second => Math.max(listBurst, second * 60));
   const destination = new LocalDestination({ identity, appName: transportApp, aspects });
   const handlers = new RequestHandlers();
   handlers.add({
     path: listPath,
     allow: 'all',
-    respond: () => ({ value: blackholeListValue(blackhole.entries().slice(0, blackholedMost)) }),
+    respond({ linkId }) {
+      const entries = blackhole.entries().slice(0, blackholedMost);
+      const over = links.get(linkId)?.iface;
+      if (over === undefined || !allowances.take(over, encodeBlackholeList(entries).length)) {
+        counters.add('blackhole/asked-too-much');
+        return undefined;
+      }
+      return { value: blackholeListValue(entries) };
+    },
   });
   transport.register(destination);
   links.accept(destination, { onLink: () => ({}), handlers, maxRequestSize: 1024 });

@@ -1,7 +1,9 @@
 import { toHex } from '../../lib/bytes.ts';
 import type { Clock } from '../../lib/clock.ts';
+import type { Counters } from '../../lib/counters.ts';
 import { type ErrorCode, GatewayError, isGatewayError } from '../../lib/errors.ts';
 import type { Random } from '../../lib/random.ts';
+import { InterfaceAllowances } from './allowance.ts';
 import { destinationHash, LocalDestination, nameHash } from './destination.ts';
 import type { Identity } from './identity.ts';
 import { encryptedMdu } from './packet.ts';
@@ -18,13 +20,41 @@ import type { Transport } from './transport.ts';
 export const transportApp = 'rnstransport';
 const probeAspects = ['probe'];
 
-/** The destination of ours that answers probes: to be registered and announced. */
-export function probeResponder(identity: Identity): LocalDestination {
+/** Share of an interface's bitrate that answers to probes may take, and bytes at once: some eight answers. */
+const answerShare = 0.05;
+const answerBurst = 1024;
+/** Bytes of a proof. */
+const answerLength = 83;
+
+/** What keeps answers to probes few. */
+export interface Sparing {
+  readonly clock: Clock;
+  readonly counters: Counters;
+  readonly transport: Pick<Transport, 'interfaces'>;
+}
+
+/**
+ * The destination of ours that answers probes: to be registered and announced. With `sparing` what strangers can make
+ * us send that way is a small part of the interface it goes over; without, every probe is answered.
+ */
+export function probeResponder(identity: Identity, sparing?: Sparing): LocalDestination {
+  const own = { identity, appName: transportApp, aspects: probeAspects };
+  if (sparing === undefined) {
+    return new LocalDestination({ ...own, proofStrategy: 'all' });
+  }
+  const { clock, counters, transport } = sparing;
+  const allowances = new InterfaceAllowances(clock, answerShare, second => Math.max(answerBurst, second));
   return new LocalDestination({
-    identity,
-    appName: transportApp,
-    aspects: probeAspects,
-    proofStrategy: 'all',
+    ...own,
+    proofStrategy: 'app',
+    onPacket({ interfaceName, prove }) {
+      const over = [...transport.interfaces()].find(({ name }) => name === interfaceName);
+      const may = over !== undefined && allowances.take(over, answerLength);
+      counters.add(may ? 'probe/answered' : 'probe/too-many');
+      if (may) {
+        prove();
+      }
+    },
   });
 }
 

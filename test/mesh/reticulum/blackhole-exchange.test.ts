@@ -27,7 +27,7 @@ test('a list is pulled from who publishes it, again every hour, and changes with
   const { a, b, clock } = nodes;
   const theirs = blackholeOf(clock, b.identity.hash);
   const ours = blackholeOf(clock, a.identity.hash, [b.identity.hash]);
-  publishBlackhole({ ...b, blackhole: theirs });
+  publishBlackhole({ ...b, clock, blackhole: theirs });
   await theirs.add(bad, { reason: 'floods', until: clock.now() + 86_400_000 });
   const stop = new AbortController();
   const parts = { ...a, clock, log: silentLog, blackhole: ours };
@@ -63,7 +63,7 @@ test('a source that does not answer keeps what it said, and is asked again after
   await clock.advance(60_000);
   assert.equal(a.counters.get('blackhole/list-not-had'), 1);
   assert.equal(ours.has(bad), true);
-  publishBlackhole({ ...b, blackhole: blackholeOf(clock, b.identity.hash) });
+  publishBlackhole({ ...b, clock, blackhole: blackholeOf(clock, b.identity.hash) });
   await clock.advance(400_000);
   assert.equal(ours.has(bad), false);
   stop.abort();
@@ -84,4 +84,19 @@ test('an answer that is no list is refused', async () => {
   b.links.accept(destination, { onLink: () => ({}), handlers });
   const pulled = nodes.until(pullBlackhole(b.identity.hash, a, new AbortController().signal));
   await assert.rejects(pulled, { code: 'wire/malformed' });
+});
+
+test('a list too long for the medium it is asked for over is not answered', async () => {
+  await using nodes = twoNodes({ bitrate: 3000 });
+  const { a, b, clock } = nodes;
+  const theirs = blackholeOf(clock, b.identity.hash);
+  publishBlackhole({ ...b, clock, blackhole: theirs });
+  const pull = () => nodes.until(pullBlackhole(b.identity.hash, a, new AbortController().signal));
+  await theirs.add(bad, { reason: 'x'.repeat(200) });
+  assert.equal((await pull()).length, 1);
+  for (let at = 0; at < 60; at++) {
+    await theirs.add(new Uint8Array(16).fill(at + 60), { reason: 'x'.repeat(250) });
+  }
+  await assert.rejects(pull(), { code: 'mesh/timeout' });
+  assert.equal(b.counters.get('blackhole/asked-too-much'), 1);
 });

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { decodePacket } from '../../../src/mesh/reticulum/packet.ts';
 import { probe, probeDestinationOf, probeResponder } from '../../../src/mesh/reticulum/probe.ts';
-import { neighbours, settled, type TestNode } from './air.ts';
+import { ManualClock } from '../../sim/clock.ts';
+import { Air, neighbours, settled, TestNode } from './air.ts';
 
 const asked = (node: TestNode, destination: Uint8Array, more = {}) =>
   probe({ destination, count: 1, size: 16, ...more }, node);
@@ -57,4 +58,27 @@ test('nobody to probe is no path, and a probe that is not waited for any more en
   await assert.rejects(asking, /enough/);
   await assert.rejects(asked(a, new Uint8Array(16), { size: 400 }), { code: 'request/invalid' });
   await clock.advance(20_000);
+});
+
+test('probes of strangers are answered as far as they take little of the medium', async () => {
+  const clock = new ManualClock();
+  const air = new Air();
+  const [a, b] = [new TestNode({ clock }), new TestNode({ clock })];
+  a.use(air.join('a'));
+  b.use(air.join('b', { bitrate: 3000 }));
+  const responder = probeResponder(b.transport.identity, b);
+  b.transport.register(responder);
+  await b.transport.announce(responder);
+  await settled();
+  const answered = async () =>
+    (await asked(a, responder.hash, { count: 20, timeout: 1 })).results.filter(({ rtt }) => rtt !== undefined)
+      .length;
+  const first = answered();
+  await clock.advance(100);
+  assert.equal(await first, 12);
+  assert.equal(b.counters.get('probe/too-many'), 8);
+  await clock.advance(60_000);
+  const second = answered();
+  await clock.advance(100);
+  assert.ok((await second) >= 10);
 });
