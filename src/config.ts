@@ -56,6 +56,10 @@ export const configSchema = z.strictObject({
         .describe('shown in announces and in MQTT info'),
       data: z.string().min(1).default(defaultData).describe('folder of everything the gateway keeps'),
       transport: z.boolean().default(true).describe('forward for others: a Reticulum transport node'),
+      staticTransportIdentity: z
+        .boolean()
+        .default(false)
+        .describe('be known to other nodes by the same identity after each start, also without transport'),
     })
     .prefault({}),
   listen: z

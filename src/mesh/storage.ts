@@ -17,7 +17,7 @@ export interface MeshStorage {
  * hash → path. `ratchet`: own destination hash → its ratchet private keys. `ticket`: for LXMF. `airtime`: a
  * radio's name → what it has sent in the last hour. `blackhole`: identity hash of whose list it is → that list.
  * `discovered`: transport id and name → an interface of somebody else's that was announced. `tunnel`: id → a far end
- * that is known again when it connects anew.
+ * that is known again when it connects anew. `packet-hash`: number of a chunk → hashes of packets heard lately.
  */
 export type StorageKind =
   | 'identity-heard'
@@ -27,7 +27,8 @@ export type StorageKind =
   | 'airtime'
   | 'blackhole'
   | 'discovered'
-  | 'tunnel';
+  | 'tunnel'
+  | 'packet-hash';
 
 export interface StoredEntry {
   /** Lower-case hex. */

@@ -26,7 +26,7 @@ import { type Log, leveled } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
 import { placeOf } from '../radio/local-config.ts';
 import type { OpenSerial } from '../radio/serial.ts';
-import { openIdentity, openIdentityFile } from './identity.ts';
+import { openIdentity, openIdentityFile, transportIdentityOf } from './identity.ts';
 import { createInterfaceControl } from './interface-control.ts';
 import { addressOf, createInterface, policyFor } from './interfaces.ts';
 import { endpointOf, listenOrMove } from './listening.ts';
@@ -106,6 +106,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
       ...parts,
       storage: store.mesh,
       identity,
+      transportIdentity: transportIdentityOf(config, identity, random),
       forwards: config.hub.transport,
       sharedInstance: config.sharedInstance !== undefined,
       blackhole: blackholeOf(config.mesh),

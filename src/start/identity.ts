@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import type { Config } from '../config.ts';
 import { GatewayError } from '../lib/errors.ts';
 import type { Random } from '../lib/random.ts';
 import {
@@ -9,6 +10,20 @@ import {
   type Identity,
 } from '../mesh/reticulum/identity.ts';
 import { writeDurably } from './durable-file.ts';
+
+/**
+ * Under which other nodes know the hub: its own Identity where it forwards, where programs of this machine use it, or
+ * where it is told to; else one that lasts until the next start, so that nobody can tell from what a node says of itself
+ * that it is the same again.
+ */
+export function transportIdentityOf(
+  { hub, sharedInstance }: Config,
+  own: Identity,
+  random: Random,
+): Identity {
+  const lasts = hub.transport || hub.staticTransportIdentity || sharedInstance !== undefined;
+  return lasts ? own : generateIdentity(random);
+}
 
 const fileName = 'identity';
 

@@ -3,12 +3,13 @@ import type { JsonValue } from '../gateway/message.ts';
 import { toHex } from '../lib/bytes.ts';
 import type { Cancel, Clock } from '../lib/clock.ts';
 import type { LinkChange, Links } from '../mesh/reticulum/links.ts';
+import type { TransitLinkChange } from '../mesh/reticulum/transit-links.ts';
 import type { Transport } from '../mesh/reticulum/transport.ts';
 import type { PathChange } from '../mesh/reticulum/ways.ts';
 
 export interface MeshEventsParts {
   readonly clock: Clock;
-  readonly transport: Pick<Transport, 'onPath'>;
+  readonly transport: Pick<Transport, 'onPath' | 'onTransitLink'>;
   readonly links: Pick<Links, 'onChange'>;
   readonly publish: (
     kind: 'path.changed' | 'link.changed',
@@ -36,6 +37,9 @@ export function tellMeshChanges({ clock, transport, links, publish }: MeshEvents
     }),
     links.onChange(change =>
       ends.tell(change.closed === undefined ? 'opened' : 'closed', () => linkEvent(change)),
+    ),
+    transport.onTransitLink(change =>
+      ends.tell(change.closed === undefined ? 'opened' : 'closed', () => transitEvent(change)),
     ),
   ];
   return () => {
@@ -80,6 +84,19 @@ function linkEvent({ link, closed }: LinkChange): JsonValue {
     role: link.role,
     interface: link.iface.name,
     hops: link.hops,
+    change: closed === undefined ? 'opened' : 'closed',
+    ...(closed !== undefined && { reason: closed }),
+  };
+}
+
+function transitEvent({ link, closed }: TransitLinkChange): JsonValue {
+  return {
+    id: link.key,
+    destination: toHex(link.destinationHash),
+    role: 'transit',
+    interface: link.receivedOn.name,
+    onward: link.sentOn.name,
+    hops: link.takenHops + link.remainingHops,
     change: closed === undefined ? 'opened' : 'closed',
     ...(closed !== undefined && { reason: closed }),
   };

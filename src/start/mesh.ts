@@ -6,8 +6,8 @@ import type { Random } from '../lib/random.ts';
 import { LxmfRouter } from '../mesh/lxmf/router.ts';
 import { Blackhole, type BlackholeParts } from '../mesh/reticulum/blackhole.ts';
 import type { Identity } from '../mesh/reticulum/identity.ts';
+import { IncomingBudget } from '../mesh/reticulum/incoming-budget.ts';
 import { Links } from '../mesh/reticulum/links.ts';
-import { IncomingBudget } from '../mesh/reticulum/resource-incoming.ts';
 import { Transport } from '../mesh/reticulum/transport.ts';
 import type { MeshStorage } from '../mesh/storage.ts';
 
@@ -18,6 +18,8 @@ export interface MeshParts {
   readonly counters: Counters;
   readonly storage: MeshStorage;
   readonly identity: Identity;
+  /** Under which other nodes know this one. Default the hub's own. */
+  readonly transportIdentity?: Identity;
   /** Whether packets of others are passed on. */
   readonly forwards: boolean;
   /** Whether programs of this machine may use this node. Default false. */
@@ -38,7 +40,11 @@ export interface Mesh extends AsyncDisposable {
 export function createMesh(parts: MeshParts): Mesh {
   const { clock, log, counters } = parts;
   const blackhole = new Blackhole({ ...parts, ...parts.blackhole, own: parts.identity.hash });
-  const transport = new Transport({ ...parts, blackhole });
+  const transport = new Transport({
+    ...parts,
+    identity: parts.transportIdentity ?? parts.identity,
+    blackhole,
+  });
   const compressor = createCompressor({ clock });
   const links = new Links({ ...parts, transport, budget: new IncomingBudget(), compressor, blackhole });
   transport.useLinks(links);

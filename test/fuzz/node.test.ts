@@ -12,6 +12,7 @@ import { BufferReader } from '../../src/mesh/reticulum/buffer-reader.ts';
 import { LocalDestination } from '../../src/mesh/reticulum/destination.ts';
 import { hkdf } from '../../src/mesh/reticulum/hkdf.ts';
 import { generateIdentity } from '../../src/mesh/reticulum/identity.ts';
+import { IncomingBudget } from '../../src/mesh/reticulum/incoming-budget.ts';
 import { exchange, importPrivate, importPublic, publicOf } from '../../src/mesh/reticulum/keys.ts';
 import {
   decodeLinkRequestProof,
@@ -21,7 +22,6 @@ import {
 } from '../../src/mesh/reticulum/link-wire.ts';
 import { Links } from '../../src/mesh/reticulum/links.ts';
 import { contexts, decodePacket, encodePacket, type Packet } from '../../src/mesh/reticulum/packet.ts';
-import { IncomingBudget } from '../../src/mesh/reticulum/resource-incoming.ts';
 import { sealToken } from '../../src/mesh/reticulum/token.ts';
 import { Transport } from '../../src/mesh/reticulum/transport.ts';
 import { Air, settled } from '../mesh/reticulum/air.ts';

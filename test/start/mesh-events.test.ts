@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import type { GatewayEvent } from '../../src/gateway/desk.ts';
 import type { LinkChange } from '../../src/mesh/reticulum/links.ts';
 import type { Path } from '../../src/mesh/reticulum/path-table.ts';
+import type { TransitLink, TransitLinkChange } from '../../src/mesh/reticulum/transit-links.ts';
 import type { PathChange } from '../../src/mesh/reticulum/ways.ts';
 import { namedPerMinute, tellMeshChanges } from '../../src/start/mesh-events.ts';
 import { ManualClock } from '../sim/clock.ts';
@@ -15,11 +16,16 @@ function watch() {
   const told: Json[] = [];
   let onPath = (_: PathChange): void => {};
   let onLink = (_: LinkChange): void => {};
+  let onTransit = (_: TransitLinkChange): void => {};
   const stop = tellMeshChanges({
     clock,
     transport: {
       onPath(listener) {
         onPath = listener;
+        return () => {};
+      },
+      onTransitLink(listener) {
+        onTransit = listener;
         return () => {};
       },
     },
@@ -37,6 +43,7 @@ function watch() {
     told,
     path: (change: PathChange) => onPath(change),
     link: (change: LinkChange) => onLink(change),
+    transit: (change: TransitLinkChange) => onTransit(change),
     stop,
   };
 }
@@ -90,6 +97,36 @@ test('a link that opens and closes is two events, with why it closed', () => {
       ['closed', 'timeout', 'lan'],
     ],
   );
+});
+
+test('a link between others is told with both its interfaces', () => {
+  const { told, transit, stop } = watch();
+  const over = (name: string) => ({ name, mtu: 500, linkMtu: 500, bitrate: 1000, online: true });
+  const link: TransitLink = {
+    key: 'ab'.repeat(16),
+    receivedOn: over('server/192.0.2.1:5'),
+    takenHops: 2,
+    sentOn: over('uplink'),
+    remainingHops: 3,
+    destinationHash,
+    proven: true,
+    until: 0,
+  };
+  transit({ link, closed: undefined });
+  transit({ link, closed: 'silent' });
+  const facts = {
+    id: 'ab'.repeat(16),
+    destination: '01'.repeat(16),
+    role: 'transit',
+    interface: 'server/192.0.2.1:5',
+    onward: 'uplink',
+    hops: 5,
+  };
+  assert.deepEqual(told, [
+    { ...facts, change: 'opened' },
+    { ...facts, change: 'closed', reason: 'silent' },
+  ]);
+  stop();
 });
 
 test('a flood is told by name up to its bound and then as counts once a minute, and calm begins anew', async () => {

@@ -3,9 +3,11 @@ import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { loadConfig } from '../../src/config.ts';
 import { GatewayError, isGatewayError } from '../../src/lib/errors.ts';
 import { systemRandom } from '../../src/lib/random.ts';
-import { openIdentity } from '../../src/start/identity.ts';
+import { generateIdentity } from '../../src/mesh/reticulum/identity.ts';
+import { openIdentity, transportIdentityOf } from '../../src/start/identity.ts';
 import { endpointOf, listenOrMove } from '../../src/start/listening.ts';
 import { keepOwnerToken, readOwnerToken, removeOwnerToken } from '../../src/start/owner-token.ts';
 
@@ -23,6 +25,18 @@ test('an identity is made once, in 64 bytes for its owner alone, and stays the s
   const { size, mode } = await stat(join(data, 'identity'));
   assert.equal(size, 64);
   assert.equal(mode & 0o777, 0o600);
+});
+
+test('a hub that serves nobody else is known to other nodes by another identity each time, unless it is told to', () => {
+  const own = generateIdentity(systemRandom);
+  const seen = (keys: Readonly<Record<string, unknown>>) =>
+    transportIdentityOf(loadConfig({ keys }), own, systemRandom).hash.toHex();
+  const hash = own.hash.toHex();
+  assert.equal(seen({}), hash);
+  assert.notEqual(seen({ hub: { transport: false } }), hash);
+  assert.notEqual(seen({ hub: { transport: false } }), seen({ hub: { transport: false } }));
+  assert.equal(seen({ hub: { transport: false, staticTransportIdentity: true } }), hash);
+  assert.equal(seen({ hub: { transport: false }, sharedInstance: { name: 'default' } }), hash);
 });
 
 test('an identity file of another length is refused and left alone', async t => {

@@ -10,6 +10,7 @@ export const dropCodes = [
   'crypto/undecryptable',
   'access-code/refused',
   'mesh/duplicate',
+  'mesh/inbound-full',
   'mesh/not-for-us',
   'mesh/rejected',
   'mesh/link-closed',
@@ -37,4 +38,6 @@ export const dropCodes = [
   'radio/queue-full',
   'radio/unknown-peer',
   'store/full',
+  'tunnel/gave-way',
+  'tunnel/refused',
 ] as const;

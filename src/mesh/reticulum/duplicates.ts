@@ -1,3 +1,5 @@
+import type { HashJournal } from './hash-journal.ts';
+
 /**
  * Which packet hashes were heard, in two generations: when the younger is full, the elder is dropped
  * and a new one begun. Keeps 64 bits of each hash in flat arrays that grow with use, 8 MB a
@@ -5,14 +7,19 @@
  */
 export class Duplicates {
   readonly #capacity: number;
+  readonly #journal: HashJournal | undefined;
   #young: HashSet;
   #old: HashSet;
 
-  /** Remembers at least the last `capacity` hashes and at most twice as many. */
-  constructor(capacity: number) {
+  /** Remembers at least the last `capacity` hashes and at most twice as many; the newest over a restart, with a journal. */
+  constructor(capacity: number, journal?: HashJournal) {
     this.#capacity = capacity;
     this.#young = new HashSet();
     this.#old = new HashSet();
+    for (const hash of journal?.load() ?? []) {
+      this.#put(hash);
+    }
+    this.#journal = journal;
   }
 
   /** Hashes remembered now. */
@@ -26,6 +33,11 @@ export class Duplicates {
   }
 
   add(hash: Uint8Array): void {
+    this.#put(hash);
+    this.#journal?.note(hash);
+  }
+
+  #put(hash: Uint8Array): void {
     if (this.#young.size >= this.#capacity) {
       this.#old = this.#young;
       this.#young = new HashSet();

@@ -13,7 +13,7 @@ import { Qualities } from './qualities.ts';
 import { Relay } from './relay.ts';
 import type { TableSizes } from './table-sizes.ts';
 import { Transit } from './transit.ts';
-import type { TransitLink } from './transit-links.ts';
+import type { TransitLink, TransitLinkChange } from './transit-links.ts';
 
 export interface ForwardingParts {
   readonly clock: Clock;
@@ -37,6 +37,8 @@ export interface ForwardingParts {
   /** See `TransitParts`. */
   readonly isOurs: (linkKey: string) => boolean;
   readonly forget: (hash: Uint8Array) => void;
+  /** A link of others is there, or gone. */
+  readonly linkChanged: (change: TransitLinkChange) => void;
   /** The destination (16 B) of a link request that was passed on did not answer, and is near. */
   readonly unanswered: (destination: Uint8Array) => void;
 }
@@ -79,6 +81,7 @@ export function createForwarding(parts: ForwardingParts): Forwarding {
     known,
     transportId,
     interfaceOf: path => interfaceNamed(path.interfaceName),
+    changed: parts.linkChanged,
     pass: (packet, iface, burden) => attachments().pass(packet, iface, burden),
     unproven(link) {
       counters.add('relay/link-unanswered');

@@ -1,10 +1,11 @@
 import { Channel } from './channel.ts';
+import type { IncomingBudget } from './incoming-budget.ts';
 import { LinkPackets, type LinkPacketsParts } from './link-packets.ts';
 import type { Compressor, LinkPort } from './link-port.ts';
 import { decodePacketProof } from './link-wire.ts';
 import { contexts, type Packet } from './packet.ts';
 import { type RequestHandlers, Requests } from './request.ts';
-import { type IncomingBudget, IncomingResources } from './resource-incoming.ts';
+import { IncomingResources } from './resource-incoming.ts';
 import type { OfferDecision, ResourceOffer } from './resource-offer.ts';
 import { OutgoingResources } from './resource-outgoing.ts';
 import type { ResourceAdvertisement } from './resource-wire.ts';

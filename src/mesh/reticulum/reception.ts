@@ -353,11 +353,12 @@ export class Reception {
 
   /** Somebody says who they are over a connection that they made. Whoever overheard it can send it again, but not here. */
   #takeTunnel({ packet, hash, iface }: Inbound): number {
-    if (this.#tags.has(hash)) {
+    const { heard } = this.#parts;
+    if (heard.has(hash)) {
       return this.#drop('mesh/duplicate');
     }
     const { id } = decodeTunnelSynthesis(packet.data);
-    this.#tags.add(hash);
+    heard.add(hash);
     if (iface.policy?.local === undefined) {
       this.#parts.tunnelled(id, iface);
     }

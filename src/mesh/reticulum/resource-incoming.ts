@@ -2,6 +2,7 @@ import { concat, equal, toHex } from '../../lib/bytes.ts';
 import { GatewayError, isGatewayError } from '../../lib/errors.ts';
 import type { MsgpackValue } from '../../lib/msgpack.ts';
 import { Alarm } from './alarm.ts';
+import type { IncomingBudget } from './incoming-budget.ts';
 import type { Compressor, LinkPort } from './link-port.ts';
 import { contexts } from './packet.ts';
 import { ResourceHandover } from './resource-handover.ts';
@@ -28,48 +29,9 @@ import {
   splitMetadata,
 } from './resource-wire.ts';
 
-export interface ResourceLimits {
-  /** Bytes of the largest Resource taken. */
-  readonly resource: number;
-  /** Bytes of all Resources on their way in, over all links. */
-  readonly total: number;
-  /** Resources on their way in over one link. */
-  readonly perLink: number;
-}
-
-export const resourceLimits: ResourceLimits = {
-  resource: 32 * 1024 * 1024,
-  total: 128 * 1024 * 1024,
-  perLink: 8,
-};
-
-/** Bytes that Resources on their way in may take, shared by all links. */
-export class IncomingBudget {
-  readonly limits: ResourceLimits;
-  #used = 0;
-
-  constructor(limits: ResourceLimits = resourceLimits) {
-    this.limits = limits;
-  }
-
-  get used(): number {
-    return this.#used;
-  }
-
-  /** Whether there was room for them. */
-  take(bytes: number): boolean {
-    if (this.#used + bytes > this.limits.total) {
-      return false;
-    }
-    this.#used += bytes;
-    return true;
-  }
-
-  give(bytes: number): void {
-    this.#used -= bytes;
-  }
-}
-
+/** ms, and round trips, without anything of a Resource after which it has to give its room to another. */
+const stallLeast = 2000;
+const stallRoundTrips = 8;
 /** ms between two segments: the sender compresses and seals a mebibyte, and may be a small machine. */
 const segmentPause = 120_000;
 const segmentsRemembered = 64;
@@ -185,10 +147,6 @@ export class IncomingResources {
       refuse('mesh/too-large', `Resource of ${dataSize} bytes, at most ${limits.resource}`);
       return;
     }
-    if (this.#transfers.size >= limits.perLink || !this.#budget.take(bytes)) {
-      refuse('store/full', 'too many Resources are on their way in');
-      return;
-    }
     const transfer: Transfer = {
       key,
       first: advertisement,
@@ -200,16 +158,35 @@ export class IncomingResources {
       segment: 0,
       receiver: undefined,
       alarm: new Alarm(this.#port.clock, () => this.#rang(transfer)),
+      staleAt: this.#staleAt(),
+      giveUp: () => {
+        this.#port.counters.add('resource/gave-way');
+        this.#cancel(transfer);
+      },
     };
+    if (
+      this.#transfers.size >= limits.perLink ||
+      !this.#budget.take(transfer, this.#port.clock.monotonic())
+    ) {
+      refuse('store/full', 'too many Resources are on their way in');
+      return;
+    }
     this.#transfers.set(key, transfer);
-    decision.onStart?.(() => {
-      if (transfer.receiver !== undefined) {
-        this.#step(transfer, { on: 'cancel' });
-      } else {
-        this.#end(transfer, failureOf('cancelled-here'));
-      }
-    });
+    decision.onStart?.(() => this.#cancel(transfer));
     this.#start(transfer, advertisement);
+  }
+
+  /** From when a Resource of which something came now stands still. */
+  #staleAt(): number {
+    return this.#port.clock.monotonic() + Math.max(stallLeast, stallRoundTrips * this.#port.rtt);
+  }
+
+  #cancel(transfer: Transfer): void {
+    if (transfer.receiver !== undefined) {
+      this.#step(transfer, { on: 'cancel' });
+    } else {
+      this.#end(transfer, failureOf('cancelled-here'));
+    }
   }
 
   #nextSegment(transfer: Transfer, advertisement: ResourceAdvertisement): void {
@@ -274,6 +251,7 @@ export class IncomingResources {
           this.#port.sendSealed(contexts.resourceRequest, effect.body);
           break;
         case 'progress':
+          transfer.staleAt = this.#staleAt();
           transfer.reception.onProgress?.(
             (receiver.advertisement.segment - 1 + receiverProgress(receiver)) /
               receiver.advertisement.segments,
@@ -352,6 +330,8 @@ export class IncomingResources {
         return;
       }
     }
+    const held = { bytes, staleAt: Number.POSITIVE_INFINITY, giveUp() {} };
+    this.#budget.pass(transfer, held);
     transfer.alarm.stop();
     this.#transfers.delete(transfer.key);
     this.#handover.hand(
@@ -365,7 +345,7 @@ export class IncomingResources {
         },
         last,
         proof,
-        release: () => this.#budget.give(bytes),
+        release: () => this.#budget.give(held),
       },
       transfer.reception,
     );
@@ -378,7 +358,7 @@ export class IncomingResources {
     transfer.alarm.stop();
     transfer.receiver = undefined;
     this.#transfers.delete(transfer.key);
-    this.#budget.give(transfer.bytes);
+    this.#budget.give(transfer);
     transfer.reception.onFailed?.(error);
   }
 

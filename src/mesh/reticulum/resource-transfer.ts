@@ -11,8 +11,10 @@ export interface Transfer {
   readonly key: string;
   readonly first: ResourceAdvertisement;
   readonly reception: ResourceReception;
-  /** What it holds of the budget. */
+  /** What it holds of the budget, from when it is taken to stand still, monotonic ms, and how it gives way. */
   readonly bytes: number;
+  staleAt: number;
+  giveUp(): void;
   readonly chunks: Uint8Array[];
   got: number;
   travelled: number;

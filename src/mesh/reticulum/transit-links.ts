@@ -19,6 +19,15 @@ export interface TransitLink {
   until: number;
 }
 
+/** Why a link of others is taken to be gone: nothing came of it, its interface is gone, or it gave way to others. */
+export type TransitLinkEnd = 'silent' | 'interface-gone' | 'gave-way';
+
+/** A link of others is there, or with `closed` gone. */
+export interface TransitLinkChange {
+  readonly link: TransitLink;
+  readonly closed: TransitLinkEnd | undefined;
+}
+
 /** ms of silence after which a link is taken to be gone. Source: RNS 1.5.7, 1.25 times the longest time to stale and 10 s. */
 export const transitLifetime = 900_000;
 /** Links through this node at once. */
@@ -30,6 +39,8 @@ export interface TransitLinksParts {
   readonly clock: Clock;
   /** A link request that was passed on was not proven in time. */
   readonly unproven: (link: TransitLink) => void;
+  /** A link was proven, or one that was is forgotten. */
+  readonly changed?: (change: TransitLinkChange) => void;
   readonly capacity?: number;
 }
 
@@ -64,7 +75,7 @@ export class TransitLinks {
     this.#pending.set(link.key, link);
     if (this.size > (this.#parts.capacity ?? defaultCapacity)) {
       const crowd = this.#pending.size > 1 ? this.#pending : this.#proven;
-      crowd.delete(crowd.keys().next().value as string);
+      this.#end(crowd.values().next().value!, 'gave-way');
     }
     this.#watch();
   }
@@ -74,6 +85,7 @@ export class TransitLinks {
     this.#pending.delete(link.key);
     link.proven = true;
     this.use(link);
+    this.#parts.changed?.({ link, closed: undefined });
   }
 
   /** One of its packets was passed on. */
@@ -86,9 +98,9 @@ export class TransitLinks {
   /** Forgets those over an interface that is gone. */
   dropOver(iface: InterfaceHandle): void {
     for (const links of [this.#pending, this.#proven]) {
-      for (const [key, link] of links) {
+      for (const link of links.values()) {
         if (link.receivedOn === iface || link.sentOn === iface) {
-          links.delete(key);
+          this.#end(link, 'interface-gone');
         }
       }
     }
@@ -97,6 +109,13 @@ export class TransitLinks {
   close(): void {
     this.#cancel?.();
     this.#cancel = undefined;
+  }
+
+  #end(link: TransitLink, closed: TransitLinkEnd): void {
+    this.#pending.delete(link.key);
+    if (this.#proven.delete(link.key)) {
+      this.#parts.changed?.({ link, closed });
+    }
   }
 
   #watch(): void {
@@ -111,11 +130,11 @@ export class TransitLinks {
 
   #cull(): void {
     const now = this.#parts.clock.monotonic();
-    for (const [key, link] of this.#proven) {
+    for (const link of this.#proven.values()) {
       if (link.until > now) {
         break;
       }
-      this.#proven.delete(key);
+      this.#end(link, 'silent');
     }
     for (const [key, link] of this.#pending) {
       if (link.until <= now) {

@@ -21,7 +21,7 @@ import type { Path, PathTable } from './path-table.ts';
 import { proofSignature } from './receipts.ts';
 import { type ReverseEntry, ReverseTable } from './reverse-table.ts';
 import type { TableSizes } from './table-sizes.ts';
-import { type TransitLink, TransitLinks } from './transit-links.ts';
+import { type TransitLink, type TransitLinkChange, TransitLinks } from './transit-links.ts';
 
 export interface TransitParts {
   readonly clock: Clock;
@@ -39,6 +39,8 @@ export interface TransitParts {
   readonly isOurs: (linkKey: string) => boolean;
   /** Takes a packet of this hash again: it was overheard, and is yet to come the way it belongs. */
   readonly forget: (hash: Uint8Array) => void;
+  /** See `TransitLinksParts`. */
+  readonly changed?: (change: TransitLinkChange) => void;
   /** A link request that was passed on found nobody. */
   readonly unproven: (link: TransitLink) => void;
 }

@@ -14,6 +14,7 @@ import type { LocalDestination } from './destination.ts';
 import type { InterfaceHandle, LinkDispatch } from './dispatch.ts';
 import { Duplicates } from './duplicates.ts';
 import { createForwarding, type Forwarding } from './forwarding.ts';
+import { HashJournal } from './hash-journal.ts';
 import type { Identity } from './identity.ts';
 import { type InterfacePolicy, pathLifetime } from './interface-policy.ts';
 import type { RateFacts } from './interface-stats.ts';
@@ -29,7 +30,7 @@ import { Receipts } from './receipts.ts';
 import { Reception } from './reception.ts';
 import { type Group, type Outgoing, Sender } from './sender.ts';
 import type { TableSizes } from './table-sizes.ts';
-import type { TransitLink } from './transit-links.ts';
+import type { TransitLink, TransitLinkChange } from './transit-links.ts';
 import { encodeTunnelSynthesis, tunnelDestination } from './tunnel-wire.ts';
 import type { Tunnel } from './tunnels.ts';
 import { type PathChange, Ways } from './ways.ts';
@@ -40,7 +41,10 @@ export interface TransportParts {
   readonly log: Log;
   readonly counters: Counters;
   readonly storage: MeshStorage;
-  /** This node's own: packets in transport are addressed to its hash. */
+  /**
+   * Under which it is known to other nodes: packets in transport are addressed to its hash, and tunnels made in its
+   * name. One that forwards nothing may have another each time it starts.
+   */
   readonly identity: Identity;
   /** Whether packets of others are passed on: a transport node. Default false. */
   readonly forwards?: boolean;
@@ -91,7 +95,8 @@ const duplicatesKept = 500_000;
  */
 export class Transport {
   readonly #parts: TransportParts;
-  readonly #heard = new Duplicates(duplicatesKept);
+  readonly #journal: HashJournal;
+  readonly #heard: Duplicates;
   readonly #attachments: Attachments;
   readonly #locals: Locals;
   readonly #known: KnownDestinations;
@@ -101,6 +106,7 @@ export class Transport {
   readonly #sender: Sender;
   readonly #onAnnounce: Listeners<Announced>;
   readonly #onInterface: Listeners<InterfaceChange>;
+  readonly #onTransitLink: Listeners<TransitLinkChange>;
   readonly #forwarding: Forwarding | undefined;
   readonly #reception: Reception;
   #links: LinkDispatch | undefined;
@@ -109,8 +115,11 @@ export class Transport {
   constructor(parts: TransportParts) {
     const { clock, log, counters } = parts;
     this.#parts = parts;
+    this.#journal = new HashJournal(parts);
+    this.#heard = new Duplicates(duplicatesKept, this.#journal);
     this.#onAnnounce = new Listeners(log);
     this.#onInterface = new Listeners(log);
+    this.#onTransitLink = new Listeners(log);
     this.#locals = new Locals(parts);
     this.#known = new KnownDestinations(parts);
     this.#ways = new Ways({
@@ -148,6 +157,7 @@ export class Transport {
         },
         askOn: (request, iface, burden) =>
           void this.#sender.sendPlain(pathRequestDestination, encodePathRequest(request), iface, burden),
+        linkChanged: change => this.#onTransitLink.tell(change),
         isOurs: key => this.#links?.has?.(key) === true,
         forget: hash => this.#heard.delete(hash),
         unanswered: destination => {
@@ -457,6 +467,11 @@ export class Transport {
     return this.#forwarding?.relay.passingOn(toHex(destination))?.due;
   }
 
+  /** A link between others that goes through this node was proven, or is gone. */
+  onTransitLink(listener: (change: TransitLinkChange) => void): Cancel {
+    return this.#onTransitLink.add(listener);
+  }
+
   /** Hands over all that belongs to links. */
   useLinks(links: LinkDispatch): void {
     this.#links = links;
@@ -477,7 +492,7 @@ export class Transport {
     this.#forwarding?.close();
     this.#reception.close();
     this.#receipts.close();
-    await Promise.all([this.#known.flush(), this.#ways.close()]);
+    await Promise.all([this.#known.flush(), this.#ways.close(), this.#journal.flush()]);
   }
 
   #dropBlackholed(): void {

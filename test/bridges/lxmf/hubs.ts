@@ -9,8 +9,8 @@ import { decodeDeliveryAnnounce, encodeDeliveryAnnounce } from '../../../src/mes
 import { encodeMessage, type LxmfMessage } from '../../../src/mesh/lxmf/message.ts';
 import { LxmfRouter } from '../../../src/mesh/lxmf/router.ts';
 import { generateIdentity, type Identity } from '../../../src/mesh/reticulum/identity.ts';
+import { IncomingBudget } from '../../../src/mesh/reticulum/incoming-budget.ts';
 import { Links } from '../../../src/mesh/reticulum/links.ts';
-import { IncomingBudget } from '../../../src/mesh/reticulum/resource-incoming.ts';
 import { Transport } from '../../../src/mesh/reticulum/transport.ts';
 import {
   type MemoryBridge,

@@ -5,13 +5,13 @@ import { AccessCode } from '../../../src/mesh/reticulum/access-code.ts';
 import type { Attachment } from '../../../src/mesh/reticulum/attachment.ts';
 import type { LocalDestination } from '../../../src/mesh/reticulum/destination.ts';
 import { decodeIdentity, generateIdentity } from '../../../src/mesh/reticulum/identity.ts';
+import { IncomingBudget } from '../../../src/mesh/reticulum/incoming-budget.ts';
 import type {
   AnnouncePolicy,
   InterfaceMode,
   InterfacePolicy,
 } from '../../../src/mesh/reticulum/interface-policy.ts';
 import { Links } from '../../../src/mesh/reticulum/links.ts';
-import { IncomingBudget } from '../../../src/mesh/reticulum/resource-incoming.ts';
 import { Transport } from '../../../src/mesh/reticulum/transport.ts';
 import { MemoryStorage } from '../../mesh/reticulum/memory-storage.ts';
 import { BridgeClock, settled } from '../clock.ts';

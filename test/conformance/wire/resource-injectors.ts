@@ -1,9 +1,10 @@
 import { isGatewayError } from '../../../src/lib/errors.ts';
 import { decode, encode } from '../../../src/lib/msgpack.ts';
+import { IncomingBudget } from '../../../src/mesh/reticulum/incoming-budget.ts';
 import { LinkContents } from '../../../src/mesh/reticulum/link-contents.ts';
 import type { Link } from '../../../src/mesh/reticulum/link-session.ts';
 import { contexts } from '../../../src/mesh/reticulum/packet.ts';
-import { IncomingBudget, IncomingResources } from '../../../src/mesh/reticulum/resource-incoming.ts';
+import { IncomingResources } from '../../../src/mesh/reticulum/resource-incoming.ts';
 import { OutgoingResources } from '../../../src/mesh/reticulum/resource-outgoing.ts';
 import { partOf, type SealedSegment, segmentHashes } from '../../../src/mesh/reticulum/resource-segment.ts';
 import { type ResourceSender, startSender, stepSender } from '../../../src/mesh/reticulum/resource-sender.ts';

@@ -1,12 +1,17 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { fromHex, toHex, utf8 } from '../../../src/lib/bytes.ts';
+import { silentLog } from '../../../src/lib/log.ts';
 import { encodeRandomBlob, signAnnounce } from '../../../src/mesh/reticulum/announce.ts';
 import { LocalDestination } from '../../../src/mesh/reticulum/destination.ts';
 import { generateIdentity } from '../../../src/mesh/reticulum/identity.ts';
+import { IncomingBudget } from '../../../src/mesh/reticulum/incoming-budget.ts';
 import type { InterfacePolicy } from '../../../src/mesh/reticulum/interface-policy.ts';
+import { encodeLinkRequest } from '../../../src/mesh/reticulum/link-wire.ts';
+import { Links } from '../../../src/mesh/reticulum/links.ts';
 import { contexts, decodePacket, encodePacket } from '../../../src/mesh/reticulum/packet.ts';
 import { encodePathRequest, pathRequestDestination } from '../../../src/mesh/reticulum/path-request.ts';
+import { type TransitLink, TransitLinks } from '../../../src/mesh/reticulum/transit-links.ts';
 import { ManualClock } from '../../sim/clock.ts';
 import { seededRandom } from '../../sim/random.ts';
 import { Air, settled, TestNode } from './air.ts';
@@ -195,5 +200,140 @@ describe('a flood of path requests', () => {
     await pass(clock, 1000, 250);
     const asked = radio.packets.slice(searched).map(raw => toHex(decodePacket(raw).data.subarray(0, 16)));
     assert.deepEqual(asked, [toHex(wanted)]);
+  });
+});
+
+/** A request for a link with a destination, by keys that nobody has; through `via` (16 B) where it is farther away. */
+function linkRequest(destinationHash: Uint8Array, via?: Uint8Array): Uint8Array {
+  return encodePacket({
+    hops: 0,
+    transportId: via,
+    contextFlag: false,
+    propagation: via === undefined ? 'broadcast' : 'transport',
+    destinationType: 'single',
+    packetType: 'link-request',
+    destinationHash,
+    context: contexts.none,
+    data: encodeLinkRequest({
+      encryptionKey: random.bytes(32),
+      signingKey: random.bytes(32),
+      mtu: 500,
+      signalled: true,
+    }),
+  });
+}
+
+function linksOf(node: TestNode): Links {
+  const links = new Links({
+    clock: node.clock,
+    random: node.random,
+    log: silentLog,
+    counters: node.counters,
+    transport: node.transport,
+    budget: new IncomingBudget(),
+  });
+  node.transport.useLinks(links);
+  return links;
+}
+
+describe('a flood of link requests', () => {
+  test('that are never gone on with holds a few handshakes of its interface, and keeps nobody else from linking', async () => {
+    const { clock, flood, node, honest } = hub();
+    const links = linksOf(node);
+    const { destination } = node.serve();
+    links.accept(destination, { onLink: () => ({}) });
+    await node.transport.announce(destination);
+    await settled();
+    for (let count = 0; count < 1000; count++) {
+      flood.carry(linkRequest(destination.hash));
+    }
+    assert.equal(links.size, 128);
+    assert.equal(node.counters.get('link/handshake-gave-way'), 1000 - 128);
+    const opening = linksOf(honest).open(destination.hash, { identity: destination.identity!.public });
+    await pass(clock, 500);
+    const link = await opening;
+    assert.equal(link.state.at, 'active');
+    flood.carry(linkRequest(destination.hash));
+    await pass(clock, 100);
+    assert.equal(link.state.at, 'active');
+    // A responder waits six minutes and six seconds a hop for a handshake to go on.
+    await clock.advance(400_000);
+    assert.ok(links.size <= 1, `${links.size} links are left`);
+  });
+
+  test('gets as many answered in a turn as others are waited for with, if its medium waits when it is asked to', () => {
+    const { node } = hub();
+    const links = linksOf(node);
+    const { destination } = node.serve();
+    links.accept(destination, { onLink: () => ({}) });
+    const air = new Air();
+    const station = air.join('server/192.0.2.67:1');
+    node.use(station);
+    let count = 0;
+    while (count < 1000) {
+      count += 1;
+      if (station.port?.receive(linkRequest(destination.hash)) !== undefined) {
+        break;
+      }
+    }
+    // Three units of work each, and a hundred in a turn.
+    assert.equal(count, 34);
+    assert.equal(node.counters.get('link/accepted'), 34);
+  });
+});
+
+describe('a flood of links that stay half open between others', () => {
+  test('fills a bounded table, and pushes out no link that is proven', () => {
+    const over = { name: 'a', mtu: 500, linkMtu: 500, bitrate: 1000, online: true };
+    const clock = new ManualClock();
+    const links = new TransitLinks({ clock, unproven: () => {}, capacity: 100 });
+    const open = (key: string) => {
+      const link: TransitLink = {
+        key,
+        receivedOn: over,
+        takenHops: 1,
+        sentOn: over,
+        remainingHops: 1,
+        destinationHash: new Uint8Array(16),
+        proven: false,
+        until: 10_000,
+      };
+      links.add(link);
+      return link;
+    };
+    const honest = Array.from({ length: 50 }, (_, number) => open(`honest ${number}`));
+    for (const link of honest) {
+      links.prove(link);
+    }
+    for (let number = 0; number < 1000; number++) {
+      open(`flood ${number}`);
+    }
+    assert.equal(links.size, 100);
+    assert.ok(honest.every(({ key }) => links.get(key)?.proven));
+    links.close();
+  });
+
+  test('keeps a link of others going, and is gone when its time is over', async () => {
+    const { clock, flood, node, honest, listener } = hub();
+    const served = linksOf(honest);
+    const { destination } = honest.serve();
+    const got: string[] = [];
+    served.accept(destination, { onLink: () => ({ onPacket: ({ data }) => got.push(toHex(data)) }) });
+    await honest.transport.announce(destination);
+    await pass(clock, 3000);
+    const opening = linksOf(listener).open(destination.hash, { identity: destination.identity!.public });
+    await pass(clock, 5000);
+    const link = await opening;
+    const { hash } = node.transport.identity;
+    served.refuse(destination);
+    for (let count = 0; count < 2000; count++) {
+      flood.carry(linkRequest(destination.hash, hash));
+    }
+    assert.equal([...node.transport.transitLinks()].length, 2001);
+    link.send(new Uint8Array([7])).catch(() => {});
+    await pass(clock, 500);
+    assert.deepEqual(got, ['07']);
+    await clock.advance(60_000);
+    assert.equal([...node.transport.transitLinks()].length, 1);
   });
 });

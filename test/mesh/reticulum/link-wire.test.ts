@@ -12,6 +12,7 @@ import { LocalDestination } from '../../../src/mesh/reticulum/destination.ts';
 import type { InterfaceHandle } from '../../../src/mesh/reticulum/dispatch.ts';
 import { hkdf } from '../../../src/mesh/reticulum/hkdf.ts';
 import { decodeIdentity, PublicIdentity } from '../../../src/mesh/reticulum/identity.ts';
+import { IncomingBudget } from '../../../src/mesh/reticulum/incoming-budget.ts';
 import { exchange, importPrivate, importPublic } from '../../../src/mesh/reticulum/keys.ts';
 import {
   decodeIdentification,
@@ -37,7 +38,6 @@ import {
 import { Links } from '../../../src/mesh/reticulum/links.ts';
 import { decodePacket, encodePacket, packetHash } from '../../../src/mesh/reticulum/packet.ts';
 import { pathHash } from '../../../src/mesh/reticulum/request.ts';
-import { IncomingBudget } from '../../../src/mesh/reticulum/resource-incoming.ts';
 import { openToken, sealToken } from '../../../src/mesh/reticulum/token.ts';
 import { ManualClock } from '../../sim/clock.ts';
 import { settled } from './link-nodes.ts';

@@ -5,6 +5,7 @@ import { toHex } from '../../../src/lib/bytes.ts';
 import { isGatewayError } from '../../../src/lib/errors.ts';
 import { silentLog } from '../../../src/lib/log.ts';
 import { generateIdentity } from '../../../src/mesh/reticulum/identity.ts';
+import { IncomingBudget } from '../../../src/mesh/reticulum/incoming-budget.ts';
 import {
   accepted,
   keepaliveOf,
@@ -20,7 +21,6 @@ import type { LinkPacket } from '../../../src/mesh/reticulum/link-packets.ts';
 import type { Link } from '../../../src/mesh/reticulum/link-session.ts';
 import { Links } from '../../../src/mesh/reticulum/links.ts';
 import { contexts, decodePacket } from '../../../src/mesh/reticulum/packet.ts';
-import { IncomingBudget } from '../../../src/mesh/reticulum/resource-incoming.ts';
 import { neighbours } from './air.ts';
 import { type Fate, fill, type Nodes, sound, twoNodes } from './link-nodes.ts';
 

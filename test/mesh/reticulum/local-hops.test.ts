@@ -4,12 +4,12 @@ import { toHex, utf8 } from '../../../src/lib/bytes.ts';
 import { silentLog } from '../../../src/lib/log.ts';
 import type { LocalDestination } from '../../../src/mesh/reticulum/destination.ts';
 import { LocalDestination as Destination } from '../../../src/mesh/reticulum/destination.ts';
+import { IncomingBudget } from '../../../src/mesh/reticulum/incoming-budget.ts';
 import type { InterfacePolicy } from '../../../src/mesh/reticulum/interface-policy.ts';
 import type { Link } from '../../../src/mesh/reticulum/link-session.ts';
 import { Links } from '../../../src/mesh/reticulum/links.ts';
 import { contexts, decodePacket, encodePacket } from '../../../src/mesh/reticulum/packet.ts';
 import type { ReceiptOutcome } from '../../../src/mesh/reticulum/receipts.ts';
-import { IncomingBudget } from '../../../src/mesh/reticulum/resource-incoming.ts';
 import { ManualClock } from '../../sim/clock.ts';
 import { Air, settled, TestNode } from './air.ts';
 

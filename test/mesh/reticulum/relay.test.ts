@@ -6,13 +6,13 @@ import type { Burden } from '../../../src/mesh/interface.ts';
 import { AccessCode } from '../../../src/mesh/reticulum/access-code.ts';
 import { encodeRandomBlob } from '../../../src/mesh/reticulum/announce.ts';
 import type { LocalDestination } from '../../../src/mesh/reticulum/destination.ts';
+import { IncomingBudget } from '../../../src/mesh/reticulum/incoming-budget.ts';
 import type { InterfacePolicy } from '../../../src/mesh/reticulum/interface-policy.ts';
 import { withMtu } from '../../../src/mesh/reticulum/link-wire.ts';
 import { Links } from '../../../src/mesh/reticulum/links.ts';
 import { contexts, decodePacket, encodePacket, truncatedHash } from '../../../src/mesh/reticulum/packet.ts';
 import { encodePathRequest, pathRequestDestination } from '../../../src/mesh/reticulum/path-request.ts';
 import type { ReceiptOutcome } from '../../../src/mesh/reticulum/receipts.ts';
-import { IncomingBudget } from '../../../src/mesh/reticulum/resource-incoming.ts';
 import { ManualClock } from '../../sim/clock.ts';
 import { Air, settled, TestNode } from './air.ts';
 
@@ -182,6 +182,8 @@ describe('a node that forwards', () => {
         },
       }),
     });
+    const changes: (string | undefined)[] = [];
+    middle!.transport.onTransitLink(({ closed }) => changes.push(closed));
     await b!.transport.announce(destination);
     await pass(clock, 2000);
     const opening = links[0]!.open(destination.hash, { identity: destination.identity!.public });
@@ -193,6 +195,11 @@ describe('a node that forwards', () => {
     await proven;
     assert.deepEqual(got, ['07'.repeat(3000)]);
     assert.equal([...middle!.transport.transitLinks()].length, 1);
+    assert.deepEqual(changes, [undefined]);
+    for (const attachment of [...middle!.transport.interfaces()].filter(({ name }) => name === 'm2')) {
+      attachment.detach();
+    }
+    assert.deepEqual(changes, [undefined, 'interface-gone']);
   });
 
   test('signals no MTU over a medium that carries no more than any does', async () => {

@@ -524,6 +524,38 @@ describe('Resources between two nodes of ours', () => {
     assert.equal(nodes.b.budget.used, 0);
   });
 
+  test('a flood of advertisements that nothing follows holds up an honest sender for two seconds, and no longer', async () => {
+    const limits = { resource: 100_000, total: 300_000, perLink: 8 };
+    await using nodes = twoNodes({ limits });
+    const scenes: Scene[] = [];
+    for (let number = 0; number < 7; number++) {
+      scenes.push(await linked(nodes));
+    }
+    const { link, got } = scenes.pop()!;
+    let flooding = true;
+    const dropped = withContext(contexts.resource);
+    nodes.fate = packet => (flooding && dropped(packet) ? [] : [{ after: 1 }]);
+    const floods = scenes.map((scene, number) => ({
+      ...scene,
+      sent: scene.link.sendResource(fill(`flood ${number}`, 60_000)).catch(() => {}),
+    }));
+    await nodes.clock.advance(100);
+    assert.ok(nodes.b.budget.used <= limits.total);
+    assert.deepEqual(
+      floods.flatMap(({ failures }) => failures),
+      ['store/full', 'store/full', 'store/full', 'store/full'],
+    );
+    await assert.rejects(nodes.until(link.sendResource(fill('honest', 50_000))), { code: 'mesh/rejected' });
+    await nodes.clock.advance(2000);
+    assert.ok(nodes.b.budget.used > 240_000);
+    flooding = false;
+    await nodes.until(link.sendResource(fill('honest', 50_000)));
+    assert.equal(got.length, 1);
+    assert.ok(nodes.b.counters.get('resource/gave-way') > 0);
+    await nodes.until(Promise.all(floods.map(({ sent }) => sent)));
+    assert.equal(nodes.b.budget.used, 0);
+  });
+
   test('closing the link ends what is on the way at both ends', async () => {
     await using nodes = twoNodes();
     const { link, failures } = await linked(nodes);
