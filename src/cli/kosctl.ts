@@ -18,6 +18,7 @@ const options = {
   force: { type: 'boolean' },
   interface: { type: 'string' },
   lxmf: { type: 'string' },
+  via: { type: 'string' },
   hops: { type: 'string' },
   aspect: { type: 'string' },
   node: { type: 'boolean' },

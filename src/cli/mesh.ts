@@ -1,5 +1,12 @@
-import type { AnnounceView, InterfaceView, LinkView, PathView } from '../bridges/http/mesh.ts';
-import { ask, type Call, type Command, print, printable } from './call.ts';
+import type {
+  AnnounceView,
+  InterfaceView,
+  LinkView,
+  PathView,
+  RateView,
+  TransitView,
+} from '../bridges/http/mesh.ts';
+import { ask, type Call, type Command, print, printable, usage } from './call.ts';
 
 /** What rnstatus and rnpath show, of this hub. */
 export const meshCommands: readonly (readonly [string, Command])[] = [
@@ -13,6 +20,16 @@ export const meshCommands: readonly (readonly [string, Command])[] = [
   ],
   ['links', { words: '[DEST] [--interface NAME]', does: 'the links that are open', run: showLinks }],
   [
+    'path drop',
+    {
+      words: 'DEST | --via NODE',
+      does: 'forget the way to a destination, or all over a node',
+      run: dropPaths,
+    },
+  ],
+  ['rates', { words: '[DEST]', does: 'how often destinations have announced themselves', run: showRates }],
+  ['transit', { words: '[DEST]', does: 'links between others that go through this node', run: showTransit }],
+  [
     'announces',
     {
       words: '[DEST] [--interface NAME] [--hops N] [--identity HASH] [--aspect NAME]',
@@ -21,6 +38,33 @@ export const meshCommands: readonly (readonly [string, Command])[] = [
     },
   ],
 ];
+
+function showRates(c: Call): Promise<number> {
+  return show<RateView>(c, 'rates', 'nobody is watched', one => {
+    const blocked = one.blockedUntil === undefined ? '' : `  not passed on until ${when(one.blockedUntil)}`;
+    return `${one.destination}  heard ${when(one.heard)}  ${one.tooSoon} too soon${blocked}`;
+  });
+}
+
+function showTransit(c: Call): Promise<number> {
+  return show<TransitView>(c, 'transit', 'none goes through here', one => {
+    const { id, destination, from, to, taken, remaining, proven } = one;
+    return `${id}  to ${destination}  ${printable(from)} to ${printable(to)}  ${taken} hop(s) come, ${remaining} to go${proven ? '' : '  not proven yet'}`;
+  });
+}
+
+async function dropPaths(c: Call): Promise<number> {
+  const [destination] = c.words;
+  const { via } = c.options;
+  if ((destination === undefined) === (typeof via !== 'string')) {
+    usage('path drop DEST | --via NODE');
+  }
+  const { body } = await (destination === undefined
+    ? ask(c, 'DELETE', `/v1/mesh/paths?nextHop=${encodeURIComponent(via as string)}`)
+    : ask(c, 'DELETE', `/v1/mesh/paths/${encodeURIComponent(destination)}`));
+  const { dropped } = (body ?? { dropped: 1 }) as { dropped: number };
+  return print(c, { dropped }, `${dropped} forgotten`);
+}
 
 function showInterfaces(c: Call): Promise<number> {
   return show<InterfaceView>(c, 'interfaces', 'none is configured', one => {
@@ -75,8 +119,7 @@ async function show<T>(c: Call, what: string, nothing: string, line: (one: T) =>
   );
   let after: readonly [string, string][] = [];
   do {
-    const query =
-      what === 'interfaces' ? '' : `?${new URLSearchParams([...wanted, ['limit', '200'], ...after])}`;
+    const query = `?${new URLSearchParams([...wanted, ['limit', '200'], ...after])}`;
     const { body } = await ask(c, 'GET', `/v1/mesh/${what}${query}`);
     const page = body as { items: T[]; cursor: string | null };
     items.push(...page.items);

@@ -1,5 +1,5 @@
 import type { AnnounceView, InterfaceView, MeshView } from '../bridges/http/mesh.ts';
-import { toHex } from '../lib/bytes.ts';
+import { fromHex, toHex } from '../lib/bytes.ts';
 import type { ServiceHealth } from '../lib/service.ts';
 import type { Interface } from '../mesh/interface.ts';
 import type { Attachment } from '../mesh/reticulum/attachment.ts';
@@ -91,6 +91,36 @@ export function createMeshView({ mesh, interfaces: live, services, announce }: M
           ...(path !== undefined && { hops: path.hops, interface: path.interfaceName }),
         };
       }
+    },
+    *rates() {
+      for (const { destinationHash, last, violations, blockedUntil } of transport.announceRates()) {
+        yield {
+          destination: toHex(destinationHash),
+          heard: Math.round(last),
+          tooSoon: violations,
+          ...(blockedUntil > 0 && { blockedUntil: Math.round(blockedUntil) }),
+        };
+      }
+    },
+    *transit() {
+      for (const link of transport.transitLinks()) {
+        yield {
+          id: link.key,
+          destination: toHex(link.destinationHash),
+          from: link.receivedOn.name,
+          to: link.sentOn.name,
+          taken: link.takenHops,
+          remaining: link.remainingHops,
+          proven: link.proven,
+        };
+      }
+    },
+    dropPaths({ destination, nextHop }) {
+      if (destination !== undefined) {
+        return Number(transport.dropPath(fromHex(destination, 16)));
+      }
+      const over = [...transport.paths()].filter(path => toHex(path.nextHop) === nextHop);
+      return over.filter(path => transport.dropPath(path.destinationHash)).length;
     },
     pathCounts() {
       const counts = new Map<string, number>();

@@ -1,15 +1,21 @@
 import { z } from 'zod';
 import type { Page } from '../../gateway/desk.ts';
+import { GatewayError } from '../../lib/errors.ts';
 import {
   type AnnounceView,
   announceSchema,
   hash,
+  type InterfaceView,
   interfaceSchema,
   type LinkView,
   linkSchema,
   type MeshView,
   type PathView,
   pathSchema,
+  type RateView,
+  rateSchema,
+  type TransitView,
+  transitSchema,
 } from './mesh.ts';
 import { pageAnswer, pageSchema } from './page.ts';
 import { integerParam, type Route, route } from './route.ts';
@@ -26,6 +32,7 @@ const pathQuery = z.strictObject({
   ...paging,
   ...over,
   destination: hash.exactOptional().describe('only this one'),
+  nextHop: hash.exactOptional().describe('only over this node'),
 });
 const linkQuery = z.strictObject({
   ...paging,
@@ -40,6 +47,12 @@ const announceQuery = z.strictObject({
   aspect: z.string().max(128).exactOptional().describe('only by this name, such as lxmf.delivery'),
 });
 
+const ofOne = z.strictObject({ ...paging, destination: hash.exactOptional().describe('only this one') });
+const interfaceQuery = z.strictObject({
+  after: z.string().max(160).exactOptional().describe('the cursor of an earlier answer'),
+  limit: integerParam(1, 1000, 'default 1000'),
+});
+
 /** What rnstatus and rnpath show, and what an owner may ask of the mesh. */
 export function meshRoutes(mesh: MeshView): Route[] {
   return [
@@ -49,13 +62,22 @@ export function meshRoutes(mesh: MeshView): Route[] {
       summary: 'How the mesh is reached: state, traffic and airtime of every interface and peer',
       tag: 'mesh',
       audience: ['mesh:read'],
+      query: interfaceQuery,
       responses: {
         200: {
-          description: 'all of them; peers after the interface that found them',
-          schema: z.looseObject({ items: z.array(interfaceSchema), cursor: z.null() }),
+          description: 'a page; peers after the interface that found them',
+          schema: pageSchema(interfaceSchema),
         },
       },
-      handle: () => ({ status: 200, json: { items: mesh.interfaces(), cursor: null } }),
+      handle({ query, request }) {
+        const keyOf = placesOf(mesh.interfaces());
+        const { after = '', limit = 1000 } = query;
+        return pageAnswer(
+          request,
+          pageOf(mesh.interfaces(), () => true, keyOf, after, limit),
+          one => one,
+        );
+      },
     }),
     list<PathView, typeof pathQuery>({
       name: 'paths',
@@ -64,8 +86,9 @@ export function meshRoutes(mesh: MeshView): Route[] {
       query: pathQuery,
       all: () => mesh.paths(),
       keyOf: one => one.destination,
-      isWanted: (one, { destination, interface: name, maxHops }) =>
+      isWanted: (one, { destination, nextHop, interface: name, maxHops }) =>
         (destination === undefined || one.destination === destination) &&
+        (nextHop === undefined || one.nextHop === nextHop) &&
         isOver(one.interface, name) &&
         one.hops <= (maxHops ?? 255),
     }),
@@ -93,6 +116,51 @@ export function meshRoutes(mesh: MeshView): Route[] {
         (name === undefined || (one.interface !== undefined && isOver(one.interface, name))) &&
         (maxHops === undefined || (one.hops ?? 256) <= maxHops),
     }),
+    list<RateView, typeof ofOne>({
+      name: 'rates',
+      summary: 'How often destinations have announced themselves lately, by destination',
+      schema: rateSchema,
+      query: ofOne,
+      all: () => mesh.rates(),
+      keyOf: one => one.destination,
+      isWanted: (one, { destination }) => destination === undefined || one.destination === destination,
+    }),
+    list<TransitView, typeof ofOne>({
+      name: 'transit',
+      summary: 'Links between others that go through this node, by id',
+      schema: transitSchema,
+      query: ofOne,
+      all: () => mesh.transit(),
+      keyOf: one => one.id,
+      isWanted: (one, { destination }) => destination === undefined || one.destination === destination,
+    }),
+    route({
+      method: 'DELETE',
+      path: '/v1/mesh/paths/{destination}',
+      summary: 'Forget the way to a destination: it is asked for again when it is needed',
+      tag: 'mesh',
+      audience: ['admin'],
+      params: z.strictObject({ destination: hash }),
+      responses: { 204: { description: 'forgotten' } },
+      handle({ params: { destination } }) {
+        if (mesh.dropPaths({ destination }) === 0) {
+          throw new GatewayError('request/not-found', `no way to ${destination} is known`);
+        }
+        return { status: 204 };
+      },
+    }),
+    route({
+      method: 'DELETE',
+      path: '/v1/mesh/paths',
+      summary: 'Forget all ways over a node',
+      tag: 'mesh',
+      audience: ['admin'],
+      query: z.strictObject({ nextHop: hash.describe('over which they lead') }),
+      responses: {
+        200: { description: 'done', schema: z.looseObject({ dropped: z.int().min(0) }) },
+      },
+      handle: ({ query: { nextHop } }) => ({ status: 200, json: { dropped: mesh.dropPaths({ nextHop }) } }),
+    }),
     route({
       method: 'POST',
       path: '/v1/mesh/announce',
@@ -108,6 +176,13 @@ export function meshRoutes(mesh: MeshView): Route[] {
       handle: async () => ({ status: 200, json: { sent: await mesh.announce() } }),
     }),
   ];
+}
+
+/** By which interfaces are in order: as they are listed, each with its peers behind it. */
+function placesOf(interfaces: readonly InterfaceView[]): (one: InterfaceView) => string {
+  const roots = interfaces.filter(({ parent }) => parent === undefined).map(({ name }) => name);
+  return ({ name, parent }) =>
+    `${String(roots.indexOf(parent ?? name) + 1).padStart(4, '0')}${parent === undefined ? '' : `/${name}`}`;
 }
 
 /** Whether an interface is the one of this name, or a peer that it has found. */
@@ -126,7 +201,7 @@ interface Table<T, Q extends z.ZodObject> {
 }
 
 /** One table of the mesh, a page at a time, in the order of its keys. */
-function list<T, Q extends typeof pathQuery | typeof linkQuery | typeof announceQuery>(
+function list<T, Q extends typeof pathQuery | typeof linkQuery | typeof announceQuery | typeof ofOne>(
   table: Table<T, Q>,
 ): Route {
   const { name, summary, schema, query: querySchema, all, keyOf, isWanted } = table;

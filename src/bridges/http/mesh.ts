@@ -128,6 +128,31 @@ export interface AnnounceView {
   readonly interface?: string;
 }
 
+/** How often a destination has announced itself lately. */
+export interface RateView {
+  readonly destination: string;
+  /** When the last announce came that was in order. */
+  readonly heard: number;
+  /** How many came too soon since. */
+  readonly tooSoon: number;
+  /** Until when its announces are not passed on, where they are not. */
+  readonly blockedUntil?: number;
+}
+
+/** A link between others that goes through this node. */
+export interface TransitView {
+  readonly id: string;
+  readonly destination: string;
+  /** From where it was asked for, and to where. */
+  readonly from: string;
+  readonly to: string;
+  /** Hops that its request had come, and has to go. */
+  readonly taken: number;
+  readonly remaining: number;
+  /** The other end has proven itself: packets go through. */
+  readonly proven: boolean;
+}
+
 /** The mesh as its owner may look at it. */
 export interface MeshView {
   /** Announces the hub's destinations; whether an interface took it. */
@@ -137,6 +162,10 @@ export interface MeshView {
   paths(): Iterable<PathView>;
   links(): Iterable<LinkView>;
   announces(): Iterable<AnnounceView>;
+  rates(): Iterable<RateView>;
+  transit(): Iterable<TransitView>;
+  /** Forgets the ways that are wanted so; how many there were. */
+  dropPaths(which: { readonly destination?: string; readonly nextHop?: string }): number;
   /** Paths over each configured interface and its peers. */
   pathCounts(): ReadonlyMap<string, number>;
   /** Links by state. */
@@ -262,3 +291,24 @@ export const announceSchema = z
     interface: z.string().exactOptional(),
   })
   .meta({ id: 'Announce' });
+
+export const rateSchema = z
+  .looseObject({
+    destination: hash,
+    heard: time.describe('when the last announce came that was in order'),
+    tooSoon: count.describe('how many came too soon since'),
+    blockedUntil: time.exactOptional().describe('until when its announces are not passed on'),
+  })
+  .meta({ id: 'AnnounceRate' });
+
+export const transitSchema = z
+  .looseObject({
+    id: hash,
+    destination: hash,
+    from: z.string().describe('the interface it was asked for over'),
+    to: z.string().describe('the interface it goes out over'),
+    taken: count.describe('hops that its request had come'),
+    remaining: count.describe('hops that it has to go'),
+    proven: z.boolean().describe('packets go through'),
+  })
+  .meta({ id: 'TransitLink' });

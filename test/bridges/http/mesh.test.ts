@@ -3,7 +3,7 @@ import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { dropCodes } from '../../../src/bridges/http/drops.ts';
-import type { InterfaceView, PathView } from '../../../src/bridges/http/mesh.ts';
+import type { InterfaceView, MeshView, PathView } from '../../../src/bridges/http/mesh.ts';
 import type { ReplicaDesk } from '../../../src/gateway/replicas/contract.ts';
 import { GatewayError } from '../../../src/lib/errors.ts';
 import { openGateway } from '../gateway.ts';
@@ -228,4 +228,76 @@ test('the tables of the mesh are read in order, page by page, by interface, dist
   assert.equal((await all('/v1/mesh/announces?aspect=lxmf.delivery')).length, 667);
   assert.deepEqual(await all(`/v1/mesh/announces?identity=${server[5]}`), [server[5]]);
   assert.equal((await gateway.call(watcher, 'GET', '/v1/mesh/links?maxHops=1')).status, 400);
+});
+
+test('a crowd of peers is read page by page, each behind the interface that found it', async () => {
+  const { total: _total, ...single } = radio;
+  const peers = Array.from({ length: 300 }, (_, n): InterfaceView => {
+    const parent = n % 2 === 0 ? 'server' : 'backup';
+    return { ...single, name: `${parent}/192.0.2.${n}:5000`, kind: 'peer', parent };
+  });
+  const root = (name: string): InterfaceView => ({ ...radio, name, kind: 'tcp-server' });
+  const interfaces = [root('server'), root('backup'), ...peers];
+  await using gateway = await openGateway({ mesh: { interfaces: () => interfaces } });
+  const watcher = await gateway.client('watcher', { scopes: ['mesh:read'] });
+  const seen: string[] = [];
+  let after = '';
+  do {
+    const { body } = await gateway.call(watcher, 'GET', `/v1/mesh/interfaces?limit=7${after}`);
+    seen.push(...body.items.map(({ name }: InterfaceView) => name));
+    after = body.cursor === null ? '' : `&after=${encodeURIComponent(body.cursor)}`;
+  } while (after !== '');
+  const of = (name: string) => [
+    name,
+    ...peers
+      .filter(({ parent }) => parent === name)
+      .map(peer => peer.name)
+      .sort(),
+  ];
+  assert.deepEqual(seen, [...of('server'), ...of('backup')]);
+});
+
+test('rates and links of others are read, and ways are forgotten by who may', async () => {
+  const hash = (digit: string) => digit.repeat(32);
+  const dropped: object[] = [];
+  const mesh: Partial<MeshView> = {
+    rates: () => [{ destination: hash('b'), heard: 5, tooSoon: 2, blockedUntil: 9 }],
+    transit: () => [
+      {
+        id: hash('c'),
+        destination: hash('d'),
+        from: 'lan',
+        to: 'lora',
+        taken: 1,
+        remaining: 2,
+        proven: true,
+      },
+    ],
+    paths: () => [pathTo('a'), { ...pathTo('b'), nextHop: hash('f') }],
+    dropPaths(which) {
+      dropped.push(which);
+      return which.destination === hash('0') ? 0 : 1;
+    },
+  };
+  await using gateway = await openGateway({ mesh });
+  const watcher = await gateway.client('watcher', { scopes: ['mesh:read'] });
+  const owner = gateway.hub.ownerToken;
+  assert.equal((await gateway.call(watcher, 'GET', '/v1/mesh/rates')).body.items[0].tooSoon, 2);
+  assert.equal((await gateway.call(watcher, 'GET', '/v1/mesh/transit')).body.items[0].to, 'lora');
+  const over = await gateway.call(watcher, 'GET', `/v1/mesh/paths?nextHop=${hash('f')}`);
+  assert.deepEqual(
+    over.body.items.map(({ destination }: PathView) => destination),
+    [hash('b')],
+  );
+  assert.equal((await gateway.call(watcher, 'DELETE', `/v1/mesh/paths/${hash('a')}`)).status, 403);
+  assert.equal((await gateway.call(owner, 'DELETE', `/v1/mesh/paths/${hash('a')}`)).status, 204);
+  assert.equal((await gateway.call(owner, 'DELETE', `/v1/mesh/paths/${hash('0')}`)).status, 404);
+  assert.equal(
+    (await gateway.call(owner, 'DELETE', '/v1/mesh/paths')).status,
+    400,
+    'all ways at once are not meant',
+  );
+  const many = await gateway.call(owner, 'DELETE', `/v1/mesh/paths?nextHop=${hash('f')}`);
+  assert.deepEqual([many.status, many.body], [200, { dropped: 1 }]);
+  assert.deepEqual(dropped, [{ destination: hash('a') }, { destination: hash('0') }, { nextHop: hash('f') }]);
 });
