@@ -77,8 +77,12 @@ export async function measureWith(
 }
 
 /** One fresh node that serves. */
-export function serve(side: Side, measure: Measure): Promise<Answered<Served>> {
-  return startNode<Served>(side, measure, { role: 'serve', count: 0, warmup: 0 });
+export function serve(
+  side: Side,
+  measure: Measure,
+  how: Pick<Task, 'accessCode'> = {},
+): Promise<Answered<Served>> {
+  return startNode<Served>(side, measure, { ...how, role: 'serve', count: 0, warmup: 0 });
 }
 
 async function startNode<T>(

@@ -14,6 +14,10 @@ export interface Task {
   readonly size?: number;
   /** Packets on their way at once. */
   readonly window?: number;
+  /** Receipts of other packets that are waited for meanwhile. */
+  readonly outstanding?: number;
+  /** Whether its interfaces have the access code of the network `bench`. */
+  readonly accessCode?: boolean;
   /** LXMF messages: the next when one is delivered, or all queued at once. */
   readonly mode?: 'sequential' | 'burst';
   /** What a Resource carries, and whether it may be compressed. */

@@ -5,6 +5,7 @@ import { systemClock } from '../../src/lib/clock.ts';
 import { Counters } from '../../src/lib/counters.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { systemRandom } from '../../src/lib/random.ts';
+import { AccessCode } from '../../src/mesh/reticulum/access-code.ts';
 import { generateIdentity, type Identity, type PublicIdentity } from '../../src/mesh/reticulum/identity.ts';
 import { IncomingBudget } from '../../src/mesh/reticulum/incoming-budget.ts';
 import { Links } from '../../src/mesh/reticulum/links.ts';
@@ -35,6 +36,9 @@ export interface There {
   readonly hash: Uint8Array;
   readonly identity: PublicIdentity;
 }
+
+/** The access code of measurements that have one. */
+export const network = { networkName: 'bench', passphrase: 'bench', size: 16 };
 
 const nothingKept: MeshStorage = { load: () => [], save: async () => {}, remove: async () => {} };
 
@@ -89,7 +93,8 @@ async function startNode(task: Task, { forwards = false }: NodeOptions): Promise
       ? server
       : new TcpClient({ name: 'tcp', host: '127.0.0.1', port: task.port ?? 0 }, parts);
   const up = Promise.withResolvers<void>();
-  const running = transport.attach(iface).service.run(up.resolve, new AbortController().signal);
+  const policy = task.accessCode === true ? { accessCode: new AccessCode(network) } : {};
+  const running = transport.attach(iface, policy).service.run(up.resolve, new AbortController().signal);
   await Promise.race([up.promise, running]);
   return { transport, links, identity, counters, port: server.address?.port ?? 0 };
 }

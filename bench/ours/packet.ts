@@ -1,6 +1,8 @@
 /** Single packets, each proven, at most `window` of them on their way. */
 import { randomBytes } from 'node:crypto';
+import { systemRandom } from '../../src/lib/random.ts';
 import { LocalDestination } from '../../src/mesh/reticulum/destination.ts';
+import { generateIdentity } from '../../src/mesh/reticulum/identity.ts';
 import type { Sample, Task } from '../task.ts';
 import { findThere, type Node, run, type There } from './node.ts';
 
@@ -18,7 +20,22 @@ function serve({ transport, identity }: Node): Uint8Array {
 async function measure(node: Node, task: Task): Promise<Sample> {
   const there = await findThere(node, task);
   await sendAll(node, there, { ...task, count: task.warmup });
+  await leaveOutstanding(node, task.outstanding ?? 0);
   return sendAll(node, there, task);
+}
+
+/** Packets to somebody who is not there. */
+async function leaveOutstanding({ transport }: Node, count: number): Promise<void> {
+  const identity = generateIdentity(systemRandom).public;
+  const data = randomBytes(100);
+  for (let sent = 0; sent < count; sent++) {
+    await transport.send({
+      destination: { identity, hash: randomBytes(16) },
+      data,
+      timeout: 3_600_000,
+      onReceipt: () => {},
+    });
+  }
 }
 
 async function sendAll({ transport }: Node, there: There, task: Task): Promise<Sample> {

@@ -41,6 +41,8 @@ def start(task):
     serving = task["role"] == "serve"
     port = unused_port() if serving else task["port"]
     lines = {"type": "TCPServerInterface", "listen_ip": "127.0.0.1", "listen_port": port} if serving else {"type": "TCPClientInterface", "target_host": "127.0.0.1", "target_port": port}
+    if task.get("accessCode"):
+        lines |= {"network_name": "bench", "passphrase": "bench", "ifac_size": 128}
     os.makedirs(task["directory"], exist_ok=True)
     with open(os.path.join(task["directory"], "config"), "w", encoding="utf-8") as config:
         config.write(CONFIG + "".join(f"    {key} = {value}\n" for key, value in lines.items()))

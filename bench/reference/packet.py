@@ -20,7 +20,15 @@ def serve(task):
 def measure(task):
     there = outgoing(task, *NAME)
     send_all(there, task["warmup"], task)
+    leave_outstanding(task.get("outstanding", 0))
     return send_all(there, task["count"], task)
+
+
+def leave_outstanding(count):
+    """Packets to somebody who is not there."""
+    nobody = RNS.Destination(RNS.Identity(), RNS.Destination.OUT, RNS.Destination.SINGLE, *NAME)
+    for _ in range(count):
+        RNS.Packet(nobody, os.urandom(100)).send().set_timeout(3600)
 
 
 def send_all(there, count, task):

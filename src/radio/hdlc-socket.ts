@@ -52,6 +52,9 @@ export class HdlcSocket {
   #gathered: Uint8Array[] = [];
   #gatheredBytes = 0;
   #gathering = false;
+  /** Of this turn. */
+  #frames = 0;
+  #alone = true;
   #cancelStall: Cancel | undefined;
 
   constructor(socket: Socket, { clock, counters, patient = false, framing = hdlcFraming }: HdlcSocketParts) {
@@ -154,16 +157,25 @@ export class HdlcSocket {
     }
   }
 
-  /** The first frame of a turn of the event loop leaves at once; what follows within it leaves in one piece. */
+  /**
+   * What is written within one turn of the event loop leaves in one piece. Where the last turn had one frame, the next
+   * one leaves at once: somebody waits for it.
+   */
   #write(framed: Uint8Array): void {
+    this.#frames += 1;
     if (!this.#gathering) {
       this.#gathering = true;
+      const alone = this.#alone;
       process.nextTick(() => {
         this.#gathering = false;
+        this.#alone = this.#frames === 1;
+        this.#frames = 0;
         this.#flush();
       });
-      this.#put(framed);
-      return;
+      if (alone) {
+        this.#put(framed);
+        return;
+      }
     }
     const last = this.#gathered.at(-1);
     const joined = last && joinedWith(last, framed);
