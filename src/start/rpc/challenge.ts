@@ -14,8 +14,8 @@ import type { Random } from '../../lib/random.ts';
  * An older end answers the newer form as it would its own, with HMAC-MD5 over all of it. That MD5 is broken as
  * a hash does not help who wants to forge an HMAC of 20 fresh bytes.
  *
- * Source: Python, multiprocessing.connection of 3.11 and 3.14; checked against Python 3.11
- * (test/interop/shared-instance.test.ts).
+ * Source: Python, multiprocessing.connection; checked against Python 3.9 to 3.13
+ * (test/interop/rpc-handshake.test.ts).
  */
 const prefix = utf8('#CHALLENGE#');
 export const welcome: Uint8Array = utf8('#WELCOME#');

@@ -7,7 +7,7 @@ import { GatewayError } from '../../lib/errors.ts';
  *     length 4, signed | payload …
  *     -1 as 4 bytes | length 8 | payload …      where it is longer than 2 GiB, which nothing here is
  *
- * Source: Python, multiprocessing.connection; checked against Python 3.11 (test/interop/shared-instance.test.ts).
+ * Source: Python, multiprocessing.connection; checked against Python 3.9 to 3.13 (test/interop/rpc-handshake.test.ts).
  */
 const headerLength = 4;
 

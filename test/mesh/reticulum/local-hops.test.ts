@@ -333,6 +333,42 @@ describe('an instance', () => {
   });
 });
 
+describe('a hostile program', () => {
+  test('says what it likes without harm: others are served as before', async () => {
+    const clock = new ManualClock();
+    const machine = new Machine(clock, { forwards: false });
+    const neighbour = new TestNode({ clock });
+    neighbour.use(machine.outside.join('neighbour'));
+    const there = serve(neighbour);
+    const honest = machine.program();
+    const here = serve(honest);
+    const hostile = machine.program();
+    await neighbour.transport.announce(there.destination);
+    await honest.transport.announce(here.destination);
+    await pass(clock, 100);
+    await talk(clock, honest, there.destination);
+    const seeds = [...machine.outside.packets, ...machine.socketOf(honest).packets];
+    const socket = machine.socketOf(hostile);
+    const random = hostile.random;
+    for (let n = 0; n < 3000; n++) {
+      const packet = seeds[Math.floor(random.fraction() * seeds.length)]!.slice();
+      for (let flips = Math.floor(random.fraction() * 4); flips >= 0; flips--) {
+        packet[Math.floor(random.fraction() * packet.length)] = random.bytes(1)[0]!;
+      }
+      socket.carry(packet.subarray(0, 1 + Math.floor(random.fraction() * packet.length)));
+      socket.carry(packet);
+      if (n % 100 === 0) {
+        await pass(clock, 25);
+      }
+    }
+    await pass(clock, 100);
+    assert.equal(machine.instance.counters.get('internal'), 0);
+    assert.deepEqual((await talk(clock, honest, there.destination)).outcomes, proven);
+    assert.deepEqual((await talk(clock, neighbour, here.destination)).outcomes, proven);
+    assert.ok(Object.values(machine.instance.transport.sizes()).every(size => size < 10_000));
+  });
+});
+
 describe('a node that is a program of another and has neighbours of its own', () => {
   /** neighbour -(air)- instance -(socket)- gateway -(air)- handheld */
   function joined() {
