@@ -1,22 +1,19 @@
+import { configSchema } from '../../../src/config.ts';
 import { concat } from '../../../src/lib/bytes.ts';
 import { Counters } from '../../../src/lib/counters.ts';
 import { silentLog } from '../../../src/lib/log.ts';
-import { decode, encode, Float, type MsgpackValue } from '../../../src/lib/msgpack.ts';
 import { systemRandom } from '../../../src/lib/random.ts';
-import { type DiscoveredInterface, discoveredAges } from '../../../src/mesh/reticulum/discovered.ts';
+import type { DiscoveredInterface } from '../../../src/mesh/reticulum/discovered.ts';
 import { publishInterfaces } from '../../../src/mesh/reticulum/discovery-publisher.ts';
 import {
   cleanName,
   decodeDiscovery,
-  decodeNotice,
-  discoverableTypes,
   discoveryCost,
-  discoveryKey,
   onOneLine,
   shownName,
   splitStamped,
 } from '../../../src/mesh/reticulum/discovery-wire.ts';
-import { decodeIdentity, generateIdentity, type Identity } from '../../../src/mesh/reticulum/identity.ts';
+import { generateIdentity, type Identity } from '../../../src/mesh/reticulum/identity.ts';
 import { sha256 } from '../../../src/mesh/reticulum/packet.ts';
 import { transportApp } from '../../../src/mesh/reticulum/probe.ts';
 import { isHostname, isIpAddress, isOutOfReach } from '../../../src/mesh/reticulum/reachable-on.ts';
@@ -29,73 +26,11 @@ import {
   workBlockOf,
 } from '../../../src/mesh/reticulum/stamp.ts';
 import { BridgeClock, settled } from '../clock.ts';
-import type { Command, Commands, Params, Result } from '../command.ts';
-import {
-  bytesIf,
-  bytesOf,
-  flagOf,
-  hex,
-  hexOrNull,
-  integerIf,
-  integerOf,
-  listOf,
-  numberIf,
-  textIf,
-  textOf,
-  textsOf,
-} from '../params.ts';
-import { Hearing, noticeOf, type Stamped, stampedFor, stampedNotice } from './discovery-parts.ts';
-
-/** Kinds that are kept: nobody can connect to a client. The order is the suite's. */
-const keptTypes = [
-  'BackboneInterface',
-  'TCPServerInterface',
-  'I2PInterface',
-  'RNodeInterface',
-  'WeaveInterface',
-  'KISSInterface',
-];
-/** Code points of the reference's API. */
-const statusCodes = { available: 1000, unknown: 100, stale: 0 } as const;
-
-const identityIf = (params: Params, name: string): Identity | undefined => {
-  const key = bytesIf(params, name);
-  return key && decodeIdentity(key);
-};
-
-const fieldsOf = (params: Params): Params => (params.fields as Params | undefined) ?? {};
-
-const transportIdentity = generateIdentity(systemRandom);
-
-const places = { latitude: 0x03, longitude: 0x04, height: 0x05 } as const;
-
-/** An announce as a node makes it; one of a place that is none has it written over what was made without. */
-async function build(params: Params): Promise<Stamped | undefined> {
-  const fields = fieldsOf(params);
-  const wrong = Object.entries(places).filter(([name]) => typeof fields[name] === 'string');
-  const right = Object.fromEntries(
-    Object.entries(fields).filter(([name]) => !wrong.some(([one]) => one === name)),
-  );
-  const built = await buildRight({ ...params, fields: right });
-  if (built === undefined || wrong.length === 0) return built;
-  const facts = decode(built.facts, { maxDepth: 3 }) as Map<MsgpackValue, MsgpackValue>;
-  for (const [name, key] of wrong) facts.set(key, String(fields[name]));
-  return stampedFor(encode(facts), integerIf(params, 'stamp_value') ?? discoveryCost);
-}
-
-async function buildRight(params: Params): Promise<Stamped | undefined> {
-  const id = identityIf(params, 'transport_identity_priv') ?? transportIdentity;
-  const forwards = flagOf(params, 'transport_enabled', false);
-  const notice = noticeOf(textOf(params, 'interface_type'), fieldsOf(params), id.hash, forwards);
-  const network = identityIf(params, 'network_identity_priv');
-  const isSealed = flagOf(params, 'encrypt', false);
-  if (notice === undefined || (isSealed && network === undefined)) return undefined;
-  return stampedNotice(
-    notice,
-    integerIf(params, 'stamp_value') ?? discoveryCost,
-    isSealed ? network : undefined,
-  );
-}
+import type { Command, Commands, Result } from '../command.ts';
+import { bytesOf, flagOf, hex, hexOrNull, integerIf, integerOf, textIf, textOf } from '../params.ts';
+import { build, craft, identityIf, sourcesOf, transportIdentity } from './discovery-making.ts';
+import { Hearing, noticeOf } from './discovery-parts.ts';
+import { injectRecords, storeRecord } from './discovery-records.ts';
 
 const buildAppData: Command = async params => {
   const built = await build(params);
@@ -116,38 +51,6 @@ const buildAppData: Command = async params => {
     default_stamp_value: discoveryCost,
   };
 };
-
-/** A genuine announce with its facts changed, and stamped again: only the change is wrong with it. */
-async function craft(params: Params): Promise<Stamped | undefined> {
-  const built = await build(params);
-  if (built === undefined) return undefined;
-  const facts = decode(built.facts, { maxDepth: 3 }) as Map<MsgpackValue, MsgpackValue>;
-  const dropped = integerIf(params, 'drop_field');
-  if (dropped !== undefined) facts.delete(dropped);
-  const type = textIf(params, 'set_interface_type');
-  if (type !== undefined) facts.set(0x00, type);
-  for (const change of listOf(params, 'set_fields')) {
-    const spec = change as Params;
-    facts.set(integerOf(spec, 'key'), changed(spec));
-  }
-  return stampedFor(encode(facts), integerIf(params, 'stamp_value') ?? discoveryCost);
-}
-
-function changed(spec: Params): MsgpackValue {
-  const { value } = spec;
-  switch (textIf(spec, 'kind') ?? 'str') {
-    case 'bytes':
-      return Uint8Array.fromHex(String(value));
-    case 'int':
-      return Math.trunc(Number(value));
-    case 'float':
-      return new Float(Number(value));
-    case 'bool':
-      return Boolean(value);
-    default:
-      return value as MsgpackValue;
-  }
-}
 
 function describe(
   { key, notice, networkId, value, hops, heard, facts }: DiscoveredInterface,
@@ -186,9 +89,6 @@ function describe(
 
 /** JSON has no floats: what happens to be whole would be read as an integer. */
 const fraction = (seconds: number): number => (Number.isInteger(seconds) ? seconds + 0.0005 : seconds);
-
-const sourcesOf = (params: Params, name: string): ReadonlySet<string> | undefined =>
-  params[name] === undefined || params[name] === null ? undefined : new Set(textsOf(params, name));
 
 const receive: Command = params => {
   const network = identityIf(params, 'network_identity_priv');
@@ -291,92 +191,6 @@ const announceIdentity: Command = async params => {
   };
 };
 
-const serverFields = (name: string): Params => ({ name, reachable_on: 'example.com', port: 4242 });
-
-/** A stamp of little value: what is looked at is what becomes of the record. */
-const littleCost = 6;
-
-const injectRecords: Command = async params => {
-  const hearing = new Hearing({ cost: 0 });
-  const records = listOf(params, 'records').map(record => record as Params);
-  const requested: Result[] = [];
-  // The oldest was heard first.
-  const inTurn = [...records].sort(
-    (a, b) => (numberIf(b, 'age_seconds') ?? 0) - (numberIf(a, 'age_seconds') ?? 0),
-  );
-  let ago = numberIf(inTurn[0] ?? {}, 'age_seconds') ?? 0;
-  for (const record of inTurn) {
-    const age = numberIf(record, 'age_seconds') ?? 0;
-    await hearing.clock.leapTo(hearing.clock.monotonic() + (ago - age) * 1000);
-    ago = age;
-    const name = textOf(record, 'name');
-    const notice = noticeOf(
-      'TCPServerInterface',
-      serverFields(name),
-      generateIdentity(systemRandom).hash,
-      true,
-    );
-    if (notice === undefined) throw new Error('nothing to announce');
-    const { appData } = await stampedNotice(notice, integerIf(record, 'stamp_value') ?? littleCost);
-    const found = hearing.hear(appData, generateIdentity(systemRandom));
-    if (found === undefined) throw new Error(`a genuine announce of ${name} was not taken`);
-    const value = integerIf(record, 'value');
-    if (value !== undefined) hearing.discovered.take({ ...found, value });
-    requested.push({ name, discovery_hash: found.key });
-  }
-  await hearing.clock.leapTo(hearing.clock.monotonic() + ago * 1000);
-  return {
-    requested,
-    listed: hearing.discovered.values().map(one => {
-      const status = hearing.discovered.statusOf(one);
-      return {
-        name: shownName(one.notice),
-        status,
-        status_code: statusCodes[status],
-        value: one.value,
-        last_heard: one.heard / 1000,
-        discovery_hash: one.key,
-      };
-    }),
-    threshold_unknown: discoveredAges.unknown / 1000,
-    threshold_stale: discoveredAges.stale / 1000,
-    threshold_remove: discoveredAges.gone / 1000,
-    status_available: statusCodes.available,
-    status_unknown: statusCodes.unknown,
-    status_stale: statusCodes.stale,
-  };
-};
-
-const storeRecord: Command = async params => {
-  const cost = integerIf(params, 'stamp_value') ?? littleCost;
-  const fields = (params.fields as Params | undefined) ?? serverFields(textIf(params, 'name') ?? 'Node');
-  const base = { interface_type: 'TCPServerInterface', stamp_value: cost, transport_enabled: true, fields };
-  const type = textIf(params, 'set_interface_type');
-  const built = await (type === undefined ? build(base) : craft({ ...base, set_interface_type: type }));
-  if (built === undefined) throw new Error('nothing to announce');
-  const identity = identityIf(params, 'announce_identity_priv') ?? generateIdentity(systemRandom);
-  const hearing = new Hearing({ cost, sources: sourcesOf(params, 'recv_sources') });
-  for (let left = integerIf(params, 'repeat') ?? 1; left > 0; left--) hearing.hear(built.appData, identity);
-  const notice = decodeNotice(built.facts);
-  const key = hex(discoveryKey(notice));
-  const sources = sourcesOf(params, 'list_sources');
-  const all = hearing.discovered.values();
-  const listed = all.filter(({ networkId }) => sources === undefined || sources.has(hex(networkId)));
-  return {
-    // Who listens reads a client's announce as well, and keeps none.
-    received:
-      hearing.counters.get('discovery/malformed') + hearing.counters.get('discovery/stamp-too-cheap') === 0,
-    record_type: notice.type,
-    stored: all.some(one => one.key === key),
-    heard_count: all.find(one => one.key === key)?.heardCount ?? null,
-    discovery_hash: key,
-    listed_names: listed.map(one => shownName(one.notice)),
-    announce_identity_hash: hex(identity.hash),
-    discoverable_types: keptTypes,
-    discoverable_interface_types: discoverableTypes,
-  };
-};
-
 export const commands: Commands = {
   discovery_build_announce_appdata: buildAppData,
   discovery_craft_announce: async params => {
@@ -407,6 +221,21 @@ export const commands: Commands = {
     };
   },
   discovery_announce_identity: announceIdentity,
+  // What a configuration that says nothing of it comes to.
+  discovery_feature_defaults: () => {
+    const { mesh, interfaces } = configSchema.parse({
+      interfaces: [{ name: 'one', kind: 'tcp-server', port: 4242 }],
+    });
+    const { discovery } = mesh;
+    const isAnnounced = interfaces.some(one => 'discoverable' in one && one.discoverable !== undefined);
+    return {
+      interface_discoverable: isAnnounced,
+      interface_supports_discovery: isAnnounced,
+      discover_interfaces: discovery.listen,
+      should_autoconnect_discovered_interfaces: discovery.autoconnect.most > 0,
+      max_autoconnected_interfaces: discovery.autoconnect.most,
+    };
+  },
   discovery_inject_records: injectRecords,
   discovery_store_record: storeRecord,
 };
