@@ -13,6 +13,7 @@ import {
   discoveryAspects,
   discoveryCost,
   discoveryRounds,
+  keptTypes,
   splitStamped,
 } from './discovery-wire.ts';
 import type { Identity } from './identity.ts';
@@ -111,8 +112,7 @@ export class DiscoveryListener {
     }
     const notice = decodeNotice(facts);
     const isOwn = equal(notice.transportId, transport.identity.hash);
-    // The reference keeps no announces of clients: nobody can connect to one.
-    if (isOwn || notice.type === 'TCPClientInterface' || blackhole.has(notice.transportId)) {
+    if (isOwn || !keptTypes.includes(notice.type) || blackhole.has(notice.transportId)) {
       counters.add('discovery/not-wanted');
       return undefined;
     }

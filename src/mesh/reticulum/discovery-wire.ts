@@ -35,6 +35,16 @@ export const discoverableTypes = [
 ] as const;
 export type DiscoverableType = (typeof discoverableTypes)[number];
 
+/** Those that are kept: nobody can connect to a client. */
+export const keptTypes: readonly DiscoverableType[] = [
+  'BackboneInterface',
+  'TCPServerInterface',
+  'I2PInterface',
+  'RNodeInterface',
+  'WeaveInterface',
+  'KISSInterface',
+];
+
 /** What is announced of an interface. */
 export interface InterfaceNotice {
   readonly type: DiscoverableType;

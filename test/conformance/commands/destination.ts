@@ -228,7 +228,7 @@ export const commands: Commands = {
       first_announce_data: hex(first.data),
       second_announce_data: hex(second.data),
       reused: hex(first.data) === hex(second.data),
-      cache_size: 1,
+      cache_size: announcer.size,
       pr_tag_window: sameAnswerFor / 1000,
       first_is_path_response: first.context === contexts.pathResponse,
     };

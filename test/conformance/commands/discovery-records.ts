@@ -4,6 +4,7 @@ import {
   decodeNotice,
   discoverableTypes,
   discoveryKey,
+  keptTypes,
   shownName,
 } from '../../../src/mesh/reticulum/discovery-wire.ts';
 import { generateIdentity } from '../../../src/mesh/reticulum/identity.ts';
@@ -12,15 +13,6 @@ import { hex, integerIf, listOf, numberIf, textIf, textOf } from '../params.ts';
 import { build, craft, identityIf, sourcesOf } from './discovery-making.ts';
 import { Hearing, noticeOf, stampedNotice } from './discovery-parts.ts';
 
-/** Kinds that are kept: nobody can connect to a client. The order is the suite's. */
-const keptTypes = [
-  'BackboneInterface',
-  'TCPServerInterface',
-  'I2PInterface',
-  'RNodeInterface',
-  'WeaveInterface',
-  'KISSInterface',
-];
 /** Code points of the reference's API. */
 const statusCodes = { available: 1000, unknown: 100, stale: 0 } as const;
 
