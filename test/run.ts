@@ -52,7 +52,7 @@ async function main(mode: string | undefined): Promise<number> {
   const fast = globSync('test/**/*.test.ts').filter(file => !slow.includes(file));
   await step('types', totals, () => tool('tsc', '-p', '.'));
   await step('lint and format', totals, () => tool('biome', 'ci', '.'));
-  await step('tests', totals, () => tests(fast.sort(), { concurrency: 2, timeout: 60_000 }, totals));
+  await step('tests', totals, () => tests(fast.sort(), { concurrency: 2, timeout: 300_000 }, totals));
   if (mode !== 'check') {
     for (const version of Object.keys(references) as ReferenceVersion[])
       await step(`reference rns ${version}`, totals, async () => void (await ensureVenv(version)));
