@@ -1,4 +1,4 @@
-import { concat, equal, toHex } from '../../lib/bytes.ts';
+import { equal, toHex } from '../../lib/bytes.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
 import { codeOf, GatewayError, isGatewayError } from '../../lib/errors.ts';
@@ -9,7 +9,7 @@ import type { Announcer } from './announcer.ts';
 import type { Blackhole } from './blackhole.ts';
 import type { LocalDestination } from './destination.ts';
 import type { Inbound, InterfaceHandle, LinkDispatch } from './dispatch.ts';
-import { Duplicates } from './duplicates.ts';
+import type { Duplicates } from './duplicates.ts';
 import type { Forwarding } from './forwarding.ts';
 import type { Opened } from './identity.ts';
 import { inboundOf, isRepeatable } from './inbound.ts';
@@ -19,16 +19,9 @@ import type { KnownDestinations } from './known.ts';
 import { encodePacketProof } from './link-wire.ts';
 import { hopsOver, isInstance } from './local-hops.ts';
 import type { Local, Locals } from './locals.ts';
-import {
-  contexts,
-  decodePacket,
-  encodePacket,
-  type Packet,
-  packetHash,
-  sha256,
-  truncatedHash,
-} from './packet.ts';
-import { decodePathRequest, type PathRequests, pathRequestDestination } from './path-request.ts';
+import { contexts, decodePacket, encodePacket, type Packet, packetHash, truncatedHash } from './packet.ts';
+import { type PathRequests, pathRequestDestination } from './path-request.ts';
+import { PathRequestIntake } from './path-request-intake.ts';
 import type { PathTable } from './path-table.ts';
 import type { Receipts } from './receipts.ts';
 import type { Passed } from './transit.ts';
@@ -59,9 +52,6 @@ export interface ReceptionParts {
   readonly transmit: (packet: Uint8Array, iface: InterfaceHandle) => Promise<boolean>;
 }
 
-/** Tags of path requests remembered, in each of two generations. */
-const tagsKept = 16_000;
-
 /**
  * Takes the packets that interfaces receive: decodes, drops what was heard before or is for others,
  * and hands the rest to announces, links, receipts and local destinations. What cannot be read is
@@ -70,7 +60,7 @@ const tagsKept = 16_000;
 export class Reception {
   readonly #parts: ReceptionParts;
   readonly #turns: Turns;
-  readonly #tags = new Duplicates(tagsKept);
+  readonly #pathRequests: PathRequestIntake;
   /** The medium that the packet at hand went out of has no room for more. */
   #wait: Promise<void> | undefined;
   readonly #announces: AnnounceIntake;
@@ -81,13 +71,21 @@ export class Reception {
     this.#turns = new Turns(parts.clock);
     const announces = new AnnounceIntake({ ...parts, queue: () => this.#queue });
     this.#announces = announces;
+    const requests = new PathRequestIntake({
+      ...parts,
+      ingress: announces.ingress,
+      queue: () => this.#queue,
+    });
+    this.#pathRequests = requests;
     this.#queue = new InboundQueue({
       ...parts,
       work: {
         announce: inbound => announces.verify(inbound),
-        'path-request': inbound => this.#answer(inbound, false),
+        'path-request': inbound => requests.answer(inbound, false),
         limited: inbound =>
-          inbound.packet.packetType === 'announce' ? announces.verify(inbound) : this.#answer(inbound, true),
+          inbound.packet.packetType === 'announce'
+            ? announces.verify(inbound)
+            : requests.answer(inbound, true),
       },
       failed: (from, error) => this.#failed(from, error),
     });
@@ -105,7 +103,7 @@ export class Reception {
 
   /** Tags of path requests remembered. */
   get tags(): number {
-    return this.#tags.size;
+    return this.#pathRequests.tags;
   }
 
   /** Never throws. A promise asks the medium to wait: the others have a turn first. */
@@ -275,7 +273,8 @@ export class Reception {
     }
     if (packet.destinationType === 'plain') {
       if (equal(packet.destinationHash, pathRequestDestination)) {
-        return this.#takePathRequest(inbound);
+        this.#wait = this.#pathRequests.take(inbound);
+        return 0;
       }
       if (equal(packet.destinationHash, tunnelDestination)) {
         return this.#takeTunnel(inbound);
@@ -363,53 +362,6 @@ export class Reception {
       this.#parts.tunnelled(id, iface);
     }
     return 1;
-  }
-
-  #takePathRequest(inbound: Inbound): number {
-    const { destinationHash, tag } = decodePathRequest(inbound.packet.data);
-    const local = this.#parts.locals.get(toHex(destinationHash));
-    if (local === undefined && this.#parts.forwarding === undefined) {
-      return 0;
-    }
-    const question = sha256(concat(destinationHash, tag));
-    if (this.#tags.has(question)) {
-      return this.#drop('mesh/duplicate');
-    }
-    this.#tags.add(question);
-    const limited = this.#announces.ingress.limitsPathRequest(inbound.iface);
-    this.#wait = this.#queue.take(limited ? 'limited' : 'path-request', inbound);
-    return 0;
-  }
-
-  /** Answers a path request, or has others asked; what it cost. `limited`: nothing is searched for it. */
-  #answer(inbound: Inbound, limited: boolean): number {
-    const { packet, iface } = inbound;
-    const request = decodePathRequest(packet.data);
-    const { destinationHash, tag } = request;
-    const key = toHex(destinationHash);
-    const local = this.#parts.locals.get(key);
-    if (local === undefined) {
-      this.#announces.ingress.asked(key);
-      this.#parts.forwarding?.relay.requested(request, inbound, limited);
-    } else if (
-      local.destination.kind === 'single' &&
-      this.#parts.announcer.mayAnswer(local.destination, iface.name)
-    ) {
-      void this.#answerPathRequest(local, iface, toHex(tag));
-    }
-    return 1;
-  }
-
-  async #answerPathRequest({ destination, ring }: Local, iface: InterfaceHandle, tag: string): Promise<void> {
-    const { announcer, heard, transmit, counters, log } = this.#parts;
-    try {
-      const bytes = await announcer.answer(destination, ring, tag);
-      heard.add(packetHash(bytes));
-      await transmit(bytes, iface);
-    } catch (error) {
-      counters.add(codeOf(error));
-      log.warn({ destination: destination.key.slice(0, 8), error }, 'a path request could not be answered');
-    }
   }
 
   #localFor(packet: Packet): Local | undefined {
