@@ -12,9 +12,10 @@ import {
   type Received,
 } from '../../src/mesh/reticulum/destination.ts';
 import { generateIdentity } from '../../src/mesh/reticulum/identity.ts';
+import type { Announced } from '../../src/mesh/reticulum/lessons.ts';
 import type { ReceiptOutcome } from '../../src/mesh/reticulum/receipts.ts';
 import { generateTokenKey } from '../../src/mesh/reticulum/token.ts';
-import { type Announced, Transport } from '../../src/mesh/reticulum/transport.ts';
+import { Transport } from '../../src/mesh/reticulum/transport.ts';
 import { TcpClient } from '../../src/radio/tcp-client.ts';
 import { TcpServer } from '../../src/radio/tcp-server.ts';
 import { until } from '../contract/interface.ts';

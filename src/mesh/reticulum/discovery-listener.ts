@@ -17,10 +17,11 @@ import {
   splitStamped,
 } from './discovery-wire.ts';
 import type { Identity } from './identity.ts';
+import type { Announced } from './lessons.ts';
 import { sha256 } from './packet.ts';
 import { transportApp } from './probe.ts';
 import { stampValue, workBlock } from './stamp.ts';
-import type { Announced, Transport } from './transport.ts';
+import type { Transport } from './transport.ts';
 
 export interface DiscoveryListenerParts {
   readonly clock: Clock;

@@ -1,11 +1,10 @@
-import { equal, toHex } from '../../lib/bytes.ts';
+import { toHex } from '../../lib/bytes.ts';
 import type { Cancel, Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Random } from '../../lib/random.ts';
 import type { Burden, Hold, Interface, Quality, Urgency } from '../interface.ts';
 import type { MeshStorage } from '../storage.ts';
-import type { Lesson } from './announce-intake.ts';
 import { Announcer } from './announcer.ts';
 import type { Attachment } from './attachment.ts';
 import { Attachments, sendOver } from './attachments.ts';
@@ -16,9 +15,10 @@ import { Duplicates } from './duplicates.ts';
 import { createForwarding, type Forwarding } from './forwarding.ts';
 import { HashJournal } from './hash-journal.ts';
 import type { Identity } from './identity.ts';
-import { type InterfacePolicy, pathLifetime } from './interface-policy.ts';
+import type { InterfacePolicy } from './interface-policy.ts';
 import type { RateFacts } from './interface-stats.ts';
 import { type Known, KnownDestinations } from './known.ts';
+import { type Announced, type AnnounceFilter, Lessons } from './lessons.ts';
 import { Listeners } from './listeners.ts';
 import { Locals } from './locals.ts';
 import type { NodeTables } from './node-tables.ts';
@@ -64,22 +64,6 @@ export interface AnnounceOptions {
   readonly interface?: InterfaceHandle;
 }
 
-/** An announce that was verified and taught us a path. The bytes are the listener's to read, not to change. */
-export interface Announced extends Known {
-  readonly hops: number;
-  readonly interfaceName: string;
-  /** It answers a path request, ours or somebody else's. */
-  readonly pathResponse: boolean;
-  readonly quality: Quality | undefined;
-}
-
-export interface AnnounceFilter {
-  /** Only destinations of this name hash (10 B). */
-  readonly nameHash?: Uint8Array;
-  /** Also announces that answer path requests. Default true. */
-  readonly pathResponses?: boolean;
-}
-
 export interface InterfaceChange {
   readonly iface: InterfaceHandle;
   readonly online: boolean;
@@ -104,7 +88,7 @@ export class Transport {
   readonly #receipts: Receipts;
   readonly #announcer: Announcer;
   readonly #sender: Sender;
-  readonly #onAnnounce: Listeners<Announced>;
+  readonly #lessons: Lessons;
   readonly #onInterface: Listeners<InterfaceChange>;
   readonly #onTransitLink: Listeners<TransitLinkChange>;
   readonly #forwarding: Forwarding | undefined;
@@ -117,7 +101,6 @@ export class Transport {
     this.#parts = parts;
     this.#journal = new HashJournal(parts);
     this.#heard = new Duplicates(duplicatesKept, this.#journal);
-    this.#onAnnounce = new Listeners(log);
     this.#onInterface = new Listeners(log);
     this.#onTransitLink = new Listeners(log);
     this.#locals = new Locals(parts);
@@ -166,6 +149,13 @@ export class Transport {
         },
       });
     }
+    this.#lessons = new Lessons({
+      log,
+      known: this.#known,
+      ways: this.#ways,
+      forwarding: this.#forwarding,
+      interfaceNamed: name => this.#attachments.sending(name),
+    });
     this.#reception = new Reception({
       clock,
       log,
@@ -182,7 +172,7 @@ export class Transport {
       forwarding: this.#forwarding,
       blackhole: parts.blackhole,
       tunnelled: (id, iface) => this.#ways.tunnels.connected(id, iface.name),
-      learn: (key, lesson) => this.#learn(key, lesson),
+      learn: (key, lesson) => this.#lessons.learn(key, lesson),
       transmit: (packet, iface) => this.transmit(packet, iface),
     });
     this.#attachments = new Attachments({
@@ -280,12 +270,7 @@ export class Transport {
 
   /** Calls back for every announce that taught a path, after the tables know it. */
   onAnnounce(listener: (announced: Announced) => void, filter: AnnounceFilter = {}): Cancel {
-    return this.#onAnnounce.add(announced => {
-      const wanted = filter.nameHash === undefined || equal(filter.nameHash, announced.nameHash);
-      if (wanted && (filter.pathResponses !== false || !announced.pathResponse)) {
-        listener(announced);
-      }
-    });
+    return this.#lessons.onAnnounce(listener, filter);
   }
 
   /** What a destination (16 B) of somebody else's announced last. */
@@ -515,37 +500,6 @@ export class Transport {
       const data = encodeTunnelSynthesis(identity, attachment.name, random);
       void this.#sender.sendPlain(tunnelDestination, data, attachment, 'own');
     }
-  }
-
-  #learn(key: string, lesson: Lesson): void {
-    const { destinationHash, identity, nameHash, appData, ratchet, packetHash, randomBlob } = lesson;
-    const { hops, nextHop, interfaceName, pathResponse, quality } = lesson;
-    const lifetime = pathLifetime(this.#attachments.sending(interfaceName)?.policy.mode);
-    const before = this.#ways.known(key);
-    const path = this.#ways.take(key, {
-      destinationHash,
-      hops,
-      nextHop,
-      interfaceName,
-      packetHash,
-      randomBlob,
-      lifetime,
-    });
-    const { announce, announceHasRatchet } = lesson;
-    const heard = {
-      destinationHash,
-      identity,
-      nameHash,
-      appData,
-      ratchet,
-      packetHash,
-      announce,
-      announceHasRatchet,
-    };
-    const known = this.#known.remember(key, heard);
-    this.#forwarding?.relay.learnt(key, lesson);
-    this.#ways.changed(path, before);
-    this.#onAnnounce.tell({ ...known, hops, interfaceName, pathResponse, quality });
   }
 
   #sendPathRequest(destinationHash: Uint8Array): void {

@@ -16,11 +16,12 @@ import {
   type InterfaceNotice,
 } from '../../../src/mesh/reticulum/discovery-wire.ts';
 import { generateIdentity, type Identity } from '../../../src/mesh/reticulum/identity.ts';
+import type { Announced, AnnounceFilter } from '../../../src/mesh/reticulum/lessons.ts';
 import { sha256 } from '../../../src/mesh/reticulum/packet.ts';
 import { transportApp } from '../../../src/mesh/reticulum/probe.ts';
 import { isReachable } from '../../../src/mesh/reticulum/reachable-on.ts';
 import { searchStamp, workBlock } from '../../../src/mesh/reticulum/stamp.ts';
-import type { Announced, AnnounceFilter, Transport } from '../../../src/mesh/reticulum/transport.ts';
+import type { Transport } from '../../../src/mesh/reticulum/transport.ts';
 import { MemoryStorage } from '../../mesh/reticulum/memory-storage.ts';
 import { BridgeClock } from '../clock.ts';
 import type { Params } from '../command.ts';

@@ -11,7 +11,8 @@ import {
 } from '../../../src/mesh/reticulum/destination.ts';
 import { generateIdentity, type Identity } from '../../../src/mesh/reticulum/identity.ts';
 import type { InterfacePolicy } from '../../../src/mesh/reticulum/interface-policy.ts';
-import { type Announced, Transport } from '../../../src/mesh/reticulum/transport.ts';
+import type { Announced } from '../../../src/mesh/reticulum/lessons.ts';
+import { Transport } from '../../../src/mesh/reticulum/transport.ts';
 
 import { ManualClock } from '../../sim/clock.ts';
 import { seededRandom } from '../../sim/random.ts';
