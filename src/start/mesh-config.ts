@@ -52,6 +52,10 @@ export const meshConfigSchema = z.strictObject({
             .boolean()
             .default(false)
             .describe('also to nodes whose implementation is not known to work'),
+          privateAddresses: z
+            .boolean()
+            .default(false)
+            .describe('also to addresses of private networks, such as 192.168.0.7'),
           mode: z.enum(interfaceModes).default('gateway').describe('mode of those interfaces'),
         })
         .prefault({}),

@@ -16,12 +16,21 @@ export interface ToolEnd {
   readonly output: string;
 }
 
-/** Runs a command line tool of the reference, such as `rnprobe`, as a node of its own with one TCP connection. */
+/**
+ * The same, once more where it did not end: the reference's tools begin to listen for the end of what they wait for
+ * only after they have asked for it, and wait for ever where that was faster.
+ */
 export async function runTool(
   tool: string,
   words: readonly string[],
   options: ToolOptions,
 ): Promise<ToolEnd> {
+  const first = await runOnce(tool, words, options);
+  return first.code === null ? runOnce(tool, words, options) : first;
+}
+
+/** Runs a command line tool of the reference, such as `rnprobe`, as a node of its own with one TCP connection. */
+async function runOnce(tool: string, words: readonly string[], options: ToolOptions): Promise<ToolEnd> {
   const python = await ensureVenv(options.version ?? '1.5.7');
   if (python === undefined) throw new Error('the reference is not available');
   const folder = await mkdtemp(join(tmpdir(), 'kos-tool-'));
@@ -42,7 +51,7 @@ export async function runTool(
         output += text;
       });
     }
-    const timer = setTimeout(() => child.kill('SIGKILL'), options.timeout ?? 60_000);
+    const timer = setTimeout(() => child.kill('SIGKILL'), options.timeout ?? 40_000);
     const code = await new Promise<number | null>(resolve => child.once('close', resolve));
     clearTimeout(timer);
     return { code, output };

@@ -59,7 +59,12 @@ async function open(options: { most?: number; unverified?: boolean } = {}) {
     ...parts,
     discovered,
     live,
-    config: { most: options.most ?? 2, unverified: options.unverified ?? false, mode: 'gateway' },
+    config: {
+      most: options.most ?? 2,
+      unverified: options.unverified ?? false,
+      privateAddresses: false,
+      mode: 'gateway',
+    },
     isWanted: ({ notice }) => notice.name !== 'unwanted',
   });
   const stop = new AbortController();

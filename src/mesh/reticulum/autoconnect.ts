@@ -1,12 +1,14 @@
 import { toHex, utf8 } from '../../lib/bytes.ts';
 import type { DiscoveredInterface } from './discovered.ts';
 import { sha256 } from './packet.ts';
-import { isOutOfReach } from './reachable-on.ts';
+import { isOutOfReach, isPrivateAddress } from './reachable-on.ts';
 
 /** What a node connects to by itself. */
 export interface AutoconnectPolicy {
   /** Also nodes whose implementation is not among those known to work. */
   readonly unverified: boolean;
+  /** Also addresses of private networks, which whoever announces them may know of behind our own walls. */
+  readonly privateAddresses: boolean;
 }
 
 /** Implementations that are known to work, each from a version on. Source of the first: the rules of RNS 1.5.7. */
@@ -15,7 +17,7 @@ const verified: readonly { readonly name: string; readonly from: readonly number
   { name: 'kOS', from: [0, 1] },
 ];
 
-/** Why a discovered interface is not connected to by itself; undefined where it may be. Source: the rules of RNS 1.5.7. */
+/** Why a discovered interface is not connected to by itself; undefined where it may be. Source: the rules of RNS 1.5.7, which has none for private networks. */
 export function refusalOf({ notice }: DiscoveredInterface, policy: AutoconnectPolicy): string | undefined {
   const { type, transport, implementation, version, reachableOn, port } = notice;
   if (type !== 'BackboneInterface' || reachableOn === undefined || port === undefined) {
@@ -26,6 +28,9 @@ export function refusalOf({ notice }: DiscoveredInterface, policy: AutoconnectPo
   }
   if (isOutOfReach(reachableOn)) {
     return `${reachableOn} is out of reach, or this machine itself`;
+  }
+  if (!policy.privateAddresses && isPrivateAddress(reachableOn)) {
+    return `${reachableOn} is an address of a private network`;
   }
   if (policy.unverified) {
     return undefined;

@@ -17,7 +17,7 @@ import { destinationHash, LocalDestination, nameHash } from './destination.ts';
 import type { Identity } from './identity.ts';
 import type { Links } from './links.ts';
 import { firstInterface } from './management-announces.ts';
-import { transportApp } from './probe.ts';
+import { toolPatience, transportApp } from './probe.ts';
 import { RequestHandlers } from './request.ts';
 import type { Transport } from './transport.ts';
 
@@ -73,7 +73,12 @@ export function publishBlackhole(parts: BlackholeServiceParts): LocalDestination
     },
   });
   transport.register(destination);
-  links.accept(destination, { onLink: () => ({}), handlers, maxRequestSize: 1024 });
+  links.accept(destination, {
+    onLink: () => ({}),
+    handlers,
+    maxRequestSize: 1024,
+    answerAfter: toolPatience,
+  });
   return destination;
 }
 

@@ -59,6 +59,11 @@ export interface LinkAcceptor {
   readonly handlers?: RequestHandlers;
   /** Bytes of the largest request taken; by default 1 MiB. */
   readonly maxRequestSize?: number;
+  /**
+   * ms until a link request is answered; at once by default. For who opens a link and begins to listen for its
+   * answer only then, as the reference's tools do.
+   */
+  readonly answerAfter?: number;
 }
 
 /** How a link is opened. */
@@ -273,7 +278,12 @@ export class Links implements LinkDispatch {
     });
     counters.add('link/accepted');
     // What is done here from now on costs the other end no time: it verifies meanwhile.
-    void this.#parts.transport.transmit(answer, iface);
+    const send = () => void this.#parts.transport.transmit(answer, iface);
+    if (acceptor.answerAfter === undefined) {
+      send();
+    } else {
+      clock.after(acceptor.answerAfter, send);
+    }
     const link = new Link(
       {
         id,

@@ -18,6 +18,8 @@ import type { Transport } from './transport.ts';
  * Source: Reticulum manual, “The rnprobe Utility”; checked against RNS 1.5.7 (test/interop/management.test.ts).
  */
 export const transportApp = 'rnstransport';
+/** ms until link requests of tools are answered: they listen for the answer only after they have asked, and would miss one that is faster. */
+export const toolPatience = 25;
 const probeAspects = ['probe'];
 
 /** Share of an interface's bitrate that answers to probes may take, and bytes at once: some eight answers. */

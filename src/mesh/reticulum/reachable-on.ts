@@ -35,7 +35,7 @@ export function isOutOfReach(text: string): boolean {
     return true;
   }
   if (isIpv4(name)) {
-    return /^(?:127|0)\./.test(name) || Number(name.split('.', 1)[0]) >= 224;
+    return /^(?:127|0|169\.254)\./.test(name) || Number(name.split('.', 1)[0]) >= 224;
   }
   const words = ipv6Words(name);
   if (words === undefined) {
@@ -45,11 +45,33 @@ export function isOutOfReach(text: string): boolean {
   const isYggdrasil = (first & 0xfe00) === 0x0200;
   const isMulticast = (first & 0xff00) === 0xff00;
   const isLinkLocal = (first & 0xffc0) === 0xfe80;
+  const isSelf = words.slice(0, 7).every(word => word === 0) && (words[7] ?? 0) <= 1;
+  const mapped = mappedIpv4(words);
+  return (
+    isYggdrasil || isMulticast || isLinkLocal || isSelf || (mapped !== undefined && isOutOfReach(mapped))
+  );
+}
+
+/** Whether it is an address of a network that is somebody's own. Source: RFC 1918, RFC 6598, RFC 4193. */
+export function isPrivateAddress(text: string): boolean {
+  if (isIpv4(text)) {
+    const [a = 0, b = 0] = text.split('.').map(Number);
+    return (
+      a === 10 ||
+      (a === 172 && b >= 16 && b < 32) ||
+      (a === 192 && b === 168) ||
+      (a === 100 && b >= 64 && b < 128)
+    );
+  }
+  const words = ipv6Words(text);
+  const mapped = words && mappedIpv4(words);
+  return mapped === undefined ? ((words?.[0] ?? 0) & 0xfe00) === 0xfc00 : isPrivateAddress(mapped);
+}
+
+function mappedIpv4(words: readonly number[]): string | undefined {
   const [a = 0, b = 0] = words.slice(6);
   const isMapped = words.slice(0, 5).every(word => word === 0) && words[5] === 0xffff;
-  const mapped = `${a >> 8}.${a & 255}.${b >> 8}.${b & 255}`;
-  const isSelf = words.slice(0, 7).every(word => word === 0) && (words[7] ?? 0) <= 1;
-  return isYggdrasil || isMulticast || isLinkLocal || isSelf || (isMapped && isOutOfReach(mapped));
+  return isMapped ? `${a >> 8}.${a & 255}.${b >> 8}.${b & 255}` : undefined;
 }
 
 function isIpv4(text: string): boolean {

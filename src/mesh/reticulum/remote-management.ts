@@ -4,7 +4,7 @@ import type { Identity } from './identity.ts';
 import { pathStats, rateStats } from './interface-stats.ts';
 import type { Links } from './links.ts';
 import { hashLength } from './packet.ts';
-import { transportApp } from './probe.ts';
+import { toolPatience, transportApp } from './probe.ts';
 import { type Answer, type IncomingRequest, RequestHandlers } from './request.ts';
 import type { Transport } from './transport.ts';
 
@@ -46,7 +46,12 @@ export function serveRemoteManagement(parts: RemoteManagementParts): LocalDestin
   handlers.add({ path: '/status', allow, respond: ({ data }) => answerStatus(data, parts) });
   handlers.add({ path: '/path', allow, respond: ({ data }) => answerPath(data, parts) });
   transport.register(destination);
-  links.accept(destination, { onLink: () => ({}), handlers, maxRequestSize: requestLongest });
+  links.accept(destination, {
+    onLink: () => ({}),
+    handlers,
+    maxRequestSize: requestLongest,
+    answerAfter: toolPatience,
+  });
   return destination;
 }
 

@@ -431,6 +431,7 @@ export class Transport {
     return {
       interfaces: [...this.#attachments.values()].length,
       'own-destinations': [...this.#locals.values()].length,
+      blackholed: this.#parts.blackhole?.size ?? 0,
       known: this.#known.size,
       paths: this.#ways.table.size,
       tunnels: this.#ways.tunnels.size,

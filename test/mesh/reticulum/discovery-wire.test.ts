@@ -213,8 +213,8 @@ describe('a discovered interface', () => {
     heard: 0,
     heardCount: 0,
   });
-  const refusal = (notice: Partial<InterfaceNotice>, unverified = false) =>
-    refusalOf(found(notice), { unverified });
+  const refusal = (notice: Partial<InterfaceNotice>, unverified = false, privateAddresses = false) =>
+    refusalOf(found(notice), { unverified, privateAddresses });
 
   test('is connected to by itself where the reference would be, or one of ours', () => {
     assert.equal(refusal({}), undefined);
@@ -262,6 +262,26 @@ describe('a discovered interface', () => {
       '10.0.0.1',
     ]) {
       assert.equal(isOutOfReach(place), false, place);
+    }
+  });
+
+  test('is not connected to on a private network unless that is wanted', () => {
+    for (const place of [
+      ...[
+        '10.0.0.1',
+        '172.16.0.1',
+        '172.31.255.1',
+        '192.168.1.1',
+        '100.64.0.1',
+        'fd00::1',
+        '::ffff:10.0.0.1',
+      ],
+    ]) {
+      assert.notEqual(refusal({ reachableOn: place }), undefined, place);
+      assert.equal(refusal({ reachableOn: place }, false, true), undefined, place);
+    }
+    for (const place of ['172.32.0.1', '100.128.0.1', '192.0.2.1', '2001:db8::1', '::ffff:192.0.2.1']) {
+      assert.equal(refusal({ reachableOn: place }), undefined, place);
     }
   });
 
