@@ -127,6 +127,8 @@ export const commands: Commands = {
       const { rssi, snr, q } = link.quality ?? {};
       return { rssi: rssi ?? null, snr: snr ?? null, q: q ?? null };
     };
+    // Here it is noted unless somebody says otherwise.
+    link.tracksQuality = false;
     const off = await hear();
     link.tracksQuality = true;
     const on = await hear();
