@@ -41,8 +41,10 @@ test('a serial line, a TNC and a pipe carry messages between the reference and t
   const tnc = await line(folder, 'tnc');
   t.after(async () => {
     for (const { socat } of [wire, tnc]) {
-      socat.kill();
-      await once(socat, 'exit');
+      if (socat.exitCode === null && socat.signalCode === null) {
+        socat.kill();
+        await once(socat, 'exit');
+      }
     }
   });
   const meeting = join(folder, 'meeting');
