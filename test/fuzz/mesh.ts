@@ -18,6 +18,7 @@ import {
   discoveryKey,
   splitStamped,
 } from '../../src/mesh/reticulum/discovery-wire.ts';
+import { decodeChunk, encodeChunk } from '../../src/mesh/reticulum/hash-journal.ts';
 import { decodeIdentity, Identity, PublicIdentity } from '../../src/mesh/reticulum/identity.ts';
 import { exchange, importPrivate, importPublic } from '../../src/mesh/reticulum/keys.ts';
 import { decodeKnown, encodeKnown } from '../../src/mesh/reticulum/known.ts';
@@ -47,12 +48,15 @@ import {
   splitMetadata,
 } from '../../src/mesh/reticulum/resource-wire.ts';
 import { openToken } from '../../src/mesh/reticulum/token.ts';
+import { decodeTunnelSynthesis, encodeTunnelSynthesis } from '../../src/mesh/reticulum/tunnel-wire.ts';
+import { decodeTunnel, encodeTunnel } from '../../src/mesh/reticulum/tunnels.ts';
 import { AirtimeLedger } from '../../src/radio/airtime.ts';
 import { HdlcDeframer } from '../../src/radio/framing/hdlc.ts';
 import { KissDeframer } from '../../src/radio/framing/kiss.ts';
 import { decodeToken, isTokenOf } from '../../src/radio/lan/group.ts';
 import { beforeOpen, deviceStep } from '../../src/radio/rnode/device.ts';
 import { ManualClock } from '../sim/clock.ts';
+import { seededRandom } from '../sim/random.ts';
 import { cases, hexIn, plaintexts } from './corpus.ts';
 import type { Target } from './target.ts';
 
@@ -219,6 +223,22 @@ export const meshTargets: readonly Target[] = [
   },
   { name: 'a stored destination', seeds: [known], read: bytes => decodeKnown(place, bytes) },
   { name: 'a stored path', seeds: [path], read: bytes => decodePath(place, bytes) },
+  {
+    name: 'a stored tunnel',
+    seeds: [encodeTunnel({ expires: 1_760_000_000_000 })],
+    read: bytes => decodeTunnel(`${place}${place}`, bytes),
+  },
+  {
+    name: 'who comes over a connection',
+    seeds: [encodeTunnelSynthesis(identity, 'uplink', seededRandom(3))],
+    read: bytes => decodeTunnelSynthesis(bytes),
+    codes: /^(?:wire\/|crypto\/bad-signature$)/,
+  },
+  {
+    name: 'stored packet hashes',
+    seeds: [encodeChunk({ order: 7, hashes: new Uint8Array(80).fill(5), used: 80 })],
+    read: bytes => decodeChunk('07', bytes),
+  },
   {
     name: 'a path request',
     seeds: bytesOf('path-request').map(bytes => decodePacket(bytes).data),

@@ -125,7 +125,8 @@ function keyOf(number: number): string {
   return number.toString(16).padStart(2, '0');
 }
 
-function encodeChunk({ order, hashes, used }: Chunk): Uint8Array {
+/** Fresh bytes of a chunk as it is stored. */
+export function encodeChunk({ order, hashes, used }: Pick<Chunk, 'order' | 'hashes' | 'used'>): Uint8Array {
   const bytes = new Uint8Array(headLength + used);
   bytes[0] = version;
   new DataView(bytes.buffer).setUint32(1, order);
@@ -133,8 +134,8 @@ function encodeChunk({ order, hashes, used }: Chunk): Uint8Array {
   return bytes;
 }
 
-/** Throws `wire/*`. */
-function decodeChunk(
+/** The chunk stored under a key, its hashes as a view. Throws `wire/*`. */
+export function decodeChunk(
   key: string,
   bytes: Uint8Array,
 ): { readonly order: number; readonly hashes: Uint8Array } {
