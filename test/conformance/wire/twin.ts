@@ -32,7 +32,8 @@ export function twinOf(id: Uint8Array, wire: Wiretap, random: RecordedRandom): T
   const theirs = mine === undefined ? asked.encryptionKey : answered.encryptionKey;
   const shared = exchange(importPrivate('x25519', secret), importPublic('x25519', theirs));
   const key = hkdf(shared, tokenKeyLength, id);
-  const seal = (plaintext: Uint8Array) => sealToken(key, plaintext, random.bytes(tokenIvLength));
+  const seal: Sealer['seal'] = (plaintext, ahead) =>
+    sealToken(key, plaintext, random.bytes(tokenIvLength), ahead);
   return {
     id,
     seal,
