@@ -18,6 +18,8 @@ export interface Interface {
    * other end too.
    */
   readonly dials?: boolean;
+  /** Anybody may be heard on it, so that nobody is its far end: a radio, a LAN, datagrams. */
+  readonly shared?: boolean;
   /**
    * Opens the medium, calls `port.ready()`, receives until the signal. Resolves after a stop;
    * rejects with `radio/offline` or `radio/device` when the medium is lost. Leaves nothing open.

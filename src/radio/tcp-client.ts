@@ -26,7 +26,8 @@ export class TcpClient implements Interface {
   readonly name: string;
   readonly mtu: number;
   readonly bitrate: number;
-  readonly dials = true;
+  readonly dials: boolean;
+  readonly shared: boolean;
   readonly #client: SocketClient;
 
   constructor(options: TcpClientOptions, parts: HdlcSocketParts) {
@@ -34,6 +35,9 @@ export class TcpClient implements Interface {
     this.name = name;
     this.mtu = options.fixedMtu ?? tcpMtu;
     this.bitrate = options.bitrate ?? tcpBitrate;
+    // A TNC is a radio: whoever is heard is not its far end, and nobody there knows us by the connection.
+    this.shared = options.framing === 'kiss';
+    this.dials = !this.shared;
     this.#client = new SocketClient(
       { name, dial: { host, port }, where: `${host}:${port}` },
       {

@@ -48,6 +48,7 @@ export interface UdpParts {
 export class Udp implements Interface {
   readonly name: string;
   readonly mtu = udpMtu;
+  readonly shared = true;
   readonly bitrate: number;
   readonly #options: UdpOptions;
   readonly #parts: UdpParts & { readonly network: Network };

@@ -31,6 +31,7 @@ class Wired implements Interface {
   readonly name: string;
   readonly mtu: number;
   readonly bitrate: number;
+  readonly shared: boolean;
   readonly #parts: WiredParts;
   readonly #options: FramedLineOptions;
   readonly #settling: number;
@@ -42,6 +43,7 @@ class Wired implements Interface {
     options: FramedLineOptions & {
       readonly bitrate: number;
       readonly settling?: number;
+      readonly shared?: boolean;
       readonly beacon?: KissOptions['beacon'];
     },
     parts: WiredParts,
@@ -49,6 +51,7 @@ class Wired implements Interface {
     this.name = options.name;
     this.mtu = options.mtu;
     this.bitrate = options.bitrate;
+    this.shared = options.shared ?? false;
     this.#options = options;
     this.#settling = options.settling ?? 0;
     this.#beacon = options.beacon;
@@ -152,6 +155,7 @@ export function createKiss(options: KissOptions & { readonly name: string }, par
       flowControl,
       greeting,
       settling: tncSettling,
+      shared: true,
       beacon,
     },
     parts,

@@ -90,6 +90,10 @@ export class Attachment implements InterfaceHandle {
     return this.iface.backlog ?? 0;
   }
 
+  get shared(): boolean {
+    return this.iface.shared === true;
+  }
+
   get linkMtu(): number {
     return linkMtuOf(this.bitrate, this.iface.mtu);
   }

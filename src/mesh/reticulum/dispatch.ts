@@ -17,6 +17,8 @@ export interface InterfaceHandle {
   readonly backlog?: number;
   readonly online: boolean;
   readonly policy?: InterfacePolicy;
+  /** See `Interface.shared`. */
+  readonly shared?: boolean;
   /** Monotonic ms at which it was attached. */
   readonly attachedAt?: number;
 }

@@ -358,7 +358,10 @@ export class Reception {
     }
     const { id } = decodeTunnelSynthesis(packet.data);
     heard.add(hash);
-    if (iface.policy?.local === undefined) {
+    if (iface.shared === true) {
+      // Its ways are those of everybody on it, and would leave with whoever says so, for wherever they say it next.
+      this.#drop('tunnel/refused');
+    } else if (iface.policy?.local === undefined) {
       this.#parts.tunnelled(id, iface);
     }
     return 1;

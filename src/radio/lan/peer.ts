@@ -22,6 +22,8 @@ export class LanPeer implements Interface {
   readonly name: string;
   readonly mtu = lanMtu;
   readonly bitrate: number;
+  /** Whoever is on the LAN can send in its name. */
+  readonly shared = true;
   readonly #options: LanPeerOptions;
   readonly #lost = Promise.withResolvers<void>();
   #gone: GatewayError | undefined;

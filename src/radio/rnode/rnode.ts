@@ -47,6 +47,7 @@ export class RNode implements Interface {
   readonly name: string;
   readonly mtu = rnodeMtu;
   readonly bitrate: number;
+  readonly shared = true;
   readonly #options: RNodeOptions;
   readonly #parts: RNodeParts;
   readonly #ledger: AirtimeLedger;

@@ -57,6 +57,8 @@ export class Station implements Interface {
   readonly name: string;
   readonly bitrate: number;
   readonly mtu: number;
+  /** See `Interface.shared`. */
+  shared = false;
   readonly #air: Air;
   port: InterfacePort | undefined;
   /** Sends fail with this. */

@@ -278,6 +278,29 @@ describe('a tunnel', () => {
     assert.equal(hub.counters.get('mesh/duplicate'), 1);
   });
 
+  test('is made by nobody on a medium that many share, whose ways would be theirs to take elsewhere', async () => {
+    const { clock, door, node } = await rig();
+    const hub = node();
+    const radio = new Air();
+    hub.use(Object.assign(radio.join('radio'), { shared: true }));
+    const honest = new TestNode({ clock });
+    honest.use(radio.join('honest'));
+    const { destination } = honest.serve({});
+    const thief = generateIdentity(random);
+    const say = () => plain(encodeTunnelSynthesis(thief, 'x', random));
+    radio.carry(say());
+    await settled();
+    await honest.transport.announce(destination);
+    await pass(clock, 1000);
+    assert.equal(hub.transport.path(destination.hash)?.interfaceName, 'radio');
+    const elsewhere = new Air();
+    door.connect(elsewhere);
+    elsewhere.carry(say());
+    await pass(clock, 100);
+    assert.equal(hub.transport.path(destination.hash)?.interfaceName, 'radio');
+    assert.equal(hub.counters.get('tunnel/refused'), 1);
+  });
+
   test('is stored with when it is over', () => {
     const key = toHex(random.bytes(32));
     const stored = encodeTunnel({ expires: 1_760_000_000_000 });
