@@ -1,5 +1,6 @@
 import type { Cancel, Clock } from '../../lib/clock.ts';
 import type { InterfaceHandle } from './dispatch.ts';
+import { groupOf } from './fair-queue.ts';
 
 /** A link between two others that goes through this node. */
 export interface TransitLink {
@@ -44,12 +45,28 @@ export interface TransitLinksParts {
   readonly capacity?: number;
 }
 
-/** The links that go through this node, bounded: when full, the oldest request without a proof goes first, then the longest silent link. */
+/** Links whose request came in over one interface, the oldest first. */
+interface Source {
+  readonly pending: Set<TransitLink>;
+  readonly proven: Set<TransitLink>;
+}
+
+/** Share of an interface's links that requests without a proof have to themselves when it is full. */
+const pendingShare = 1 / 4;
+/** Links of an interface among which the longest silent one is looked for. */
+const lookedAt = 64;
+
+/**
+ * The links that go through this node, bounded. When full, whoever has the most gives way: of the configured interface
+ * that brought the most the peer that did, and of its links the oldest request without a proof, or where it has few of
+ * these an old link that is silent.
+ */
 export class TransitLinks {
   readonly #parts: TransitLinksParts;
   readonly #pending = new Map<string, TransitLink>();
   /** The longest silent first. */
   readonly #proven = new Map<string, TransitLink>();
+  readonly #sources = new Map<InterfaceHandle, Source>();
   #cancel: Cancel | undefined;
 
   constructor(parts: TransitLinksParts) {
@@ -70,12 +87,16 @@ export class TransitLinks {
 
   /** A link request is passed on. */
   add(link: TransitLink): void {
-    this.#proven.delete(link.key);
-    this.#pending.delete(link.key);
+    const before = this.get(link.key);
+    if (before !== undefined) {
+      this.#remove(before);
+    }
     this.#pending.set(link.key, link);
+    this.#sources
+      .getOrInsertComputed(link.receivedOn, () => ({ pending: new Set(), proven: new Set() }))
+      .pending.add(link);
     if (this.size > (this.#parts.capacity ?? defaultCapacity)) {
-      const crowd = this.#pending.size > 1 ? this.#pending : this.#proven;
-      this.#end(crowd.values().next().value!, 'gave-way');
+      this.#end(this.#crowded(), 'gave-way');
     }
     this.#watch();
   }
@@ -83,6 +104,9 @@ export class TransitLinks {
   /** Its proof was verified and is passed on. */
   prove(link: TransitLink): void {
     this.#pending.delete(link.key);
+    const source = this.#sources.get(link.receivedOn);
+    source?.pending.delete(link);
+    source?.proven.add(link);
     link.proven = true;
     this.use(link);
     this.#parts.changed?.({ link, closed: undefined });
@@ -112,10 +136,38 @@ export class TransitLinks {
   }
 
   #end(link: TransitLink, closed: TransitLinkEnd): void {
-    this.#pending.delete(link.key);
-    if (this.#proven.delete(link.key)) {
+    if (this.#remove(link)) {
       this.#parts.changed?.({ link, closed });
     }
+  }
+
+  /** Whether it was proven. */
+  #remove(link: TransitLink): boolean {
+    this.#pending.delete(link.key);
+    const source = this.#sources.get(link.receivedOn);
+    source?.pending.delete(link);
+    source?.proven.delete(link);
+    if (source !== undefined && sizeOf(source) === 0) {
+      this.#sources.delete(link.receivedOn);
+    }
+    return this.#proven.delete(link.key);
+  }
+
+  /** The link that gives way. */
+  #crowded(): TransitLink {
+    const groups = new Map<string, number>();
+    for (const [{ name }, source] of this.#sources) {
+      groups.set(groupOf(name), (groups.get(groupOf(name)) ?? 0) + sizeOf(source));
+    }
+    const [group] = [...groups].reduce((most, one) => (one[1] > most[1] ? one : most));
+    const { pending, proven } = [...this.#sources]
+      .filter(([{ name }]) => groupOf(name) === group)
+      .map(([, source]) => source)
+      .reduce((most, one) => (sizeOf(one) > sizeOf(most) ? one : most));
+    const isOfRequests = proven.size === 0 || pending.size > proven.size * pendingShare;
+    return isOfRequests
+      ? pending.values().next().value!
+      : [...proven.values().take(lookedAt)].reduce((first, one) => (one.until < first.until ? one : first));
   }
 
   #watch(): void {
@@ -136,11 +188,15 @@ export class TransitLinks {
       }
       this.#end(link, 'silent');
     }
-    for (const [key, link] of this.#pending) {
+    for (const link of this.#pending.values()) {
       if (link.until <= now) {
-        this.#pending.delete(key);
+        this.#remove(link);
         this.#parts.unproven(link);
       }
     }
   }
+}
+
+function sizeOf({ pending, proven }: Source): number {
+  return pending.size + proven.size;
 }

@@ -4,6 +4,7 @@ import { fromHex, toHex, utf8 } from '../../../src/lib/bytes.ts';
 import { silentLog } from '../../../src/lib/log.ts';
 import { encodeRandomBlob, signAnnounce } from '../../../src/mesh/reticulum/announce.ts';
 import { LocalDestination } from '../../../src/mesh/reticulum/destination.ts';
+import type { InterfaceHandle } from '../../../src/mesh/reticulum/dispatch.ts';
 import { generateIdentity } from '../../../src/mesh/reticulum/identity.ts';
 import { IncomingBudget } from '../../../src/mesh/reticulum/incoming-budget.ts';
 import type { InterfacePolicy } from '../../../src/mesh/reticulum/interface-policy.ts';
@@ -58,7 +59,7 @@ describe('a flood of announces', () => {
   test('costs a few signatures, and keeps neither an honest peer nor its announce from the slow radio', async () => {
     const { clock, flood, node, honest, listener, radio } = hub();
     for (let second = 0; second < 60; second++) {
-      for (let count = 0; count < 20; count++) {
+      for (let count = 0; count < 8; count++) {
         flood.carry(stranger(clock).packet);
       }
       await pass(clock, 1000, 250);
@@ -310,6 +311,45 @@ describe('a flood of links that stay half open between others', () => {
     }
     assert.equal(links.size, 100);
     assert.ok(honest.every(({ key }) => links.get(key)?.proven));
+    links.close();
+  });
+
+  test('leaves room for who comes over another interface, proven or not', () => {
+    const clock = new ManualClock();
+    const links = new TransitLinks({ clock, unproven: () => {}, capacity: 100 });
+    const handle = (name: string) => ({ name, mtu: 500, linkMtu: 500, bitrate: 1000, online: true });
+    const [radio, calm] = [handle('radio'), handle('server/calm')];
+    const loud = [handle('server/one'), handle('server/two')];
+    let number = 0;
+    const open = (receivedOn: InterfaceHandle) => {
+      number += 1;
+      const link: TransitLink = {
+        key: String(number),
+        receivedOn,
+        takenHops: 1,
+        sentOn: radio,
+        remainingHops: 1,
+        destinationHash: new Uint8Array(16),
+        proven: false,
+        until: 10_000,
+      };
+      links.add(link);
+      return link;
+    };
+    const honest = [...Array(5)].flatMap(() => [open(radio), open(calm)]);
+    for (let count = 0; count < 200; count++) {
+      links.prove(open(loud[count % 2]!));
+    }
+    honest.push(open(radio), open(calm), open(loud[0]!));
+    for (let count = 0; count < 8; count++) {
+      open(loud[count % 2]!);
+    }
+    assert.equal(links.size, 100);
+    assert.ok(honest.every(({ key }) => links.get(key) !== undefined));
+    for (const link of [...links.values()]) {
+      links.dropOver(link.receivedOn);
+    }
+    assert.equal(links.size, 0);
     links.close();
   });
 
