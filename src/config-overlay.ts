@@ -24,8 +24,8 @@ export type OverlayEntry = z.infer<typeof entrySchema>;
  */
 export type Overlay = Readonly<Record<string, OverlayEntry>>;
 
-/** Bytes of an overlay. */
-const overlayBytes = 256 * 1024;
+/** Characters of an overlay. */
+export const overlayLongest = 256 * 1024;
 
 /** The overlay of a data folder; none without a file. Throws `config/invalid` where it is no good. */
 export function readOverlay(data: string): Overlay {
@@ -39,8 +39,8 @@ export function readOverlay(data: string): Overlay {
     }
     throw unreadable(path, (cause as NodeJS.ErrnoException).code ?? String(cause), cause);
   }
-  if (text.length > overlayBytes) {
-    throw unreadable(path, `more than ${overlayBytes} bytes`);
+  if (text.length > overlayLongest) {
+    throw unreadable(path, `more than ${overlayLongest} characters`);
   }
   let value: unknown;
   try {

@@ -1,12 +1,14 @@
+import { lookup as systemLookup } from 'node:dns/promises';
 import { toHex } from '../lib/bytes.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Counters } from '../lib/counters.ts';
-import { codeOf } from '../lib/errors.ts';
+import { codeOf, GatewayError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
 import { AccessCode } from '../mesh/reticulum/access-code.ts';
 import { endpointKey, refusalOf } from '../mesh/reticulum/autoconnect.ts';
 import type { Discovered, DiscoveredInterface } from '../mesh/reticulum/discovered.ts';
+import { isIpAddress } from '../mesh/reticulum/reachable-on.ts';
 import { interfaceSchema, policyOf } from '../radio/config.ts';
 import type { LiveInterfaces } from './live-interfaces.ts';
 import type { MeshConfig } from './mesh-config.ts';
@@ -20,6 +22,8 @@ export interface AutoconnectParts {
   readonly discovered: Pick<Discovered, 'values' | 'statusOf'>;
   readonly isWanted: (found: DiscoveredInterface) => boolean;
   readonly live: Pick<LiveInterfaces, 'list' | 'get' | 'add' | 'remove'>;
+  /** The addresses of a host name. Default: as the machine looks names up. */
+  readonly lookup?: (host: string) => Promise<readonly string[]>;
 }
 
 /** Connects to what was discovered, and lets go of what is gone. */
@@ -97,14 +101,33 @@ export function createAutoconnect(parts: AutoconnectParts): Autoconnect {
     });
   }
 
+  /**
+   * The address behind the name that was announced, which may be one that is not to be connected to: it is looked up
+   * once, and what was looked at is what is dialled. Throws `mesh/rejected`.
+   */
+  async function placeOf(found: DiscoveredInterface): Promise<string | undefined> {
+    const { reachableOn } = found.notice;
+    if (reachableOn === undefined || isIpAddress(reachableOn)) {
+      return reachableOn;
+    }
+    const addresses = await (parts.lookup ?? addressesOf)(reachableOn);
+    const isRefused = (address: string) =>
+      refusalOf({ ...found, notice: { ...found.notice, reachableOn: address } }, config) !== undefined;
+    if (addresses.length === 0 || addresses.some(isRefused)) {
+      throw new GatewayError('mesh/rejected', `${reachableOn} leads where nothing is connected to by itself`);
+    }
+    return addresses[0];
+  }
+
   async function connect(found: DiscoveredInterface): Promise<void> {
     const key = endpointKey(found);
     const name = `found-${key.slice(0, 8)}`;
-    const { reachableOn: host, port, networkName, passphrase } = found.notice;
+    const { port, networkName, passphrase } = found.notice;
     const hasCode = networkName !== undefined || passphrase !== undefined;
     const source = toHex(found.networkId);
     connections.set(key, { name, source, downSince: undefined });
     try {
+      const host = await placeOf(found);
       const entry = interfaceSchema.parse({ name, kind: 'tcp-client', host, port, mode: config.mode });
       const policy = {
         ...policyOf(entry),
@@ -142,4 +165,8 @@ export function createAutoconnect(parts: AutoconnectParts): Autoconnect {
       }
     },
   };
+}
+
+async function addressesOf(host: string): Promise<readonly string[]> {
+  return (await systemLookup(host, { all: true })).map(({ address }) => address);
 }

@@ -2,7 +2,14 @@ import { resolve } from 'node:path';
 import type { ConfiguredView, InterfaceControl, InterfaceEntry } from '../bridges/http/interfaces.ts';
 import type { InterfaceView } from '../bridges/http/mesh.ts';
 import { describeIssue } from '../config.ts';
-import { joinPatches, mergePatch, type Overlay, overlayFile, readOverlay } from '../config-overlay.ts';
+import {
+  joinPatches,
+  mergePatch,
+  type Overlay,
+  overlayFile,
+  overlayLongest,
+  readOverlay,
+} from '../config-overlay.ts';
 import { codeOf, type FieldError, GatewayError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import { type InterfaceConfig, interfaceSchema, radioMistakes, withBase } from '../radio/config.ts';
@@ -72,7 +79,12 @@ export function createInterfaceControl(parts: InterfaceControlParts): InterfaceC
   }
 
   function keep(next: (before: Overlay) => Overlay): void {
-    writeDurably(data, overlayFile, Buffer.from(`${JSON.stringify(next(readOverlay(data)), null, 2)}\n`));
+    const text = `${JSON.stringify(next(readOverlay(data)), null, 2)}\n`;
+    if (text.length > overlayLongest) {
+      // The next start could not read it.
+      throw new GatewayError('store/full', `more than ${overlayLongest} characters of changes`);
+    }
+    writeDurably(data, overlayFile, Buffer.from(text));
   }
 
   /** Keeps what is in force, or takes it back. */
@@ -83,7 +95,7 @@ export function createInterfaceControl(parts: InterfaceControlParts): InterfaceC
       await undo();
       const code = (cause as NodeJS.ErrnoException).code ?? codeOf(cause);
       throw new GatewayError(
-        code === 'ENOSPC' ? 'store/full' : 'store/unavailable',
+        code === 'ENOSPC' || code === 'store/full' ? 'store/full' : 'store/unavailable',
         `the change could not be kept: ${code}`,
         { cause },
       );

@@ -49,7 +49,13 @@ class Lives implements Pick<LiveInterfaces, 'list' | 'get' | 'add' | 'remove'> {
   }
 }
 
-async function open(options: { most?: number; unverified?: boolean } = {}) {
+interface Options {
+  readonly most?: number;
+  readonly unverified?: boolean;
+  readonly lookup?: (host: string) => Promise<readonly string[]>;
+}
+
+async function open(options: Options = {}) {
   const clock = new ManualClock();
   const counters = new Counters();
   const parts = { clock, log: silentLog, counters, random: seededRandom(9) };
@@ -66,6 +72,7 @@ async function open(options: { most?: number; unverified?: boolean } = {}) {
       mode: 'gateway',
     },
     isWanted: ({ notice }) => notice.name !== 'unwanted',
+    lookup: options.lookup ?? (async host => [host]),
   });
   const stop = new AbortController();
   const running = connecting.run(stop.signal);
@@ -157,6 +164,22 @@ describe('connecting to discovered interfaces', () => {
     assert.equal(at.connecting.nameOf(oak), undefined);
     await at.clock.advance(300_000);
     assert.deepEqual(at.live.hosts(), ['elm.example', 'oak.example']);
+  });
+
+  test('goes where a name leads, looked up once, and not behind our own walls', async () => {
+    const addresses: Readonly<Record<string, readonly string[]>> = {
+      'elm.example': ['203.0.113.7', '203.0.113.8'],
+      'self.example': ['127.0.0.1'],
+      'home.example': ['203.0.113.9', '192.168.0.7'],
+      'six.example': ['fd00::1'],
+      'none.example': [],
+    };
+    await using at = await open({ most: 16, lookup: async host => addresses[host] ?? [] });
+    for (const name of ['elm', 'self', 'home', 'six', 'none']) {
+      at.find(name);
+    }
+    await at.clock.advance(15_000);
+    assert.deepEqual(at.live.hosts(), ['203.0.113.7']);
   });
 
   test('uses the access code that was published with it', async () => {

@@ -256,6 +256,19 @@ test('an interface that cannot be is refused with every mistake, and one that ca
   );
 });
 
+test('more changes than the next start could read are not kept', async t => {
+  let bench = await open(t, { interfaces: [server('one')] });
+  const patch = Object.fromEntries([...Array(5000)].map((_, at) => [`key-${at}-${'x'.repeat(50)}`, null]));
+  const { status, body } = await bench.call('PATCH', '/v1/mesh/interfaces/one', {
+    ...patch,
+    mode: 'boundary',
+  });
+  assert.deepEqual([status, body.code], [507, 'store/full']);
+  assert.equal((await bench.call('GET', '/v1/mesh/interfaces/one')).body.config.mode, 'full');
+  bench = await bench.restart();
+  assert.equal((await bench.call('GET', '/v1/mesh/interfaces/one')).body.config.mode, 'full');
+});
+
 test('the overlay is part of what is checked: its mistakes are told by name, and a broken one is not passed over', async t => {
   const bench = await open(t, { interfaces: [server('one')] });
   const overlay = join(bench.folder, 'data', 'interfaces.json');
