@@ -34,6 +34,8 @@ export interface DiscoveryParts {
   readonly hubName: () => string;
   /** Of this program. */
   readonly version: string;
+  /** See `AutoconnectParts`. */
+  readonly lookup?: (host: string) => Promise<readonly string[]>;
 }
 
 /** What is announced of our interfaces, and what was heard of others'. */

@@ -33,6 +33,7 @@ function open(clock: ManualClock, air: Air, discovery: unknown, entries: Interfa
     networkIdentity: undefined,
     hubName: () => 'Elm Street',
     version: '0.1.0',
+    lookup: async () => ['203.0.113.7'],
   });
   const running = Promise.all([live.run(stop.signal), opened.run(stop.signal)]);
   return {
@@ -68,7 +69,7 @@ test('a hub connects to the listener that another announces, shows it, and lets 
   const used = listening.live.get(name);
   assert.equal(used?.origin, 'discovery');
   assert.ok(used.config.kind === 'tcp-client');
-  assert.deepEqual([used.config.host, used.config.port, used.policy.mode], ['hub.example', 4000, 'gateway']);
+  assert.deepEqual([used.config.host, used.config.port, used.policy.mode], ['203.0.113.7', 4000, 'gateway']);
   assert.equal(used.attachment?.online, true);
   assert.equal(listening.discovery.sourceOf(name), found?.networkId);
   await listening.live.detach(name);
