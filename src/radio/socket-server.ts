@@ -59,7 +59,8 @@ export class SocketServer {
     const server = createServer({ noDelay: true }, socket => this.#accept(socket, port));
     const ended = Promise.withResolvers<void>();
     const stop = () => ended.resolve();
-    server.once('error', error => {
+    // Also while it ends: an accept that fails twice is no reason to end everything.
+    server.on('error', error => {
       ended.reject(
         new GatewayError('radio/offline', `${this.#options.where}: ${inWords(error)}`, {
           retryable: true,

@@ -65,7 +65,7 @@ const discoveredSchema = z
     networkId: hash.describe('who announced it'),
     operator: hash.exactOptional().describe('LXMF address of who runs it'),
     networkName: z.string().exactOptional().describe('of its access code, as it was published'),
-    passphrase: z.string().exactOptional().describe('of its access code, as it was published'),
+    passphrase: z.string().exactOptional().describe('of its access code, as it was published; for the owner'),
     hops: z.int(),
     value: z.int().describe('bits of work in its stamp'),
     discovered: time,
@@ -90,6 +90,11 @@ export function discoveredRoute(all: () => readonly DiscoveredView[]): Route {
         schema: z.looseObject({ items: z.array(discoveredSchema), cursor: z.null() }),
       },
     },
-    handle: () => ({ status: 200, json: { items: all(), cursor: null } }),
+    handle({ client }) {
+      // A sealed one was meant for who has the network identity, which is the owner and nobody they let look.
+      const mayKnow = client.scopes.includes('admin');
+      const items = mayKnow ? all() : all().map(({ passphrase: _secret, ...one }) => one);
+      return { status: 200, json: { items, cursor: null } };
+    },
   });
 }

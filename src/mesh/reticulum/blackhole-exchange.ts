@@ -4,7 +4,7 @@ import type { Counters } from '../../lib/counters.ts';
 import { codeOf, GatewayError, isGatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import { InterfaceAllowances } from './allowance.ts';
-import type { Blackhole } from './blackhole.ts';
+import type { Blackhole, BlackholeEntry } from './blackhole.ts';
 import {
   type Blackholed,
   blackholedMost,
@@ -59,17 +59,25 @@ export function publishBlackhole(parts: BlackholeServiceParts): LocalDestination
   const allowances = new InterfaceAllowances(clock, listShare, second => Math.max(listBurst, second * 60));
   const destination = new LocalDestination({ identity, appName: transportApp, aspects });
   const handlers = new RequestHandlers();
+  let list: { readonly entries: readonly BlackholeEntry[]; readonly bytes: number } | undefined;
+  // For as long as the hub runs.
+  blackhole.onChange(() => {
+    list = undefined;
+  });
   handlers.add({
     path: listPath,
     allow: 'all',
     respond({ linkId }) {
-      const entries = blackhole.entries().slice(0, blackholedMost);
       const over = links.get(linkId)?.iface;
-      if (over === undefined || !allowances.take(over, encodeBlackholeList(entries).length)) {
+      // Made once: who is refused is not to cost more than who refuses.
+      list ??= listOf(blackhole);
+      if (over === undefined || !allowances.take(over, list.bytes)) {
         counters.add('blackhole/asked-too-much');
         return undefined;
       }
-      return { value: blackholeListValue(entries) };
+      return {
+        value: blackholeListValue(list.entries.filter(({ identityHash }) => blackhole.has(identityHash))),
+      };
     },
   });
   transport.register(destination);
@@ -80,6 +88,11 @@ export function publishBlackhole(parts: BlackholeServiceParts): LocalDestination
     answerAfter: toolPatience,
   });
   return destination;
+}
+
+function listOf(blackhole: Blackhole) {
+  const entries = blackhole.entries().slice(0, blackholedMost);
+  return { entries, bytes: encodeBlackholeList(entries).length };
 }
 
 export interface BlackholeFollowerParts {

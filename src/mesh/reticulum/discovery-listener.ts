@@ -16,6 +16,7 @@ import {
   keptTypes,
   splitStamped,
 } from './discovery-wire.ts';
+import { groupOf } from './fair-queue.ts';
 import type { Identity } from './identity.ts';
 import type { Announced } from './lessons.ts';
 import { sha256 } from './packet.ts';
@@ -39,7 +40,10 @@ export interface DiscoveryListenerParts {
   readonly onFound?: (found: DiscoveredInterface) => void;
 }
 
-/** Stamps checked in a second, and at once: each takes some 0.3 ms, and a key exchange more where it is sealed. */
+/**
+ * Stamps checked in a second, and at once, of each configured interface and the peers it found: each takes some
+ * 0.3 ms, and a key exchange more where it is sealed.
+ */
 const checksPerSecond = 10;
 const checksAtOnce = 40;
 /** Announces whose check is remembered: they come again every few hours. */
@@ -51,14 +55,14 @@ const remembered = 2048;
  */
 export class DiscoveryListener {
   readonly #parts: DiscoveryListenerParts;
-  readonly #allowance: Allowance;
+  /** By the name of a configured interface. */
+  readonly #allowances = new Map<string, Allowance>();
   /** Value of the stamp by hash of the app data, hex. */
   readonly #values = new Map<string, number>();
   readonly #cancel: Cancel;
 
   constructor(parts: DiscoveryListenerParts) {
     this.#parts = parts;
-    this.#allowance = new Allowance(parts.clock, checksPerSecond / 1000, checksAtOnce);
     const name = nameHash([transportApp, ...discoveryAspects].join('.'));
     this.#cancel = parts.transport.onAnnounce(announced => this.#heard(announced), { nameHash: name });
   }
@@ -83,7 +87,12 @@ export class DiscoveryListener {
     }
   }
 
-  #take({ appData, identity, hops }: Announced): Parameters<Discovered['take']>[0] | undefined {
+  #take({
+    appData,
+    identity,
+    hops,
+    interfaceName,
+  }: Announced): Parameters<Discovered['take']>[0] | undefined {
     const { counters, sources, blackhole, transport, networkIdentity, cost = discoveryCost } = this.#parts;
     if (appData === undefined || (sources !== undefined && !sources.has(toHex(identity.hash)))) {
       counters.add('discovery/not-wanted');
@@ -100,7 +109,7 @@ export class DiscoveryListener {
       counters.add('discovery/stamp-too-cheap');
       return undefined;
     }
-    if (!this.#allowance.take(1)) {
+    if (!this.#mayCheck(groupOf(interfaceName))) {
       counters.add('discovery/too-many');
       return undefined;
     }
@@ -118,6 +127,13 @@ export class DiscoveryListener {
       return undefined;
     }
     return { notice, facts: new Uint8Array(facts), networkId: identity.hash, value, hops };
+  }
+
+  #mayCheck(group: string): boolean {
+    const { clock } = this.#parts;
+    return this.#allowances
+      .getOrInsertComputed(group, () => new Allowance(clock, checksPerSecond / 1000, checksAtOnce))
+      .take(1);
   }
 
   #remember(key: string, value: number): number {

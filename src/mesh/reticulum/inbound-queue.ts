@@ -51,7 +51,6 @@ export class InboundQueue {
     limited: new FairQueue(),
   };
   readonly #sources = new Map<InterfaceHandle, Source>();
-  #size = 0;
   /** Work done in this turn. */
   #done = 0;
   #served = 0;
@@ -63,7 +62,8 @@ export class InboundQueue {
 
   /** Packets that wait. */
   get size(): number {
-    return this.#size;
+    const { announce, limited, 'path-request': requests } = this.#queues;
+    return announce.size + requests.size + limited.size;
   }
 
   /** Packets of one interface that wait. */
@@ -73,7 +73,7 @@ export class InboundQueue {
 
   /** Takes a packet, now or later. A promise asks its medium to bring no more until then. */
   take(of: InboundClass, inbound: Inbound): Promise<void> | undefined {
-    if (this.#size === 0 && this.#done < workPerTurn) {
+    if (this.size === 0 && this.#done < workPerTurn) {
       this.#work(of, inbound);
       this.#begin();
       return undefined;
@@ -87,9 +87,8 @@ export class InboundQueue {
     // What came in lies in the medium's buffer.
     this.#queues[of].add(iface.name, { of, inbound: inboundFrom(raw.slice(), iface, quality) });
     source.waiting += 1;
-    this.#size += 1;
     this.#begin();
-    if (source.waiting < (this.#size < limit ? sourceLimit : sourceLeast)) {
+    if (source.waiting < (this.size < limit ? sourceLimit : sourceLeast)) {
       return undefined;
     }
     source.relief = Promise.withResolvers<void>();
@@ -103,7 +102,6 @@ export class InboundQueue {
       for (const queue of Object.values(this.#queues)) {
         queue.drop(iface.name);
       }
-      this.#size -= source.waiting;
       this.#sources.delete(iface);
       source.relief?.resolve();
     }
@@ -123,12 +121,12 @@ export class InboundQueue {
   #turn(): void {
     this.#cancelTurn = undefined;
     this.#done = 0;
-    while (this.#size > 0 && this.#done < workPerTurn) {
+    while (this.size > 0 && this.#done < workPerTurn) {
       const { of, inbound } = this.#next();
       this.#left(inbound.iface);
       this.#work(of, inbound);
     }
-    if (this.#size > 0) {
+    if (this.size > 0) {
       this.#begin();
     }
   }
@@ -141,8 +139,10 @@ export class InboundQueue {
   }
 
   #left(iface: InterfaceHandle): void {
-    this.#size -= 1;
-    const source = this.#sources.get(iface)!;
+    const source = this.#sources.get(iface);
+    if (source === undefined) {
+      return;
+    }
     source.waiting -= 1;
     if (source.waiting <= sourceLeast / 2) {
       source.relief?.resolve();

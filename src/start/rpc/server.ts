@@ -61,7 +61,8 @@ export class RpcServer {
     const server = createServer(socket => this.#accept(socket));
     const ended = Promise.withResolvers<void>();
     const stop = () => ended.resolve();
-    server.once('error', (error: NodeJS.ErrnoException) => {
+    // Also while it ends: an accept that fails twice is no reason to end everything.
+    server.on('error', (error: NodeJS.ErrnoException) => {
       const taken = error.code === 'EADDRINUSE';
       ended.reject(
         new GatewayError(

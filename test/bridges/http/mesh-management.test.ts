@@ -103,8 +103,11 @@ test('discovered interfaces are for who may read the mesh', async () => {
     heardCount: 3,
     refusal: 'not verified',
   };
-  await using gateway = await openGateway({ management: { discovered: () => [found] } });
+  const published = { ...found, networkName: 'elm', passphrase: 'street' };
+  await using gateway = await openGateway({ management: { discovered: () => [published] } });
   const watcher = await gateway.client('watcher', { scopes: ['mesh:read'] });
   const { status, body } = await gateway.call(watcher, 'GET', '/v1/mesh/discovered');
-  assert.deepEqual([status, body.items], [200, [found]]);
+  assert.deepEqual([status, body.items], [200, [{ ...found, networkName: 'elm' }]]);
+  const owner = await gateway.client('boss', { scopes: ['admin'] });
+  assert.deepEqual((await gateway.call(owner, 'GET', '/v1/mesh/discovered')).body.items, [published]);
 });

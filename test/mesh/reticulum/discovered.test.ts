@@ -14,6 +14,7 @@ import {
   type InterfaceNotice,
 } from '../../../src/mesh/reticulum/discovery-wire.ts';
 import { generateIdentity, type Identity } from '../../../src/mesh/reticulum/identity.ts';
+import type { Announced } from '../../../src/mesh/reticulum/lessons.ts';
 import { sha256 } from '../../../src/mesh/reticulum/packet.ts';
 import { stampValue, workBlock } from '../../../src/mesh/reticulum/stamp.ts';
 import { ManualClock } from '../../sim/clock.ts';
@@ -147,6 +148,41 @@ describe('announces of interfaces', () => {
     await announce(encodeDiscovery(stamped(Uint8Array.of(0x90), cost), false));
     await announce(new Uint8Array(20));
     assert.equal(b.counters.get('discovery/malformed'), 2);
+  });
+
+  test('are checked at a rate for each interface, which a flood over one does not take from another', () => {
+    const clock = new ManualClock();
+    const { table, counters } = tableOf(clock);
+    let tell = (_: Announced) => {};
+    const listener = new DiscoveryListener({
+      clock,
+      log: silentLog,
+      counters,
+      discovered: table,
+      blackhole: { has: () => false },
+      transport: {
+        identity: generateIdentity(seededRandom(30)),
+        onAnnounce(listen) {
+          tell = listen;
+          return () => {};
+        },
+      },
+    });
+    const { public: identity } = generateIdentity(seededRandom(31));
+    const say = (name: string, interfaceName: string) =>
+      tell({
+        identity,
+        appData: encodeDiscovery(concat(encodeNotice(notice(name)), new Uint8Array(32)), false),
+        interfaceName,
+      } as unknown as Announced);
+    for (let at = 0; at < 100; at++) {
+      say(`flood ${at}`, `server/192.0.2.1:${at}`);
+    }
+    assert.equal(counters.get('discovery/too-many'), 60);
+    say('elm', 'radio');
+    assert.equal(counters.get('discovery/too-many'), 60);
+    assert.equal(counters.get('discovery/stamp-too-cheap'), 41);
+    listener.close();
   });
 
   test('that are sealed are read by those who have the network identity', async () => {

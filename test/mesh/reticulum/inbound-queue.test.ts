@@ -152,4 +152,18 @@ describe('what is heavy of what comes in', () => {
     assert.deepEqual(failures, ['a: unlucky', 'a: unlucky']);
     assert.equal(done.length, 150);
   });
+
+  test('of an interface that is gone takes what is heard on another of its name along, and ends nothing else', async () => {
+    const { clock, done, queue, bring } = queues();
+    const [before, now] = [handle('a'), handle('a')];
+    bring(handle('b'), 100);
+    bring(before, 3);
+    bring(now, 3);
+    queue.dropOver(before);
+    assert.equal(queue.size, 0);
+    bring(now, 1);
+    await clock.advance(10);
+    assert.deepEqual(done.slice(100), ['announce a 0']);
+    assert.equal(queue.size, 0);
+  });
 });
