@@ -125,21 +125,22 @@ function published({ config, attachment }: LiveInterface, parts: DiscoveryParts)
     longitude: discoverable.longitude,
     height: discoverable.height,
     operator: discoverable.operator === undefined ? undefined : fromHex(discoverable.operator),
-    ...(discoverable.publishAccessCode && secretsOf(config)),
   };
+  /** Throws `config/invalid` where its passphrase cannot be read any more. */
   const notice = (): InterfaceNotice | undefined => {
     const { iface } = attachment;
+    const code = discoverable.publishAccessCode ? secretsOf(config) : {};
     if (config.kind === 'tcp-server') {
       const { reachableOn, port: elsewhere } = config.discoverable ?? {};
       const port = elsewhere ?? Number(addressOf(iface)?.split(':').at(-1));
       // The reference's word for a listener of that wire that holds many connections at once, as ours does.
-      return { ...common, type: 'BackboneInterface', reachableOn, port };
+      return { ...common, ...code, type: 'BackboneInterface', reachableOn, port };
     }
     if (!(iface instanceof RNode)) {
       return undefined;
     }
     const { frequency, bandwidth, spreadingFactor, codingRate } = iface.facts();
-    return { ...common, type: 'RNodeInterface', frequency, bandwidth, spreadingFactor, codingRate };
+    return { ...common, ...code, type: 'RNodeInterface', frequency, bandwidth, spreadingFactor, codingRate };
   };
   return [{ name, interval: interval * 60_000, cost, sealed, notice }];
 }

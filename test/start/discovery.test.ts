@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { Counters } from '../../src/lib/counters.ts';
 import { silentLog } from '../../src/lib/log.ts';
@@ -77,4 +80,30 @@ test('a hub connects to the listener that another announces, shows it, and lets 
   await settled();
   assert.equal(listening.live.get(name), undefined);
   assert.deepEqual(announcing.discovery.discovered(), []);
+});
+
+test('a passphrase that cannot be read any more keeps its interface from being announced, and ends nothing', async t => {
+  const folder = await mkdtemp(join(tmpdir(), 'kos-discovery-'));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  const passphraseFile = join(folder, 'passphrase');
+  await writeFile(passphraseFile, 'street');
+  const clock = new ManualClock();
+  const air = new Air();
+  const listener = (name: string, more: object) =>
+    interfaceSchema.parse({
+      ...{ name, kind: 'tcp-server', port: 4242, ...more },
+      discoverable: { name, reachableOn: 'hub.example', port: 4000, cost: 4, publishAccessCode: true },
+    });
+  const entries = [listener('secret', { ifac: { passphraseFile } }), listener('open', {})];
+  await using _announcing = open(clock, air, {}, entries);
+  await using listening = open(clock, air, { listen: true, cost: 4 });
+  await rm(passphraseFile);
+  for (let turn = 0; turn < 200; turn++) {
+    await clock.advance(1000);
+    await settled();
+  }
+  assert.deepEqual(
+    listening.discovery.discovered().map(({ name }) => name),
+    ['open'],
+  );
 });

@@ -53,6 +53,7 @@ export async function firstInterface(
   transport: Pick<Transport, 'onInterface' | 'interfaces'>,
   signal: AbortSignal,
 ): Promise<void> {
+  signal.throwIfAborted();
   const isUp = () => [...transport.interfaces()].some(({ sends }) => sends);
   if (isUp()) {
     return;

@@ -19,7 +19,7 @@ import { sha256 } from '../../../src/mesh/reticulum/packet.ts';
 import { stampValue, workBlock } from '../../../src/mesh/reticulum/stamp.ts';
 import { ManualClock } from '../../sim/clock.ts';
 import { seededRandom } from '../../sim/random.ts';
-import { neighbours, settled, type TestNode } from './air.ts';
+import { neighbours, settled, TestNode } from './air.ts';
 import { MemoryStorage } from './memory-storage.ts';
 
 const hour = 3_600_000;
@@ -233,6 +233,12 @@ describe('interfaces of ours', () => {
     const parts = { ...node, random: node.random, log: silentLog, published, ...more };
     return { stop, running: publishInterfaces(parts, stop.signal) };
   };
+
+  test('are no reason to wait for an interface where everything ends already', async () => {
+    const node = new TestNode({ clock: new ManualClock() });
+    const parts = { ...node, random: node.random, log: silentLog, published: () => [] };
+    await publishInterfaces(parts, AbortSignal.abort());
+  });
 
   test('are announced with their stamp, one a minute, each again at its time', async () => {
     const { a, b, clock, discovered } = listening();
