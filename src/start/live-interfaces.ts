@@ -54,8 +54,8 @@ export interface LiveInterfaces {
   /** Whether its medium was opened anew for it; where only the mesh's use of it changes it is not. */
   change(config: InterfaceConfig, origin?: InterfaceOrigin): Promise<'governed' | 'restarted' | 'same'>;
   remove(name: string): Promise<void>;
-  /** Makes the configured interfaces these; what discovery brought is left alone. */
-  replace(entries: readonly ConfiguredInterface[]): Promise<InterfaceChanges>;
+  /** Makes the configured interfaces these, asked for when it is their turn; what discovery brought is left alone. */
+  replace(entries: () => readonly ConfiguredInterface[]): Promise<InterfaceChanges>;
   /** Runs those that are enabled until the signal; resolves when all have ended, rejects where one could not be run. */
   run(signal: AbortSignal): Promise<void>;
 }
@@ -204,14 +204,26 @@ export function createLiveInterfaces(
     return isOther && entry.attachment !== undefined ? 'restarted' : 'governed';
   }
 
+  /** Throws `request/conflict` for the name of an interface that is there but not one of these. */
+  function mustBeFree(name: string): void {
+    if ([...transport.interfaces()].some(one => one.name === name)) {
+      throw new GatewayError('request/conflict', `there is an interface ${name} already`);
+    }
+  }
+
+  /** Throws `store/full`. */
+  function mustHaveRoom(count: number): void {
+    if (count > interfacesMost) {
+      throw new GatewayError('store/full', `at most ${interfacesMost} interfaces`);
+    }
+  }
+
   function add(config: InterfaceConfig, origin: InterfaceOrigin, policy?: InterfacePolicy): void {
-    const taken = [...transport.interfaces()].some(({ name }) => name === config.name);
-    if (all.has(config.name) || taken) {
+    if (all.has(config.name)) {
       throw new GatewayError('request/conflict', `there is an interface ${config.name} already`);
     }
-    if (all.size >= interfacesMost) {
-      throw new GatewayError('store/full', `${interfacesMost} interfaces are there already`);
-    }
+    mustBeFree(config.name);
+    mustHaveRoom(all.size + 1);
     const entry = prepared(config, origin, policy);
     if (config.enabled) {
       attach(entry);
@@ -274,16 +286,21 @@ export function createLiveInterfaces(
         return change(entry, config, origin ?? entry.origin);
       }),
     remove: name => inTurn(() => remove(named(name))),
-    replace: wanted =>
+    replace: entries =>
       inTurn(async () => {
+        const wanted = entries();
         // What cannot be used is told before anything is changed.
         for (const { config } of wanted) {
           parts.policyFor(config);
+          if (!all.has(config.name)) {
+            mustBeFree(config.name);
+          }
         }
         const names = new Set(wanted.map(({ config }) => config.name));
         const removed = [...all.values()].filter(
           ({ config, origin }) => origin !== 'discovery' && !names.has(config.name),
         );
+        mustHaveRoom(all.size - removed.length + [...names].filter(name => !all.has(name)).length);
         const changes = {
           added: [] as string[],
           removed: removed.map(({ config }) => config.name),

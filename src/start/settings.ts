@@ -53,13 +53,16 @@ export function createSettings(parts: SettingsParts): Settings & { readonly curr
         'this hub was not started from a configuration that can be read again',
       );
     }
-    const next = parts.reread();
-    const interfaces = await parts.live.replace(
-      next.interfaces.map(config => ({
+    const { reread } = parts;
+    let next = current;
+    const interfaces = await parts.live.replace(() => {
+      // Not before: what the API changes meanwhile is to be in it.
+      next = reread();
+      return next.interfaces.map(config => ({
         config,
         origin: next.overlaid[config.name] === 'added' ? 'api' : 'file',
-      })),
-    );
+      }));
+    });
     const differing = differences(tree(current), tree(next));
     const isLive = (path: string) => live.some(([key]) => path === key || path.startsWith(`${key}.`));
     const applied = differing.filter(isLive);

@@ -164,7 +164,7 @@ test('a change that cannot be made changes nothing', async t => {
   await assert.rejects(hub.live.change(client('one', { host: 'nowhere' })), invalid);
   await assert.rejects(hub.live.add(client('two', { host: 'nowhere' }), 'api'), invalid);
   await assert.rejects(
-    hub.live.replace([
+    hub.live.replace(() => [
       { config: client('three'), origin: 'file' },
       { config: client('four', { ifac: { networkName: 'unreadable' } }), origin: 'file' },
     ]),
@@ -196,7 +196,7 @@ test('a list takes the place of another: only what differs is touched, and what 
   const hub = await bench(t, [client('same'), client('gone'), client('moved'), client('tuned')]);
   await hub.live.add(client('found'), 'discovery');
   const same = hub.live.get('same')?.attachment;
-  const changes = await hub.live.replace([
+  const changes = await hub.live.replace(() => [
     { config: client('same'), origin: 'file' },
     { config: client('moved', { port: 4343 }), origin: 'file' },
     { config: client('tuned', { mode: 'roaming' }), origin: 'file' },
@@ -284,7 +284,9 @@ test('whatever is asked for in whatever order, what is listed is what runs, and 
           case 'break':
             return live.change(client(name, { host: 'nowhere' }));
           case 'replace':
-            return live.replace(names.slice(0, at % 4).map(one => ({ config: client(one), origin: 'file' })));
+            return live.replace(() =>
+              names.slice(0, at % 4).map(one => ({ config: client(one), origin: 'file' })),
+            );
           default:
             return live[verb](name);
         }
@@ -314,4 +316,23 @@ test('whatever is asked for in whatever order, what is listed is what runs, and 
     }),
     { numRuns: 60 },
   );
+});
+
+test('a list that takes the place of another is asked for in its turn, and changes nothing where a name is taken', async t => {
+  const hub = await bench(t, [client('one'), client('two')]);
+  hub.node.use(hub.air.join('other'));
+  const entries = (...names: string[]) =>
+    names.map(name => ({ config: client(name), origin: 'file' as const }));
+  await assert.rejects(
+    hub.live.replace(() => entries('two', 'other')),
+    { code: 'request/conflict' },
+  );
+  assert.deepEqual(
+    hub.live.list().map(({ config }) => config.name),
+    ['one', 'two'],
+  );
+  const added = hub.live.add(client('three'), 'api');
+  const replaced = hub.live.replace(() => entries(...hub.live.list().map(({ config }) => config.name)));
+  await Promise.all([added, replaced]);
+  assert.equal(hub.live.list().length, 3);
 });
