@@ -34,10 +34,12 @@ export function readOverlay(data: string): Overlay {
   try {
     text = readFileSync(path, 'utf8');
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') {
+    const { code } = cause as NodeJS.ErrnoException;
+    // Whatever is wrong with the folder itself is told by whoever opens it.
+    if (code === 'ENOENT' || code === 'ENOTDIR') {
       return {};
     }
-    throw unreadable(path, (cause as NodeJS.ErrnoException).code ?? String(cause), cause);
+    throw unreadable(path, code ?? String(cause), cause);
   }
   if (text.length > overlayLongest) {
     throw unreadable(path, `more than ${overlayLongest} characters`);

@@ -8,6 +8,8 @@ import type { Store } from './store/store.ts';
 /** Rows looked at in one read, so that a client that may see little does not hold everybody up. */
 const scanned = 4000;
 const chunk = 200;
+/** Events kept as they were read: a thousand streams that follow the newest read each of them once together. */
+const shared = 64;
 
 export interface EventDesk extends Events {
   close(): void;
@@ -29,7 +31,20 @@ export function createEvents(options: { readonly store: Store; readonly cursors:
   const cursorAt = (row: number, kind: CursorKind) =>
     cursors.encode(kind === 'unread' && row < store.read.eventsForgotten() ? kind : 'event', row);
 
+  const recent = new Map<string, GatewayEvent | undefined>();
+
   function shown(row: EventRow, kind: CursorKind): GatewayEvent | undefined {
+    const key = `${row.seq} ${kind}`;
+    if (!recent.has(key)) {
+      recent.set(key, read(row, kind));
+      if (recent.size > shared) {
+        recent.delete(recent.keys().next().value as string);
+      }
+    }
+    return recent.get(key);
+  }
+
+  function read(row: EventRow, kind: CursorKind): GatewayEvent | undefined {
     const event = { cursor: cursorAt(row.seq, kind), at: row.at, kind: row.kind };
     const members = row.body === null ? {} : (JSON.parse(row.body) as Partial<GatewayEvent>);
     if (row.message === null) {
@@ -83,6 +98,7 @@ export function createEvents(options: { readonly store: Store; readonly cursors:
     close() {
       stop();
       listeners.clear();
+      recent.clear();
     },
   };
 }

@@ -534,7 +534,8 @@ test('a packet replayed to a gateway that was restarted is no second message', {
   const { hex } = await peer.replay({ destination: to });
   await inbox.read();
 
-  assert.equal(await first.stop(), 0);
+  // At a clean stop the node keeps the hashes of packets, and drops the replay before anybody reads it: a kill does not.
+  await first.kill();
   await peer.next('interface', ({ state }) => state === 'down');
   const config = { interfaces: [{ name: 'server', kind: 'tcp-server', host: '127.0.0.1', port }] };
   await using second = await startDaemon({ config, data });

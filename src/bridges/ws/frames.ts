@@ -71,6 +71,18 @@ export function eventFrame(event: GatewayEvent): HubFrame {
   return { op: 'event', ...eventJson(event) };
 }
 
+const encoded = new WeakMap<GatewayEvent, Buffer>();
+
+/** The frame of an event as it goes over the wire: made once for all who get it. */
+export function eventBytes(event: GatewayEvent): Buffer {
+  let bytes = encoded.get(event);
+  if (bytes === undefined) {
+    bytes = Buffer.from(JSON.stringify(eventFrame(event)));
+    encoded.set(event, bytes);
+  }
+  return bytes;
+}
+
 export function errorFrame(error: unknown, id?: string): ErrorFrame {
   return { op: 'error', ...(id !== undefined && { id }), problem: problemOf(error) };
 }

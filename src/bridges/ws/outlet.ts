@@ -9,8 +9,8 @@ export interface Outlet {
   readonly ended: AbortSignal;
   /** Sends an answer; a client that lets too many pile up is closed. */
   write(frame: HubFrame): void;
-  /** Sends an event and, where the client lags, waits until it has caught up. Rejects once the socket ends. */
-  push(frame: HubFrame): Promise<void>;
+  /** Sends an event, text in UTF-8, and, where the client lags, waits until it has caught up. Rejects once the socket ends. */
+  push(frame: Buffer): Promise<void>;
   end(code: number, reason: string): void;
 }
 
@@ -26,12 +26,12 @@ export function createOutlet(socket: WebSocket, clock: Clock, limits: WsLimits):
       socket.terminate();
     }
   };
-  const send = (frame: HubFrame, taken?: () => void) => {
+  const send = (frame: string | Buffer, taken?: () => void) => {
     if (socket.readyState !== socket.OPEN) {
       taken?.();
       return;
     }
-    socket.send(JSON.stringify(frame), taken);
+    socket.send(frame, { binary: false }, taken);
     if (socket.bufferedAmount > limits.buffered) {
       end(closeCodes.slow, 'too much is waiting for you');
     }
@@ -39,7 +39,7 @@ export function createOutlet(socket: WebSocket, clock: Clock, limits: WsLimits):
 
   return {
     ended: ended.signal,
-    write: frame => send(frame),
+    write: frame => send(JSON.stringify(frame)),
     async push(frame) {
       const { promise, resolve } = Promise.withResolvers<void>();
       const wake = () => resolve();

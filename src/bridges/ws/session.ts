@@ -13,7 +13,7 @@ import {
   type ClientFrame,
   decodeFrame,
   errorFrame,
-  eventFrame,
+  eventBytes,
   type Filter,
   idOf,
   shows,
@@ -217,7 +217,7 @@ async function stream(
     for (const event of items) {
       member.reached = event.cursor;
       if (subscriptions.values().some(filter => shows(filter, event))) {
-        await outlet.push(eventFrame(event));
+        await outlet.push(eventBytes(event));
       } else {
         hide(event);
       }
