@@ -27,6 +27,11 @@ export class Duplicates {
     return this.#young.size + this.#old.size;
   }
 
+  /** Slots that its tables take, 8 B each. */
+  get slots(): number {
+    return this.#young.slots + this.#old.slots;
+  }
+
   /** `hash` has at least 8 bytes that nobody can choose. */
   has(hash: Uint8Array): boolean {
     return this.#young.has(hash) || this.#old.has(hash);
@@ -69,6 +74,10 @@ class HashSet {
     return this.#used - this.#deleted;
   }
 
+  get slots(): number {
+    return this.#low.length;
+  }
+
   has(hash: Uint8Array): boolean {
     return this.#high[this.#find(lowOf(hash), highOf(hash))] !== empty;
   }
@@ -109,8 +118,10 @@ class HashSet {
   #grow(): void {
     const low = this.#low;
     const high = this.#high;
-    this.#low = new Uint32Array(low.length * 2);
-    this.#high = new Uint32Array(low.length * 2);
+    // What was deleted leaves its slots behind: whoever has packets forgotten without end must not make it grow.
+    const length = this.size * 4 >= low.length ? low.length * 2 : low.length;
+    this.#low = new Uint32Array(length);
+    this.#high = new Uint32Array(length);
     this.#used = 0;
     this.#deleted = 0;
     for (let at = 0; at < low.length; at++) {

@@ -20,6 +20,20 @@ describe('duplicates', () => {
     assert.ok(known.filter(Boolean).length <= 2 * capacity);
   });
 
+  test('take no more room for what is added and deleted without end, and lose nothing over it', () => {
+    const heard = new Duplicates(1_000_000);
+    for (let i = 0; i < 300; i++) {
+      heard.add(hashOf(i));
+    }
+    for (let i = 1000; i < 40_000; i++) {
+      heard.add(hashOf(i));
+      heard.delete(hashOf(i));
+    }
+    assert.ok(heard.slots <= 4096, `${heard.slots} slots`);
+    assert.equal(heard.size, 300);
+    assert.ok(Array.from({ length: 300 }, (_, i) => heard.has(hashOf(i))).every(Boolean));
+  });
+
   test('behave like a set, whatever is added and deleted', () => {
     const operation = fc.record({ add: fc.boolean(), hash: fc.uint8Array({ minLength: 8, maxLength: 8 }) });
     fc.assert(
