@@ -19,6 +19,8 @@ export interface LinkPort extends Sealer {
   /** ms that packets wait before they leave now. */
   readonly backlog: number;
   readonly usable: boolean;
+  /** Name of the interface it goes over. */
+  readonly source: string;
   /** Who the other end said it is, or whose destination it is. */
   readonly remote: PublicIdentity | undefined;
   readonly clock: Clock;

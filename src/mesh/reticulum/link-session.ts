@@ -426,6 +426,9 @@ export class Link {
       get backlog() {
         return link.iface.backlog ?? 0;
       },
+      get source() {
+        return link.iface.name;
+      },
       get usable() {
         return link.usable;
       },

@@ -159,6 +159,7 @@ export class IncomingResources {
       receiver: undefined,
       alarm: new Alarm(this.#port.clock, () => this.#rang(transfer)),
       staleAt: this.#staleAt(),
+      source: this.#port.source,
       giveUp: () => {
         this.#port.counters.add('resource/gave-way');
         this.#cancel(transfer);

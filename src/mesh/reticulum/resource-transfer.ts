@@ -14,6 +14,7 @@ export interface Transfer {
   /** What it holds of the budget, from when it is taken to stand still, monotonic ms, and how it gives way. */
   readonly bytes: number;
   staleAt: number;
+  readonly source: string;
   giveUp(): void;
   readonly chunks: Uint8Array[];
   got: number;

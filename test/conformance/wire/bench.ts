@@ -47,6 +47,7 @@ export function benchOf(node: Node, link: Link, { sdu, rtt }: { sdu?: number; rt
     establishmentRate: 1_000_000,
     backlog: 0,
     usable: true,
+    source: 'bench',
     remote: link.remote,
     clock: node.clock,
     random: node.random,

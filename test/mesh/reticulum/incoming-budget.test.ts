@@ -5,10 +5,11 @@ import { type BudgetHolder, IncomingBudget } from '../../../src/mesh/reticulum/i
 function budget() {
   const made = new IncomingBudget({ resource: 100, total: 100, perLink: 8 });
   const gone: string[] = [];
-  const holder = (name: string, bytes: number, staleAt: number): BudgetHolder => {
+  const holder = (name: string, bytes: number, staleAt: number, source?: string): BudgetHolder => {
     const one = {
       bytes,
       staleAt,
+      ...(source !== undefined && { source }),
       giveUp() {
         gone.push(name);
         made.give(one);
@@ -35,6 +36,27 @@ describe('room for what comes in', () => {
     assert.equal(made.used, 90);
     assert.equal(made.take(holder('second', 30, 90), 10), true);
     assert.deepEqual(gone, ['large', 'small']);
+  });
+
+  test('is not held by whoever lets a part come now and then, against who has little', () => {
+    const { made, gone, holder } = budget();
+    for (const [name, bytes, source] of [
+      ['one', 30, 'server/a'],
+      ['two', 40, 'server/a'],
+      ['three', 20, 'server/b'],
+      ['four', 10, 'radio'],
+    ] as const) {
+      assert.equal(made.take(holder(name, bytes, 90, source), 0), true);
+    }
+    assert.equal(made.take(holder('of the crowd', 10, 90, 'server/a'), 10), false);
+    assert.equal(made.take(holder('as much', 60, 90, 'radio'), 10), false);
+    assert.deepEqual(gone, []);
+    assert.equal(made.take(holder('by radio', 10, 90, 'radio'), 10), true);
+    assert.deepEqual(gone, ['two']);
+    assert.equal(made.take(holder('calm', 30, 90, 'server/c'), 10), true);
+    assert.equal(made.take(holder('beside it', 5, 90, 'server/d'), 10), true);
+    assert.equal(made.used, 75);
+    assert.deepEqual(gone, ['two', 'one']);
   });
 
   test('is not made in vain', () => {
