@@ -121,6 +121,8 @@ describe('a tunnel between a node of ours and rns 1.5.7', { skip, timeout: 180_0
     await using node = new Node();
     const ours = toHex(node.destination.hash);
     await node.dial(peer.port);
+    // It looks at its connections now and then: one that it never saw is never seen to go.
+    await peer.next('interface', ({ state }) => state === 'up');
     await node.transport.announce(node.destination);
     await peer.next('announce', ({ destination }) => destination === ours);
     assert.equal((await peer.packet(ours, 'app.echo', { hex: '01' })).proved, true);
