@@ -110,7 +110,8 @@ function accepted({ node }: Scene, hash: string): Promise<Incoming> {
 async function fromPeer(here: Scene, message: Omit<Parameters<Peer['send']>[0], 'to'>): Promise<Incoming> {
   const sent = await here.peer.send({ to: here.node.bridge.address, ...message });
   const incoming = await accepted(here, sent.hash);
-  assert.equal(await here.peer.delivered(sent.hash), 'delivered');
+  // The reference loses a proof that is there before it looks for it, and sends again after ten seconds, up to five times.
+  assert.equal(await here.peer.delivered(sent.hash, 90_000), 'delivered');
   assert.equal(incoming.from, here.to);
   assert.equal(incoming.to, here.node.address);
   assert.equal(incoming.assurance, 'signed');
