@@ -22,6 +22,9 @@ const name = z
   .regex(/^[a-z0-9][a-z0-9-]{0,31}$/i, 'a name of letters, digits and hyphens, at most 32')
   .describe('unique and stable: paths are remembered under it');
 
+/** bit/s below which a bitrate is none. */
+export const leastBitrate = 5;
+
 const seconds = z.int().min(0).max(31_536_000);
 const rate = z.number().min(0.01).max(1000);
 
@@ -85,7 +88,7 @@ const common = {
     .describe('access code: only those who know name and passphrase are on it'),
   bitrate: z
     .int()
-    .min(5)
+    .min(leastBitrate)
     .max(100_000_000_000)
     .optional()
     .describe('bit/s, where it is other than guessed: announces and waiting times go by it'),

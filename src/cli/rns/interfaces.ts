@@ -1,26 +1,13 @@
 import { planRadio, shippedRegions } from '../../radio/region.ts';
 import type { Section } from './ini.ts';
 import { type Findings, given, Keys } from './keys.ts';
+import { usageOf } from './usage.ts';
 
 /** An entry of `interfaces:`, and the passphrase of its network, which goes into a file of its own. */
 export interface ImportedInterface {
   readonly entry: Record<string, unknown>;
   readonly passphrase: string | undefined;
 }
-
-const modes: Readonly<Record<string, string>> = {
-  full: 'full',
-  access_point: 'access-point',
-  accesspoint: 'access-point',
-  ap: 'access-point',
-  pointtopoint: 'point-to-point',
-  ptp: 'point-to-point',
-  roaming: 'roaming',
-  boundary: 'boundary',
-  gateway: 'gateway',
-  gw: 'gateway',
-  internal: 'internal',
-};
 
 /** Kinds of the reference that there is nothing for here, and what to do instead. */
 const strangers: Readonly<Record<string, string>> = {
@@ -69,56 +56,32 @@ export function interfaceOf(
 
 /** What may stand on an interface of any kind. */
 function commonOf(keys: Keys, findings: Findings, title: string) {
-  const mode = keys.text('interface_mode', 'mode', 'selected_interface_mode')?.toLowerCase();
-  if (mode !== undefined && !Object.hasOwn(modes, mode)) {
-    keys.leave('mode', `${mode} is no mode; it is full`);
-  }
-  const ifacBits = keys.number('ifac_size');
-  const networkName = keys.text('networkname', 'network_name');
-  const passphrase = keys.text('passphrase', 'pass_phrase');
-  const outgoing = keys.yes('outgoing');
-  const ingress = given({
-    limited: keys.yes('ingress_control'),
-    announceRate: keys.number('ic_burst_freq'),
-    announceRateYoung: keys.number('ic_burst_freq_new'),
-    pathRequestRate: keys.number('ic_pr_burst_freq'),
-    pathRequestRateYoung: keys.number('ic_pr_burst_freq_new'),
-    youngFor: whole(keys.number('ic_new_time')),
-    calmTime: whole(keys.number('ic_burst_hold')),
-    penalty: whole(keys.number('ic_burst_penalty')),
-    held: whole(keys.number('ic_max_held_announces')),
-    releaseEvery: whole(keys.number('ic_held_release_interval')),
-  });
-  const egress = given({
-    limited: keys.yes('egress_control'),
-    pathRequestRate: keys.number('ec_pr_freq'),
-  });
-  const announce = given({
-    cap: keys.number('announce_cap'),
-    rateTarget: keys.number('announce_rate_target'),
-    rateGrace: keys.number('announce_rate_grace'),
-    ratePenalty: keys.number('announce_rate_penalty'),
-  });
+  const { passphrase, networkName, ...usage } = usageOf(keys);
   if (passphrase !== undefined) {
     findings.taken.push({ what: `${title}: passphrase`, why: 'in a file of its own, 0600' });
   }
+  if (usage.discoverableEvery !== undefined) {
+    keys.leave('discoverable', 'what is told of it to others is yours to say: see docs/mesh-management.md');
+  }
+  const { youngFor, calmTime, penalty, held, releaseEvery, ...ingress } = usage.ingress ?? {};
+  const { rateTarget, rateGrace, ratePenalty, ...announce } = usage.announce ?? {};
   return {
     passphrase,
     common: given({
-      mode: mode === undefined || mode === 'full' ? undefined : modes[mode],
-      outgoing: outgoing === false ? false : undefined,
-      bitrate: whole(keys.number('bitrate')),
-      announce: some(announce),
-      ingress: some(ingress),
-      egress: some(egress),
+      mode: usage.mode === 'full' ? undefined : usage.mode,
+      outgoing: usage.outgoing ? undefined : false,
+      bitrate: whole(usage.bitrate),
+      announce: some({ ...announce, ...wholes({ rateTarget, rateGrace, ratePenalty }) }),
+      ingress: some({ ...ingress, ...wholes({ youngFor, calmTime, penalty, held, releaseEvery }) }),
+      egress: some({ ...usage.egress }),
       ifac:
         networkName === undefined && passphrase === undefined
           ? undefined
-          : given({ networkName, size: ifacBits === undefined ? undefined : Math.floor(ifacBits / 8) }),
-      gravity: whole(keys.number('gravity')),
-      recursivePathRequests: keys.yes('recursive_prs'),
-      announcesToInternal: keys.yes('announces_to_internal'),
-      announcesFromInternal: keys.yes('announces_from_internal'),
+          : given({ networkName, size: usage.codeSize }),
+      gravity: whole(usage.gravity),
+      recursivePathRequests: usage.recursivePathRequests,
+      announcesToInternal: usage.announcesToInternal,
+      announcesFromInternal: usage.announcesFromInternal,
     }),
   };
 }
@@ -304,6 +267,10 @@ function wordsOf(line: string): string[] {
 
 function whole(value: number | undefined): number | undefined {
   return value === undefined ? undefined : Math.round(value);
+}
+
+function wholes(values: Readonly<Record<string, number | undefined>>): Record<string, unknown> {
+  return given(Object.fromEntries(Object.entries(values).map(([key, value]) => [key, whole(value)])));
 }
 
 function some(object: Record<string, unknown>): Record<string, unknown> | undefined {

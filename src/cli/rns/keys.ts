@@ -20,11 +20,17 @@ export class Keys {
   readonly #title: string;
   readonly #findings: Findings;
   readonly #asked = new Set<string>();
+  readonly #mistakes: string[] = [];
 
   constructor(section: Section, title: string, findings: Findings) {
     this.#section = section;
     this.#title = title;
     this.#findings = findings;
+  }
+
+  /** What the reference itself would not start with, in words. */
+  get mistakes(): readonly string[] {
+    return this.#mistakes;
   }
 
   has(key: string): boolean {
@@ -60,7 +66,7 @@ export class Keys {
     if (['no', 'false', 'off', '0'].includes(text)) {
       return false;
     }
-    this.leave(keys[0] as string, `${text} is neither yes nor no`);
+    this.refuse(keys[0] as string, `${text.slice(0, 40)} is neither yes nor no`);
     return undefined;
   }
 
@@ -71,7 +77,7 @@ export class Keys {
     }
     const value = Number(text);
     if (!Number.isFinite(value)) {
-      this.leave(keys[0] as string, `${text.slice(0, 40)} is no number`);
+      this.refuse(keys[0] as string, `${text.slice(0, 40)} is no number`);
       return undefined;
     }
     return value;
@@ -90,6 +96,12 @@ export class Keys {
     this.#findings.left.push({ what: `${this.#title}: ${key}`, why });
   }
 
+  /** A key is not taken, and is a mistake in itself. */
+  refuse(key: string, why: string): void {
+    this.leave(key, why);
+    this.#mistakes.push(`${key}: ${why}`);
+  }
+
   /** Whatever nobody asked for is told. */
   end(why = 'there is no such thing here'): void {
     for (const key of this.#section.values.keys()) {
@@ -101,6 +113,9 @@ export class Keys {
 }
 
 /** The members that are not undefined. */
-export function given(object: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined));
+export function given<T>(object: Readonly<Record<string, T>>): Record<string, Exclude<T, undefined>> {
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as Record<
+    string,
+    Exclude<T, undefined>
+  >;
 }

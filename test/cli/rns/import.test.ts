@@ -183,7 +183,7 @@ test('interfaces of every kind are taken over, and what there is nothing like is
     port: 4242,
     mode: 'gateway',
     bitrate: 5000,
-    announce: { cap: 5, rateTarget: 1800 },
+    announce: { cap: 5, rateTarget: 1800, rateGrace: 0 },
     ingress: { limited: false },
     recursivePathRequests: true,
     gravity: 3,

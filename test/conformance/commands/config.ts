@@ -1,13 +1,13 @@
+import { parseIni } from '../../../src/cli/rns/ini.ts';
 import { AccessCode } from '../../../src/mesh/reticulum/access-code.ts';
 import { defaultCap } from '../../../src/mesh/reticulum/announce-pacer.ts';
 import { ingressDefaults } from '../../../src/mesh/reticulum/ingress.ts';
 import { type InterfaceMode, interfaceModes } from '../../../src/mesh/reticulum/interface-policy.ts';
-import { codeSizeDefault } from '../../../src/radio/config.ts';
+import { codeSizeDefault, policyOf } from '../../../src/radio/config.ts';
 import { tcpBitrate } from '../../../src/radio/tcp-client.ts';
-import { readRnsConfig } from '../../../src/start/rns/config-text.ts';
-import { readRnsInterface } from '../../../src/start/rns/interface.ts';
 import type { Commands } from '../command.ts';
 import { textOf } from '../params.ts';
+import { usageIn } from '../wire/settings.ts';
 
 /** Code points of the reference's API. */
 const codeOf = (mode: InterfaceMode): number => interfaceModes.indexOf(mode) + 1;
@@ -15,12 +15,12 @@ const codeOf = (mode: InterfaceMode): number => interfaceModes.indexOf(mode) + 1
 export const commands: Commands = {
   config_parse_interface: params => {
     const name = textOf(params, 'interface_name');
-    const section = readRnsConfig(textOf(params, 'config_text'))
-      .sections.get('interfaces')
-      ?.sections.get(name);
+    const section = parseIni(textOf(params, 'config_text')).sections.get('interfaces')?.sections.get(name);
     if (section === undefined) return { error: `there is no interface ${name} in it` };
-    const read = readRnsInterface(section);
-    const { networkName, passphrase, ingress } = read;
+    const read = usageIn(section);
+    const { networkName, passphrase } = read;
+    // What the mesh is handed, in its units.
+    const { announce, ingress, bitrate } = policyOf(read);
     // The suite's own kind of interface is none of ours: it has the defaults of one over TCP.
     const size = codeSizeDefault('tcp-client');
     const code =
@@ -30,16 +30,15 @@ export const commands: Commands = {
     const ic = { ...ingressDefaults, ...ingress };
     return {
       selected_interface_mode: codeOf(read.mode),
-      configured_bitrate: read.bitrate ?? null,
+      configured_bitrate: bitrate ?? null,
       mode: codeOf(read.mode),
       mode_name: read.mode,
-      bitrate: read.bitrate ?? tcpBitrate,
-      announce_cap: read.announce.cap ?? defaultCap,
+      bitrate: bitrate ?? tcpBitrate,
+      announce_cap: announce?.cap ?? defaultCap,
       ifac_size: code?.size ?? read.codeSize ?? size,
       default_ifac_size: size,
       discoverable: read.discoverableEvery !== undefined,
-      discovery_announce_interval:
-        read.discoverableEvery === undefined ? null : read.discoverableEvery / 1000,
+      discovery_announce_interval: read.discoverableEvery ?? null,
       ifac_netname: networkName ?? null,
       ifac_netkey: passphrase ?? null,
       ifac_active: code !== undefined,

@@ -3,8 +3,8 @@ import { type AccessCode, accessKey } from '../../../src/mesh/reticulum/access-c
 import { linkMtuOf } from '../../../src/mesh/reticulum/dispatch.ts';
 import { Identity } from '../../../src/mesh/reticulum/identity.ts';
 import { packetMtu } from '../../../src/mesh/reticulum/packet.ts';
+import { leastBitrate } from '../../../src/radio/config.ts';
 import { tcpBitrate, tcpMtu } from '../../../src/radio/tcp-client.ts';
-import { leastBitrate } from '../../../src/start/rns/interface.ts';
 import type { Commands } from '../command.ts';
 import { bytesIf, bytesOf, hex, integerIf, textOf } from '../params.ts';
 import { announceOf, strangerOf } from './aside.ts';

@@ -1,10 +1,11 @@
+import { parseIni, type Section } from '../../../src/cli/rns/ini.ts';
+import { Keys } from '../../../src/cli/rns/keys.ts';
+import { type Usage, usageOf } from '../../../src/cli/rns/usage.ts';
 import { fromHex } from '../../../src/lib/bytes.ts';
 import type { InterfaceMode } from '../../../src/mesh/reticulum/interface-policy.ts';
 import { codeSizeDefault } from '../../../src/radio/config.ts';
 import { tcpBitrate } from '../../../src/radio/tcp-client.ts';
 import { meshConfigSchema } from '../../../src/start/mesh-config.ts';
-import { readRnsConfig } from '../../../src/start/rns/config-text.ts';
-import { type RnsInterface, readRnsInterface } from '../../../src/start/rns/interface.ts';
 import type { Params } from '../command.ts';
 import { flagIf, flagOf, integerIf, textIf, textsOf } from '../params.ts';
 
@@ -68,12 +69,18 @@ export function modeOf(word: string): InterfaceMode {
 }
 
 /** What the program makes of an interface's section of the reference's configuration. */
-export function interfaceSettings(
-  values: Readonly<Record<string, string | number | undefined>>,
-): RnsInterface {
+export function interfaceSettings(values: Readonly<Record<string, string | number | undefined>>): Usage {
   const given = Object.entries(values).filter(([, value]) => value !== undefined && value !== '');
   const text = ['[it]', ...given.map(([key, value]) => `${key} = ${value}`)].join('\n');
-  return readRnsInterface(readRnsConfig(text).sections.get('it')!);
+  return usageIn(parseIni(text).sections.get('it')!);
+}
+
+/** Throws where the reference does not start with what the section says. */
+export function usageIn(section: Section): Usage {
+  const keys = new Keys(section, section.name, { taken: [], left: [] });
+  const usage = usageOf(keys);
+  if (keys.mistakes.length > 0) throw new Error(keys.mistakes.join('; '));
+  return usage;
 }
 
 /** Throws where one is no identity hash; each is there once. */
