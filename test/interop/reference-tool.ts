@@ -9,6 +9,8 @@ export interface ToolOptions {
   /** Port of the node that the tool connects to as a node of its own. */
   readonly port: number;
   readonly timeout?: number; // ms
+  /** What its output must have; it is asked again, three times at the most, where it gave up before. */
+  readonly wanted?: RegExp;
 }
 
 export interface ToolEnd {
@@ -16,17 +18,23 @@ export interface ToolEnd {
   readonly output: string;
 }
 
+/** Runs of a tool at the most. */
+const attempts = 4;
+
 /**
- * The same, once more where it did not end: the reference's tools begin to listen for the end of what they wait for
- * only after they have asked for it, and wait for ever where that was faster.
+ * Runs a tool, and again where it did not end or gave up: the reference's tools begin to listen for what they wait for
+ * only after they have asked for it, and miss what was faster.
  */
 export async function runTool(
   tool: string,
   words: readonly string[],
   options: ToolOptions,
 ): Promise<ToolEnd> {
-  const first = await runOnce(tool, words, options);
-  return first.code === null ? runOnce(tool, words, options) : first;
+  for (let run = 1; ; run++) {
+    const end = await runOnce(tool, words, options);
+    const isDone = end.code !== null && (options.wanted?.test(end.output) ?? true);
+    if (isDone || run === attempts) return end;
+  }
 }
 
 /** Runs a command line tool of the reference, such as `rnprobe`, as a node of its own with one TCP connection. */

@@ -8,6 +8,25 @@ interface Timer {
   fire: (() => void) | undefined;
 }
 
+/** A sleep by the timers of a clock. */
+export function sleepOn(clock: Pick<Clock, 'after'>, delay: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) {
+      reject(signal.reason);
+      return;
+    }
+    const abort = () => {
+      cancel();
+      reject(signal?.reason);
+    };
+    const cancel = clock.after(delay, () => {
+      signal?.removeEventListener('abort', abort);
+      resolve();
+    });
+    signal?.addEventListener('abort', abort, { once: true });
+  });
+}
+
 /** A Clock that stands still until it is told to move. Starts at a date so that timestamps look like some. */
 export class ManualClock implements Clock {
   #start: number;
@@ -35,21 +54,7 @@ export class ManualClock implements Clock {
   }
 
   sleep(delay: number, signal?: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      if (signal?.aborted) {
-        reject(signal.reason);
-        return;
-      }
-      const abort = () => {
-        cancel();
-        reject(signal?.reason);
-      };
-      const cancel = this.after(delay, () => {
-        signal?.removeEventListener('abort', abort);
-        resolve();
-      });
-      signal?.addEventListener('abort', abort, { once: true });
-    });
+    return sleepOn(this, delay, signal);
   }
 
   after(delay: number, callback: () => void): Cancel {

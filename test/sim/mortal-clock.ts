@@ -1,4 +1,5 @@
 import type { Cancel, Clock } from '../../src/lib/clock.ts';
+import { sleepOn } from './clock.ts';
 
 /**
  * One machine's clock, on the time of all: its wall may be wrong, and when its process is killed nothing that waited
@@ -25,21 +26,7 @@ export class MortalClock implements Clock {
   }
 
   sleep(delay: number, signal?: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      if (signal?.aborted) {
-        reject(signal.reason);
-        return;
-      }
-      const abort = () => {
-        cancel();
-        reject(signal?.reason);
-      };
-      const cancel = this.after(delay, () => {
-        signal?.removeEventListener('abort', abort);
-        resolve();
-      });
-      signal?.addEventListener('abort', abort, { once: true });
-    });
+    return sleepOn(this, delay, signal);
   }
 
   after(delay: number, callback: () => void): Cancel {

@@ -70,11 +70,11 @@ export function meshRoutes(mesh: MeshView): Route[] {
         },
       },
       handle({ query, request }) {
-        const keyOf = placesOf(mesh.interfaces());
+        const all = mesh.interfaces();
         const { after = '', limit = 1000 } = query;
         return pageAnswer(
           request,
-          pageOf(mesh.interfaces(), () => true, keyOf, after, limit),
+          pageOf(all, () => true, placesOf(all), after, limit),
           one => one,
         );
       },

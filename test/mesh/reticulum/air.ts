@@ -10,8 +10,10 @@ import {
   type Received,
 } from '../../../src/mesh/reticulum/destination.ts';
 import { generateIdentity, type Identity } from '../../../src/mesh/reticulum/identity.ts';
+import { IncomingBudget } from '../../../src/mesh/reticulum/incoming-budget.ts';
 import type { InterfacePolicy } from '../../../src/mesh/reticulum/interface-policy.ts';
 import type { Announced } from '../../../src/mesh/reticulum/lessons.ts';
+import { Links } from '../../../src/mesh/reticulum/links.ts';
 import { Transport } from '../../../src/mesh/reticulum/transport.ts';
 
 import { ManualClock } from '../../sim/clock.ts';
@@ -21,6 +23,38 @@ import { MemoryStorage } from './memory-storage.ts';
 /** Whatever waits for nothing but its turn has had it. */
 export async function settled(): Promise<void> {
   await turn();
+}
+
+/** Lets time pass in small steps, so that what one step brings can answer in the next. */
+export async function pass(clock: ManualClock, ms: number, step = 25): Promise<void> {
+  for (let at = 0; at < ms; at += step) {
+    await clock.advance(step);
+    await settled();
+  }
+}
+
+/** Where a packet to the destination goes. */
+export function to(destination: LocalDestination) {
+  return { identity: destination.identity!.public, hash: destination.hash };
+}
+
+const linksByNode = new WeakMap<TestNode, Links>();
+
+/** The links of a node, which has them from the first call on. */
+export function linksOf(node: TestNode): Links {
+  return linksByNode.getOrInsertComputed(node, () => {
+    const { clock, random, counters, transport } = node;
+    const links = new Links({
+      clock,
+      random,
+      log: silentLog,
+      counters,
+      transport,
+      budget: new IncomingBudget(),
+    });
+    transport.useLinks(links);
+    return links;
+  });
 }
 
 /** A medium that all stations on it hear at once. */

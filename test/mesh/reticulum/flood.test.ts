@@ -1,31 +1,20 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { fromHex, toHex, utf8 } from '../../../src/lib/bytes.ts';
-import { silentLog } from '../../../src/lib/log.ts';
 import { encodeRandomBlob, signAnnounce } from '../../../src/mesh/reticulum/announce.ts';
 import { LocalDestination } from '../../../src/mesh/reticulum/destination.ts';
 import type { InterfaceHandle } from '../../../src/mesh/reticulum/dispatch.ts';
 import { generateIdentity } from '../../../src/mesh/reticulum/identity.ts';
-import { IncomingBudget } from '../../../src/mesh/reticulum/incoming-budget.ts';
 import type { InterfacePolicy } from '../../../src/mesh/reticulum/interface-policy.ts';
 import { encodeLinkRequest } from '../../../src/mesh/reticulum/link-wire.ts';
-import { Links } from '../../../src/mesh/reticulum/links.ts';
 import { contexts, decodePacket, encodePacket } from '../../../src/mesh/reticulum/packet.ts';
 import { encodePathRequest, pathRequestDestination } from '../../../src/mesh/reticulum/path-request.ts';
 import { type TransitLink, TransitLinks } from '../../../src/mesh/reticulum/transit-links.ts';
 import { ManualClock } from '../../sim/clock.ts';
 import { seededRandom } from '../../sim/random.ts';
-import { Air, settled, TestNode } from './air.ts';
+import { Air, linksOf, pass, settled, TestNode } from './air.ts';
 
 const random = seededRandom(7);
-
-/** Lets time pass in steps, so that what one brings can answer in the next. */
-async function pass(clock: ManualClock, ms: number, step = 50): Promise<void> {
-  for (let at = 0; at < ms; at += step) {
-    await clock.advance(step);
-    await settled();
-  }
-}
 
 function stranger(clock: ManualClock): {
   readonly destination: LocalDestination;
@@ -156,7 +145,7 @@ describe('a flood that costs a signature each', () => {
     assert.equal(received.length, 1);
     assert.deepEqual(proven, ['delivered']);
     assert.equal(node.announces.length, 100);
-    await pass(clock, 100);
+    await pass(clock, 100, 50);
     assert.equal(node.announces.length, 356);
     assert.equal(node.transport.sizes()['inbound-waiting'], 0);
   });
@@ -224,19 +213,6 @@ function linkRequest(destinationHash: Uint8Array, via?: Uint8Array): Uint8Array 
   });
 }
 
-function linksOf(node: TestNode): Links {
-  const links = new Links({
-    clock: node.clock,
-    random: node.random,
-    log: silentLog,
-    counters: node.counters,
-    transport: node.transport,
-    budget: new IncomingBudget(),
-  });
-  node.transport.useLinks(links);
-  return links;
-}
-
 describe('a flood of link requests', () => {
   test('that are never gone on with holds a few handshakes of its interface, and keeps nobody else from linking', async () => {
     const { clock, flood, node, honest } = hub();
@@ -251,11 +227,11 @@ describe('a flood of link requests', () => {
     assert.equal(links.size, 128);
     assert.equal(node.counters.get('link/handshake-gave-way'), 1000 - 128);
     const opening = linksOf(honest).open(destination.hash, { identity: destination.identity!.public });
-    await pass(clock, 500);
+    await pass(clock, 500, 50);
     const link = await opening;
     assert.equal(link.state.at, 'active');
     flood.carry(linkRequest(destination.hash));
-    await pass(clock, 100);
+    await pass(clock, 100, 50);
     assert.equal(link.state.at, 'active');
     // A responder waits six minutes and six seconds a hop for a handshake to go on.
     await clock.advance(400_000);
@@ -360,9 +336,9 @@ describe('a flood of links that stay half open between others', () => {
     const got: string[] = [];
     served.accept(destination, { onLink: () => ({ onPacket: ({ data }) => got.push(toHex(data)) }) });
     await honest.transport.announce(destination);
-    await pass(clock, 3000);
+    await pass(clock, 3000, 50);
     const opening = linksOf(listener).open(destination.hash, { identity: destination.identity!.public });
-    await pass(clock, 5000);
+    await pass(clock, 5000, 50);
     const link = await opening;
     const { hash } = node.transport.identity;
     served.refuse(destination);
@@ -371,7 +347,7 @@ describe('a flood of links that stay half open between others', () => {
     }
     assert.equal([...node.transport.transitLinks()].length, 2001);
     link.send(new Uint8Array([7])).catch(() => {});
-    await pass(clock, 500);
+    await pass(clock, 500, 50);
     assert.deepEqual(got, ['07']);
     await clock.advance(60_000);
     assert.equal([...node.transport.transitLinks()].length, 1);

@@ -1,29 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { toHex, utf8 } from '../../../src/lib/bytes.ts';
-import { silentLog } from '../../../src/lib/log.ts';
 import type { LocalDestination } from '../../../src/mesh/reticulum/destination.ts';
 import { LocalDestination as Destination } from '../../../src/mesh/reticulum/destination.ts';
-import { IncomingBudget } from '../../../src/mesh/reticulum/incoming-budget.ts';
 import type { InterfacePolicy } from '../../../src/mesh/reticulum/interface-policy.ts';
 import type { Link } from '../../../src/mesh/reticulum/link-session.ts';
-import { Links } from '../../../src/mesh/reticulum/links.ts';
 import { contexts, decodePacket, encodePacket } from '../../../src/mesh/reticulum/packet.ts';
 import type { ReceiptOutcome } from '../../../src/mesh/reticulum/receipts.ts';
 import { ManualClock } from '../../sim/clock.ts';
-import { Air, settled, TestNode } from './air.ts';
-
-/** Lets time pass in small steps, so that what one step brings can answer in the next. */
-async function pass(clock: ManualClock, ms: number): Promise<void> {
-  for (let at = 0; at < ms; at += 25) {
-    await clock.advance(25);
-    await settled();
-  }
-}
-
-function to(destination: LocalDestination) {
-  return { identity: destination.identity!.public, hash: destination.hash };
-}
+import { Air, linksOf, pass, TestNode, to } from './air.ts';
 
 /** A node of ours as an instance, with programs on sockets of their own and a neighbour on the air. */
 class Machine {
@@ -54,25 +39,6 @@ class Machine {
   socketOf(program: TestNode): Air {
     return this.#sockets.get(program)!;
   }
-}
-
-const linksByNode = new WeakMap<TestNode, Links>();
-
-function linksOf(node: TestNode): Links {
-  return linksByNode.getOrInsertComputed(node, () => makeLinks(node));
-}
-
-function makeLinks(node: TestNode): Links {
-  const links = new Links({
-    clock: node.clock,
-    random: node.random,
-    log: silentLog,
-    counters: node.counters,
-    transport: node.transport,
-    budget: new IncomingBudget(),
-  });
-  node.transport.useLinks(links);
-  return links;
 }
 
 /** Serves a destination that proves packets and takes links; what came over links is kept in words. */

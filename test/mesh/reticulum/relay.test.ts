@@ -14,15 +14,7 @@ import { contexts, decodePacket, encodePacket, truncatedHash } from '../../../sr
 import { encodePathRequest, pathRequestDestination } from '../../../src/mesh/reticulum/path-request.ts';
 import type { ReceiptOutcome } from '../../../src/mesh/reticulum/receipts.ts';
 import { ManualClock } from '../../sim/clock.ts';
-import { Air, settled, TestNode } from './air.ts';
-
-/** Lets time pass in small steps, so that what one step brings can answer in the next. */
-async function pass(clock: ManualClock, ms: number): Promise<void> {
-  for (let at = 0; at < ms; at += 25) {
-    await clock.advance(25);
-    await settled();
-  }
-}
+import { Air, linksOf, pass, settled, TestNode, to } from './air.ts';
 
 interface Chain {
   readonly clock: ManualClock;
@@ -53,23 +45,6 @@ function chain(
     return node;
   });
   return { clock, airs, nodes, first: nodes[0]!, last: nodes.at(-1)! };
-}
-
-function to(destination: LocalDestination) {
-  return { identity: destination.identity!.public, hash: destination.hash };
-}
-
-function linksOf(node: TestNode): Links {
-  const links = new Links({
-    clock: node.clock,
-    random: node.random,
-    log: silentLog,
-    counters: node.counters,
-    transport: node.transport,
-    budget: new IncomingBudget(),
-  });
-  node.transport.useLinks(links);
-  return links;
 }
 
 /** A destination at a node that takes links, and what came over them. */

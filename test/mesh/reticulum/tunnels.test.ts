@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { concat, toHex, utf8 } from '../../../src/lib/bytes.ts';
 import type { Interface, InterfacePort } from '../../../src/mesh/interface.ts';
-import type { LocalDestination } from '../../../src/mesh/reticulum/destination.ts';
 import { generateIdentity } from '../../../src/mesh/reticulum/identity.ts';
 import { decodePacket } from '../../../src/mesh/reticulum/packet.ts';
 import {
@@ -13,7 +12,7 @@ import {
 import { decodeTunnel, encodeTunnel, tunnelLifetime } from '../../../src/mesh/reticulum/tunnels.ts';
 import { ManualClock } from '../../sim/clock.ts';
 import { seededRandom } from '../../sim/random.ts';
-import { Air, settled, TestNode } from './air.ts';
+import { Air, pass, settled, TestNode, to } from './air.ts';
 import { MemoryStorage } from './memory-storage.ts';
 
 const random = seededRandom(11);
@@ -105,17 +104,6 @@ async function rig(storage = new MemoryStorage()) {
     node: () => hub,
     air: () => wire,
   };
-}
-
-async function pass(clock: ManualClock, ms: number): Promise<void> {
-  for (let at = 0; at < ms; at += 25) {
-    await clock.advance(25);
-    await settled();
-  }
-}
-
-function to(destination: LocalDestination) {
-  return { identity: destination.identity!.public, hash: destination.hash };
 }
 
 describe('what says who comes', () => {

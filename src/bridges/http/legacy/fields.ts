@@ -3,6 +3,7 @@ import { GatewayError } from '../../../lib/errors.ts';
 import { parseJson } from '../../json.ts';
 import { invalid } from '../../schema.ts';
 import { readText } from '../body.ts';
+import { type Answer, type Route, route } from '../route.ts';
 
 /** Bytes of a form or of a notification: as much text as a message may have, encoded. */
 export const formBytes = 1024 * 1024;
@@ -54,4 +55,27 @@ export async function fieldsOf(request: FastifyRequest): Promise<Record<string, 
     throw invalid([{ pointer: '', detail: 'an object is expected' }]);
   }
   return { ...query, ...body };
+}
+
+/** An operation that takes its fields from a query, a form or JSON, for GET and for POST. Not in the document: it is somebody else's interface. */
+export function fieldRoutes(
+  path: string,
+  summary: string,
+  handle: (request: FastifyRequest) => Promise<Answer>,
+): Route[] {
+  return (['GET', 'POST'] as const).map(method =>
+    route({
+      method,
+      path,
+      summary,
+      tag: 'messages',
+      audience: 'public',
+      live: true,
+      undocumented: true,
+      anyQuery: true,
+      ...(method === 'POST' && { body: 'raw' as const }),
+      responses: { 200: { description: 'accepted', mediaType: 'text/plain' } },
+      handle: ({ request }) => handle(request),
+    }),
+  );
 }

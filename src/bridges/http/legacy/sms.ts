@@ -1,7 +1,8 @@
+import type { FastifyRequest } from 'fastify';
 import { type ErrorCode, GatewayError, isGatewayError } from '../../../lib/errors.ts';
 import { addressSchema } from '../../schema.ts';
-import { type Answer, type Call, type Route, route } from '../route.ts';
-import { fieldsOf } from './fields.ts';
+import type { Answer, Route } from '../route.ts';
+import { fieldRoutes, fieldsOf } from './fields.ts';
 import { type LegacyParts, senderOf } from './send.ts';
 
 /** Recipients of one request. */
@@ -13,9 +14,9 @@ const mostRecipients = 20;
  * Source: the user guide of Kannel 1.5, "Using the HTTP interface to send SMS messages".
  */
 export function smsRoutes(parts: () => LegacyParts): Route[] {
-  async function handle(call: Call<undefined, undefined, undefined>): Promise<Answer> {
+  async function handle(request: FastifyRequest): Promise<Answer> {
     try {
-      await send(call);
+      await send(request);
       return plain(202, '0: Accepted for delivery');
     } catch (error) {
       if (!isGatewayError(error)) {
@@ -30,14 +31,14 @@ export function smsRoutes(parts: () => LegacyParts): Route[] {
     }
   }
 
-  async function send(call: Call<undefined, undefined, undefined>): Promise<void> {
+  async function send(request: FastifyRequest): Promise<void> {
     const { desk, access, config } = parts();
-    const fields = await fieldsOf(call.request);
+    const fields = await fieldsOf(request);
     const field = (...names: readonly string[]) => {
       const value = names.map(name => fields[name]).find(one => one !== undefined);
       return typeof value === 'string' ? value : undefined;
     };
-    const client = senderOf({ access }, call, field('password', 'pass') ?? '');
+    const client = senderOf({ access }, request, field('password', 'pass') ?? '');
     if (!/^(?:|utf-?8)$/i.test(field('charset') ?? '')) {
       throw new GatewayError('request/invalid', 'charset: only UTF-8');
     }
@@ -59,21 +60,7 @@ export function smsRoutes(parts: () => LegacyParts): Route[] {
     }
   }
 
-  return (['GET', 'POST'] as const).map(method =>
-    route({
-      method,
-      path: '/cgi-bin/sendsms',
-      summary: 'Send as through an SMS gateway',
-      tag: 'messages',
-      audience: 'public',
-      live: true,
-      undocumented: true,
-      anyQuery: true,
-      ...(method === 'POST' && { body: 'raw' as const }),
-      responses: { 202: { description: 'accepted', mediaType: 'text/plain' } },
-      handle: call => handle(call as unknown as Call<undefined, undefined, undefined>),
-    }),
-  );
+  return fieldRoutes('/cgi-bin/sendsms', 'Send as through an SMS gateway', handle);
 }
 
 const refusals: Partial<Record<ErrorCode, readonly [number, string]>> = {
