@@ -11,6 +11,7 @@ import { encodeIdentity, type Identity } from '../../mesh/reticulum/identity.ts'
 import { encodeKnown } from '../../mesh/reticulum/known.ts';
 import { encodeRatchets, type Ratchet } from '../../mesh/reticulum/ratchet.ts';
 import { writeDurably } from '../../start/durable-file.ts';
+import { encodeRpcKey, parseRpcKey, rpcKeyFile, rpcKeyOfIdentity } from '../../start/rpc/key.ts';
 import { parseIni, type Section } from './ini.ts';
 import { interfaceOf } from './interfaces.ts';
 import type { Finding, Findings } from './keys.ts';
@@ -55,7 +56,12 @@ export async function importRns(options: ImportOptions): Promise<Imported> {
   const storage = join(from, 'storage');
   const root = readConfig(from);
   const { identity, ratchets } = identityOf(options, storage, findings);
-  refuseReplacing([file, ...(identity === undefined ? [] : [join(data, 'identity')])], force);
+  const rpcKey = rpcKeyOf(root, storage, options, findings);
+  const secrets: readonly (readonly [name: string, bytes: Uint8Array])[] = [
+    ...(identity === undefined ? [] : [['identity', encodeIdentity(identity)] as const]),
+    ...(rpcKey === undefined ? [] : [[rpcKeyFile, encodeRpcKey(rpcKey)] as const]),
+  ];
+  refuseReplacing([file, ...secrets.map(([name]) => join(data, name))], force);
   const named = options.data === undefined ? undefined : data;
   const { tree, passphrases } = treeOf(
     root,
@@ -79,9 +85,9 @@ export async function importRns(options: ImportOptions): Promise<Imported> {
   for (const [name, passphrase] of passphrases) {
     writeDurably(data, name, Buffer.from(passphrase));
   }
-  if (identity !== undefined) {
-    keepCopy(join(data, 'identity'));
-    writeDurably(data, 'identity', encodeIdentity(identity));
+  for (const [name, bytes] of secrets) {
+    keepCopy(join(data, name));
+    writeDurably(data, name, bytes);
   }
   keepCopy(file);
   mkdirSync(dirname(file), { recursive: true });
@@ -178,6 +184,35 @@ function identityOf(
     });
   }
   return { identity, ratchets };
+}
+
+/**
+ * The key by which the programs of this machine know their instance, where the gateway would have another: programs
+ * that go on reading the reference's folder then need no change.
+ */
+function rpcKeyOf(
+  root: Section,
+  storage: string,
+  { lxmf }: ImportOptions,
+  findings: Findings,
+): Uint8Array | undefined {
+  const written = root.sections.get('reticulum')?.values.get('rpc_key');
+  if (written !== undefined) {
+    const key = parseRpcKey(String(written));
+    findings[key === undefined ? 'left' : 'taken'].push({
+      what: '[reticulum]: rpc_key',
+      why:
+        key === undefined
+          ? 'not 16 to 256 bytes in hex'
+          : 'programs of this machine go on knowing their instance by it',
+    });
+    if (key !== undefined) {
+      return key;
+    }
+  }
+  const own =
+    lxmf === undefined ? undefined : readIdentityFile(join(storage, 'transport_identity'), findings);
+  return own && rpcKeyOfIdentity(own);
 }
 
 /** kos.yaml as a tree, and the passphrases it names by the files they go into: `beside` leads from it to the data folder. */

@@ -74,10 +74,8 @@ export function settingsOf(root: Section, findings: Findings): ImportedSettings 
     ),
     log: level === undefined ? undefined : levels[Math.min(7, Math.max(0, Math.round(level)))],
   });
-  keys.pass('remote_management_allowed', ...innards);
-  if (keys.has('rpc_key')) {
-    keys.leave('rpc_key', 'programs read the key of this gateway from data/rpc_key');
-  }
+  // The key of its programs is taken by itself: it is a secret, and goes into a file of its own.
+  keys.pass('remote_management_allowed', 'rpc_key', ...innards);
   for (const key of ['default_ar_target', 'default_ar_penalty', 'default_ar_grace', 'default_gravity']) {
     if (keys.has(key)) {
       keys.leave(key, 'set it on each interface');

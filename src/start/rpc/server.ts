@@ -23,7 +23,7 @@ export interface RpcServerParts {
   readonly answer: (call: RpcCall) => Promise<Uint8Array>;
 }
 
-/** Connections at once; one more is closed and counted. */
+/** Connections at once; one more takes the place of who has been longest without a call, or is closed and counted. */
 const mostConnections = 32;
 /** ms from the connection to the call. */
 const callTimeout = 5000;
@@ -40,6 +40,8 @@ const answerTimeout = 30_000;
 export class RpcServer {
   readonly #parts: RpcServerParts;
   readonly #sockets = new Map<Socket, Promise<void>>();
+  /** Those that have not proven the key and called, oldest first: nobody shuts others out by silence. */
+  readonly #silent = new Set<Socket>();
   #server: Server | undefined;
 
   constructor(parts: RpcServerParts) {
@@ -97,26 +99,36 @@ export class RpcServer {
     socket.on('error', () => {});
     if (this.#sockets.size >= mostConnections) {
       counters.add('rpc/too-many');
-      socket.destroy();
-      return;
+      const [longest] = this.#silent;
+      if (longest === undefined) {
+        socket.destroy();
+        return;
+      }
+      this.#forget(longest);
     }
-    const served = this.#serve(new Conversation(socket, this.#parts.clock))
+    this.#silent.add(socket);
+    const served = this.#serve(socket)
       .catch(error => {
         counters.add(codeOf(error));
         if (!isGatewayError(error)) {
           log.error({ error }, 'a bug in answering a program of this machine');
         }
       })
-      .finally(() => {
-        socket.destroy();
-        this.#sockets.delete(socket);
-      });
+      .finally(() => this.#forget(socket));
     this.#sockets.set(socket, served);
   }
 
-  async #serve(conversation: Conversation): Promise<void> {
-    const { counters, answer } = this.#parts;
+  #forget(socket: Socket): void {
+    socket.destroy();
+    this.#silent.delete(socket);
+    this.#sockets.delete(socket);
+  }
+
+  async #serve(socket: Socket): Promise<void> {
+    const { clock, counters, answer } = this.#parts;
+    const conversation = new Conversation(socket, clock);
     const call = await this.#hearCall(conversation);
+    this.#silent.delete(socket);
     if (call === undefined) {
       return;
     }

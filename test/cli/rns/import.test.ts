@@ -16,6 +16,7 @@ import { encodeIdentity, generateIdentity } from '../../../src/mesh/reticulum/id
 import { decodeKnown } from '../../../src/mesh/reticulum/known.ts';
 import { encodePacket, packetHash } from '../../../src/mesh/reticulum/packet.ts';
 import { decodeRatchets } from '../../../src/mesh/reticulum/ratchet.ts';
+import { openRpcKey, rpcKeyOfIdentity } from '../../../src/start/rpc/key.ts';
 
 const config = `
 [reticulum]
@@ -293,6 +294,17 @@ test('the identity, what is known and the blackhole list are taken over; what is
   assert.ok(done.left.some(({ why }) => why.startsWith('1 without their announce')));
 });
 
+test('programs go on knowing their instance by the key that they were given', async t => {
+  const at = await folder(t);
+  const key = toHex(systemRandom.bytes(32));
+  await writeFile(join(at, 'from/config'), `[reticulum]\n  rpc_key = ${key}\n`);
+  const done = await run(at);
+  assert.equal(await readFile(join(done.data, 'rpc_key'), 'utf8'), `${key}\n`);
+  assert.equal((await stat(join(done.data, 'rpc_key'))).mode & 0o777, 0o600);
+  assert.doesNotMatch(await readFile(done.file, 'utf8'), new RegExp(key), 'no secret in the file');
+  await assert.rejects(run(at), error => isGatewayError(error, 'request/conflict'));
+});
+
 test('the address of an LXMF program becomes the hub’s, with its ratchets, where that is asked for', async t => {
   const at = await folder(t);
   const own = generateIdentity(systemRandom);
@@ -312,8 +324,15 @@ test('the address of an LXMF program becomes the hub’s, with its ratchets, whe
       ]),
     ),
   );
+  const transport = generateIdentity(systemRandom);
+  await writeFile(join(at, 'from/storage/transport_identity'), encodeIdentity(transport));
   const done = await run(at, { lxmf });
   assert.deepEqual([done.lxmf, done.identity], [address, toHex(own.hash)]);
+  assert.deepEqual(
+    openRpcKey(done.data, own),
+    rpcKeyOfIdentity(transport),
+    'programs that read the old folder know the gateway',
+  );
   await using store = await openStore({ dir: done.data });
   const [entry] = [...store.mesh.load('ratchet')];
   assert.equal(entry?.key, address);

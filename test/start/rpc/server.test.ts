@@ -24,7 +24,7 @@ import { ManualClock } from '../../sim/clock.ts';
 const key = utf8('0123456789abcdef');
 
 /** A running server; it answers each call with what was called. */
-async function serving(clock: Clock = systemClock) {
+async function serving(clock: Clock = systemClock, held: Promise<void> = Promise.resolve()) {
   const counters = new Counters();
   const calls: RpcCall[] = [];
   const stop = new AbortController();
@@ -38,6 +38,7 @@ async function serving(clock: Clock = systemClock) {
     key,
     async answer(call) {
       calls.push(call);
+      await held;
       return encode(call.on);
     },
   });
@@ -178,21 +179,39 @@ describe('status and control for programs', () => {
     assert.deepEqual(served.calls, []);
   });
 
-  test('takes 32 connections at once', async () => {
+  test('takes 32 connections at once, and one more for the longest silent of them', async () => {
     await using served = await serving();
-    const all = [];
+    const all: Far[] = [];
     for (let i = 0; i < 32; i++) {
       all.push(await served.dial());
     }
     await all.at(-1)!.hear();
     const one = await served.dial();
-    await one.ended();
+    await one.prove();
+    await all[0]!.ended();
+    assert.equal(all[1]!.socket.readableEnded, false);
     assert.equal(served.counters.get('rpc/too-many'), 1);
-    all[0]!.socket.destroy();
-    await once(all[0]!.socket, 'close');
-    await until(() => served.counters.get('wire/truncated') === 1);
-    const next = await served.dial();
-    await next.prove();
+    one.say(call({ get: 'link_count' }));
+    assert.equal(decode((await one.hear())!), 'link-count');
+  });
+
+  test('closes one more while 32 calls are being answered', async () => {
+    const answers = Promise.withResolvers<void>();
+    await using served = await serving(systemClock, answers.promise);
+    const all: Far[] = [];
+    for (let i = 0; i < 32; i++) {
+      const far = await served.dial();
+      await far.prove();
+      far.say(call({ get: 'link_count' }));
+      all.push(far);
+    }
+    await until(() => served.calls.length === 32);
+    const one = await served.dial();
+    await one.ended();
+    answers.resolve();
+    for (const far of all) {
+      assert.equal(decode((await far.hear())!), 'link-count');
+    }
   });
 
   test('survives hostile bytes, before and after the key is proven', async () => {
