@@ -5,9 +5,8 @@ import type { Counters } from '../lib/counters.ts';
 import { GatewayError } from '../lib/errors.ts';
 import type { InterfacePort } from '../mesh/interface.ts';
 import { type Deframer, type Framing, hdlcFraming } from './framing/framing.ts';
+import { SendRoom } from './send-room.ts';
 
-/** Bytes that may wait to be sent to one peer before more is refused. */
-export const sendLimit = 4 * 1024 * 1024;
 /** ms after which a peer that takes nothing is given up. */
 const stallLimit = 12_000;
 /** Bytes of one turn that are gathered before they are written. */
@@ -25,10 +24,14 @@ export interface HdlcSocketParts {
   readonly framing?: Framing;
   /** Whether a peer that takes nothing is kept all the same, and only what is sent to it meanwhile lost. Default false. */
   readonly patient?: boolean;
+  /** Shared with the other peers of a listener. Default its own. */
+  readonly room?: SendRoom;
 }
 
 interface Waiting {
   readonly framed: Uint8Array;
+  /** Bytes of the packet in it. */
+  readonly size: number;
   readonly taken: () => void;
   readonly lost: (error: GatewayError) => void;
 }
@@ -42,6 +45,7 @@ export class HdlcSocket {
   readonly #clock: Clock;
   readonly #counters: Counters | undefined;
   readonly #patient: boolean;
+  readonly #room: SendRoom;
   readonly #framing: Framing;
   readonly #deframer: Deframer;
   #discarded = 0;
@@ -57,8 +61,12 @@ export class HdlcSocket {
   #alone = true;
   #cancelStall: Cancel | undefined;
 
-  constructor(socket: Socket, { clock, counters, patient = false, framing = hdlcFraming }: HdlcSocketParts) {
+  constructor(
+    socket: Socket,
+    { clock, counters, patient = false, framing = hdlcFraming, room = new SendRoom() }: HdlcSocketParts,
+  ) {
     this.#socket = socket;
+    this.#room = room;
     this.#framing = framing;
     this.#deframer = framing.deframer();
     this.#patient = patient;
@@ -113,15 +121,16 @@ export class HdlcSocket {
       this.#write(this.#framing.frame(packet));
       return;
     }
-    if (this.#waitingBytes + packet.length > sendLimit) {
+    // Reckoned without its frame: what is refused is not to cost the work of framing it.
+    const size = packet.length;
+    if (!this.#room.take(this.#waitingBytes, size)) {
       throw new GatewayError('store/full', 'the peer takes packets more slowly than they come', {
         retryable: true,
       });
     }
-    const framed = this.#framing.frame(packet);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#waiting.push({ framed, taken: resolve, lost: reject });
-    this.#waitingBytes += framed.length;
+    this.#waiting.push({ framed: this.#framing.frame(packet), size, taken: resolve, lost: reject });
+    this.#waitingBytes += size;
     await promise;
   }
 
@@ -224,8 +233,9 @@ export class HdlcSocket {
     this.#cancelStall = undefined;
     let at = 0;
     for (; at < this.#waiting.length && !this.#socket.writableNeedDrain; at++) {
-      const { framed, taken } = this.#waiting[at]!;
-      this.#waitingBytes -= framed.length;
+      const { framed, size, taken } = this.#waiting[at]!;
+      this.#waitingBytes -= size;
+      this.#room.give(size);
       this.#write(framed);
       taken();
     }
@@ -239,6 +249,7 @@ export class HdlcSocket {
     for (const { lost: reject } of this.#waiting) {
       reject(this.#ended);
     }
+    this.#room.give(this.#waitingBytes);
     this.#waiting = [];
     this.#waitingBytes = 0;
   }

@@ -3,7 +3,8 @@ import type { Clock } from '../lib/clock.ts';
 import type { Counters } from '../lib/counters.ts';
 import { GatewayError } from '../lib/errors.ts';
 import type { Interface, InterfacePort } from '../mesh/interface.ts';
-import { HdlcSocket, inWords, sendLimit } from './hdlc-socket.ts';
+import { HdlcSocket, inWords } from './hdlc-socket.ts';
+import { SendRoom } from './send-room.ts';
 
 export interface SocketServerParts {
   readonly clock: Clock;
@@ -34,6 +35,7 @@ export class SocketServer {
   readonly #sockets = new Set<Socket>();
   /** Those that have not said anything yet: they give way when it is full. */
   readonly #silent = new Set<Socket>();
+  readonly #room = new SendRoom();
   #server: Server | undefined;
 
   constructor(options: SocketServerOptions, parts: SocketServerParts) {
@@ -98,9 +100,10 @@ export class SocketServer {
       this.#sockets.delete(socket);
       this.#silent.delete(socket);
     });
-    const connection = new HdlcSocket(socket, { ...this.#parts, patient });
+    const room = this.#room;
+    const connection = new HdlcSocket(socket, { ...this.#parts, patient, room });
     const spoke = () => this.#silent.delete(socket);
-    port.attach(politePeer({ name, mtu, bitrate, connection, clock: this.#parts.clock, spoke }));
+    port.attach(politePeer({ name, mtu, bitrate, connection, clock: this.#parts.clock, room, spoke }));
   }
 
   /** Whether one more may come. Where it is full, whoever has been here longest without a packet goes. */
@@ -142,11 +145,12 @@ interface PeerParts {
   readonly bitrate: number;
   readonly connection: HdlcSocket;
   readonly clock: Clock;
+  readonly room: SendRoom;
   /** A packet came from it. */
   readonly spoke: () => void;
 }
 
-function politePeer({ name, mtu, bitrate, connection, clock, spoke }: PeerParts): Interface {
+function politePeer({ name, mtu, bitrate, connection, clock, room, spoke }: PeerParts): Interface {
   const { promise: mayTalk, resolve: talk } = Promise.withResolvers<void>();
   let listening = true;
   /** Bytes that wait until it may be talked to. */
@@ -182,7 +186,7 @@ function politePeer({ name, mtu, bitrate, connection, clock, spoke }: PeerParts)
     },
     async send(packet) {
       if (listening) {
-        if (held + packet.length > sendLimit) {
+        if (!room.take(held, packet.length)) {
           throw new GatewayError('store/full', 'too much is said before the peer is listened to', {
             retryable: true,
           });
@@ -190,6 +194,7 @@ function politePeer({ name, mtu, bitrate, connection, clock, spoke }: PeerParts)
         held += packet.length;
         await mayTalk;
         held -= packet.length;
+        room.give(packet.length);
       }
       await connection.send(packet);
     },
