@@ -1,6 +1,6 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -27,6 +27,17 @@ export interface Answered<T> extends AsyncDisposable {
 const patience = 240_000;
 
 let python: Promise<string | undefined> | undefined;
+
+/** µs of processor time that a process has taken; 0 where the system does not tell. */
+export async function processorTime(pid: number): Promise<number> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
+  // Behind the name, which may hold anything: user and system time in ticks of 10 ms.
+  const [user, system] = stat
+    .slice(stat.lastIndexOf(')') + 2)
+    .split(' ')
+    .slice(11, 13);
+  return (Number(user ?? 0) + Number(system ?? 0)) * 10_000;
+}
 
 /** The Python of the reference, or undefined where it cannot be had. */
 export function referencePython(): Promise<string | undefined> {

@@ -28,7 +28,8 @@ export interface Interface {
   /**
    * Resolves when the medium has taken the packet (not when it arrived), which is how it slows its
    * sender down. Rejects with `radio/offline` if it is not ready. The bytes are not changed or kept.
-   * A medium that rations what is sent goes by `burden`; without a word of it the packet is our own.
+   * A medium that rations what is sent goes by `burden`; without a word of it the packet is our own. One that has
+   * taken it before it returns may give `taken`: whoever carries many packets need not wait for that.
    */
   send(packet: Uint8Array, burden?: Burden): Promise<void>;
   /** ms until a packet handed over now is out, where others wait before it: answers come as much later. Default 0. */
@@ -39,6 +40,9 @@ export interface Interface {
    */
   hold?(bytes: number, urgency: Urgency): Hold | undefined;
 }
+
+/** What `Interface.send` may give where the medium has the packet already. */
+export const taken: Promise<void> = Promise.resolve();
 
 /**
  * For whom a packet is sent: `own` is what our messages, links and answers need, `announce` says that we are

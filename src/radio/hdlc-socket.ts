@@ -3,7 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Cancel, Clock } from '../lib/clock.ts';
 import type { Counters } from '../lib/counters.ts';
 import { GatewayError } from '../lib/errors.ts';
-import type { InterfacePort } from '../mesh/interface.ts';
+import { type InterfacePort, taken } from '../mesh/interface.ts';
 import { type Deframer, type Framing, hdlcFraming } from './framing/framing.ts';
 import { SendRoom } from './send-room.ts';
 
@@ -32,7 +32,7 @@ interface Waiting {
   readonly framed: Uint8Array;
   /** Bytes of the packet in it. */
   readonly size: number;
-  readonly taken: () => void;
+  readonly took: () => void;
   readonly lost: (error: GatewayError) => void;
 }
 
@@ -113,14 +113,20 @@ export class HdlcSocket {
   }
 
   /** See `Interface.send`; rejects with `store/full` where too much waits for this peer already. */
-  async send(packet: Uint8Array): Promise<void> {
+  send(packet: Uint8Array): Promise<void> {
     if (this.#ended || this.#socket.destroyed) {
-      throw this.#ended ?? new GatewayError('radio/offline', 'connection closed', { retryable: true });
+      return Promise.reject(
+        this.#ended ?? new GatewayError('radio/offline', 'connection closed', { retryable: true }),
+      );
     }
     if (this.#waiting.length === 0 && !this.#socket.writableNeedDrain) {
       this.#write(this.#framing.frame(packet));
-      return;
+      return taken;
     }
+    return this.#wait(packet);
+  }
+
+  async #wait(packet: Uint8Array): Promise<void> {
     // Reckoned without its frame: what is refused is not to cost the work of framing it.
     const size = packet.length;
     if (!this.#room.take(this.#waitingBytes, size)) {
@@ -129,7 +135,7 @@ export class HdlcSocket {
       });
     }
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#waiting.push({ framed: this.#framing.frame(packet), size, taken: resolve, lost: reject });
+    this.#waiting.push({ framed: this.#framing.frame(packet), size, took: resolve, lost: reject });
     this.#waitingBytes += size;
     await promise;
   }
@@ -233,11 +239,11 @@ export class HdlcSocket {
     this.#cancelStall = undefined;
     let at = 0;
     for (; at < this.#waiting.length && !this.#socket.writableNeedDrain; at++) {
-      const { framed, size, taken } = this.#waiting[at]!;
+      const { framed, size, took } = this.#waiting[at]!;
       this.#waitingBytes -= size;
       this.#room.give(size);
       this.#write(framed);
-      taken();
+      took();
     }
     this.#waiting = this.#waiting.slice(at);
   }

@@ -47,11 +47,12 @@ export class SocketClient {
   }
 
   /** See `Interface.send`. */
-  async send(packet: Uint8Array): Promise<void> {
+  send(packet: Uint8Array): Promise<void> {
     if (this.#connection === undefined) {
-      throw new GatewayError('radio/offline', `${this.#options.name} is not connected`, { retryable: true });
+      const offline = `${this.#options.name} is not connected`;
+      return Promise.reject(new GatewayError('radio/offline', offline, { retryable: true }));
     }
-    await this.#connection.send(packet);
+    return this.#connection.send(packet);
   }
 }
 

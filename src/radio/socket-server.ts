@@ -184,19 +184,19 @@ function politePeer({ name, mtu, bitrate, connection, clock, room, spoke }: Peer
         heard();
       }
     },
-    async send(packet) {
-      if (listening) {
-        if (!room.take(held, packet.length)) {
-          throw new GatewayError('store/full', 'too much is said before the peer is listened to', {
-            retryable: true,
-          });
-        }
-        held += packet.length;
-        await mayTalk;
-        held -= packet.length;
-        room.give(packet.length);
-      }
-      await connection.send(packet);
-    },
+    send: packet => (listening ? sendLater(packet) : connection.send(packet)),
   };
+
+  async function sendLater(packet: Uint8Array): Promise<void> {
+    if (!room.take(held, packet.length)) {
+      throw new GatewayError('store/full', 'too much is said before the peer is listened to', {
+        retryable: true,
+      });
+    }
+    held += packet.length;
+    await mayTalk;
+    held -= packet.length;
+    room.give(packet.length);
+    await connection.send(packet);
+  }
 }

@@ -1,4 +1,4 @@
-import { equal, toHex } from '../../lib/bytes.ts';
+import { equal } from '../../lib/bytes.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
 import { GatewayError } from '../../lib/errors.ts';
@@ -60,7 +60,7 @@ export class AnnounceIntake {
     const { locals, paths, pathRequests, forwarding, counters, queue } = this.#parts;
     const { packet } = inbound;
     const { randomBlob } = decodeAnnounce(packet);
-    const key = toHex(packet.destinationHash);
+    const { key } = inbound;
     if (locals.get(key)) {
       return undefined;
     }
@@ -84,7 +84,7 @@ export class AnnounceIntake {
     const { locals, known, paths, pathRequests, learn } = this.#parts;
     const { packet, hash, interfaceName, quality } = inbound;
     const announce = decodeAnnounce(packet);
-    const key = toHex(packet.destinationHash);
+    const { key } = inbound;
     // It may have waited, and others came before it.
     const better = paths.accepts(key, offerOf(inbound, announce.randomBlob));
     // Whoever announces twice in a second may have said something else the second time.

@@ -3,7 +3,7 @@ import type { Counters } from '../../lib/counters.ts';
 import { codeOf, GatewayError, isGatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Service } from '../../lib/service.ts';
-import type { Burden, Hold, Interface, Quality, Urgency } from '../interface.ts';
+import { type Burden, type Hold, type Interface, type Quality, taken, type Urgency } from '../interface.ts';
 import { type InterfaceHandle, linkMtuOf } from './dispatch.ts';
 import type { InterfacePolicy } from './interface-policy.ts';
 import { isAnnounce, type Traffic, TrafficCount } from './traffic.ts';
@@ -169,9 +169,14 @@ export class Attachment implements InterfaceHandle {
       this.#parts.counters.add('relay/queue-full');
       return undefined;
     }
-    this.#waiting += packet.length;
-    void this.send(packet, burden).then(() => {
-      this.#waiting -= packet.length;
+    const { length } = packet;
+    const sending = this.#send(packet, burden);
+    if (typeof sending === 'boolean') {
+      return undefined;
+    }
+    this.#waiting += length;
+    void sending.then(() => {
+      this.#waiting -= length;
       if (this.#waiting < fastQueue / 2) {
         this.#stalled = false;
         this.#relieve();
@@ -204,23 +209,41 @@ export class Attachment implements InterfaceHandle {
 
   /** Whether the medium took the packet. Never rejects: why not is counted by code. */
   async send(packet: Uint8Array, burden?: Burden): Promise<boolean> {
+    return this.#send(packet, burden);
+  }
+
+  /** Whether the medium took it, at once where that is known at once: most packets of others leave so. */
+  #send(packet: Uint8Array, burden?: Burden): boolean | Promise<boolean> {
     if (!this.sends) {
       this.#parts.counters.add('radio/offline');
       return false;
     }
     try {
       const sealed = this.policy.accessCode?.seal(packet) ?? packet;
-      await this.iface.send(sealed, burden ?? (isAnnounce(packet) ? 'announce' : 'own'));
+      const sending = this.iface.send(sealed, burden ?? (isAnnounce(packet) ? 'announce' : 'own'));
+      return sending === taken
+        ? this.#sent(packet)
+        : sending.then(
+            () => this.#sent(packet),
+            (error: unknown) => this.#failed(packet, error),
+          );
     } catch (error) {
-      this.#traffic.failed(packet);
-      this.#parts.counters.add(codeOf(error));
-      if (!isGatewayError(error)) {
-        this.#parts.log.error({ interface: this.name, error }, 'an interface failed to send');
-      }
-      return false;
+      return this.#failed(packet, error);
     }
+  }
+
+  #sent(packet: Uint8Array): true {
     this.#traffic.sent(packet);
     return true;
+  }
+
+  #failed(packet: Uint8Array, error: unknown): false {
+    this.#traffic.failed(packet);
+    this.#parts.counters.add(codeOf(error));
+    if (!isGatewayError(error)) {
+      this.#parts.log.error({ interface: this.name, error }, 'an interface failed to send');
+    }
+    return false;
   }
 
   async #run(ready: () => void, outer: AbortSignal): Promise<void> {

@@ -31,6 +31,8 @@ export interface Inbound {
   readonly raw: Uint8Array;
   /** Packet hash, 32 B. */
   readonly hash: Uint8Array;
+  /** Destination hash, hex. */
+  readonly key: string;
   readonly interfaceName: string;
   readonly iface: InterfaceHandle;
   readonly quality?: Quality | undefined;

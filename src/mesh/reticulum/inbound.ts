@@ -1,3 +1,4 @@
+import { toHex } from '../../lib/bytes.ts';
 import type { Quality } from '../interface.ts';
 import type { Inbound, InterfaceHandle } from './dispatch.ts';
 import { hopsOver } from './local-hops.ts';
@@ -18,29 +19,48 @@ export function isRepeatable(context: number): boolean {
   return repeating.has(context);
 }
 
-/** A packet as it came in. The hash is made when it is asked for: parts of Resources, which are many and long, have no use for it. */
+/** A packet as it came in. */
 export function inboundOf(
   packet: Packet,
   raw: Uint8Array,
   iface: InterfaceHandle,
   quality: Quality | undefined,
 ): Inbound {
-  let hash: Uint8Array | undefined;
-  return {
-    packet,
-    raw,
-    get hash() {
-      hash ??= packetHash(raw);
-      return hash;
-    },
-    interfaceName: iface.name,
-    iface,
-    quality,
-  };
+  return new CameIn(packet, raw, iface, quality);
+}
+
+/** Hash and key are made when they are asked for: parts of Resources, which are many and long, have no use for them. */
+class CameIn implements Inbound {
+  readonly packet: Packet;
+  readonly raw: Uint8Array;
+  readonly iface: InterfaceHandle;
+  readonly quality: Quality | undefined;
+  #hash: Uint8Array | undefined;
+  #key: string | undefined;
+
+  constructor(packet: Packet, raw: Uint8Array, iface: InterfaceHandle, quality: Quality | undefined) {
+    this.packet = packet;
+    this.raw = raw;
+    this.iface = iface;
+    this.quality = quality;
+  }
+
+  get hash(): Uint8Array {
+    this.#hash ??= packetHash(this.raw);
+    return this.#hash;
+  }
+
+  get key(): string {
+    this.#key ??= toHex(this.packet.destinationHash);
+    return this.#key;
+  }
+
+  get interfaceName(): string {
+    return this.iface.name;
+  }
 }
 
 /** A packet that came in earlier and was kept, in bytes of its own. Throws `wire/*`. */
 export function inboundFrom(raw: Uint8Array, iface: InterfaceHandle, quality: Quality | undefined): Inbound {
-  const sent = decodePacket(raw);
-  return inboundOf({ ...sent, hops: hopsOver(iface, sent.hops) }, raw, iface, quality);
+  return inboundOf(decodePacket(raw, hopsOver(iface, 0)), raw, iface, quality);
 }

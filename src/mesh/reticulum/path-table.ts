@@ -244,6 +244,9 @@ export class PathTable {
       return;
     }
     entry.used = this.#clock.now();
+    if (this.#order[user].has(key)) {
+      return;
+    }
     if (users.indexOf(user) > users.indexOf(this.#userOf(key))) {
       this.#leave(key);
       this.#order[user].add(key);

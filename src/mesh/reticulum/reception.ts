@@ -1,4 +1,4 @@
-import { equal, toHex } from '../../lib/bytes.ts';
+import { equal } from '../../lib/bytes.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
 import { codeOf, GatewayError, isGatewayError } from '../../lib/errors.ts';
@@ -147,8 +147,8 @@ export class Reception {
     if (raw.length > from.mtu) {
       throw new GatewayError('wire/malformed', `packet of ${raw.length} bytes on a medium of ${from.mtu}`);
     }
-    const sent = decodePacket(raw);
-    const { packetType, destinationType, transportId } = sent;
+    const packet = decodePacket(raw, hopsOver(from, 0));
+    const { packetType, destinationType, transportId } = packet;
     const { forwarding } = this.#parts;
     // Our instance may leave its own transport id on what it hands to its programs.
     const mayBeOurs = isInstance(from) || (transportId && equal(transportId, this.#parts.transportId));
@@ -162,10 +162,9 @@ export class Reception {
     if (packetType === 'announce' && destinationType !== 'single') {
       throw new GatewayError('wire/malformed', `announce of a ${destinationType} destination`);
     }
-    const packet: Packet = { ...sent, hops: hopsOver(from, sent.hops) };
     const inbound = inboundOf(packet, raw, from, quality);
     if (destinationType === 'plain' || destinationType === 'group') {
-      if (sent.hops > 0) {
+      if (raw[1]! > 0) {
         throw new GatewayError('wire/malformed', `${destinationType} packet that was passed on`);
       }
       if (destinationType === 'plain') {
@@ -216,7 +215,7 @@ export class Reception {
       // What has no receiver of its own goes one hop, proof or not.
       return packet.destinationType === 'single' ? transit.carryProof(inbound) : undefined;
     }
-    return this.#localFor(packet) === undefined ? transit.carry(inbound) : undefined;
+    return this.#localFor(inbound) === undefined ? transit.carry(inbound) : undefined;
   }
 
   /**
@@ -233,7 +232,7 @@ export class Reception {
   }
 
   #takeLinkRequest(inbound: Inbound): number {
-    const destination = this.#localFor(inbound.packet)?.destination;
+    const destination = this.#localFor(inbound)?.destination;
     if (destination === undefined) {
       return this.#drop('mesh/not-for-us');
     }
@@ -280,7 +279,7 @@ export class Reception {
         return this.#takeTunnel(inbound);
       }
     }
-    const local = this.#localFor(packet);
+    const local = this.#localFor(inbound);
     if (local === undefined) {
       if (this.#parts.forwarding?.transit.isLink(packet.destinationHash)) {
         // Overheard on its way to who takes it.
@@ -367,8 +366,8 @@ export class Reception {
     return 1;
   }
 
-  #localFor(packet: Packet): Local | undefined {
-    const local = this.#parts.locals.get(toHex(packet.destinationHash));
+  #localFor({ packet, key }: Inbound): Local | undefined {
+    const local = this.#parts.locals.get(key);
     return local?.destination.kind === packet.destinationType ? local : undefined;
   }
 

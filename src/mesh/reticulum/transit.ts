@@ -1,4 +1,4 @@
-import { concat, equal, fromHex, toHex } from '../../lib/bytes.ts';
+import { equal, toHex } from '../../lib/bytes.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
 import { GatewayError } from '../../lib/errors.ts';
@@ -103,8 +103,7 @@ export class Transit {
       // What has no receiver of its own is for whoever hears it.
       return notOurs;
     }
-    const destination = toHex(packet.destinationHash);
-    const path = this.#parts.paths.get(destination);
+    const path = this.#parts.paths.get(inbound.key);
     const out = path && this.#parts.interfaceOf(path);
     if (!(isAddressed || isProgram(out))) {
       return notOurs;
@@ -128,14 +127,14 @@ export class Transit {
       this.#reverse.add(inbound.hash, { receivedOn: iface, sentOn: out, destinationHash });
       onward = nextHeader(packet, raw, path, out);
     }
-    this.#parts.paths.use(destination, 'others');
+    this.#parts.paths.use(inbound.key, 'others');
     return this.#pass(onward, out, iface);
   }
 
   /** Data or a proof of a link that may go through here. */
   carryLink(inbound: Inbound): Passed {
     const { packet, raw, iface } = inbound;
-    const link = this.#links.get(toHex(packet.destinationHash));
+    const link = this.#links.get(inbound.key);
     if (link === undefined) {
       return notOurs;
     }
@@ -154,7 +153,7 @@ export class Transit {
   /** A link request proof for a link whose request may have gone through here. Throws `wire/*`, `crypto/bad-signature`. */
   carryLinkProof(inbound: Inbound): Passed {
     const { packet, raw, iface } = inbound;
-    const link = this.#links.get(toHex(packet.destinationHash));
+    const link = this.#links.get(inbound.key);
     if (link === undefined) {
       return notOurs;
     }
@@ -203,24 +202,24 @@ export class Transit {
     if (again && !this.#proves(entry, packet)) {
       throw new GatewayError('crypto/bad-signature', 'another proof, not signed by the receiver');
     }
-    entry.passed = true;
+    this.#reverse.pass(entry);
     raw[1] = packet.hops;
     return this.#pass(raw, entry.receivedOn, iface, again ? 1 : 0);
   }
 
   dropOver(iface: InterfaceHandle): void {
     this.#links.dropOver(iface);
+    this.#reverse.dropOver(iface);
   }
 
   close(): void {
     this.#links.close();
   }
 
-  #proves({ destinationHash, rest }: ReverseEntry, { destinationHash: truncated, data }: Packet): boolean {
+  #proves({ destinationHash, packetHash }: ReverseEntry, { data }: Packet): boolean {
     const identity = this.#parts.known(toHex(destinationHash))?.identity;
-    const hash = concat(truncated, fromHex(rest, hashLength));
-    const signature = proofSignature(data, hash);
-    return identity !== undefined && signature !== undefined && identity.verify(signature, hash);
+    const signature = proofSignature(data, packetHash);
+    return identity !== undefined && signature !== undefined && identity.verify(signature, packetHash);
   }
 
   #openLink(inbound: Inbound, key: string, onward: Uint8Array, path: Path, out: InterfaceHandle): Uint8Array {

@@ -126,6 +126,7 @@ function inbound(raw: Uint8Array, linkMtu = iface.linkMtu) {
     packet: { ...packet, hops: packet.hops + 1 },
     raw,
     hash: packetHash(raw),
+    key: toHex(packet.destinationHash),
     interfaceName: 'wire',
     iface: { ...iface, linkMtu },
   };
