@@ -1,12 +1,12 @@
 import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
-import { codeOf, GatewayError } from '../../lib/errors.ts';
+import { GatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Random } from '../../lib/random.ts';
 import { orderedId } from '../ids.ts';
-import type { GivenId, NewOperation, OperationChange, OutboxParts } from '../store/outbox-table.ts';
+import type { NewOperation, OperationChange, OutboxParts } from '../store/outbox-table.ts';
 import type { Store } from '../store/store.ts';
-import { idsIn, pathWithIds } from './idmap.ts';
+import { OperationIndex } from './outbox-index.ts';
 import {
   isHeld,
   isOver,
@@ -15,6 +15,7 @@ import {
   type OperationStatus,
   shifted,
 } from './outbox-operation.ts';
+import { type PartName, PartShelf, type Parts } from './outbox-parts.ts';
 import type { Part, Seal } from './outbox-seal.ts';
 import { type ReplayInput, step } from './replay.ts';
 
@@ -47,12 +48,6 @@ export const outboxLimits: OutboxLimits = {
   ids: 50_000,
   idsPerPartition: 10_000,
 };
-
-/** Bytes of opened bodies kept in memory. */
-const openedBytes = 8 * 1024 * 1024;
-
-export type PartName = keyof OutboxParts;
-export type Parts = { readonly [N in PartName]?: Part };
 
 export interface NewParts {
   readonly facts: Omit<OperationFacts, 'key'> & { readonly key?: string };
@@ -128,154 +123,12 @@ export interface OutboxOptions {
 
 /** Reads every row. Throws `store/unavailable`. */
 export function openOutbox(options: OutboxOptions): Outbox {
-  const { store, seal, clock, random, log, counters } = options;
+  const { store, clock, random, counters } = options;
   const limits = { ...outboxLimits, ...options.limits };
-  const operations = new Map<number, Operation>();
-  const byId = new Map<string, number>();
-  const byKey = new Map<string, number>();
-  const byPartition = new Map<string, Set<number>>();
-  const byCollection = new Map<string, Set<number>>();
-  const given = new Map<string, Map<string, string>>();
-  const pending = new Map<string, Map<string, number>>();
+  const operations = new OperationIndex();
+  const shelf = new PartShelf(options);
   const listeners = new Set<(operation: Operation) => void>();
   const changing = new Map<number, Promise<unknown>>();
-  const opened = new Map<string, { part: Part | undefined; bytes: number }>();
-  let openedTotal = 0;
-  /** Operations not over, in their order, and what they take. */
-  const open = new Set<number>();
-  const openOf = new Map<string, number>();
-  const openBytes = new Map<string, number>();
-  let overBytes = 0;
-  const noIds: ReadonlyMap<string, string> = new Map();
-  const nonePending: ReadonlyMap<string, number> = new Map();
-
-  const scope = (service: string, partition: string) => `${service} ${partition}`;
-  const list = (at: Operation, collection: string) => `${scope(at.service, at.partition)} ${collection}`;
-
-  function index(operation: Operation): void {
-    const { seq, service, partition, facts } = operation;
-    operations.set(seq, operation);
-    byId.set(operation.id, seq);
-    if (operation.clientKey !== undefined) {
-      byKey.set(operation.clientKey, seq);
-    }
-    byPartition.getOrInsertComputed(scope(service, partition), () => new Set()).add(seq);
-    indexCollection(operation);
-    if (facts.effect === 'create' && facts.item !== undefined && !isOver(operation.status)) {
-      pending.getOrInsertComputed(scope(service, partition), () => new Map()).set(facts.item, seq);
-    }
-    if (isOver(operation.status)) {
-      overBytes += operation.bytes;
-    } else {
-      count(operation, 1);
-    }
-  }
-
-  function count(operation: Operation, by: 1 | -1): void {
-    const { seq, service, partition, bytes } = operation;
-    if (by === 1) {
-      open.add(seq);
-    } else {
-      open.delete(seq);
-    }
-    const own = scope(service, partition);
-    const left = (openOf.get(own) ?? 0) + by;
-    if (left === 0) {
-      openOf.delete(own);
-    } else {
-      openOf.set(own, left);
-    }
-    openBytes.set(service, (openBytes.get(service) ?? 0) + by * bytes);
-  }
-
-  /** Under the path its list has now: a list below an item changes its path with the item's id. */
-  function indexCollection(operation: Operation): void {
-    const { collection } = operation.facts;
-    if (collection !== undefined) {
-      const key = list(operation, nowCalled(operation, collection));
-      byCollection.getOrInsertComputed(key, () => new Set()).add(operation.seq);
-    }
-  }
-
-  function nowCalled({ service, partition }: Operation, path: string): string {
-    return pathWithIds(path, given.get(scope(service, partition)) ?? noIds);
-  }
-
-  function unindex(operation: Operation): void {
-    const { seq, service, partition, facts } = operation;
-    operations.delete(seq);
-    byId.delete(operation.id);
-    if (operation.clientKey !== undefined) {
-      byKey.delete(operation.clientKey);
-    }
-    drop(byPartition, scope(service, partition), seq);
-    if (facts.collection !== undefined) {
-      drop(byCollection, list(operation, facts.collection), seq);
-      drop(byCollection, list(operation, nowCalled(operation, facts.collection)), seq);
-    }
-    settleId(operation);
-    forgetOpened(seq);
-    if (isOver(operation.status)) {
-      overBytes -= operation.bytes;
-    } else {
-      count(operation, -1);
-    }
-  }
-
-  function settleId({ service, partition, facts }: Operation): void {
-    const own = pending.get(scope(service, partition));
-    if (facts.effect === 'create' && facts.item !== undefined) {
-      own?.delete(facts.item);
-    }
-  }
-
-  function replace(before: Operation, after: Operation): void {
-    operations.set(after.seq, after);
-    if (isOver(before.status)) {
-      return;
-    }
-    if (isOver(after.status)) {
-      count(before, -1);
-      overBytes += after.bytes;
-      settleId(after);
-    } else {
-      openBytes.set(after.service, (openBytes.get(after.service) ?? 0) + after.bytes - before.bytes);
-    }
-  }
-
-  function forgetOpened(seq: number): void {
-    for (const name of partNames) {
-      const key = `${seq} ${name}`;
-      openedTotal -= opened.get(key)?.bytes ?? 0;
-      opened.delete(key);
-    }
-  }
-
-  function remember(key: string, part: Part | undefined): void {
-    const bytes = (part?.body.length ?? 0) + 512;
-    opened.set(key, { part, bytes });
-    openedTotal += bytes;
-    for (const [oldest, { bytes: freed }] of opened) {
-      if (openedTotal <= openedBytes) {
-        break;
-      }
-      opened.delete(oldest);
-      openedTotal -= freed;
-    }
-  }
-
-  function sealed(id: string, parts: { readonly [N in PartName]?: Part | null }): Partial<OutboxParts> {
-    return Object.fromEntries(
-      Object.entries(parts).map(([name, part]) => [
-        name,
-        part === null || part === undefined
-          ? name === 'request'
-            ? new Uint8Array()
-            : null
-          : seal.seal(part, `${id} ${name}`),
-      ]),
-    );
-  }
 
   function changeOf(after: Operation, parts: Partial<OutboxParts> = {}): OperationChange {
     return {
@@ -285,6 +138,11 @@ export function openOutbox(options: OutboxOptions): Outbox {
       status: JSON.stringify(after.status),
       ...parts,
     };
+  }
+
+  function drop(operation: Operation): void {
+    operations.remove(operation);
+    shelf.forget(operation.seq);
   }
 
   function tell(operation: Operation): void {
@@ -318,41 +176,9 @@ export function openOutbox(options: OutboxOptions): Outbox {
     return status === undefined ? undefined : { ...operation, status };
   }
 
-  function readGiven(): void {
-    given.clear();
-    for (const { service, partition, provisional, given: now } of store.outbox.givenIds()) {
-      given.getOrInsertComputed(scope(service, partition), () => new Map()).set(provisional, now);
-    }
-  }
-
-  /** Provisional ids too many, the oldest first; not those that an operation to be sent names in its path or comes after. */
-  function idsTooMany(): readonly Pick<GivenId, 'service' | 'partition' | 'provisional'>[] {
-    const total = given.values().reduce((sum, { size }) => sum + size, 0);
-    const share = total <= limits.ids ? Number.POSITIVE_INFINITY : Math.floor(limits.ids / given.size);
-    const most = Math.min(limits.idsPerPartition, share);
-    return [...given].flatMap(([own, ids]) => {
-      if (ids.size <= most) {
-        return [];
-      }
-      const [service = '', partition = ''] = own.split(' ');
-      const needed = new Set(
-        some(byPartition.get(own))
-          .filter(({ status }) => !isOver(status))
-          .flatMap(({ facts }) => [
-            ...idsIn(facts.path, undefined, ids),
-            ...facts.after.map(seq => operations.get(seq)?.facts.item),
-          ]),
-      );
-      return [...ids.keys()]
-        .slice(0, ids.size - most)
-        .filter(provisional => !needed.has(provisional))
-        .map(provisional => ({ service, partition, provisional }));
-    });
-  }
-
-  readGiven();
+  operations.readGiven(store.outbox.givenIds());
   for (const row of store.outbox.operations()) {
-    index({
+    operations.add({
       seq: row.seq,
       id: row.id,
       service: row.service,
@@ -364,60 +190,30 @@ export function openOutbox(options: OutboxOptions): Outbox {
     });
   }
 
-  const some = (seqs: Iterable<number> | undefined) =>
-    [...(seqs ?? [])].sort((a, b) => a - b).map(seq => operations.get(seq) as Operation);
-
-  const outbox: Outbox = {
+  return {
     get: seq => operations.get(seq),
-    find: id => operations.get(byId.get(id) ?? -1),
-    byKey: key => operations.get(byKey.get(key) ?? -1),
+    find: id => operations.find(id),
+    byKey: key => operations.byKey(key),
     of(service, partition) {
       return partition === undefined
-        ? [...operations.values()].filter(operation => operation.service === service)
-        : some(byPartition.get(scope(service, partition)));
+        ? [...operations.all()].filter(operation => operation.service === service)
+        : operations.ofPartition(service, partition);
     },
-    waits: (service, partition) => openOf.has(scope(service, partition)),
-    touching: (service, partition, collection) =>
-      some(byCollection.get(`${scope(service, partition)} ${collection}`)),
-    all: () => operations.values(),
-    *open() {
-      for (const seq of open) {
-        yield operations.get(seq) as Operation;
-      }
-    },
-    givenIds: (service, partition) => given.get(scope(service, partition)) ?? noIds,
-    pendingIds: (service, partition) => pending.get(scope(service, partition)) ?? nonePending,
-    part(operation, name) {
-      const key = `${operation.seq} ${name}`;
-      const known = opened.get(key);
-      if (known !== undefined) {
-        return known.part;
-      }
-      const bytes = store.outbox.parts(operation.seq)?.[name];
-      let part: Part | undefined;
-      if (bytes !== undefined && bytes !== null && bytes.length > 0) {
-        try {
-          part = seal.open(bytes, `${operation.id} ${name}`);
-        } catch (error) {
-          // It is shown and held like any other, but for what nobody can read.
-          counters.add('replica/outbox/unreadable');
-          log.error(
-            { operation: operation.id.slice(-8), code: codeOf(error) },
-            'a queued write cannot be opened',
-          );
-        }
-      }
-      remember(key, part);
-      return part;
-    },
+    waits: (service, partition) => operations.openOf(service, partition) > 0,
+    touching: (service, partition, collection) => operations.touching(service, partition, collection),
+    all: () => operations.all(),
+    open: () => operations.open(),
+    givenIds: (service, partition) => operations.givenIds(service, partition),
+    pendingIds: (service, partition) => operations.pendingIds(service, partition),
+    part: (operation, name) => shelf.read(operation, name),
     async add(fresh) {
       const { service, partition, clientKey, state, parts, budget } = fresh;
       const id = orderedId(clock, random);
-      const columns = sealed(id, parts);
+      const columns = shelf.sealed(id, parts);
       const bytes = sizeOf(columns);
-      const taken = (openBytes.get(service) ?? 0) + bytes;
-      const waiting = openOf.get(scope(service, partition)) ?? 0;
-      if (open.size >= limits.operations || waiting >= limits.perPartition || taken > budget) {
+      const taken = operations.openBytes(service) + bytes;
+      const waiting = operations.openOf(service, partition);
+      if (operations.openCount >= limits.operations || waiting >= limits.perPartition || taken > budget) {
         counters.add('replica/outbox/full');
         throw new GatewayError('store/full', `the queue of ${service} is full: the write is not kept`, {
           retryable: true,
@@ -451,7 +247,7 @@ export function openOutbox(options: OutboxOptions): Outbox {
       };
       const seq = (await store.committer.commit('outbox.write', { add: row })) as number;
       const operation: Operation = { seq, id, service, partition, clientKey, facts, status, bytes };
-      index(operation);
+      operations.add(operation);
       tell(operation);
       return operation;
     },
@@ -463,7 +259,7 @@ export function openOutbox(options: OutboxOptions): Outbox {
         if (before === undefined || after === undefined) {
           return undefined;
         }
-        const columns = sealed(before.id, parts);
+        const columns = shelf.sealed(before.id, parts);
         const emptied = parts.request === null && parts.base === null && parts.answer === null;
         const grown = { ...after, bytes: (emptied ? 0 : before.bytes) + sizeOf(columns) };
         const also = other.flatMap(each => {
@@ -480,16 +276,13 @@ export function openOutbox(options: OutboxOptions): Outbox {
           changes: [changeOf(grown, columns), ...also.map(({ is }) => changeOf(is))],
           ids: mapped,
         });
-        forgetOpened(before.seq);
-        for (const id of mapped) {
-          given.getOrInsertComputed(scope(service, partition), () => new Map()).set(id.provisional, id.given);
-        }
+        shelf.forget(before.seq);
         if (mapped.length > 0) {
-          some(byPartition.get(scope(service, partition))).forEach(indexCollection);
+          operations.give(service, partition, mapped);
         }
-        replace(before, grown);
+        operations.replace(before, grown);
         for (const { was, is } of also) {
-          replace(was, is);
+          operations.replace(was, is);
         }
         tell(grown);
         for (const { is } of also) {
@@ -503,7 +296,7 @@ export function openOutbox(options: OutboxOptions): Outbox {
         await store.committer.commit('outbox.write', { remove: [operation.seq] });
         const now = operations.get(operation.seq);
         if (now !== undefined) {
-          unindex(now);
+          drop(now);
         }
       }),
     isBlocked(operation) {
@@ -519,7 +312,7 @@ export function openOutbox(options: OutboxOptions): Outbox {
       return !isOver(operation.status) && operation.facts.after.some(holds);
     },
     shift(since, by) {
-      const all = [...operations.values()].filter(({ status }) => (status.history.at(-1)?.at ?? 0) >= since);
+      const all = [...operations.all()].filter(({ status }) => (status.history.at(-1)?.at ?? 0) >= since);
       return alone(
         all.map(({ seq }) => seq),
         async () => {
@@ -529,7 +322,10 @@ export function openOutbox(options: OutboxOptions): Outbox {
           });
           await store.committer.commit('outbox.write', { changes: moved.map(each => changeOf(each)) });
           for (const operation of moved) {
-            operations.set(operation.seq, operation);
+            const was = operations.get(operation.seq);
+            if (was !== undefined) {
+              operations.replace(was, operation);
+            }
           }
         },
       );
@@ -538,15 +334,15 @@ export function openOutbox(options: OutboxOptions): Outbox {
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
-    isCrowded: () => overBytes > limits.overBytes,
+    isCrowded: () => operations.overBytes > limits.overBytes,
     async sweep(mayForget) {
       const now = clock.now();
-      const over = [...operations.values()].filter(({ status }) => isOver(status));
+      const over = [...operations.all()].filter(({ status }) => isOver(status));
       const named = new Set(
-        [...operations.values()].flatMap(({ status, facts }) => (isOver(status) ? [] : facts.after)),
+        [...operations.all()].flatMap(({ status, facts }) => (isOver(status) ? [] : facts.after)),
       );
       let left = over.length;
-      let bytes = overBytes;
+      let bytes = operations.overBytes;
       const gone = over.filter(operation => {
         const at = operation.status.history.at(-1)?.at ?? 0;
         const many = left > limits.over || bytes > limits.overBytes;
@@ -560,25 +356,14 @@ export function openOutbox(options: OutboxOptions): Outbox {
       });
       await store.committer.commit('outbox.write', {
         remove: gone.map(({ seq }) => seq),
-        forgetIds: { before: now - limits.idAge, ids: idsTooMany() },
+        forgetIds: { before: now - limits.idAge, ids: operations.idsTooMany(limits) },
       });
-      gone.forEach(unindex);
-      if (store.outbox.countGiven() !== given.values().reduce((sum, { size }) => sum + size, 0)) {
-        readGiven();
+      gone.forEach(drop);
+      if (store.outbox.countGiven() !== operations.givenCount) {
+        operations.readGiven(store.outbox.givenIds());
       }
     },
   };
-  return outbox;
-}
-
-const partNames: readonly PartName[] = ['request', 'base', 'answer', 'outcome', 'theirs'];
-
-function drop<K>(sets: Map<K, Set<number>>, key: K, seq: number): void {
-  const set = sets.get(key);
-  set?.delete(seq);
-  if (set?.size === 0) {
-    sets.delete(key);
-  }
 }
 
 function sizeOf(parts: Partial<OutboxParts>): number {
