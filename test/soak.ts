@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { runMixedLoad } from './fault/mixed-load.ts';
 import { fuzzDecoders } from './fuzz/decoders.ts';
 import { fuzzWholeNode } from './fuzz/whole-node.ts';
 import { runRandomLife } from './gateway/random-life.ts';
@@ -32,6 +33,7 @@ const simulations: readonly Simulation[] = [
     run: seed => runBusyDay({ seed, destinations: 1000, every: 2 * 3_600_000 }),
   },
   { name: 'random-life', share: 50, run: seed => runRandomLife(seed) },
+  { name: 'kills', share: 0.005, run: seed => runMixedLoad({ seed, kills: 300 }) },
   { name: 'fuzz-decoders', share: 0.5, run: seed => fuzzDecoders(seed, 3000) },
   { name: 'fuzz-node', share: 0.5, run: seed => fuzzWholeNode(seed, 100_000) },
 ];

@@ -24,10 +24,11 @@ export interface PublishFacts {
 const longestReadingText = 200;
 
 /**
- * The key a publish is accepted under. A publish without DUP is always a new one, even where packet id and
+ * The key a publish is accepted under. With QoS 1 a publish without DUP is always a new one, even where packet id and
  * payload are those of an earlier one: packet ids are used again. A DUP is the publish that last used its
  * packet id in this session, if it says the same and the client may still lack the acknowledgement; that is
- * on disk before the message is, so a client that comes back after a crash of the hub sends one message.
+ * on disk before the message is, so a client that comes back after a crash of the hub sends one message. With QoS 2 a
+ * packet id is in use until its PUBREL, and the flag says nothing. Source: MQTT 3.1.1 §4.3.3; mqtt.js repeats without DUP.
  */
 export function publishKey(
   facts: PublishFacts,
@@ -43,7 +44,7 @@ export function publishKey(
     .update(facts.payload)
     .digest('hex')
     .slice(0, 32);
-  if (facts.dup) {
+  if (facts.dup || facts.qos === 2) {
     const known = parts.journal.recall(session, packetId);
     if (known?.hash === hash) {
       return known.key;

@@ -43,6 +43,16 @@ test('the same text under a packet id that is used again is a new message, and s
   assert.equal(keyOf(journal, { dup: true }), second);
 });
 
+test('with QoS 2 a packet id that was not released is the same publish, with or without DUP', () => {
+  using journal = openJournal(':memory:', 0);
+  const first = keyOf(journal, { qos: 2 });
+  assert.equal(keyOf(journal, { qos: 2 }), first);
+  assert.equal(keyOf(journal, { qos: 2, dup: true }), first);
+  assert.notEqual(keyOf(journal, { qos: 2, payload: Buffer.from('off') }), first);
+  journal.forget('pump/a', 1);
+  assert.notEqual(keyOf(journal, { qos: 2 }), first);
+});
+
 test('a DUP of something else is a new message', () => {
   using journal = openJournal(':memory:', 0);
   const first = keyOf(journal);
