@@ -1,83 +1,110 @@
 import { createHash } from 'node:crypto';
-import { isIPv6 } from 'node:net';
+import type { Audit, Door } from '../gateway/audit-entry.ts';
+import { isMinted, type TokenFault } from '../gateway/client-token.ts';
 import type { Client, Clients, Scope } from '../gateway/desk.ts';
 import type { Clock } from '../lib/clock.ts';
+import type { Counters } from '../lib/counters.ts';
 import { GatewayError } from '../lib/errors.ts';
+import { createGuesses, placeOf } from './guesses.ts';
 
-/** Wrong tokens an address may show before it has to wait, and how long it waits at first and at most, ms. */
-const freeGuesses = 10;
-const firstWait = 10_000;
-const longestWait = 15 * 60_000;
-
-/** Addresses remembered; the one that was silent longest is forgotten first. */
-const mostAddresses = 4096;
-
-/** Tokens remembered as good; there are never more clients than this in sensible use. */
+/** Tokens remembered as good where they were shown. */
 const mostTokens = 4096;
 
 /** Longest text taken as a token. */
 const longestToken = 512;
 
-interface Guesses {
-  readonly wrong: number;
-  /** ms, monotonic: until then every unknown token is refused unlooked at. */
-  readonly until: number;
+/** How somebody comes who shows a token. */
+export interface Approach {
+  /** Default `token`. */
+  readonly door?: Door;
+  /** The client they say they are, where the window asks for a name. */
+  readonly name?: string | undefined;
 }
 
 /** Who is calling, for every window that has an address and a token. */
 export interface Access {
   /**
-   * The client of a token shown from a remote address. Throws `request/unauthenticated` (`detail.token` says
-   * whether it is wrong or expired) and, after too many wrong ones, `request/rate-limited` with `detail.retryAfter`.
+   * The client of a token shown from a remote address. Throws `request/unauthenticated` (`detail.reason` says what is the
+   * matter with it) and, after too many wrong ones, `request/rate-limited` with `detail.retryAfter`.
    */
-  client(token: string, remote: string): Client;
+  client(token: string, remote: string, approach?: Approach): Client;
   /** The same from an `Authorization` header; without one, `request/unauthenticated`. */
-  bearer(header: string | undefined, remote: string): Client;
+  bearer(header: string | undefined, remote: string, approach?: Approach): Client;
   /** The owner, for the control socket, whose file mode is its authentication. */
   owner(): Client;
 }
 
+export interface AccessParts {
+  readonly clients: Clients;
+  readonly clock: Clock;
+  readonly counters?: Counters;
+  readonly audit?: Pick<Audit, 'refused'>;
+}
+
+const faults: Readonly<Record<TokenFault, string>> = {
+  unknown: 'the token is not known',
+  expired: 'the token has expired',
+  revoked: 'the token was revoked',
+};
+
 /**
- * Authentication with a lock-out by remote address. A token that was good before is always looked up, so that
- * one program with an old token does not lock out its neighbours on the same machine.
+ * Authentication with a lock-out by remote address and by name. It shuts out guesses and nobody else: a token that this
+ * hub made cannot be guessed, so it passes also where a neighbour behind the same address is locked out, and one that a
+ * person chose passes where it was good before.
  */
-export function createAccess(parts: { readonly clients: Clients; readonly clock: Clock }): Access {
-  const { clients, clock } = parts;
-  const guesses = new Map<string, Guesses>();
+export function createAccess({ clients, clock, counters, audit }: AccessParts): Access {
+  const guesses = createGuesses(clock);
   const good = new Set<string>();
 
-  const client = (token: string, remote: string): Client => {
+  const client = (token: string, remote: string, { door = 'token', name }: Approach = {}): Client => {
     const place = placeOf(remote);
-    const print = createHash('sha256').update(token).digest('base64');
-    const before = guesses.get(place);
-    const wait = (before?.until ?? 0) - clock.monotonic();
-    if (wait > 0 && !good.has(print)) {
+    const known = name === undefined ? undefined : clients.find(name)?.name;
+    const keys = known === undefined ? [place] : [place, `name ${known}`];
+    const found = token.length <= longestToken ? clients.authenticate(token) : {};
+    const isOurs = isMinted(token);
+    const print = isOurs ? '' : `${place} ${createHash('sha256').update(token).digest('base64')}`;
+    const wait = guesses.wait(keys);
+    const isGuess = !isOurs && !good.has(print);
+    const refuse = (fault: TokenFault | 'locked') => {
+      counters?.add(`access/${fault}`);
+      audit?.refused({
+        actor: '',
+        door,
+        from: remote,
+        action: 'authenticate',
+        // What stands in a field for a name may be anything, a token too.
+        ...(known !== undefined && { target: known }),
+        status: fault === 'locked' ? 429 : 401,
+        code: fault,
+      });
+    };
+    if (wait > 0 && (isGuess || (found.client === undefined && found.fault === undefined))) {
+      refuse('locked');
       throw new GatewayError('request/rate-limited', 'too many wrong tokens from this address', {
         retryable: true,
         detail: { retryAfter: wait / 1000 },
       });
     }
-    const found = token.length <= longestToken ? clients.authenticate(token) : {};
     if (found.client !== undefined) {
-      keep(good, print);
+      if (!isOurs) {
+        keep(good, print);
+      }
       return found.client;
     }
+    const fault = found.fault ?? 'unknown';
     // A token that was good once is no guess.
-    if (!good.has(print) && found.expired !== true) {
-      const wrong = (before?.wrong ?? 0) + 1;
-      guesses.delete(place);
-      guesses.set(place, { wrong, until: lockedUntil(wrong, clock.monotonic()) });
-      if (guesses.size > mostAddresses) {
-        guesses.delete(guesses.keys().next().value ?? '');
-      }
+    if (fault === 'unknown') {
+      guesses.wrong(keys);
     }
-    const detail = found.expired === true ? 'the token has expired' : 'the token is not known';
-    throw new GatewayError('request/unauthenticated', detail, { detail: { token: detail } });
+    refuse(fault);
+    throw new GatewayError('request/unauthenticated', faults[fault], {
+      detail: { token: faults[fault], reason: fault },
+    });
   };
 
   return {
     client,
-    bearer(header, remote) {
+    bearer(header, remote, approach) {
       if (header === undefined) {
         throw new GatewayError('request/unauthenticated', 'send Authorization: Bearer <token>');
       }
@@ -86,11 +113,11 @@ export function createAccess(parts: { readonly clients: Clients; readonly clock:
         const detail = 'the Authorization header is no Bearer token';
         throw new GatewayError('request/unauthenticated', detail, { detail: { token: detail } });
       }
-      return client(token, remote);
+      return client(token, remote, approach);
     },
     owner() {
-      const owner = clients.list().find(entry => entry.name === 'owner' && entry.revokedAt === undefined);
-      return owner ?? { id: '0'.repeat(32), name: 'owner', scopes: ['admin'], rooms: ['hub'] };
+      const nobody: Client = { id: '0'.repeat(32), name: 'owner', scopes: ['admin'], rooms: ['hub'] };
+      return clients.find('owner') ?? nobody;
     },
   };
 }
@@ -102,25 +129,6 @@ export function requireScope(client: Client, scopes: readonly Scope[]): void {
       detail: { scope: scopes.join(' ') },
     });
   }
-}
-
-function lockedUntil(wrong: number, now: number): number {
-  return wrong < freeGuesses
-    ? 0
-    : now + Math.min(firstWait * 2 ** Math.min(wrong - freeGuesses, 20), longestWait);
-}
-
-/** Who holds one IPv6 address holds its /64: both count as one place. */
-function placeOf(remote: string): string {
-  if (remote.startsWith('::ffff:') || !isIPv6(remote)) {
-    return remote;
-  }
-  const [head = '', tail] = remote.split('::');
-  const front = head === '' ? [] : head.split(':');
-  const back = tail === undefined || tail === '' ? [] : tail.split(':');
-  const groups =
-    tail === undefined ? front : [...front, ...Array(8 - front.length - back.length).fill('0'), ...back];
-  return `${groups.slice(0, 4).join(':')}::/64`;
 }
 
 function keep(set: Set<string>, value: string): void {

@@ -53,6 +53,10 @@ export const problemSchema = z
     status: z.int().describe('the HTTP status'),
     detail: z.string(),
     code: z.string(),
+    reason: z
+      .enum(['unknown', 'expired', 'revoked'])
+      .exactOptional()
+      .describe('what is the matter with a token'),
     errors: z
       .array(z.looseObject({ pointer: z.string().describe('JSON pointer (RFC 6901)'), detail: z.string() }))
       .exactOptional()
@@ -76,6 +80,10 @@ export function problemOf(error: unknown, status?: number): Problem {
     status: status ?? kind.status,
     detail: known?.message ?? 'the gateway failed here; its log says more',
     code,
+    ...(code === 'request/unauthenticated' &&
+      typeof known?.detail.reason === 'string' && {
+        reason: known.detail.reason as 'unknown' | 'expired' | 'revoked',
+      }),
     ...(known && known.errors.length > 0 && { errors: known.errors.map(error => ({ ...error })) }),
   };
 }

@@ -1,10 +1,8 @@
-import { readFileSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
 import { configJsonSchema } from '../config.ts';
 import { definitionJsonSchema } from '../gateway/replicas/definition.ts';
-import { GatewayError } from '../lib/errors.ts';
 import { definitionsOf } from '../start/replicas.ts';
-import { ask, type Call, type Command, configOf, dataOf, print, printable, usage } from './call.ts';
+import { auditCommands } from './audit.ts';
+import { ask, type Call, type Command, configOf, print, printable, usage } from './call.ts';
 import { drawPacket } from './decode.ts';
 import { interfaceCommands } from './interfaces.ts';
 import { managementCommands } from './management.ts';
@@ -18,6 +16,7 @@ import {
   resolveWrite,
   retryWrite,
 } from './replica.ts';
+import { tokenCommands } from './tokens.ts';
 
 interface Message {
   readonly id: string;
@@ -42,24 +41,8 @@ export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
   ['send', { words: 'TO TEXT', does: 'send a message; prints its id once it is on disk', run: send }],
   ['inbox', { words: '[--follow] [--after CURSOR]', does: "read the owner's inbox", run: inbox }],
   ['announce', { words: '', does: "announce the hub's destinations now", run: announce }],
-  [
-    'token owner',
-    {
-      words: '',
-      does: 'print the owner token that was left in the data folder, and remove the file',
-      run: ownerToken,
-    },
-  ],
-  [
-    'token create',
-    {
-      words: 'NAME [--scopes a,b] [--rooms hub] [--identity own] [--expires ISO-DATE]',
-      does: 'mint a token; shown this once',
-      run: createToken,
-    },
-  ],
-  ['token list', { words: '', does: 'clients and their scopes', run: listTokens }],
-  ['token revoke', { words: 'NAME', does: 'end a token', run: revokeToken }],
+  ...tokenCommands,
+  ...auditCommands,
   ['config check', { words: '[FILE]', does: 'every mistake in the configuration', run: checkConfig }],
   [
     'config schema',
@@ -211,77 +194,6 @@ function line(message: Message): string {
 async function announce(c: Call): Promise<number> {
   const { body } = await ask(c, 'POST', '/v1/mesh/announce');
   return print(c, body, 'announced');
-}
-
-async function ownerToken(c: Call): Promise<number> {
-  const file = join(dataOf(c), 'owner-token');
-  let token: string;
-  try {
-    token = readFileSync(file, 'utf8').trim();
-  } catch {
-    throw new GatewayError(
-      'request/not-found',
-      `${file} is not there: the owner token was shown at the first start or has been read already. Mint another with: kosctl token create NAME --scopes admin`,
-    );
-  }
-  await print(c, { token }, token);
-  rmSync(file);
-  return 0;
-}
-
-async function createToken(c: Call): Promise<number> {
-  const [name] = c.words;
-  if (name === undefined) {
-    usage('token create NAME [--scopes messages:read,messages:send]');
-  }
-  const list = (value: string | boolean | undefined, fallback: string[]) =>
-    typeof value === 'string' ? value.split(',').filter(part => part !== '') : fallback;
-  const expires = c.options.expires;
-  if (typeof expires === 'string' && Number.isNaN(Date.parse(expires))) {
-    usage('token create NAME --expires 2027-01-31T00:00:00Z');
-  }
-  const { body } = await ask(c, 'POST', '/v1/tokens', {
-    name,
-    scopes: list(c.options.scopes, ['messages:read', 'messages:send', 'peers:read']),
-    ...(typeof c.options.identity === 'string' ? { identity: c.options.identity } : {}),
-    ...(typeof c.options.rooms === 'string' ? { rooms: list(c.options.rooms, []) } : {}),
-    ...(typeof expires === 'string' ? { expiresAt: Date.parse(expires) } : {}),
-  });
-  const { token, addresses = [] } = body as { token: string; addresses?: string[] };
-  return print(c, body, [token, ...addresses].join('\n'));
-}
-
-async function listTokens(c: Call): Promise<number> {
-  const { body } = await ask(c, 'GET', '/v1/tokens');
-  const { items } = body as {
-    items: {
-      name: string;
-      scopes: string[];
-      rooms: string[];
-      addresses?: string[];
-      revokedAt?: number;
-      expiresAt?: number;
-    }[];
-  };
-  const lines = items.map(client => {
-    const life =
-      client.revokedAt !== undefined
-        ? 'revoked'
-        : client.expiresAt === undefined
-          ? ''
-          : `${client.expiresAt <= Date.now() ? 'expired' : 'until'} ${new Date(client.expiresAt).toISOString()}`;
-    return `${client.name.padEnd(32)}  ${client.scopes.join(',')}  rooms ${client.rooms.join(',') || '-'}  ${[...(client.addresses ?? []), life].join('  ')}`.trimEnd();
-  });
-  return print(c, items, lines.join('\n'));
-}
-
-async function revokeToken(c: Call): Promise<number> {
-  const [name] = c.words;
-  if (name === undefined) {
-    usage('token revoke NAME');
-  }
-  await ask(c, 'DELETE', `/v1/tokens/${encodeURIComponent(name)}`);
-  return print(c, { revoked: name }, `revoked ${name}`);
 }
 
 async function checkConfig(c: Call): Promise<number> {

@@ -1,8 +1,9 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
+import { timingSafeEqual } from 'node:crypto';
 import type { Clock } from '../lib/clock.ts';
 import { GatewayError } from '../lib/errors.ts';
 import type { Random } from '../lib/random.ts';
-import { type Client, type ClientDraft, type Clients, type Scope, scopes } from './desk.ts';
+import { hashOfToken, mintToken } from './client-token.ts';
+import { type Client, type ClientDraft, type Clients, type ClientView, type Scope, scopes } from './desk.ts';
 import { isTime } from './message.ts';
 import type { Residents } from './residents.ts';
 import { hubRoom } from './router.ts';
@@ -75,7 +76,7 @@ export function createClients(options: {
     const row: ClientRow = {
       id: hex(random.bytes(16)),
       name: draft.name,
-      hash: hashOf(token),
+      hash: hashOfToken(token),
       scopes: JSON.stringify(draft.scopes),
       rooms: JSON.stringify(draft.rooms ?? [hubRoom]),
       created_at: clock.now(),
@@ -96,16 +97,24 @@ export function createClients(options: {
     return entry.client;
   }
 
-  const mint = () => `kos_${Buffer.from(random.bytes(32)).toString('base64url')}`;
+  const viewOf = ({ client, createdAt, revokedAt }: Entry): ClientView => ({
+    ...client,
+    ...addressesOf(client),
+    createdAt,
+    ...(revokedAt === undefined ? {} : { revokedAt }),
+  });
 
   return {
     authenticate(token) {
-      const hash = hashOf(token);
+      const hash = hashOfToken(token);
       const entry = byHash.get(hex(hash));
-      if (entry === undefined || !timingSafeEqual(entry.hash, hash) || entry.revokedAt !== undefined) {
-        return {};
+      if (entry === undefined || !timingSafeEqual(entry.hash, hash)) {
+        return { fault: 'unknown' };
       }
-      return isExpired(entry.client) ? { expired: true } : { client: entry.client };
+      if (entry.revokedAt !== undefined) {
+        return { fault: 'revoked' };
+      }
+      return isExpired(entry.client) ? { fault: 'expired' } : { client: entry.client };
     },
     holderOf(tokenHash) {
       const entry = byHash.get(tokenHash);
@@ -124,17 +133,15 @@ export function createClients(options: {
       if (living.length >= options.limit) {
         throw new GatewayError('store/full', `${options.limit} clients at most`);
       }
-      const token = mint();
+      const token = mintToken(random);
       const client = await add(draft, token);
       return { client, token, ...addressesOf(client) };
     },
-    list: () =>
-      [...byId.values()].map(({ client, createdAt, revokedAt }) => ({
-        ...client,
-        ...addressesOf(client),
-        createdAt,
-        ...(revokedAt === undefined ? {} : { revokedAt }),
-      })),
+    list: () => [...byId.values()].map(viewOf),
+    find(nameOrId) {
+      const entry = find(nameOrId);
+      return entry && viewOf(entry);
+    },
     async revoke(nameOrId) {
       const entry = find(nameOrId);
       if (entry === undefined || entry.revokedAt !== undefined) {
@@ -162,7 +169,7 @@ export function createClients(options: {
     async ensureOwner({ given, keep } = {}) {
       const owner = find(ownerName);
       if (owner === undefined) {
-        const token = given ?? mint();
+        const token = given ?? mintToken(random);
         if (given === undefined) {
           await keep?.(token);
         }
@@ -170,7 +177,7 @@ export function createClients(options: {
         return given === undefined ? token : undefined;
       }
       if (given !== undefined) {
-        const hash = hashOf(given);
+        const hash = hashOfToken(given);
         await store.committer.commit('client.rekey', { id: owner.client.id, hash });
         put({ ...owner, hash });
       }
@@ -222,10 +229,6 @@ function entryOf(row: ClientRow): Entry {
     createdAt: row.created_at,
     ...(row.revoked_at === null ? {} : { revokedAt: row.revoked_at }),
   };
-}
-
-function hashOf(token: string): Uint8Array {
-  return createHash('sha256').update(token).digest();
 }
 
 function hex(bytes: Uint8Array): string {

@@ -4,7 +4,7 @@ import { GatewayError } from '../lib/errors.ts';
  * The lists that are read with a cursor. `unread` is one of events too: it was gained by a reader that came for what it has
  * not read, and that nothing else has to be told of what was forgotten around it.
  */
-export type CursorKind = 'inbox' | 'event' | 'unread' | 'message' | 'delivery';
+export type CursorKind = 'inbox' | 'event' | 'unread' | 'message' | 'delivery' | 'audit';
 
 /**
  * A row number as something nobody should look into: a letter for its list, the data directory's own

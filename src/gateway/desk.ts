@@ -1,5 +1,7 @@
 import type { ServiceHealth } from '../lib/service.ts';
+import type { Audit } from './audit-entry.ts';
 import type { BlobStore, DeliveryId, Resident } from './bridge.ts';
+import type { TokenFault } from './client-token.ts';
 import type { Address, BinaryData, JsonValue, Message, MessageId, Priority } from './message.ts';
 import type { ReplicaDesk } from './replicas/contract.ts';
 import type { RouteRule } from './route-rule.ts';
@@ -29,6 +31,8 @@ export interface Desk {
   /** Marks that the client put the blob there. */
   ownBlob(client: Client, sha256: string): Promise<void>;
   health(): Health;
+  /** What was done to the hub itself. */
+  readonly audit: Audit;
   /** Replicas of cloud services; absent where none is defined. */
   readonly replicas?: ReplicaDesk;
 }
@@ -79,9 +83,16 @@ export interface ClientDraft {
   readonly expiresAt?: number;
 }
 
+/** A client as its owner sees it. */
+export interface ClientView extends Client {
+  readonly addresses?: readonly Address[];
+  readonly createdAt: number;
+  readonly revokedAt?: number;
+}
+
 export interface Clients {
-  /** The client of a token, or undefined for a wrong, revoked or expired one; `expired` tells the last apart. */
-  authenticate(token: string): { readonly client?: Client; readonly expired?: boolean };
+  /** The client of a token, or what is the matter with it. */
+  authenticate(token: string): { readonly client?: Client; readonly fault?: TokenFault };
   /**
    * `request/conflict` if the name was ever used, `store/full` where too many clients are there or have addresses of their
    * own. The token is shown here and never again.
@@ -93,11 +104,9 @@ export interface Clients {
   }>;
   /** The client whose token has this SHA-256 (hex), while the token is good: what a log-in keeps instead of the token. */
   holderOf(tokenHash: string): Client | undefined;
-  list(): readonly (Client & {
-    readonly addresses?: readonly Address[];
-    readonly createdAt: number;
-    readonly revokedAt?: number;
-  })[];
+  list(): readonly ClientView[];
+  /** By name or id, revoked ones too. */
+  find(nameOrId: string): ClientView | undefined;
   /** By name or id; `request/not-found`. Sessions of the client end: see `onRevoked`. */
   revoke(nameOrId: string): Promise<void>;
   onRevoked(listener: (client: Client) => void): () => void;

@@ -33,6 +33,10 @@ export interface Limits {
   readonly messageCount: number;
   /** ms a blob that nothing names is kept: its message may be on the way. */
   readonly orphanAge: number;
+  /** ms a line of the audit log is kept; lines of what was done, and of what was refused. */
+  readonly auditAge: number;
+  readonly auditCount: number;
+  readonly auditRefusals: number;
   /** Clients that have not been revoked. */
   readonly clients: number;
   /** Local parties with addresses of their own on the mesh; as many that gave theirs up are remembered. */
@@ -65,6 +69,9 @@ export const defaultLimits: Limits = {
   messageAge: 30 * day,
   messageCount: 1_000_000,
   orphanAge: day,
+  auditAge: 365 * day,
+  auditCount: 50_000,
+  auditRefusals: 10_000,
   clients: 1000,
   residents: 256,
 };

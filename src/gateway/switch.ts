@@ -5,6 +5,7 @@ import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
 import { type ServiceHealth, supervise } from '../lib/service.ts';
 import { createAcceptor } from './acceptor.ts';
+import { createAudit } from './audit.ts';
 import type { Bridge, BridgePort } from './bridge.ts';
 import { type ClientBook, createClients } from './clients.ts';
 import { createConversations } from './conversations.ts';
@@ -82,6 +83,7 @@ export function createSwitch(options: SwitchOptions): Switch {
   let { rooms } = options;
   const bridges = new Map(options.bridges.map(bridge => [bridge.name, bridge]));
   const cursors = createCursors(store.epoch);
+  const audit = createAudit({ store, clock, log, counters, cursors });
   const residents = createResidents({ store, clock, bridges: options.bridges, limit: limits.residents });
   const clients = createClients({ store, clock: options.clock, random, limit: limits.clients, residents });
   const outbox = new Outbox({ store, clock, random, log, counters, limits, bridges: options.bridges });
@@ -324,6 +326,7 @@ export function createSwitch(options: SwitchOptions): Switch {
       await store.committer.commit('blob.own', { sha256, client: client.name, at: clock.now() });
     },
     health,
+    audit,
     ...(options.replicas !== undefined && { replicas: options.replicas }),
   };
 
@@ -366,6 +369,7 @@ export function createSwitch(options: SwitchOptions): Switch {
       }
       await outbox.stop(new GatewayError('bridge/unavailable', 'the gateway is stopping'));
       await Promise.all([...running, sweeping, watching, timing]);
+      await audit.flush();
       await directory
         .flush()
         .catch(error => log.warn({ code: codeOf(error) }, 'the directory could not be written'));

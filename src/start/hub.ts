@@ -224,7 +224,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
     services: () => desk.health().services,
     announce: () => lxmf.announceNow(),
   });
-  const access = createAccess({ clients: desk.clients, clock });
+  const access = createAccess({ clients: desk.clients, clock, counters, audit: desk.audit });
   const sessions = createSessions({ clients: desk.clients, clock });
   const logins = createLogins({ ...parts, desk, file: loginFile(data) });
   const mintedOwnerToken = await desk.clients.ensureOwner({

@@ -93,7 +93,7 @@ export async function openGateway(
   const clock = options.clock ?? systemClock;
   const parts = { clock, log: silentLog };
   const listener = await createListener({ ...parts, counters: hub.counters, host: '127.0.0.1', port: 0 });
-  const access = createAccess({ clients: desk.clients, clock });
+  const access = createAccess({ clients: desk.clients, clock, counters: hub.counters, audit: desk.audit });
   const sessions = createSessions({ clients: desk.clients, clock });
   addHttpWindow(listener, {
     ...parts,

@@ -11,18 +11,18 @@ test('a token lets its client in until it expires or is revoked, and a name is n
   const { client, token } = await hub.client('reader', { scopes: ['messages:read'] });
   assert.match(token, /^kos_[\w-]{43}$/);
   assert.deepEqual(clients.authenticate(token), { client });
-  assert.deepEqual(clients.authenticate(`${token}x`), {});
+  assert.deepEqual(clients.authenticate(`${token}x`), { fault: 'unknown' });
   const gone: string[] = [];
   clients.onRevoked(one => gone.push(one.name));
   await clients.revoke('reader');
-  assert.deepEqual(clients.authenticate(token), {});
+  assert.deepEqual(clients.authenticate(token), { fault: 'revoked' });
   assert.deepEqual(gone, ['reader']);
   await assert.rejects(hub.client('reader'), { code: 'request/conflict' });
   await assert.rejects(clients.revoke('reader'), { code: 'request/not-found' });
   await assert.rejects(hub.client('Not A Name'), { code: 'request/invalid' });
   const brief = await hub.client('brief', { expiresAt: Date.now() + 20 });
   await new Promise(resolve => setTimeout(resolve, 25));
-  assert.deepEqual(clients.authenticate(brief.token), { expired: true });
+  assert.deepEqual(clients.authenticate(brief.token), { fault: 'expired' });
 });
 
 test('only the hash of a token is on disk', async () => {

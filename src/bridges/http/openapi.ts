@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { problemSchema } from '../problems.ts';
 import { eventSchema } from '../schema.ts';
+import { operationIdOf } from './operation.ts';
 import { type Route, route } from './route.ts';
 
 type Json = { [key: string]: unknown };
@@ -58,12 +59,9 @@ export function openapiRoute(make: () => Json): Route {
 }
 
 function operation(one: Route, schemas: Json): Json {
-  const name = one.path
-    .replace(/^\/(?:v1\/)?/, '')
-    .replaceAll(/[^a-zA-Z0-9]+(\w?)/g, (_, next: string) => next.toUpperCase());
   const audience = one.audience;
   return {
-    operationId: `${one.method.toLowerCase()}${name.charAt(0).toUpperCase()}${name.slice(1)}`,
+    operationId: operationIdOf(one),
     summary: one.summary,
     tags: [one.tag],
     ...(audience === 'public'

@@ -3,12 +3,14 @@ import type { ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import type { Audit } from '../../gateway/audit-entry.ts';
 import type { Client, Scope } from '../../gateway/desk.ts';
 import { codeOf, type GatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import { type Access, requireScope } from '../access.ts';
 import { type Listener, sendProblem } from '../listener.ts';
 import { invalid, mistakesOf } from '../schema.ts';
+import { actionOf, type Caller, doneEntry, refusedEntry } from './audited.ts';
 import { readJson } from './body.ts';
 import type { Logins } from './session.ts';
 
@@ -38,6 +40,11 @@ export interface Route {
   readonly live?: boolean;
   /** A file of the page and nothing for programs: it is not in the document. */
   readonly undocumented?: boolean;
+  /**
+   * Its name in the audit log, such as `tokens.create`; `false` for none. Without it what is not a GET and needs `admin`,
+   * `rooms:write` or `mesh:read` is there under the id of its operation.
+   */
+  readonly audit?: string | false;
   handle(call: Call<never, never, never>): Promise<Answer> | Answer;
 }
 
@@ -70,6 +77,8 @@ export interface Answer {
   readonly body?: string | Uint8Array | Readable;
   /** A problem whose status its code does not tell (416). */
   readonly error?: GatewayError;
+  /** For the audit log, where the path and the caller do not say it: who did it, and to what. Names only. */
+  readonly audit?: { readonly actor?: string; readonly target?: string };
   /** Takes the response over: for streams that do not end. Rejections end the socket. */
   readonly take?: (response: ServerResponse) => Promise<void>;
 }
@@ -114,24 +123,46 @@ export interface RouteParts {
   readonly access: Access;
   readonly logins: Logins;
   readonly log: Log;
+  readonly audit: Audit;
 }
 
 /** Registers the table. */
-export function addRoutes({ listener, access, logins, log }: RouteParts, routes: readonly Route[]): void {
+export function addRoutes(parts: RouteParts, routes: readonly Route[]): void {
+  const { listener, log, audit } = parts;
   void listener.app.register((app, _options, done) => {
     // Bodies are read by `readJson`, after the caller is known and with every mistake at once.
     app.removeAllContentTypeParsers();
     app.addContentTypeParser('*', (_request, _payload, parsed) => parsed(null));
     for (const one of routes) {
+      const action = actionOf(one);
       app.route({
         method: one.method === 'GET' && !one.live ? ['GET', 'HEAD'] : one.method,
         url: one.path.replaceAll(/\{(\w+)\}/g, ':$1'),
         ...(one.timeout !== undefined && { handlerTimeout: one.timeout }),
         handler: async (request, reply) => {
-          const { client, ended } = callerOf(one.audience, request, { listener, access, logins });
+          const caller = callerOf(one.audience, request, parts);
+          const { ended } = caller;
           const ends = [gone(reply), listener.closing, ...(ended === undefined ? [] : [ended])];
-          const call = await checked(one, client, request, AbortSignal.any(ends));
-          const answer = await one.handle(call as Call<never, never, never>);
+          let answer: Answer;
+          try {
+            if (one.audience !== 'public') {
+              requireScope(caller.client, one.audience);
+            }
+            const call = await checked(one, caller.client, request, AbortSignal.any(ends));
+            answer = await one.handle(call as Call<never, never, never>);
+            if (action !== undefined) {
+              await audit.record(doneEntry(action, caller, request, call, answer));
+            }
+          } catch (error) {
+            const entry =
+              action !== undefined &&
+              one.audience !== 'public' &&
+              refusedEntry(action, caller, request, request.params, error);
+            if (entry) {
+              audit.refused(entry);
+            }
+            throw error;
+          }
           if (answer.take === undefined) {
             send(one, answer, request, reply);
             return reply;
@@ -156,23 +187,23 @@ function gone(reply: FastifyReply): AbortSignal {
   return controller.signal;
 }
 
-/** The client that calls, with the scope it needs; `ended` tells when a browser's log-in is over. */
+/** The client that calls, and how it came. */
 function callerOf(
   audience: Audience,
   request: FastifyRequest,
-  { listener, access, logins }: Omit<RouteParts, 'log'>,
-): { readonly client: Client; readonly ended?: AbortSignal } {
+  { listener, access, logins }: Pick<RouteParts, 'listener' | 'access' | 'logins'>,
+): Caller {
   if (audience === 'public') {
-    return { client: nobody };
+    return { client: nobody, door: 'token' };
   }
   const header = request.headers.authorization;
-  const caller =
-    (header === undefined ? logins.find(request.raw) : undefined) ??
-    (header === undefined && listener.isControl(request.raw)
-      ? { client: access.owner() }
-      : { client: access.bearer(header, request.ip) });
-  requireScope(caller.client, audience);
-  return caller;
+  const login = header === undefined ? logins.find(request.raw) : undefined;
+  if (login !== undefined) {
+    return { ...login, door: 'page' };
+  }
+  return header === undefined && listener.isControl(request.raw)
+    ? { client: access.owner(), door: 'control' }
+    : { client: access.bearer(header, request.ip), door: 'token' };
 }
 
 async function checked(

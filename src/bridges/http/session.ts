@@ -141,15 +141,17 @@ export function sessionRoutes(parts: { readonly access: Access; readonly logins:
       summary: 'Log a browser in with a token; its cookie counts beside the header Kos-Page',
       tag: 'session',
       audience: 'public',
+      audit: 'sessions.open',
       body: z.strictObject({ token: z.string().min(1).max(512) }),
       responses: {
         201: { description: 'logged in', schema, headers: { 'Set-Cookie': 'HttpOnly, SameSite=Strict' } },
       },
       handle({ body, request }) {
         checkPage(request.raw);
-        const client = parts.access.client(body.token.trim(), request.ip);
+        const client = parts.access.client(body.token.trim(), request.ip, { door: 'page' });
         return {
           status: 201,
+          audit: { actor: `app:${client.name}` },
           headers: { 'set-cookie': parts.logins.open(body.token.trim()) },
           json: answer(client),
         };

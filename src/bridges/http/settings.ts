@@ -82,6 +82,7 @@ export function settingsRoutes(settings: () => Settings): Route[] {
       summary: 'Read the config file again: a file with mistakes changes nothing',
       tag: 'admin',
       audience: ['admin'],
+      audit: 'config.reload',
       responses: { 200: { description: 'what is in force now, and what is not', schema: reloadedSchema } },
       handle: async () => ({ status: 200, json: await settings().reload() }),
     }),
@@ -100,11 +101,12 @@ export function settingsRoutes(settings: () => Settings): Route[] {
       summary: 'Set the level of the log until the next start',
       tag: 'admin',
       audience: ['admin'],
+      audit: 'log.level',
       body: levelSchema,
       responses: { 200: { description: 'the level now', schema: levelSchema } },
       handle({ body }) {
         settings().setLogLevel(body.level);
-        return { status: 200, json: { level: settings().logLevel() } };
+        return { status: 200, audit: { target: body.level }, json: { level: settings().logLevel() } };
       },
     }),
   ];

@@ -50,6 +50,7 @@ export function tokenRoutes(desk: Desk, clock: Clock): Route[] {
       summary: 'Make a client and its token, which is shown this once',
       tag: 'tokens',
       audience: ['admin'],
+      audit: 'tokens.create',
       body: draftSchema,
       responses: {
         201: {
@@ -65,6 +66,7 @@ export function tokenRoutes(desk: Desk, clock: Clock): Route[] {
         const { client, token, addresses } = await desk.clients.create(draft);
         return {
           status: 201,
+          audit: { target: client.name },
           json: { ...clientJson({ ...client, ...(addresses && { addresses }) }), token },
         };
       },
@@ -99,6 +101,7 @@ export function tokenRoutes(desk: Desk, clock: Clock): Route[] {
       summary: 'Revoke a token, by the name or id of its client; its streams end',
       tag: 'tokens',
       audience: ['admin'],
+      audit: 'tokens.revoke',
       params: z.strictObject({ id: nameSchema }),
       responses: { 204: { description: 'revoked' } },
       async handle({ params }) {

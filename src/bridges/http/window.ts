@@ -4,6 +4,7 @@ import type { Log } from '../../lib/log.ts';
 import type { Access } from '../access.ts';
 import type { Listener } from '../listener.ts';
 import type { Sessions } from '../sessions.ts';
+import { auditRoutes } from './audit.ts';
 import { blobRoutes } from './blobs.ts';
 import { type HttpConfig, httpConfigSchema } from './config.ts';
 import { allowOrigins } from './cors.ts';
@@ -56,7 +57,7 @@ export interface HttpParts {
 /** The REST window: adds `/v1` and what stands beside it to the listener. Before `listen`. */
 export function addHttpWindow(listener: Listener, parts: HttpParts): void {
   allowOrigins(listener.app, parts.config?.cors ?? []);
-  addRoutes({ listener, ...parts }, httpRoutes(parts));
+  addRoutes({ listener, ...parts, audit: parts.desk.audit }, httpRoutes(parts));
 }
 
 /** Every operation there is, in the order of the document. */
@@ -83,6 +84,7 @@ export function httpRoutes(parts: HttpParts): readonly Route[] {
     ...statusRoutes({ ...parts, transport: parts.transport ?? 'off' }),
     ...metricsRoutes(parts),
     ...settingsRoutes(() => parts.settings),
+    ...auditRoutes(desk),
     openapiRoute(() => openapiDocument(routes, desk.hub.version)),
     ...docsRoutes(),
     ...siteRoutes(),

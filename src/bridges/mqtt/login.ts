@@ -56,7 +56,10 @@ export function judge(credentials: Credentials, remote: string, parts: LoginPart
         );
   }
   try {
-    const client = parts.access.client(Buffer.from(password).toString('utf8'), remote);
+    const client = parts.access.client(Buffer.from(password).toString('utf8'), remote, {
+      door: 'mqtt',
+      name: username,
+    });
     if (client.name !== username) {
       return refusal(4, 'request/unauthenticated', 'the user name is not the client of this token');
     }

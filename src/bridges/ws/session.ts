@@ -71,7 +71,8 @@ export function serveSocket(socket: WebSocket, caller: Caller, parts: SessionPar
     if (member !== undefined) {
       throw new GatewayError('request/conflict', 'hello was said already');
     }
-    const client = token === undefined ? caller.client : access.client(token, caller.remote);
+    const client =
+      token === undefined ? caller.client : access.client(token, caller.remote, { door: 'websocket' });
     if (client === undefined) {
       throw new GatewayError(
         'request/unauthenticated',

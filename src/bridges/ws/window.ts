@@ -25,7 +25,7 @@ export function addWsWindow(listener: Listener, parts: WsParts): void {
     const header = request.headers.authorization;
     const client =
       header !== undefined
-        ? parts.access.bearer(header, remote)
+        ? parts.access.bearer(header, remote, { door: 'websocket' })
         : listener.isControl(request)
           ? parts.access.owner()
           : undefined;

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { DatabaseSync } from 'node:sqlite';
 import { isGatewayError } from '../../lib/errors.ts';
+import { auditVerbs } from './audit-table.ts';
 import { blobVerbs } from './blob-table.ts';
 import { clientVerbs } from './client-table.ts';
 import { storeError } from './database.ts';
@@ -27,6 +28,7 @@ export function gatewayVerbs(database: DatabaseSync): Verbs<GatewayJobs> {
     ...blobVerbs(database),
     ...retentionVerbs(database),
     ...timeVerbs(database),
+    ...auditVerbs(database),
   };
 }
 

@@ -1,3 +1,4 @@
+import type { AuditJobs } from './audit-table.ts';
 import type { BlobJobs } from './blob-table.ts';
 import type { ClientJobs } from './client-table.ts';
 import type { DeliveryJobs } from './delivery-table.ts';
@@ -22,7 +23,8 @@ export interface GatewayJobs
     ResidentJobs,
     BlobJobs,
     RetentionJobs,
-    TimeJobs {}
+    TimeJobs,
+    AuditJobs {}
 
 export interface Jobs extends GatewayJobs, MeshJobs, OutboxJobs {}
 

@@ -1,5 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { Limits } from '../limits.ts';
+import { auditSweeper } from './audit-table.ts';
 import { eventSweeper, otherEventSweeper } from './event-retention.ts';
 import { inboxSweeper, lateSweeper } from './inbox-retention.ts';
 import { blobOwnerSweeper, messageSweeper } from './message-retention.ts';
@@ -15,6 +16,9 @@ export type RetentionLimits = Pick<
   | 'messageAge'
   | 'messageCount'
   | 'orphanAge'
+  | 'auditAge'
+  | 'auditCount'
+  | 'auditRefusals'
 >;
 
 /** What is swept, in this order: what only removes goes before what writes as well, because the disk may be full. */
@@ -25,6 +29,7 @@ export const retentionParts = [
   'messages',
   'blobOwners',
   'readings',
+  'audit',
   'late',
 ] as const;
 export type RetentionPart = (typeof retentionParts)[number];
@@ -66,6 +71,7 @@ export function retentionVerbs(database: DatabaseSync) {
     messages: messageSweeper(database),
     blobOwners: blobOwnerSweeper(database),
     readings: readingSweeper(database),
+    audit: auditSweeper(database),
     late: lateSweeper(database),
   };
   const pages = ['page_count', 'freelist_count', 'max_page_count'].map(name => ({

@@ -157,6 +157,25 @@ export const gatewaySchema: readonly string[] = [
     body TEXT NOT NULL
   ) STRICT;
   `,
+  `
+  -- Who did what to what, from where, and what came of it. \`act\` is 0 for what was refused.
+  CREATE TABLE audit (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    at INTEGER NOT NULL,
+    actor TEXT NOT NULL,
+    door TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    action TEXT NOT NULL,
+    target TEXT,
+    keys TEXT,
+    status INTEGER NOT NULL,
+    code TEXT,
+    count INTEGER NOT NULL,
+    act INTEGER NOT NULL
+  ) STRICT;
+  CREATE INDEX audit_act ON audit (act, seq);
+  CREATE INDEX audit_at ON audit (at);
+  `,
 ];
 
 export const meshSchema: readonly string[] = [

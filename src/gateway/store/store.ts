@@ -7,6 +7,7 @@ import { type Log, silentLog } from '../../lib/log.ts';
 import { type Random, systemRandom } from '../../lib/random.ts';
 import type { MeshStorage } from '../../mesh/storage.ts';
 import { defaultLimits } from '../limits.ts';
+import { auditReads } from './audit-table.ts';
 import { blobReads } from './blob-table.ts';
 import { type BlobFiles, type BlobLimits, openBlobs } from './blobs.ts';
 import { clientReads } from './client-table.ts';
@@ -129,6 +130,7 @@ function openReads(database: ReturnType<typeof openReadable>) {
     ...residentReads(database),
     ...timeReads(database),
     ...blobReads(database),
+    ...auditReads(database),
   });
 }
 

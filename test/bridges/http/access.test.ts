@@ -32,6 +32,7 @@ test('a token that has expired says so, and its streams end with it', async () =
   const late = await gateway.call(brief, 'GET', '/v1/inbox');
   assert.equal(late.status, 401);
   assert.match(late.body.detail, /expired/);
+  assert.equal(late.body.reason, 'expired');
   assert.match(late.headers.get('www-authenticate') ?? '', /expired/);
   const short = await gateway.client('short', { expiresAt: clock.now() + 300 });
   assert.equal((await gateway.call(short, 'GET', '/v1/inbox?wait=60')).status, 401);
@@ -128,18 +129,53 @@ test('mistakes in a token draft are told at once', async () => {
   assert.deepEqual(pointers(past), ['/expiresAt']);
 });
 
-test('guessing tokens locks the address out, but not a token that was good before', async () => {
+test('guessing tokens locks the address out for guesses, and nobody whose token cannot be guessed', async () => {
   await using gateway = await openGateway();
-  const old = await gateway.client('old');
   const fresh = await gateway.client('fresh');
-  assert.equal((await gateway.call(old, 'GET', '/v1/inbox')).status, 200);
   const answers: number[] = [];
   for (let guess = 0; guess < 12; guess++) {
     answers.push((await gateway.call(`guess-${guess}`, 'GET', '/v1/inbox')).status);
   }
   assert.deepEqual(answers, [...Array(10).fill(401), 429, 429]);
-  const locked = await gateway.call(fresh, 'GET', '/v1/inbox');
-  assert.equal(locked.status, 429, 'a right guess does not show either');
+  assert.equal((await gateway.call(fresh, 'GET', '/v1/inbox')).status, 200);
+  const locked = await gateway.call(gateway.hub.ownerToken, 'GET', '/v1/inbox');
+  assert.equal(locked.status, 429, 'a token that a person chose may have been guessed');
   assert.ok(Number(locked.headers.get('retry-after')) >= 1);
-  assert.equal((await gateway.call(old, 'GET', '/v1/inbox')).status, 200);
+  assert.equal(gateway.hub.counters.get('access/unknown'), 10);
+  assert.equal(gateway.hub.counters.get('access/locked'), 3);
+});
+
+test('a token that a person chose passes where it was good before the guessing', async () => {
+  await using gateway = await openGateway();
+  assert.equal((await gateway.call(gateway.hub.ownerToken, 'GET', '/v1/inbox')).status, 200);
+  for (let guess = 0; guess < 12; guess++) {
+    await gateway.call(`guess-${guess}`, 'GET', '/v1/inbox');
+  }
+  assert.equal((await gateway.call(gateway.hub.ownerToken, 'GET', '/v1/inbox')).status, 200);
+});
+
+test('a name that many addresses try to guess the token of is locked out for guesses from everywhere', async () => {
+  await using gateway = await openGateway();
+  const { access, hub } = gateway;
+  const pump = await gateway.client('pump');
+  const asOwner = (token: string, remote: string) =>
+    access.client(token, remote, { door: 'mqtt', name: 'owner' });
+  for (let guess = 0; guess < 10; guess++) {
+    assert.throws(() => asOwner('guess', `192.0.2.${guess}`), { code: 'request/unauthenticated' });
+  }
+  assert.throws(() => asOwner('guess', '192.0.2.99'), { code: 'request/rate-limited' });
+  assert.throws(() => asOwner(hub.ownerToken, '192.0.2.99'), { code: 'request/rate-limited' });
+  assert.equal(access.client(hub.ownerToken, '192.0.2.99').name, 'owner', 'not by that name');
+  assert.equal(access.client(pump, '192.0.2.1', { door: 'mqtt', name: 'pump' }).name, 'pump');
+});
+
+test('a token that was revoked says so to who holds it, and is no guess', async () => {
+  await using gateway = await openGateway();
+  const gone = await gateway.client('gone');
+  await gateway.desk.clients.revoke('gone');
+  for (let call = 0; call < 12; call++) {
+    const { status, body } = await gateway.call(gone, 'GET', '/v1/inbox');
+    assert.deepEqual([status, body.reason], [401, 'revoked']);
+  }
+  assert.equal((await gateway.call('nonsense', 'GET', '/v1/inbox')).body.reason, 'unknown');
 });
