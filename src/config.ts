@@ -60,6 +60,12 @@ export const configSchema = z.strictObject({
         .boolean()
         .default(false)
         .describe('be known to other nodes by the same identity after each start, also without transport'),
+      exitOnInterfaceError: z
+        .boolean()
+        .default(false)
+        .describe(
+          'end with status 1 when a device or a listener fails, for a service manager to start the hub again; else only that interface is tried again',
+        ),
     })
     .prefault({}),
   listen: z

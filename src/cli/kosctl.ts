@@ -18,6 +18,7 @@ const options = {
   rooms: { type: 'string' },
   identity: { type: 'string' },
   expires: { type: 'string' },
+  entries: { type: 'boolean' },
   force: { type: 'boolean' },
   interface: { type: 'string' },
   lxmf: { type: 'string' },

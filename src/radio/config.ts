@@ -200,6 +200,13 @@ const fixedMtu = z
   .optional()
   .describe('bytes of the largest packet, where both ends agreed on less than the usual');
 
+const backbone = z
+  .boolean()
+  .optional()
+  .describe(
+    'for a fast way between hubs (BackboneInterface of the reference): packets up to 1 MiB, 100 Mbit/s guessed',
+  );
+
 const tcpClient = z
   .strictObject({
     ...common,
@@ -207,6 +214,7 @@ const tcpClient = z
     host: z.string().min(1).describe('host name or address of a TCP interface of another node'),
     port,
     framing: z.enum(['hdlc', 'kiss']).optional().describe('kiss for a TNC behind TCP; hdlc'),
+    backbone,
     fixedMtu,
   })
   .describe('connects to a TCP server interface of another node, and again when it is lost');
@@ -219,6 +227,7 @@ const tcpServer = z
     host: z.string().min(1).default('127.0.0.1').describe('address to listen on'),
     port: z.int().min(0).max(65_535).describe('TCP port; 0 picks a free one'),
     maxClients: z.int().min(1).max(10_000).default(500).describe('connections at once'),
+    backbone,
     fixedMtu,
   })
   .describe('lets other nodes connect');

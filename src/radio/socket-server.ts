@@ -3,12 +3,15 @@ import type { Clock } from '../lib/clock.ts';
 import type { Counters } from '../lib/counters.ts';
 import { GatewayError } from '../lib/errors.ts';
 import type { Interface, InterfacePort } from '../mesh/interface.ts';
+import type { Framing } from './framing/framing.ts';
 import { HdlcSocket, inWords } from './hdlc-socket.ts';
 import { SendRoom } from './send-room.ts';
 
 export interface SocketServerParts {
   readonly clock: Clock;
   readonly counters: Counters;
+  /** See `HdlcSocketParts`. */
+  readonly framing?: Framing;
 }
 
 export interface SocketServerOptions {

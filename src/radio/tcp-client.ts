@@ -1,5 +1,5 @@
 import type { Interface, InterfacePort } from '../mesh/interface.ts';
-import { hdlcFraming, kissFraming } from './framing/framing.ts';
+import { type Framing, hdlcFraming, kissFraming } from './framing/framing.ts';
 import type { HdlcSocketParts } from './hdlc-socket.ts';
 import { SocketClient } from './socket-client.ts';
 
@@ -7,6 +7,12 @@ import { SocketClient } from './socket-client.ts';
 export const tcpMtu = 262_144;
 /** bit/s that the reference guesses for TCP: the link MTU follows from it. */
 export const tcpBitrate = 10_000_000;
+/** The same of its Backbone interfaces, which have the same wire: bytes, bit/s. */
+export const backboneMtu = 1_048_576;
+export const backboneBitrate = 100_000_000;
+
+/** Bytes of the longest access code. */
+const longestCode = 64;
 
 export interface TcpClientOptions {
   readonly name: string;
@@ -15,6 +21,8 @@ export interface TcpClientOptions {
   readonly port: number;
   /** bit/s, where the way is known to be slower or faster than guessed. */
   readonly bitrate?: number | undefined;
+  /** For a way between hubs, which carries much: longer packets and links of more than over TCP. Default false. */
+  readonly backbone?: boolean | undefined;
   /** Bytes of the largest packet, where both ends agreed on less than the usual: links are made no larger. */
   readonly fixedMtu?: number | undefined;
   /** `kiss` for a TNC behind TCP. Default `hdlc`. */
@@ -33,8 +41,9 @@ export class TcpClient implements Interface {
   constructor(options: TcpClientOptions, parts: HdlcSocketParts) {
     const { name, host, port } = options;
     this.name = name;
-    this.mtu = options.fixedMtu ?? tcpMtu;
-    this.bitrate = options.bitrate ?? tcpBitrate;
+    const { mtu, bitrate } = carriedBy(options);
+    this.mtu = mtu;
+    this.bitrate = bitrate;
     // A TNC is a radio: whoever is heard is not its far end, and nobody there knows us by the connection.
     this.shared = options.framing === 'kiss';
     this.dials = !this.shared;
@@ -42,7 +51,7 @@ export class TcpClient implements Interface {
       { name, dial: { host, port }, where: `${host}:${port}` },
       {
         ...parts,
-        framing: options.framing === 'kiss' ? kissFraming : hdlcFraming,
+        framing: upTo(mtu, options.framing === 'kiss' ? kissFraming : hdlcFraming),
       },
     );
   }
@@ -54,4 +63,20 @@ export class TcpClient implements Interface {
   send(packet: Uint8Array): Promise<void> {
     return this.#client.send(packet);
   }
+}
+
+/** What a connection carries. */
+export function carriedBy(
+  options: Pick<TcpClientOptions, 'backbone' | 'bitrate' | 'fixedMtu'>,
+): Pick<Interface, 'mtu' | 'bitrate'> {
+  const { backbone = false, bitrate, fixedMtu } = options;
+  return {
+    mtu: fixedMtu ?? (backbone ? backboneMtu : tcpMtu),
+    bitrate: bitrate ?? (backbone ? backboneBitrate : tcpBitrate),
+  };
+}
+
+/** Frames of packets of `mtu` bytes, and the longest access code before them. */
+export function upTo(mtu: number, framing: Framing): Framing {
+  return { ...framing, deframer: () => framing.deframer({ longest: Math.max(mtu, tcpMtu) + longestCode }) };
 }

@@ -1,7 +1,8 @@
 import { GatewayError } from '../lib/errors.ts';
 import type { Interface, InterfacePort } from '../mesh/interface.ts';
+import { hdlcFraming } from './framing/framing.ts';
 import { SocketServer, type SocketServerParts } from './socket-server.ts';
-import { tcpBitrate, tcpMtu } from './tcp-client.ts';
+import { carriedBy, upTo } from './tcp-client.ts';
 
 export interface TcpServerOptions {
   readonly name: string;
@@ -13,6 +14,8 @@ export interface TcpServerOptions {
   readonly maxClients?: number;
   /** bit/s, where the way is known to be slower or faster than guessed. */
   readonly bitrate?: number | undefined;
+  /** See `TcpClientOptions`. */
+  readonly backbone?: boolean | undefined;
   /** Bytes of the largest packet, where both ends agreed on less than the usual: links are made no larger. */
   readonly fixedMtu?: number | undefined;
 }
@@ -33,30 +36,24 @@ export class TcpServer implements Interface {
   readonly #server: SocketServer;
 
   constructor(options: TcpServerOptions, parts: SocketServerParts) {
-    const {
-      name,
-      host,
-      port,
-      maxClients = defaultMaxClients,
-      bitrate = tcpBitrate,
-      fixedMtu = tcpMtu,
-    } = options;
+    const { name, host, port, maxClients = defaultMaxClients } = options;
+    const { mtu, bitrate } = carriedBy(options);
     this.name = name;
-    this.mtu = fixedMtu;
+    this.mtu = mtu;
     this.bitrate = bitrate;
     this.#server = new SocketServer(
       {
         listen: { host, port },
         where: `${host}:${port}`,
         maxClients,
-        mtu: fixedMtu,
+        mtu,
         bitrate,
         nameOf({ remoteAddress, remotePort }) {
           const address = remoteAddress?.replace(/^::ffff:/, '');
           return address && `${name}/${address.includes(':') ? `[${address}]` : address}:${remotePort}`;
         },
       },
-      parts,
+      { ...parts, framing: upTo(mtu, hdlcFraming) },
     );
   }
 

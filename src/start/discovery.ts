@@ -10,6 +10,7 @@ import { DiscoveryListener } from '../mesh/reticulum/discovery-listener.ts';
 import { type PublishedInterface, publishInterfaces } from '../mesh/reticulum/discovery-publisher.ts';
 import { type InterfaceNotice, shownName } from '../mesh/reticulum/discovery-wire.ts';
 import type { Identity } from '../mesh/reticulum/identity.ts';
+import { referenceEntry } from '../mesh/reticulum/reference-entry.ts';
 import type { MeshStorage } from '../mesh/storage.ts';
 import { RNode } from '../radio/rnode/rnode.ts';
 import { createAutoconnect } from './autoconnect.ts';
@@ -66,6 +67,8 @@ export function openDiscovery(parts: DiscoveryParts): Discovery {
       cost,
       ...(sources.length > 0 && { sources: new Set(sources) }),
       onFound: () => connecting?.look(),
+      onKindless: networkId =>
+        parts.log.debug({ source: toHex(networkId).slice(0, 8) }, 'an interface of no kind was announced'),
     });
   const connecting =
     table && autoconnect.most > 0
@@ -166,6 +169,7 @@ function viewOf(found: DiscoveredInterface): Omit<DiscoveredView, 'status'> {
     transportId: toHex(transportId),
     networkId: toHex(networkId),
     ...(operator !== undefined && { operator: toHex(operator) }),
+    configEntry: referenceEntry(notice),
     hops,
     value,
     discovered,

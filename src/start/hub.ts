@@ -184,6 +184,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
       create: entry => createInterface(entry, { ...parts, storage: store.mesh, open: options.openSerial }),
       policyFor,
       latest,
+      exitOnError: config.hub.exitOnInterfaceError,
       report: health => gateway.report(health, 'interface.changed'),
       forget: name => gateway.forget(name),
     },

@@ -76,6 +76,8 @@ export interface LiveInterfacesParts {
   /** The entry of a name as it is configured now; undefined where it is not. Throws `config/invalid`. */
   readonly latest?: (name: string) => InterfaceConfig | undefined;
   readonly report: (health: ServiceHealth) => void;
+  /** Whether a device or a listener that fails ends the run of all of them. Default false. */
+  readonly exitOnError?: boolean;
   /** An interface is no part of the hub any more. */
   readonly forget: (name: string) => void;
 }
@@ -139,7 +141,12 @@ export function createLiveInterfaces(
       random,
       log,
       signal: AbortSignal.any([signal, stop.signal]),
-      onChange: parts.report,
+      onChange: health => {
+        parts.report(health);
+        if (parts.exitOnError === true && isFatal(entry.config, health)) {
+          over.reject(new GatewayError('radio/device', `${health.name} failed: ${health.reason}`));
+        }
+      },
     });
     life.catch(over.reject);
     entry.stop = async () => {
@@ -337,4 +344,13 @@ export function createLiveInterfaces(
       await Promise.all([...all.values()].map(entry => entry.stop?.()));
     },
   };
+}
+
+/**
+ * Whether what became of an interface is a failure of it. A connection that is lost or not made yet is none: making it
+ * again is what dialling is.
+ */
+function isFatal({ kind }: InterfaceConfig, { state, bugs }: ServiceHealth): boolean {
+  const dials = kind === 'tcp-client' || kind === 'shared';
+  return state === 'waiting' && (!dials || bugs > 0);
 }

@@ -87,61 +87,6 @@ const values: readonly Exception[] = [
   },
 ];
 
-/** What this stack does otherwise on purpose, or has nothing of. */
-const ours: readonly Exception[] = [
-  {
-    test: 'tests/test_discovery_receiver_hooks.py::test_mandatory_fields_required*',
-    rns: both,
-    kind: 'ours',
-    reason:
-      'an announced interface of no kind is dropped without a word; the reference calls its listener with None',
-  },
-  {
-    test: 'tests/test_discovery_resolver_v2.py::test_i2p_b32_reachable_on*',
-    rns: both,
-    kind: 'ours',
-    reason: 'no piece of a reference configuration is written for an interface that was found',
-  },
-  {
-    test: 'tests/test_discovery_resolver_v2.py::test_receiver_per_type_surfacing*',
-    rns: both,
-    kind: 'ours',
-    reason: 'no piece of a reference configuration is written for an interface that was found',
-  },
-  {
-    test: 'tests/test_interfaces_hooks.py::test_interface_hw_mtu_per_type*',
-    rns: both,
-    kind: 'ours',
-    reason: 'a Backbone interface is a TCP interface here, with its MTU: both are the same on the wire',
-  },
-  {
-    test: 'tests/test_interfaces_v2.py::test_kiss_stream_truncates_at_hw_mtu*',
-    rns: both,
-    kind: 'ours',
-    reason: 'a KISS frame that is too long is dropped and counted; the reference cuts it and takes the rest',
-  },
-  {
-    test: 'tests/wire/test_link_hooks.py::test_ephemeral_key_purge_on_close[*-to-kos]',
-    rns: both,
-    kind: 'ours',
-    reason:
-      'the ephemeral key and the shared secret are gone as soon as the key of the link is derived: the test wants to see them until it is closed',
-  },
-  {
-    test: 'tests/wire/test_reticulum_config_v2.py::test_panic_on_interface_error_knob_and_default[kos-to-*]',
-    rns: both,
-    kind: 'ours',
-    reason: 'an interface that fails is tried again, and nothing makes the program end for it',
-  },
-  {
-    test: 'tests/wire/test_announce_burst_throttle.py::test_burst_throttle_holds_subsequent_announces[kos-->kos-->ref]',
-    rns: both,
-    kind: 'ours',
-    reason:
-      'a rate is measured over 5 s at the least: whoever tells of 12 destinations as it connects is no flood',
-  },
-];
-
 /** Files of tests that the reference fails against itself at RNS 1.5.7, in whatever role, by why it does. */
 const ofReference: readonly (readonly [reason: string, file: string, ...tests: readonly string[]])[] = [
   [
@@ -209,4 +154,4 @@ const reference: readonly Exception[] = ofReference.flatMap(([reason, file, ...t
 );
 
 /** Every test of the suite that is known not to pass; docs/conformance.md says the same in words. */
-export const exceptions: readonly Exception[] = [...values, ...ours, ...reference];
+export const exceptions: readonly Exception[] = [...values, ...reference];

@@ -5,8 +5,9 @@ import { describe, test } from 'node:test';
 import { systemClock } from '../../src/lib/clock.ts';
 import { Counters } from '../../src/lib/counters.ts';
 import type { Interface } from '../../src/mesh/interface.ts';
+import { linkMtuOf } from '../../src/mesh/reticulum/dispatch.ts';
 import { frame, HdlcDeframer } from '../../src/radio/framing/hdlc.ts';
-import { TcpClient } from '../../src/radio/tcp-client.ts';
+import { backboneMtu, TcpClient } from '../../src/radio/tcp-client.ts';
 import { TcpServer } from '../../src/radio/tcp-server.ts';
 import { type FarEnd, interfaceContract, type Medium, packetOf, until } from '../contract/interface.ts';
 import { ManualClock } from '../sim/clock.ts';
@@ -84,6 +85,31 @@ interfaceContract('a TCP server', serverMedium);
 function silentPort(attach: (peer: Interface) => void = () => {}) {
   return { ready() {}, receive() {}, attach };
 }
+
+test('a backbone carries packets of one MiB, and links of what 100 Mbit/s carry', async () => {
+  const server = new TcpServer({ name: 'server', host: '127.0.0.1', port: 0, backbone: true }, parts);
+  const stop = new AbortController();
+  const arrived = Promise.withResolvers<Uint8Array>();
+  const peers: Promise<void>[] = [];
+  const attach = (peer: Interface) =>
+    void peers.push(peer.run({ ...silentPort(), receive: packet => arrived.resolve(packet) }, stop.signal));
+  const running = server.run(silentPort(attach), stop.signal);
+  await until(() => server.address !== undefined);
+  const client = new TcpClient({ name: 'uplink', ...server.address!, backbone: true }, parts);
+  const up = Promise.withResolvers<void>();
+  const dialling = client.run({ ...silentPort(), ready: up.resolve }, stop.signal);
+  await up.promise;
+  const packet = new Uint8Array(backboneMtu).fill(0x7e);
+  assert.deepEqual(
+    [client.mtu, server.mtu, linkMtuOf(client.bitrate, client.mtu)],
+    [packet.length, packet.length, 32_768],
+  );
+  await client.send(packet);
+  const { length } = await arrived.promise;
+  stop.abort();
+  await Promise.all([running, dialling, ...peers]);
+  assert.equal(length, packet.length);
+});
 
 describe('a TCP client', () => {
   test('says that nothing listens there', async () => {

@@ -336,3 +336,42 @@ test('a list that takes the place of another is asked for in its turn, and chang
   await Promise.all([added, replaced]);
   assert.equal(hub.live.list().length, 3);
 });
+
+test('a device that fails ends the run of all where that is asked for; a connection that is lost does not', async () => {
+  const endsWith = async (config: InterfaceConfig, exitOnError: boolean) => {
+    const clock = new ManualClock();
+    const node = new TestNode({ clock });
+    const live = createLiveInterfaces([{ config, origin: 'file' }], {
+      clock,
+      random: node.random,
+      log: silentLog,
+      transport: node.transport,
+      exitOnError,
+      create: ({ name }) => ({
+        name,
+        mtu: 500,
+        bitrate: 1000,
+        async run(port) {
+          port.ready();
+          throw new GatewayError('radio/offline', 'unplugged', { retryable: true });
+        },
+        send: async () => {},
+      }),
+      policyFor: () => ({}),
+      report: () => {},
+      forget: () => {},
+    });
+    const end = new AbortController();
+    const ended = live.run(end.signal).then(
+      () => 'stopped',
+      (error: Error) => error.message,
+    );
+    await settled();
+    end.abort();
+    return ended;
+  };
+  const line = interfaceSchema.parse({ name: 'line', kind: 'serial', port: '/dev/null' }) as InterfaceConfig;
+  assert.equal(await endsWith(line, true), 'line failed: unplugged');
+  assert.equal(await endsWith(line, false), 'stopped');
+  assert.equal(await endsWith(client('uplink'), true), 'stopped');
+});

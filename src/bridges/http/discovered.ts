@@ -28,6 +28,8 @@ export interface DiscoveredView {
   /** What its access code is made of, as it was published. */
   readonly networkName?: string;
   readonly passphrase?: string;
+  /** What reaches it, as a section of the reference's configuration; whoever may not know the passphrase gets none that holds it. */
+  readonly configEntry?: string;
   readonly hops: number;
   /** Bits of work in its stamp. */
   readonly value: number;
@@ -66,6 +68,12 @@ const discoveredSchema = z
     operator: hash.exactOptional().describe('LXMF address of who runs it'),
     networkName: z.string().exactOptional().describe('of its access code, as it was published'),
     passphrase: z.string().exactOptional().describe('of its access code, as it was published; for the owner'),
+    configEntry: z
+      .string()
+      .exactOptional()
+      .describe(
+        'what reaches it, as a section of a configuration of the reference; for the owner where a passphrase is in it',
+      ),
     hops: z.int(),
     value: z.int().describe('bits of work in its stamp'),
     discovered: time,
@@ -93,8 +101,13 @@ export function discoveredRoute(all: () => readonly DiscoveredView[]): Route {
     handle({ client }) {
       // A sealed one was meant for who has the network identity, which is the owner and nobody they let look.
       const mayKnow = client.scopes.includes('admin');
-      const items = mayKnow ? all() : all().map(({ passphrase: _secret, ...one }) => one);
+      const items = mayKnow ? all() : all().map(withoutSecret);
       return { status: 200, json: { items, cursor: null } };
     },
   });
+}
+
+function withoutSecret(view: DiscoveredView): DiscoveredView {
+  const { passphrase, configEntry, ...others } = view;
+  return passphrase === undefined && configEntry !== undefined ? { ...others, configEntry } : others;
 }

@@ -143,9 +143,11 @@ const kinds: Readonly<Record<string, Reader>> = {
     }),
   TCPServerInterface: tcpServer,
   TCPClientInterface: tcpClient,
-  BackboneInterface: (keys, section) =>
-    keys.has('remote') || keys.has('target_host') ? tcpClient(keys, section) : tcpServer(keys, section),
-  BackboneClientInterface: tcpClient,
+  BackboneInterface: (keys, section) => ({
+    ...(keys.has('remote') || keys.has('target_host') ? tcpClient : tcpServer)(keys, section),
+    backbone: true,
+  }),
+  BackboneClientInterface: (keys, section) => ({ ...tcpClient(keys, section), backbone: true }),
   UDPInterface(keys) {
     const port = keys.number('port');
     const [listenPort, forwardPort] = [

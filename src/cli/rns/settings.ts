@@ -6,7 +6,6 @@ const levels = ['error', 'error', 'warn', 'info', 'info', 'debug', 'debug', 'tra
 
 /** Keys that only steer how the reference itself works. */
 const innards = [
-  'panic_on_interface_error',
   'use_implicit_proof',
   'force_shared_instance_bitrate',
   'shared_instance_type',
@@ -41,7 +40,10 @@ export function settingsOf(root: Section, findings: Findings): ImportedSettings 
     why: `hub.transport: ${transport}${transport ? '' : ', as the reference has it where nothing is said'}`,
   });
   const settings = given({
-    hub: { transport },
+    hub: given({
+      transport,
+      exitOnInterfaceError: keys.yes('panic_on_interface_error') === true ? true : undefined,
+    }),
     sharedInstance: sharedInstanceOf(keys),
     mesh: some(
       given({

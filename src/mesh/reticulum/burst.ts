@@ -4,17 +4,20 @@ const samples = 64;
 const enough = 48;
 /** ms after which a moment says nothing any more. */
 const memory = 10_000;
-/**
- * ms that a rate is measured over at the least: a node tells of all its destinations at once when it
- * connects, which is no flood. The reference takes three announces in quick succession for one.
- */
-const leastSpan = 5000;
+/** ms that a rate is measured over at the least, where nothing else is said. */
+const defaultSpan = 5000;
 
 /** How often something happened lately. */
 export class Frequency {
+  readonly #leastSpan: number;
   readonly #times = new Float64Array(samples);
   #first = 0;
   #count = 0;
+
+  /** `leastSpan`: ms that its rate is measured over at the least. */
+  constructor(leastSpan = defaultSpan) {
+    this.#leastSpan = leastSpan;
+  }
 
   /** It happens now, monotonic ms. */
   note(now: number): void {
@@ -35,7 +38,7 @@ export class Frequency {
     if (this.#count === 0) {
       return false;
     }
-    const span = Math.max(now - this.#times[this.#first]!, Math.min(leastSpan, (enough * 1000) / rate));
+    const span = Math.max(now - this.#times[this.#first]!, Math.min(this.#leastSpan, (enough * 1000) / rate));
     return (this.#count * 1000) / span > rate;
   }
 }
@@ -50,9 +53,14 @@ export interface BurstLimits {
 
 /** Whether something comes in bursts: from when it is too often, until it has not been for some time. */
 export class Burst {
-  readonly #frequency = new Frequency();
+  readonly #frequency: Frequency;
   #sustained = 0;
   #since: number | undefined;
+
+  /** `leastSpan`: see `Frequency`. */
+  constructor(leastSpan?: number) {
+    this.#frequency = new Frequency(leastSpan);
+  }
 
   /** Monotonic ms at which the burst began that lasts still, as far as is known. */
   get since(): number | undefined {

@@ -13,6 +13,7 @@ import {
   discoveryAspects,
   discoveryCost,
   discoveryRounds,
+  hasKind,
   keptTypes,
   splitStamped,
 } from './discovery-wire.ts';
@@ -38,6 +39,8 @@ export interface DiscoveryListenerParts {
   /** Bits that a stamp must show. Default 16. */
   readonly cost?: number;
   readonly onFound?: (found: DiscoveredInterface) => void;
+  /** An interface was announced, with work enough, that says nothing of its kind. */
+  readonly onKindless?: (networkId: Uint8Array) => void;
 }
 
 /**
@@ -93,7 +96,8 @@ export class DiscoveryListener {
     hops,
     interfaceName,
   }: Announced): Parameters<Discovered['take']>[0] | undefined {
-    const { counters, sources, blackhole, transport, networkIdentity, cost = discoveryCost } = this.#parts;
+    const { counters, sources, blackhole, transport, networkIdentity, onKindless } = this.#parts;
+    const { cost = discoveryCost } = this.#parts;
     if (appData === undefined || (sources !== undefined && !sources.has(toHex(identity.hash)))) {
       counters.add('discovery/not-wanted');
       return undefined;
@@ -118,6 +122,11 @@ export class DiscoveryListener {
     value ??= this.#remember(key, stampValue(workBlock(sha256(facts), discoveryRounds), stamp));
     if (value < cost) {
       counters.add('discovery/stamp-too-cheap');
+      return undefined;
+    }
+    if (!hasKind(facts)) {
+      counters.add('discovery/kindless');
+      onKindless?.(identity.hash);
       return undefined;
     }
     const notice = decodeNotice(facts);

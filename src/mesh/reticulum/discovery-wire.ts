@@ -140,12 +140,8 @@ export function encodeNotice(notice: InterfaceNotice): Uint8Array {
  * kind of interface that is not announced, an address that is none.
  */
 export function decodeNotice(bytes: Uint8Array): InterfaceNotice {
-  const facts = decode(bytes, { maxDepth: 3, maxItems: 128 });
-  if (!(facts instanceof Map)) {
-    throw malformed('a notice of an interface is a map');
-  }
-  const of = (key: keyof typeof keys): MsgpackValue | undefined =>
-    (facts as ReadonlyMap<MsgpackValue, MsgpackValue>).get(keys[key]);
+  const facts = decodeFacts(bytes);
+  const of = (key: keyof typeof keys): MsgpackValue | undefined => facts.get(keys[key]);
   const type = discoverableTypes.find(one => one === of('type'));
   const transport = of('transport');
   const transportId = of('transportId');
@@ -182,6 +178,19 @@ export function decodeNotice(bytes: Uint8Array): InterfaceNotice {
     passphrase: secretOf(of('passphrase')),
   };
   return { ...notice, ...reachOf(type, of, reachableOn) };
+}
+
+/** Whether facts say of which kind the interface is: there may be kinds that are not told this way. Throws `wire/*`. */
+export function hasKind(bytes: Uint8Array): boolean {
+  return decodeFacts(bytes).has(keys.type);
+}
+
+function decodeFacts(bytes: Uint8Array): ReadonlyMap<MsgpackValue, MsgpackValue> {
+  const facts = decode(bytes, { maxDepth: 3, maxItems: 128 });
+  if (!(facts instanceof Map)) {
+    throw malformed('a notice of an interface is a map');
+  }
+  return facts;
 }
 
 /** The facts that a kind of interface cannot do without. */

@@ -37,6 +37,11 @@ export const ingressDefaults = {
 } as const;
 /** Announces held for all interfaces: whoever opens many connections must not multiply them. */
 const defaultCapacity = 4096;
+/**
+ * ms that the rate of announces is measured over at the least: who has a handful of destinations tells of all at once
+ * when it connects, which is no flood. The reference takes three in quick succession for one.
+ */
+const announceSpan = 2500;
 /** ms until it is looked again whether an interface has calmed down. */
 const lookAgain = 1000;
 
@@ -190,7 +195,7 @@ export class Ingress {
   #gate(iface: InterfaceHandle): Gate {
     return this.#gates.getOrInsertComputed(iface, () => {
       const gate: Gate = {
-        announces: new Burst(),
+        announces: new Burst(announceSpan),
         pathRequests: new Burst(),
         held: new Map(),
         alarm: new Alarm(this.#parts.clock, () => this.#ring(iface, gate)),

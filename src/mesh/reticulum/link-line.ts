@@ -2,20 +2,18 @@ import { GatewayError } from '../../lib/errors.ts';
 import type { Random } from '../../lib/random.ts';
 import type { InterfaceHandle } from './dispatch.ts';
 import { isRepeatable } from './inbound.ts';
+import type { HeldKeys, LinkKeys } from './link-keys.ts';
 import type { Told } from './link-port.ts';
 import { linkMdu } from './link-wire.ts';
 import { encodePacket, packetHash } from './packet.ts';
 import type { Sealer } from './resource-segment.ts';
-import { openToken, sealToken, tokenIvLength, tokenKeyLength } from './token.ts';
+import { openToken, sealToken, tokenIvLength } from './token.ts';
 import type { Transport } from './transport.ts';
 
 /** What both ends of a link have agreed on, and what it runs over. */
 export interface LinkAgreement {
-  /**
-   * 64 B; empty until an initiator knows it. Where it is a function it is asked once, when it is first needed, and
-   * may throw `crypto/undecryptable`. The line wipes the key at its end.
-   */
-  readonly key: Uint8Array | (() => Uint8Array);
+  /** The line wipes them at its end. */
+  readonly keys: LinkKeys;
   readonly mtu: number;
   readonly iface: InterfaceHandle;
   /** Bytes that agreeing on it has cost. */
@@ -29,7 +27,6 @@ export class LinkLine implements Sealer {
   readonly #transport: Pick<Transport, 'transmit' | 'remember'>;
   readonly #random: Random;
   #agreed: LinkAgreement;
-  #key: Uint8Array | undefined;
   #mdu: number;
 
   constructor(
@@ -61,40 +58,28 @@ export class LinkLine implements Sealer {
     return this.#agreed.cost;
   }
 
-  /** Whether its key is known, and not wiped. */
-  get keyed(): boolean {
-    const key = this.#key ?? this.#agreed.key;
-    return typeof key === 'function' || key.some(byte => byte !== 0);
+  /** What of its keys is there. */
+  get held(): HeldKeys {
+    return this.#agreed.keys.held;
   }
 
   /** The other end has answered: its cost comes on top. */
   agree(agreed: LinkAgreement): void {
     this.#agreed = { ...agreed, cost: this.#agreed.cost + agreed.cost };
-    this.#key = undefined;
     this.#mdu = linkMdu(agreed.mtu);
   }
 
-  /** Wipes the key: nothing is sealed or opened any more. */
+  /** Wipes the keys: nothing is sealed or opened any more. */
   end(): void {
-    this.#key?.fill(0);
-    this.#key ??= new Uint8Array(tokenKeyLength);
-    this.#agreed = { ...this.#agreed, key: this.#key };
+    this.#agreed.keys.wipe();
   }
 
   seal(plaintext: Uint8Array, ahead?: Uint8Array): Uint8Array {
-    return sealToken(this.#keyNow(), plaintext, this.#random.bytes(tokenIvLength), ahead);
+    return sealToken(this.#agreed.keys.key, plaintext, this.#random.bytes(tokenIvLength), ahead);
   }
 
   open(token: Uint8Array): Uint8Array {
-    return openToken(this.#keyNow(), token);
-  }
-
-  #keyNow(): Uint8Array {
-    if (this.#key === undefined) {
-      const { key } = this.#agreed;
-      this.#key = typeof key === 'function' ? key() : key;
-    }
-    return this.#key;
+    return openToken(this.#agreed.keys.key, token);
   }
 
   /** Sends data as it is. Throws `mesh/too-large` where it does not fit the link's MTU. */

@@ -16,6 +16,7 @@ import {
   wakeAt,
 } from './link.ts';
 import { LinkContents, type LinkContentsParts } from './link-contents.ts';
+import type { HeldKeys } from './link-keys.ts';
 import { type LinkAgreement, LinkLine } from './link-line.ts';
 import type { LinkPacket, SendOptions } from './link-packets.ts';
 import type { LinkPort, Told } from './link-port.ts';
@@ -168,9 +169,9 @@ export class Link {
     return this.#line.iface;
   }
 
-  /** Whether it still has the key that it seals with: until it is closed. */
-  get keyed(): boolean {
-    return this.#line.keyed;
+  /** What of its keys is there: all of them until it is closed, nothing from then on. */
+  get held(): HeldKeys {
+    return this.#line.held;
   }
 
   /** How well the last packet was heard, where its medium said so and `tracksQuality` is on. */

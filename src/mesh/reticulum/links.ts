@@ -8,11 +8,11 @@ import type { Random } from '../../lib/random.ts';
 import type { Blackhole } from './blackhole.ts';
 import type { LocalDestination } from './destination.ts';
 import type { Inbound, LinkDispatch } from './dispatch.ts';
-import { hkdf } from './hkdf.ts';
 import type { PublicIdentity } from './identity.ts';
 import type { IncomingBudget } from './incoming-budget.ts';
-import { exchange, freshPair, importPublic, keyLength, sign, verify } from './keys.ts';
+import { freshPair, importPublic, keyLength, sign, verify } from './keys.ts';
 import { accepted, type LinkCloseReason, requested } from './link.ts';
+import { LinkKeys } from './link-keys.ts';
 import type { Compressor } from './link-port.ts';
 import { InboundRoom, type LinkLimits, linkLimits } from './link-room.ts';
 import { Link, type LinkEvents } from './link-session.ts';
@@ -30,7 +30,6 @@ import { isFar } from './local-hops.ts';
 import { contexts, encodePacket } from './packet.ts';
 import type { RequestHandlers } from './request.ts';
 import type { TableSizes } from './table-sizes.ts';
-import { tokenKeyLength } from './token.ts';
 import type { Transport } from './transport.ts';
 
 export interface LinkParts {
@@ -87,7 +86,7 @@ interface Opening {
   readonly link: Link;
   readonly identity: PublicIdentity;
   readonly mtu: number;
-  readonly agree: (peer: Uint8Array) => Uint8Array;
+  readonly keys: LinkKeys;
 }
 
 /**
@@ -207,6 +206,7 @@ export class Links implements LinkDispatch {
       data,
     });
     const id = linkIdOf(raw, data.length);
+    const keys = new LinkKeys(encryption, id);
     const link = new Link(
       {
         id,
@@ -216,7 +216,7 @@ export class Links implements LinkDispatch {
         hops: path.hops,
         iface,
         mtu,
-        key: new Uint8Array(0),
+        keys,
         cost: raw.length,
         sign: message => sign(signing.privateKey, message),
         verify: (signature, message) => identity.verify(signature, message),
@@ -231,12 +231,7 @@ export class Links implements LinkDispatch {
       (closed, reason) => this.#forget(closed, reason),
     );
     this.#links.set(link.key, link);
-    this.#opening.set(link.key, {
-      link,
-      identity,
-      mtu,
-      agree: peer => agreed(encryption.privateKey, peer, id),
-    });
+    this.#opening.set(link.key, { link, identity, mtu, keys });
     return this.#opened(link, raw, signal);
   }
 
@@ -293,7 +288,7 @@ export class Links implements LinkDispatch {
         hops: packet.hops,
         iface,
         mtu: proof.mtu,
-        key: () => agreed(encryption.privateKey, encryptionKey, id),
+        keys: new LinkKeys(encryption, id, encryptionKey),
         cost: raw.length + answer.length,
         sign: message => identity.sign(message),
         verify: (by, message) => {
@@ -327,7 +322,7 @@ export class Links implements LinkDispatch {
     if (opening === undefined) {
       throw new GatewayError('mesh/link-closed', 'proof of a link that is not being opened');
     }
-    const { link, identity, mtu } = opening;
+    const { link, identity, mtu, keys } = opening;
     const proof = readProof(packet.data, link);
     const signed = linkRequestProofSigned(link.id, identity.publicKey.subarray(keyLength), proof);
     if (!identity.verify(proof.signature, signed)) {
@@ -336,10 +331,10 @@ export class Links implements LinkDispatch {
     if (proof.mtu > mtu) {
       throw new GatewayError('wire/malformed', `link MTU ${proof.mtu} confirmed where ${mtu} was asked`);
     }
-    const key = opening.agree(proof.encryptionKey);
+    keys.agree(Uint8Array.from(proof.encryptionKey));
     this.#parts.transport.remember(inbound.hash);
     this.#opening.delete(link.key);
-    link.proven({ key, mtu: proof.mtu, iface, hops: packet.hops, cost: inbound.raw.length });
+    link.proven({ keys, mtu: proof.mtu, iface, hops: packet.hops, cost: inbound.raw.length });
   }
 
   linkPacket(inbound: Inbound): void {
@@ -430,9 +425,4 @@ function readProof(data: Uint8Array, link: Link): LinkRequestProof {
     }
     throw error;
   }
-}
-
-/** The key (64 B) of a link. Throws `crypto/undecryptable` for a key of the other end's that gives no secret. */
-function agreed(ours: KeyObject, theirs: Uint8Array, linkId: Uint8Array): Uint8Array {
-  return hkdf(exchange(ours, importPublic('x25519', theirs)), tokenKeyLength, linkId);
 }

@@ -18,7 +18,7 @@ export interface DeframerOptions {
 export interface Deframer {
   /** The packets that this chunk completes. */
   feed(chunk: Uint8Array): Uint8Array[];
-  /** Frames that held no packet. */
+  /** Frames that held no packet, or only the beginning of one. */
   readonly broken: number;
 }
 
@@ -47,11 +47,14 @@ export const tncCommands = {
   ready: 0x0f,
 } as const;
 
-/** KISS as a TNC speaks it: a packet is the data of command 0 on any of its ports. */
+/**
+ * KISS as a TNC speaks it: a packet is the data of command 0 on any of its ports. One that is too long is cut, as the
+ * reference cuts it, and counted.
+ */
 export const kissFraming: Framing = {
   frame: packet => kissFrame(tncCommands.data, packet),
   deframer({ longest, onReady } = {}) {
-    const deframer = new KissDeframer(longest === undefined ? {} : { maxData: longest });
+    const deframer = new KissDeframer({ cuts: true, ...(longest !== undefined && { maxData: longest }) });
     return {
       feed: chunk =>
         deframer.feed(chunk).flatMap(found => {

@@ -48,11 +48,16 @@ export function packetOf({ command, data }: KissFrame): Uint8Array | undefined {
 
 /** What a deframer gave up: frames but for `noise`, which is bytes before the first FEND. */
 export interface KissDiscarded {
-  /** Longer than a frame may be. */
+  /** Longer than a frame may be: left out, or cut to its beginning. */
   readonly oversize: number;
   /** An escape before the FEND, or one of neither FEND nor FESC. */
   readonly malformed: number;
   readonly noise: number;
+}
+
+export interface KissDeframerOptions {
+  readonly maxData?: number;
+  readonly cuts?: boolean;
 }
 
 /**
@@ -62,18 +67,26 @@ export interface KissDiscarded {
  */
 export class KissDeframer {
   readonly #maxData: number;
+  readonly #cuts: boolean;
   readonly #buffer: Uint8Array;
   #held = 0;
   #escaped = false;
-  /** `between`: no FEND was seen yet. `skip`: the frame is no good, waiting for its FEND. */
-  #at: 'between' | 'frame' | 'skip' = 'between';
+  /**
+   * `between`: no FEND was seen yet. `skip`: the frame is no good, waiting for its FEND. `full`: no more of it is taken,
+   * and what is held is good.
+   */
+  #at: 'between' | 'frame' | 'full' | 'skip' = 'between';
   #oversize = 0;
   #malformed = 0;
   #noise = 0;
 
-  /** `maxData`: most bytes of data in a frame, unescaped. */
-  constructor({ maxData = defaultMaxData }: { readonly maxData?: number } = {}) {
+  /**
+   * `maxData`: most bytes of data in a frame, unescaped. `cuts`: whether of a longer one its beginning is taken, instead
+   * of nothing.
+   */
+  constructor({ maxData = defaultMaxData, cuts = false }: KissDeframerOptions = {}) {
     this.#maxData = maxData;
+    this.#cuts = cuts;
     this.#buffer = new Uint8Array(maxData + 1);
   }
 
@@ -99,7 +112,7 @@ export class KissDeframer {
   #end(frames: KissFrame[]): void {
     if (this.#at === 'frame' && this.#escaped) {
       this.#malformed += 1;
-    } else if (this.#at === 'frame' && this.#held > 0) {
+    } else if ((this.#at === 'frame' || this.#at === 'full') && this.#held > 0) {
       frames.push({ command: this.#buffer[0]!, data: this.#buffer.slice(1, this.#held) });
     }
     this.#at = 'frame';
@@ -123,7 +136,7 @@ export class KissDeframer {
     }
     if (this.#held > this.#maxData) {
       this.#oversize += 1;
-      this.#at = 'skip';
+      this.#at = this.#cuts ? 'full' : 'skip';
       return;
     }
     this.#buffer[this.#held++] = meant;

@@ -190,9 +190,9 @@ test('interfaces of every kind are taken over, and what there is nothing like is
     gravity: 3,
     ifac: { networkName: 'elm', size: 16, passphraseFile: join(data, 'passphrase-u-mla-ut-co') },
   });
-  shows('u-mla-ut-co-2', { kind: 'tcp-client', port: 4243 });
+  shows('u-mla-ut-co-2', { kind: 'tcp-client', port: 4243, backbone: true });
   shows('server', { kind: 'tcp-server', host: '127.0.0.1', port: 4242, enabled: false });
-  shows('listening', { kind: 'tcp-server', host: '127.0.0.1', port: 4244 });
+  shows('listening', { kind: 'tcp-server', host: '127.0.0.1', port: 4244, backbone: true });
   shows('udp', { kind: 'udp', listen: '0.0.0.0:4242', forward: '192.0.2.255:4242', broadcast: true });
   shows('radio', { kind: 'rnode', region: 'eu868-p', frequency: 869_525_000, txPower: 14 });
   shows('line', { kind: 'serial', speed: 115_200, parity: 'even' });

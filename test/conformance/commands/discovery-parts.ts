@@ -117,6 +117,8 @@ export class Hearing {
   readonly discovered: Discovered;
   readonly cost: number;
   found: DiscoveredInterface | undefined;
+  /** One of no kind was announced. */
+  kindless = false;
   #listener: (announced: Announced) => void = () => {};
   #filter: AnnounceFilter | undefined;
 
@@ -145,6 +147,9 @@ export class Hearing {
       onFound: found => {
         this.found = found;
       },
+      onKindless: () => {
+        this.kindless = true;
+      },
     });
   }
 
@@ -156,6 +161,7 @@ export class Hearing {
 
   hear(appData: Uint8Array, identity: Identity): DiscoveredInterface | undefined {
     this.found = undefined;
+    this.kindless = false;
     const nothing = new Uint8Array(0);
     this.#listener({
       destinationHash: identity.hash,

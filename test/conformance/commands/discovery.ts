@@ -17,6 +17,7 @@ import { generateIdentity, type Identity } from '../../../src/mesh/reticulum/ide
 import { sha256 } from '../../../src/mesh/reticulum/packet.ts';
 import { transportApp } from '../../../src/mesh/reticulum/probe.ts';
 import { isHostname, isIpAddress, isOutOfReach } from '../../../src/mesh/reticulum/reachable-on.ts';
+import { referenceEntry } from '../../../src/mesh/reticulum/reference-entry.ts';
 import {
   expandMaterial,
   searchStamp,
@@ -81,6 +82,7 @@ function describe(
     packed: hex(facts),
     stamp: hex(stamp),
     value,
+    config_entry: referenceEntry(notice),
     hops,
     received: fraction(heard / 1000),
     ...Object.fromEntries(Object.entries(optional).filter(([, one]) => one !== undefined)),
@@ -103,8 +105,8 @@ const receive: Command = params => {
   const appData = bytesOf(params, 'app_data');
   const found = hearing.hear(appData, identity);
   return {
-    callback_invoked: found !== undefined,
-    callback_info_none: false,
+    callback_invoked: found !== undefined || hearing.kindless,
+    callback_info_none: hearing.kindless,
     info_present: found !== undefined,
     accepted: found !== undefined,
     announce_identity_hash: hex(identity.hash),

@@ -1,5 +1,6 @@
+import { hdlcFraming, kissFraming } from '../../../src/radio/framing/framing.ts';
 import { frame, HdlcDeframer } from '../../../src/radio/framing/hdlc.ts';
-import { KissDeframer, kissFrame, packetOf } from '../../../src/radio/framing/kiss.ts';
+import { KissDeframer, kissFrame } from '../../../src/radio/framing/kiss.ts';
 import type { Commands } from '../command.ts';
 import { bytesOf, hex, integerIf } from '../params.ts';
 
@@ -17,7 +18,7 @@ export const commands: Commands = {
     return { data: hex(packet) };
   },
   hdlc_deframe_stream: params => {
-    const deframer = new HdlcDeframer({ maxFrame: integerIf(params, 'hw_mtu') ?? 262_144 });
+    const deframer = hdlcFraming.deframer({ longest: integerIf(params, 'hw_mtu') ?? 262_144 });
     return { frames: deframer.feed(bytesOf(params, 'stream')).map(hex) };
   },
   kiss_frame: params => ({ framed: hex(kissFrame(dataCommand, bytesOf(params, 'data'))) }),
@@ -29,8 +30,7 @@ export const commands: Commands = {
     return { data: hex(found.data) };
   },
   kiss_deframe_stream: params => {
-    const deframer = new KissDeframer({ maxData: integerIf(params, 'hw_mtu') ?? 262_144 });
-    const packets = deframer.feed(bytesOf(params, 'stream')).map(packetOf);
-    return { frames: packets.filter(packet => packet !== undefined).map(hex) };
+    const deframer = kissFraming.deframer({ longest: integerIf(params, 'hw_mtu') ?? 262_144 });
+    return { frames: deframer.feed(bytesOf(params, 'stream')).map(hex) };
   },
 };

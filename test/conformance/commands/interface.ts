@@ -1,9 +1,10 @@
+import { systemClock } from '../../../src/lib/clock.ts';
 import { shortestAccessCode } from '../../../src/mesh/reticulum/access-code.ts';
 import { linkMtuOf } from '../../../src/mesh/reticulum/dispatch.ts';
 import { codeSizeDefault } from '../../../src/radio/config.ts';
 import { tokenOf } from '../../../src/radio/lan/group.ts';
 import { lanMtu } from '../../../src/radio/lan/peer.ts';
-import { tcpMtu } from '../../../src/radio/tcp-client.ts';
+import { TcpClient } from '../../../src/radio/tcp-client.ts';
 import type { Commands } from '../command.ts';
 import { bytesOf, flagOf, hex, numberOf, textOf } from '../params.ts';
 
@@ -19,8 +20,14 @@ const kinds = {
   UDPInterface: 'udp',
 } as const;
 
-/** A Backbone is a TCP interface here, which is why it has no MTU of its own. */
-const mtus: Readonly<Record<string, number>> = { TCPInterface: tcpMtu, AutoInterface: lanMtu };
+/** Those of interfaces as they are made, where the kind alone says it. */
+const mtus: Readonly<Record<string, () => number>> = {
+  TCPInterface: () => new TcpClient(somewhere, parts).mtu,
+  BackboneInterface: () => new TcpClient({ ...somewhere, backbone: true }, parts).mtu,
+  AutoInterface: () => lanMtu,
+};
+const somewhere = { name: 'it', host: '127.0.0.1', port: 4242 };
+const parts = { clock: systemClock };
 
 /** Larger than any MTU: the interface's own does not decide. */
 const anyMtu = Number.MAX_SAFE_INTEGER;
@@ -34,7 +41,7 @@ export const commands: Commands = {
   }),
   interface_hw_mtu: params => {
     const type = textOf(params, 'type');
-    return Object.hasOwn(mtus, type) ? { hw_mtu: mtus[type] } : { error: `${type} has no MTU of its own` };
+    return Object.hasOwn(mtus, type) ? { hw_mtu: mtus[type]!() } : { error: `${type} has no MTU of its own` };
   },
   // An interface that is not asked for its bitrate keeps the link MTU of one packet, whatever the medium carries.
   interface_optimise_mtu: params => {

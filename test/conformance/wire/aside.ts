@@ -1,3 +1,4 @@
+import type { Interface } from '../../../src/mesh/interface.ts';
 import { encodeRandomBlob, signAnnounce } from '../../../src/mesh/reticulum/announce.ts';
 import { LocalDestination } from '../../../src/mesh/reticulum/destination.ts';
 import { generateIdentity, type Identity } from '../../../src/mesh/reticulum/identity.ts';
@@ -35,7 +36,7 @@ export function asideOf(node: Node): Promise<Aside> {
 function open(node: Node): Promise<Aside> {
   const heard: Uint8Array[] = [];
   const opened = (async () => {
-    const attachment = node.attach({
+    const medium: Interface = {
       name,
       mtu: packetMtu,
       bitrate: 10_000_000,
@@ -46,7 +47,9 @@ function open(node: Node): Promise<Aside> {
       async send(packet) {
         heard.push(new Uint8Array(packet));
       },
-    });
+    };
+    // Each case has a stranger of its own, and they follow one another faster than strangers may.
+    const attachment = node.attach(medium, { ...node.policy, ingress: { limited: false } });
     await up(attachment, 5000);
     return {
       name,

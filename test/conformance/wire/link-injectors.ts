@@ -139,14 +139,14 @@ export const commands: Commands = {
   /** What an open link holds of keys: the one it seals with; what that was made from is gone as soon as it is made. */
   async wire_link_key_material(params) {
     const link = await linkOf(params);
-    const agreeing = link.state.at === 'pending';
+    const { held } = link;
     return {
       status: statusOf(link),
       status_name: statusName(link),
-      derived_key_present: link.keyed,
-      shared_key_present: false,
-      prv_present: agreeing,
-      pub_present: agreeing,
+      derived_key_present: held.key,
+      shared_key_present: held.shared,
+      prv_present: held.pair,
+      pub_present: held.pair,
     };
   },
 };

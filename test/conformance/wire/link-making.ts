@@ -88,7 +88,9 @@ export const commands: Commands = {
     await request(node, owner, data, integerIf(params, 'hops') ?? 0);
     const link = linkTo(node, owner);
     const state = link?.state;
-    const timeout = state && 'deadline' in state ? (state.deadline - state.requestedAt) / 1000 : null;
+    // Monotonic times are fractions: what is left of them is less than a microsecond.
+    const timeout =
+      state && 'deadline' in state ? Math.round((state.deadline - state.requestedAt) * 1000) / 1e6 : null;
     const { mtu } = link ?? {};
     link?.close();
     return {

@@ -31,8 +31,7 @@ export const commands: Commands = {
       should_use_implicit_proof: !explicitProofs,
       link_mtu_discovery: true,
       remote_management_allowed: [...(managers ?? [])],
-      // An interface that fails is tried again: nothing here stops the program for it.
-      panic_on_interface_error: false,
+      panic_on_interface_error: settings.exitsOnInterfaceError,
       blackhole_sources: blackholeSources,
       interface_discovery_sources: discoverySources,
       is_shared_instance: isShared,

@@ -1,6 +1,8 @@
 import { parseIni, type Section } from '../../../src/cli/rns/ini.ts';
 import { Keys } from '../../../src/cli/rns/keys.ts';
+import { settingsOf as importedSettings } from '../../../src/cli/rns/settings.ts';
 import { type Usage, usageOf } from '../../../src/cli/rns/usage.ts';
+import { configSchema } from '../../../src/config.ts';
 import { fromHex } from '../../../src/lib/bytes.ts';
 import type { InterfaceMode } from '../../../src/mesh/reticulum/interface-policy.ts';
 import { codeSizeDefault } from '../../../src/radio/config.ts';
@@ -15,6 +17,8 @@ export interface NodeSettings {
   /** Whether proofs carry the hash of what they prove. */
   readonly explicitProofs: boolean;
   readonly answersProbes: boolean;
+  /** Whether a device that fails ends the program. */
+  readonly exitsOnInterfaceError: boolean;
   /** Identity hashes (hex) that may manage it; undefined where it cannot be managed. */
   readonly managers: ReadonlySet<string> | undefined;
   /** Identity hashes (hex). */
@@ -50,6 +54,9 @@ export function settingsOf(params: Params): NodeSettings {
     forwards: forwards === undefined || forwards === true,
     explicitProofs: flagIf(params, 'use_implicit_proof') === false,
     answersProbes: flagOf(params, 'respond_to_probes', false),
+    exitsOnInterfaceError: hubSettings({
+      panic_on_interface_error: flagIf(params, 'panic_on_interface_error'),
+    }).exitOnInterfaceError,
     managers: managed ? new Set(managers) : undefined,
     blackholeSources: identities(params, 'blackhole_sources'),
     discoverySources: identities(params, 'interface_discovery_sources'),
@@ -61,6 +68,14 @@ export function settingsOf(params: Params): NodeSettings {
     bitrate: bitrate ?? tcpBitrate,
     fixedMtu: integerIf(params, 'fixed_mtu'),
   };
+}
+
+/** What the program makes of `[reticulum]` of the reference's configuration for itself. */
+function hubSettings(values: Readonly<Record<string, boolean | undefined>>) {
+  const given = Object.entries(values).filter(([, value]) => value !== undefined);
+  const text = ['[reticulum]', ...given.map(([key, value]) => `${key} = ${value ? 'Yes' : 'No'}`)].join('\n');
+  const { hub } = importedSettings(parseIni(text), { taken: [], left: [] });
+  return configSchema.parse({ hub }).hub;
 }
 
 /** A mode by the reference's word for it. */

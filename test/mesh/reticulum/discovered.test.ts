@@ -3,9 +3,13 @@ import { describe, test } from 'node:test';
 import { concat, toHex } from '../../../src/lib/bytes.ts';
 import { Counters } from '../../../src/lib/counters.ts';
 import { silentLog } from '../../../src/lib/log.ts';
+import { decode, encode, type MsgpackValue } from '../../../src/lib/msgpack.ts';
 import { LocalDestination } from '../../../src/mesh/reticulum/destination.ts';
 import { Discovered, discoveredOfOne } from '../../../src/mesh/reticulum/discovered.ts';
-import { DiscoveryListener } from '../../../src/mesh/reticulum/discovery-listener.ts';
+import {
+  DiscoveryListener,
+  type DiscoveryListenerParts,
+} from '../../../src/mesh/reticulum/discovery-listener.ts';
 import { publishInterfaces } from '../../../src/mesh/reticulum/discovery-publisher.ts';
 import {
   discoveryRounds,
@@ -13,7 +17,7 @@ import {
   encodeNotice,
   type InterfaceNotice,
 } from '../../../src/mesh/reticulum/discovery-wire.ts';
-import { generateIdentity, type Identity } from '../../../src/mesh/reticulum/identity.ts';
+import { generateIdentity } from '../../../src/mesh/reticulum/identity.ts';
 import type { Announced } from '../../../src/mesh/reticulum/lessons.ts';
 import { sha256 } from '../../../src/mesh/reticulum/packet.ts';
 import { stampValue, workBlock } from '../../../src/mesh/reticulum/stamp.ts';
@@ -112,7 +116,7 @@ describe('the discovered interfaces', () => {
 });
 
 /** b listens, a announces what it is given. */
-function listening(options: { networkIdentity?: Identity; sources?: ReadonlySet<string> } = {}) {
+function listening(options: Pick<DiscoveryListenerParts, 'networkIdentity' | 'sources' | 'onKindless'> = {}) {
   const { a, b, clock } = neighbours();
   const discovered = new Discovered({ ...b, log: silentLog });
   const { transport, counters, blackhole } = b;
@@ -148,6 +152,19 @@ describe('announces of interfaces', () => {
     await announce(encodeDiscovery(stamped(Uint8Array.of(0x90), cost), false));
     await announce(new Uint8Array(20));
     assert.equal(b.counters.get('discovery/malformed'), 2);
+  });
+
+  test('that say nothing of their kind are told of, and not kept', async () => {
+    const kindless: Uint8Array[] = [];
+    const { b, discovered, announce, identity } = listening({ onKindless: id => void kindless.push(id) });
+    const facts = decode(encodeNotice(notice('elm')), { maxDepth: 3 }) as Map<MsgpackValue, MsgpackValue>;
+    facts.delete(0x00);
+    await announce(encodeDiscovery(stamped(encode(facts), cost), false));
+    assert.deepEqual(kindless, [identity.hash]);
+    assert.deepEqual([discovered.size, b.counters.get('discovery/kindless')], [0, 1]);
+    facts.set(0x00, 'ToasterInterface');
+    await announce(encodeDiscovery(stamped(encode(facts), cost), false));
+    assert.deepEqual([kindless.length, b.counters.get('discovery/malformed')], [1, 1]);
   });
 
   test('are checked at a rate for each interface, which a flood over one does not take from another', () => {

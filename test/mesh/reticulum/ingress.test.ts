@@ -63,6 +63,17 @@ describe('a frequency', () => {
     assert.equal(frequency.exceeds(3, 6400), false);
   });
 
+  test('of announces is measured over half of that', () => {
+    const frequency = new Frequency(2500);
+    for (let at = 0; at < 7; at++) {
+      frequency.note(1000);
+    }
+    assert.equal(frequency.exceeds(3, 1000), false);
+    frequency.note(1500);
+    assert.equal(frequency.exceeds(3, 1500), true);
+    assert.equal(frequency.exceeds(3, 3667), false);
+  });
+
   test('can be as high as is configured, and is forgotten after ten seconds', () => {
     const frequency = new Frequency();
     for (let at = 0; at < 64; at++) {
@@ -90,7 +101,7 @@ describe('a burst', () => {
 describe('announces of unknown destinations', () => {
   test('are held from when too many came, and let in one each five seconds after the penalty, the nearest first', async () => {
     const { clock, counters, released, ingress, iface, bring } = gate();
-    assert.equal(bring(14), 14);
+    assert.equal(bring(6), 6);
     assert.equal(ingress.holds('far', announce(iface, 9)), false);
     assert.equal(ingress.holds('farther', announce(iface, 5)), true);
     assert.equal(bring(1), 0);
@@ -128,7 +139,7 @@ describe('announces of unknown destinations', () => {
   test('may come more often when the interface is two hours old', async () => {
     const { clock, bring } = gate();
     await clock.advance(2 * 3_600_000);
-    assert.equal(bring(48), 48);
+    assert.equal(bring(25), 25);
     assert.equal(bring(10), 0);
   });
 
@@ -136,9 +147,9 @@ describe('announces of unknown destinations', () => {
     const { counters, ingress, iface, bring } = gate({ capacity: 300, policy: { ingress: { held: 250 } } });
     bring(300);
     assert.equal(ingress.heldOf(iface), 250);
-    assert.equal(counters.get('announce/held-full'), 35);
+    assert.equal(counters.get('announce/held-full'), 43);
     const other = handle('other');
-    bring(115, other);
+    bring(107, other);
     assert.equal(ingress.size, 300);
     assert.equal(ingress.heldOf(other), 100);
     assert.equal(ingress.heldOf(iface), 200);
@@ -150,7 +161,7 @@ describe('announces of unknown destinations', () => {
 
   test('that somebody asks for come in at once', () => {
     const { released, ingress, iface, bring } = gate();
-    bring(15);
+    bring(7);
     ingress.holds('wanted', announce(iface, 3));
     ingress.asked('other');
     ingress.asked('wanted');

@@ -408,7 +408,7 @@ describe('two nodes of ours and a link between them', () => {
     assert.equal(nodes.a.counters.get('wire/unsupported'), 1);
   });
 
-  test('how well a link is heard is said while that is wanted, and its key is kept until it closes', async () => {
+  test('how well a link is heard is said while that is wanted', async () => {
     await using nodes = twoNodes();
     const { link, there } = await linked(nodes);
     assert.equal(there.quality, undefined);
@@ -419,10 +419,17 @@ describe('two nodes of ours and a link between them', () => {
     assert.deepEqual(there.quality, { rssi: -80, snr: 4 });
     there.tracksQuality = false;
     assert.equal(there.quality, undefined);
-    assert.deepEqual([link.keyed, there.keyed], [true, true]);
+  });
+
+  test('a link has its keys until it closes, and nothing of them from then on', async () => {
+    await using nodes = twoNodes();
+    const { link, there } = await linked(nodes);
+    const all = { pair: true, shared: true, key: true };
+    assert.deepEqual([link.held, there.held], [all, all]);
     link.close();
     await nodes.clock.advance(5);
-    assert.deepEqual([link.keyed, there.keyed], [false, false]);
+    const none = { pair: false, shared: false, key: false };
+    assert.deepEqual([link.held, there.held], [none, none]);
   });
 
   test('an RTT packet that is lost does not cost the link', async () => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { kissFraming } from '../../../src/radio/framing/framing.ts';
 import { KissDeframer, kissFrame, packetOf } from '../../../src/radio/framing/kiss.ts';
 
 const hex = (text: string) => Uint8Array.fromHex(text);
@@ -69,6 +70,16 @@ test('noise, bad escapes and frames without end are counted, and the next FEND b
   );
   assert.deepEqual(frames, [{ command: 0x08, data: hex('0846') }]);
   assert.deepEqual(deframer.discarded, { oversize: 1, malformed: 2, noise: 10 });
+});
+
+test('of a packet that is too long for a TNC its beginning is taken, and it is counted', () => {
+  const deframer = kissFraming.deframer({ longest: 4 });
+  assert.deepEqual(deframer.feed(hex('c00001020304c000010203dbdc05dbdcc0100607c0')), [
+    hex('01020304'),
+    hex('010203c0'),
+    hex('0607'),
+  ]);
+  assert.equal(deframer.broken, 1);
 });
 
 test('any bytes are read to their end', () => {
