@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { casesOf, driveApi, ensureApiTools } from './e2e/api-schemathesis.ts';
 import { runMixedLoad } from './fault/mixed-load.ts';
 import { fuzzDecoders } from './fuzz/decoders.ts';
 import { fuzzWholeNode } from './fuzz/whole-node.ts';
@@ -36,7 +37,13 @@ const simulations: readonly Simulation[] = [
   { name: 'kills', share: 0.005, run: seed => runMixedLoad({ seed, kills: 300 }) },
   { name: 'fuzz-decoders', share: 0.5, run: seed => fuzzDecoders(seed, 3000) },
   { name: 'fuzz-node', share: 0.5, run: seed => fuzzWholeNode(seed, 100_000) },
+  { name: 'api', share: 0.02, run: driveWholeApi },
 ];
+
+async function driveWholeApi(seed: number): Promise<unknown> {
+  const python = await ensureApiTools();
+  return python === undefined ? 'skipped: no Python' : casesOf(await driveApi(python, seed, 100));
+}
 
 const usage = `usage: npm run soak -- [--seeds N] [--seed FIRST] [--only NAME,...] [--verbose]
   --seeds N     seeds for each simulation (200)

@@ -134,6 +134,14 @@ export async function createListener(parts: ListenerParts): Promise<Listener> {
   });
   const main = app.server;
   const known = knownPaths(app);
+  const nothingAt = (url: string) => {
+    const allow = known(url.split('?', 1)[0] ?? '/');
+    return allow.length === 0
+      ? new GatewayError('request/not-found', 'there is nothing at this path')
+      : new GatewayError('request/method-not-allowed', `allowed here: ${allow.join(', ')}`, {
+          detail: { allow },
+        });
+  };
 
   app.addHook('onRequest', async (request, reply) => {
     reply.raw.setHeader('x-content-type-options', 'nosniff');
@@ -141,6 +149,10 @@ export async function createListener(parts: ListenerParts): Promise<Listener> {
     reply.raw.setHeader('referrer-policy', 'no-referrer');
     reply.raw.setHeader('cache-control', 'no-store');
     checkHost(request.raw, parts);
+    if (request.is404) {
+      // Before anything looks at its body or at what a method asks of it.
+      throw nothingAt(request.url);
+    }
   });
   app.addHook('onSend', async (_request, reply) => {
     if (closing.signal.aborted) {
@@ -154,15 +166,7 @@ export async function createListener(parts: ListenerParts): Promise<Listener> {
     sendProblem(reply, ours);
   });
   app.setNotFoundHandler((request, reply) => {
-    const allow = known(request.url.split('?', 1)[0] ?? '/');
-    sendProblem(
-      reply,
-      allow.length === 0
-        ? new GatewayError('request/not-found', 'there is nothing at this path')
-        : new GatewayError('request/method-not-allowed', `allowed here: ${allow.join(', ')}`, {
-            detail: { allow },
-          }),
-    );
+    sendProblem(reply, nothingAt(request.url));
   });
 
   const start = async (server: Server, options: ListenOptions) => {

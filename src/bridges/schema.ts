@@ -10,7 +10,14 @@ import {
   type Peer,
   scopes,
 } from '../gateway/desk.ts';
-import { assurances, type BinaryData, type JsonValue, type Message, priorities } from '../gateway/message.ts';
+import {
+  assurances,
+  type BinaryData,
+  type JsonValue,
+  latestTime,
+  type Message,
+  priorities,
+} from '../gateway/message.ts';
 import { type FieldError, GatewayError } from '../lib/errors.ts';
 import { deepestJson, escapePointer } from './json.ts';
 
@@ -46,7 +53,7 @@ const typeSchema = z
   .max(64)
   .regex(/^[a-z0-9_-]+(?:\.[a-z0-9_-]+)*$/, 'dotted lower-case, such as chat.message');
 
-const timeSchema = z.int().min(0).describe('ms since 1970');
+export const timeSchema = z.int().min(0).max(latestTime).describe('ms since 1970');
 const fileName = z
   .string()
   .min(1)
@@ -254,6 +261,14 @@ export function check<S extends z.ZodType>(schema: S, value: unknown): z.output<
 export function invalid(errors: readonly FieldError[]): GatewayError {
   const words = errors.map(({ pointer, detail }) => `${pointer === '' ? 'the body' : pointer}: ${detail}`);
   return new GatewayError('request/invalid', words.join('; ').slice(0, 500), { errors });
+}
+
+/** What a time that is over by this hub's clock is answered with: the same request may have been good a while ago. */
+export function inThePast(member: string): GatewayError {
+  const detail = 'lies in the past; it is meant in milliseconds since 1970';
+  return new GatewayError('request/conflict', `${member}: ${detail}`, {
+    errors: [{ pointer: `/${member}`, detail }],
+  });
 }
 
 /** The parsed value and every mistake in it; pointers begin with `at`. For callers that check several parts at once. */

@@ -16,20 +16,24 @@ export interface Cursors {
   decode(kind: CursorKind, cursor: string): number;
 }
 
+/** What a cursor of one of these lists looks like: anything else was never one. */
+export function cursorShape(...kinds: readonly CursorKind[]): RegExp {
+  return new RegExp(`^[${kinds.map(kind => kind[0]).join('')}][0-9a-f]{4}-[0-9a-z]{1,10}$`);
+}
+
 export function createCursors(epoch: string): Cursors {
   return {
     encode: (kind, row) => `${kind[0]}${epoch}-${row.toString(36)}`,
     decode(kind, cursor) {
-      const match = /^([a-z])([0-9a-f]{4})-([0-9a-z]{1,10})$/.exec(cursor);
-      if (match === null || match[1] !== kind[0]) {
+      if (!cursorShape(kind).test(cursor)) {
         throw new GatewayError('request/invalid', 'not a cursor of this list', {
           errors: [{ pointer: '/after', detail: 'not a cursor of this list' }],
         });
       }
-      if (match[2] !== epoch) {
+      if (cursor.slice(1, 5) !== epoch) {
         throw new GatewayError('request/cursor-expired', 'the cursor belongs to another data directory');
       }
-      return Number.parseInt(match[3] ?? '', 36);
+      return Number.parseInt(cursor.slice(6), 36);
     },
   };
 }

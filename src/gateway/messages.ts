@@ -133,7 +133,11 @@ export function createMessages(options: MessagesOptions): MessageDesk {
         return { message: stored(client, first.message), repeated: true };
       }
       if (draft.expiresAt !== undefined && draft.expiresAt <= clock.now()) {
-        throw refuse('request/invalid', '/expiresAt', 'lies in the past');
+        throw refuse(
+          'request/conflict',
+          '/expiresAt',
+          'lies in the past; it is meant in milliseconds since 1970',
+        );
       }
       if (draft.inReplyTo !== undefined) {
         const earlier = store.read.message(draft.inReplyTo);
@@ -205,7 +209,7 @@ function canonical(value: JsonValue): string {
 }
 
 function refuse(
-  code: 'request/invalid' | 'request/not-found' | 'request/too-large',
+  code: 'request/invalid' | 'request/conflict' | 'request/not-found' | 'request/too-large',
   pointer: string,
   detail: string,
 ): GatewayError {

@@ -24,6 +24,7 @@ import { Counters } from '../lib/counters.ts';
 import { codeOf } from '../lib/errors.ts';
 import { type Log, leveled } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
+import { interfaceSchema } from '../radio/config.ts';
 import { placeOf } from '../radio/local-config.ts';
 import type { OpenSerial } from '../radio/serial.ts';
 import { openIdentity, openIdentityFile, transportIdentityOf } from './identity.ts';
@@ -273,6 +274,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
       settled: name => settled(gateway, [name]),
       log,
     }),
+    interfaceSchema,
     settings,
     management: management.view,
     addresses: () => ({

@@ -67,13 +67,21 @@ export function createInterfaceControl(parts: InterfaceControlParts): InterfaceC
     };
   }
 
-  /** Throws `request/invalid` with every mistake. */
-  function parse(entry: unknown): InterfaceConfig {
+  /**
+   * Throws with every mistake: `request/invalid` for an entry that is none, `config/invalid` for one whose members do not go
+   * together or break the law of its region, and for whatever a patch makes wrong.
+   */
+  function parse(entry: unknown, isPatched = false): InterfaceConfig {
     const result = interfaceSchema.safeParse(entry, { reportInput: true });
     const issues = result.success ? [] : result.error.issues.flatMap(describeIssue);
     const errors = [...issues, ...radioMistakes(entry, base)].map(inBody);
     if (!result.success || errors.length > 0) {
-      throw new GatewayError('request/invalid', `${errors.length} mistake(s) in the interface`, { errors });
+      const isEntry = result.success || result.error.issues.every(({ code }) => code === 'custom');
+      throw new GatewayError(
+        isEntry || isPatched ? 'config/invalid' : 'request/invalid',
+        `${errors.length} mistake(s) in the interface`,
+        { errors },
+      );
     }
     return withBase(result.data as InterfaceConfig, base);
   }
@@ -129,14 +137,14 @@ export function createInterfaceControl(parts: InterfaceControlParts): InterfaceC
         refuseDiscovered(name, origin);
         const fixed = (['name', 'kind'] as const).filter(key => key in patch && patch[key] !== before[key]);
         if (fixed.length > 0) {
-          throw new GatewayError('request/invalid', 'an interface keeps its name and its kind', {
+          throw new GatewayError('config/invalid', 'an interface keeps its name and its kind', {
             errors: fixed.map(key => ({
               pointer: `/${key}`,
               detail: `stays ${before[key]}: add another and remove this one`,
             })),
           });
         }
-        const config = parse(mergePatch(before, patch));
+        const config = parse(mergePatch(before, patch), true);
         if ('command' in patch) {
           refuseProgram(config);
         }

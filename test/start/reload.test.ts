@@ -238,8 +238,8 @@ test('an interface that cannot be is refused with every mistake, and one that ca
   ]);
   assert.equal((await bench.call('POST', '/v1/mesh/interfaces', server('one'))).status, 409);
   assert.equal((await bench.call('POST', '/v1/mesh/interfaces', { name: 'x', kind: 'pigeon' })).status, 400);
-  assert.equal((await bench.call('PATCH', '/v1/mesh/interfaces/one', { kind: 'lan' })).status, 400);
-  assert.equal((await bench.call('PATCH', '/v1/mesh/interfaces/one', { port: -1 })).status, 400);
+  assert.equal((await bench.call('PATCH', '/v1/mesh/interfaces/one', { kind: 'lan' })).status, 422);
+  assert.equal((await bench.call('PATCH', '/v1/mesh/interfaces/one', { port: -1 })).status, 422);
   assert.equal((await bench.call('PATCH', '/v1/mesh/interfaces/none', { mode: 'full' })).status, 404);
   assert.equal((await bench.call('DELETE', '/v1/mesh/interfaces/none')).status, 404);
   const unreadable = { ifac: { passphraseFile: 'nowhere' } };

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { doors } from '../../gateway/audit-entry.ts';
 import type { Desk } from '../../gateway/desk.ts';
 import { pageAnswer, pageSchema } from './page.ts';
-import { cursorParam, integerParam, type Route, route } from './route.ts';
+import { cursorOf, integerParam, type Route, route } from './route.ts';
 
 const lineSchema = z
   .looseObject({
@@ -37,7 +37,7 @@ export function auditRoutes(desk: Desk): Route[] {
           .max(64)
           .exactOptional()
           .describe('an action, or the first parts of its name'),
-        after: cursorParam,
+        after: cursorOf('a cursor from an earlier answer', 'audit'),
         limit: integerParam(1, 200, 'default 50'),
       }),
       responses: { 200: { description: 'a page', schema: pageSchema(lineSchema) } },

@@ -34,6 +34,7 @@ export function blobRoutes(desk: Desk): Route[] {
           description: 'on disk',
           schema: blobSchema,
           headers: { Location: 'where the bytes can be read' },
+          links: { getBlobsSha256: { sha256: '$response.body#/sha256' } },
         },
       },
       async handle({ client, request, header }) {

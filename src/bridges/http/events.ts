@@ -7,7 +7,7 @@ import type { Log } from '../../lib/log.ts';
 import { followEvents } from '../follow.ts';
 import { eventJson } from '../schema.ts';
 import type { Sessions } from '../sessions.ts';
-import { cursorParam, type Route, route } from './route.ts';
+import { cursorOrNone, type Route, route } from './route.ts';
 
 /** ms between comments on a silent stream, so that proxies and the client know it lives. */
 const heartbeat = 15_000;
@@ -35,7 +35,9 @@ export function eventRoutes(parts: EventParts): Route[] {
       summary: 'Every event the client may see, as it happens (Server-Sent Events)',
       tag: 'messages',
       audience: ['messages:read'],
-      query: z.strictObject({ after: cursorParam.describe('begin after this event; default now') }),
+      query: z.strictObject({
+        after: cursorOrNone('begin after this event; default now', 'event', 'unread'),
+      }),
       headers: { 'Last-Event-ID': 'as browsers send it after a break; goes before after' },
       live: true,
       responses: {

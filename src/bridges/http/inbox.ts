@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { Desk, InboxPage } from '../../gateway/desk.ts';
 import { messageJson, messageSchema } from '../schema.ts';
 import type { Sessions } from '../sessions.ts';
-import { cursorParam, integerParam, type Route, route } from './route.ts';
+import { cursorOrNone, integerParam, type Route, route } from './route.ts';
 
 /** Longest wait of a long poll, s: below what proxies on the way usually allow. */
 const longestWait = 60;
@@ -17,8 +17,9 @@ export function inboxRoutes(desk: Desk, sessions: Sessions): Route[] {
       tag: 'messages',
       audience: ['messages:read'],
       query: z.strictObject({
-        after: cursorParam.describe(
+        after: cursorOrNone(
           'acknowledges all up to it; without it reading goes on from the last acknowledged',
+          'inbox',
         ),
         wait: integerParam(0, longestWait, 'seconds to wait where nothing is there; default 0'),
         limit: integerParam(1, 200, 'default 50'),

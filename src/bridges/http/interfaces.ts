@@ -51,8 +51,11 @@ const params = z.strictObject({
 });
 const answer = { description: 'as it is now', schema: configuredSchema };
 
-/** Adding, changing and taking away interfaces while the hub runs; for the owner. */
-export function interfaceRoutes(control: () => InterfaceControl): Route[] {
+/**
+ * Adding, changing and taking away interfaces while the hub runs; for the owner. `shown` is what the document says of an
+ * entry: `InterfaceControl` checks it, because only there the kinds of interfaces are known.
+ */
+export function interfaceRoutes(control: () => InterfaceControl, shown?: z.ZodType): Route[] {
   const doing = (verb: 'attach' | 'detach' | 'reload', summary: string) =>
     route({
       method: 'POST',
@@ -72,8 +75,23 @@ export function interfaceRoutes(control: () => InterfaceControl): Route[] {
       tag: 'mesh',
       audience: ['admin'],
       body: entrySchema,
+      ...(shown !== undefined && { bodyShown: shown }),
       responses: {
-        201: { ...answer, headers: { Location: 'its path' } },
+        201: {
+          ...answer,
+          headers: { Location: 'its path' },
+          links: Object.fromEntries(
+            [
+              'getMeshInterfacesName',
+              'patchMeshInterfacesName',
+              'deleteMeshInterfacesName',
+              'postMeshInterfacesNameAttach',
+              'postMeshInterfacesNameDetach',
+              'postMeshInterfacesNameReload',
+              'postMeshInterfacesNameReset',
+            ].map(operation => [operation, { name: '$response.body#/interface/name' }]),
+          ),
+        },
       },
       async handle({ body }) {
         const json = await control().add(body as InterfaceEntry);

@@ -103,18 +103,31 @@ const blackholeSchema = z
   })
   .meta({ id: 'Blackholed' });
 
+const howToProbe = {
+  count: z.int().min(1).max(16).default(1),
+  size: z.int().min(1).max(383).default(16).describe('bytes in each'),
+  timeout: z.int().min(100).max(120_000).exactOptional().describe('ms to wait for each answer'),
+  pause: z.int().min(0).max(60_000).default(1000).describe('ms between two'),
+};
+const probed = {
+  destination: hash.describe('destination hash; it must prove what it gets'),
+  node: hash.describe('instead of it, identity hash of a node that answers probes'),
+};
+
+/** One object, so that every mistake has its place; the document shows the two it may be. */
 const probeBody = z
   .strictObject({
-    destination: hash.exactOptional().describe('destination hash; it must prove what it gets'),
-    node: hash.exactOptional().describe('instead of it, identity hash of a node that answers probes'),
-    count: z.int().min(1).max(16).default(1),
-    size: z.int().min(1).max(383).default(16).describe('bytes in each'),
-    timeout: z.int().min(100).max(120_000).exactOptional().describe('ms to wait for each answer'),
-    pause: z.int().min(0).max(60_000).default(1000).describe('ms between two'),
+    destination: probed.destination.exactOptional(),
+    node: probed.node.exactOptional(),
+    ...howToProbe,
   })
   .refine(({ destination, node }) => (destination === undefined) !== (node === undefined), {
     error: 'a destination or a node',
   });
+const probeShown = z.union([
+  z.strictObject({ destination: probed.destination, ...howToProbe }),
+  z.strictObject({ node: probed.node, ...howToProbe }),
+]);
 
 /** Probes, path requests, the blackhole and what was discovered. */
 export function meshManagementRoutes(mesh: () => MeshManagement): Route[] {
@@ -126,6 +139,7 @@ export function meshManagementRoutes(mesh: () => MeshManagement): Route[] {
       tag: 'mesh',
       audience: ['admin'],
       body: probeBody,
+      bodyShown: probeShown,
       timeout: probingTime,
       responses: { 200: { description: 'what came of it, answers or none', schema: probeSchema } },
       handle: async ({ body, signal }) => ({
@@ -171,7 +185,11 @@ export function meshManagementRoutes(mesh: () => MeshManagement): Route[] {
       }),
       responses: {
         200: { description: 'it was there and is changed', schema: blackholeSchema },
-        201: { description: 'it is there', schema: blackholeSchema },
+        201: {
+          description: 'it is there',
+          schema: blackholeSchema,
+          links: { deleteMeshBlackholeIdentity: { identity: '$response.body#/identity' } },
+        },
       },
       async handle({ body }) {
         const { identity, ...how } = body;

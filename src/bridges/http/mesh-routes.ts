@@ -67,6 +67,7 @@ export function meshRoutes(mesh: MeshView): Route[] {
         200: {
           description: 'a page; peers after the interface that found them',
           schema: pageSchema(interfaceSchema),
+          links: { getMeshInterfacesName: { name: '$response.body#/items/0/name' } },
         },
       },
       handle({ query, request }) {

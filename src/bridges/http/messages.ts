@@ -15,7 +15,11 @@ import {
   messageViewSchema,
 } from '../schema.ts';
 import { pageAnswer, pageSchema } from './page.ts';
-import { cursorParam, integerParam, type Route, route } from './route.ts';
+import { cursorOf, integerParam, type Route, route } from './route.ts';
+
+const earlier = 'a cursor from an earlier answer';
+/** In its string form, or bare. Source: draft-ietf-httpapi-idempotency-key-header; RFC 8941 §3.3.3. */
+const keyShape = /^(?:"(?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\]){1,255}"|[\x21\x23-\x7e]{1,255})$/;
 
 const idParams = z.strictObject({ id: messageIdSchema });
 
@@ -29,7 +33,10 @@ export function messageRoutes(desk: Desk): Route[] {
       tag: 'messages',
       audience: ['messages:send'],
       headers: {
-        'Idempotency-Key': 'a key of your own: a repeat under it gives the first answer and sends nothing',
+        'Idempotency-Key': z
+          .string()
+          .regex(keyShape)
+          .describe('a key of your own: a repeat under it gives the first answer and sends nothing'),
       },
       body: messageDraftSchema,
       responses: {
@@ -39,6 +46,12 @@ export function messageRoutes(desk: Desk): Route[] {
           headers: {
             Location: 'where the message and its deliveries can be read',
             'Idempotency-Replayed': 'true where this key was answered before',
+          },
+          links: {
+            getMessagesId: { id: '$response.body#/id' },
+            deleteMessagesId: { id: '$response.body#/id' },
+            postDeliveriesIdRetry: { id: '$response.body#/deliveries/0/id' },
+            deleteDeliveriesId: { id: '$response.body#/deliveries/0/id' },
           },
         },
       },
@@ -65,10 +78,15 @@ export function messageRoutes(desk: Desk): Route[] {
         room: z.string().min(1).max(64).exactOptional().describe('name of a room'),
         peer: addressSchema.exactOptional().describe('from or to this address'),
         type: z.string().min(1).max(64).exactOptional(),
-        after: cursorParam,
+        after: cursorOf(earlier, 'message'),
         limit: integerParam(1, 200, 'default 50'),
       }),
-      responses: { 200: { description: 'a page', schema: pageSchema(messageViewSchema) } },
+      responses: {
+        200: {
+          description: 'a page',
+          schema: pageSchema(messageViewSchema),
+        },
+      },
       handle: ({ client, query, request }) =>
         pageAnswer(request, desk.messages.list(client, query), messageViewJson),
     }),
@@ -78,7 +96,10 @@ export function messageRoutes(desk: Desk): Route[] {
       summary: 'With whom there were messages, the newest first; a later page may name one again',
       tag: 'messages',
       audience: ['messages:read'],
-      query: z.strictObject({ after: cursorParam, limit: integerParam(1, 200, 'default 50') }),
+      query: z.strictObject({
+        after: cursorOf(earlier, 'message'),
+        limit: integerParam(1, 200, 'default 50'),
+      }),
       responses: { 200: { description: 'a page', schema: pageSchema(conversationSchema) } },
       handle: ({ client, query, request }) =>
         pageAnswer(request, desk.messages.conversations(client, query), conversationJson),
@@ -96,10 +117,15 @@ export function messageRoutes(desk: Desk): Route[] {
           .describe(
             'default queued, which holds sending too; what lies in the inbox of an app is not listed',
           ),
-        after: cursorParam,
+        after: cursorOf(earlier, 'delivery'),
         limit: integerParam(1, 200, 'default 50'),
       }),
-      responses: { 200: { description: 'a page', schema: pageSchema(deliveryItemSchema) } },
+      responses: {
+        200: {
+          description: 'a page',
+          schema: pageSchema(deliveryItemSchema),
+        },
+      },
       handle: ({ client, query, request }) =>
         pageAnswer(request, desk.deliveries.list(client, query), deliveryItemJson),
     }),
@@ -158,18 +184,14 @@ export function messageRoutes(desk: Desk): Route[] {
   ];
 }
 
-/**
- * The key of an `Idempotency-Key` header, in its string form (`"abc"`) or bare.
- * Source: draft-ietf-httpapi-idempotency-key-header; RFC 8941 §3.3.3.
- */
+/** The key of an `Idempotency-Key` header, in its string form (`"abc"`) or bare. */
 export function idempotencyKey(header: string | undefined): string | undefined {
   if (header === undefined) {
     return undefined;
   }
   const text = header.trim();
-  const quoted = /^"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"$/.exec(text)?.[1];
-  const key = quoted?.replaceAll(/\\(["\\])/g, '$1') ?? (/^[\x21\x23-\x7e]+$/.test(text) ? text : '');
-  if (key === '' || key.length > 255) {
+  const key = /^".*"$/.test(text) ? text.slice(1, -1).replaceAll(/\\(["\\])/g, '$1') : text;
+  if (!keyShape.test(text)) {
     const detail = 'a key of 1 to 255 printable ASCII characters, bare or in double quotes';
     throw invalid([{ pointer: '/header/idempotency-key', detail }]);
   }

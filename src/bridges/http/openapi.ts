@@ -73,20 +73,21 @@ function operation(one: Route, schemas: Json): Json {
     parameters: [
       ...parameters(one.params, 'path', schemas),
       ...parameters(one.query, 'query', schemas),
-      ...Object.entries(one.headers ?? {}).map(([header, description]) => ({
-        name: header,
-        in: 'header',
-        description,
-        schema: { type: 'string' },
-      })),
+      ...Object.entries(one.headers ?? {}).map(([header, about]) => {
+        const { description, ...schema } =
+          typeof about === 'string'
+            ? { description: about, type: 'string' }
+            : (jsonSchema(about, 'input', schemas) as Json);
+        return { name: header, in: 'header', description, schema };
+      }),
     ],
     ...(one.body !== undefined && {
       requestBody: {
-        required: true,
+        required: one.body !== 'raw',
         content:
           one.body === 'raw'
             ? { 'application/octet-stream': {} }
-            : { 'application/json': { schema: jsonSchema(one.body, 'input', schemas) } },
+            : { 'application/json': { schema: jsonSchema(one.bodyShown ?? one.body, 'input', schemas) } },
       },
     }),
     responses: {
@@ -115,6 +116,14 @@ function response(spec: Route['responses'][number], schemas: Json): Json {
         [mediaType]: spec.schema === undefined ? {} : { schema: jsonSchema(spec.schema, 'output', schemas) },
       },
     }),
+    ...(spec.links && {
+      links: Object.fromEntries(
+        Object.entries(spec.links).map(([operationId, given]) => [
+          operationId,
+          { operationId, parameters: given },
+        ]),
+      ),
+    }),
   };
 }
 
@@ -141,7 +150,16 @@ function jsonSchema(schema: z.ZodType, io: 'input' | 'output', schemas: Json): J
     $schema: _dialect,
     $defs = {},
     ...whole
-  } = z.toJSONSchema(schema, { io, unrepresentable: 'any' }) as Json;
+  } = z.toJSONSchema(schema, {
+    io,
+    unrepresentable: 'any',
+    override({ zodSchema, jsonSchema: made }) {
+      // What must not be there at all.
+      if (zodSchema._zod.def.type === 'undefined') {
+        made.not = {};
+      }
+    },
+  }) as Json;
   Object.assign(
     schemas,
     Object.fromEntries(Object.entries($defs as Json).map(([id, one]) => [id, rewire(one)])),
@@ -168,7 +186,14 @@ function rewire(value: unknown): unknown {
         key,
         key === '$ref' && typeof member === 'string'
           ? member.replace('#/$defs/', '#/components/schemas/')
-          : rewire(member),
+          : key === 'pattern' && typeof member === 'string'
+            ? portable(member)
+            : rewire(member),
       ]),
   );
+}
+
+/** A pattern that regular expressions without Unicode classes understand too: those of Python, Go and many generators. */
+function portable(pattern: string): string {
+  return pattern.replaceAll('\\p{Cc}', '\\u0000-\\u001f\\u007f-\\u009f');
 }

@@ -23,7 +23,12 @@ export function peerRoutes(desk: Desk): Route[] {
         after: z.string().max(800).exactOptional().describe('a cursor from an earlier answer'),
         limit: integerParam(1, 200, 'default 50'),
       }),
-      responses: { 200: { description: 'a page', schema: pageSchema(peerSchema) } },
+      responses: {
+        200: {
+          description: 'a page',
+          schema: pageSchema(peerSchema),
+        },
+      },
       handle: ({ client, query, request }) =>
         pageAnswer(request, desk.directory.list(client, query), peerJson),
     }),

@@ -4,6 +4,7 @@ import type { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import type { Audit } from '../../gateway/audit-entry.ts';
+import { type CursorKind, cursorShape } from '../../gateway/cursor.ts';
 import type { Client, Scope } from '../../gateway/desk.ts';
 import { codeOf, type GatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
@@ -29,10 +30,12 @@ export interface Route {
   readonly query?: z.ZodObject;
   /** Its handler reads the query by itself. */
   readonly anyQuery?: boolean;
-  /** Request headers that mean something, for the document; read with `call.header`. */
-  readonly headers?: Readonly<Record<string, string>>;
-  /** A schema for JSON; `raw` leaves the body a stream. */
+  /** Request headers that mean something, for the document, in words or as a schema; read with `call.header`. */
+  readonly headers?: Readonly<Record<string, string | z.ZodType>>;
+  /** A schema for JSON; `raw` leaves the body a stream, which may be empty. */
   readonly body?: z.ZodType | 'raw';
+  /** What the document shows of the body, where somebody else than `body` checks it more closely. */
+  readonly bodyShown?: z.ZodType;
   readonly responses: Readonly<Record<number, ResponseSpec>>;
   /** ms, where the default handler timeout is too short. */
   readonly timeout?: number;
@@ -54,6 +57,11 @@ export interface ResponseSpec {
   /** Where it is not `application/json`. */
   readonly mediaType?: string;
   readonly headers?: Readonly<Record<string, string>>;
+  /**
+   * What can be done with what is answered: operations by their ids, with runtime expressions for their parameters.
+   * Source: OpenAPI 3.1, Link Object.
+   */
+  readonly links?: Readonly<Record<string, Readonly<Record<string, string>>>>;
 }
 
 /** A checked request. */
@@ -112,8 +120,23 @@ export function integerParam(least: number, most: number, about: string) {
     .exactOptional();
 }
 
-/** A cursor in a query; opaque to clients. */
+/** A cursor in a query, of whatever list. */
 export const cursorParam = z.string().max(64).exactOptional().describe('a cursor from an earlier answer');
+
+/** A cursor of these lists; opaque to clients. The pattern tells what cannot be one of this list. */
+export function cursorOf(about: string, ...kinds: readonly CursorKind[]) {
+  return z
+    .string()
+    .regex(cursorShape(...kinds), 'not a cursor of this list')
+    .exactOptional()
+    .describe(about);
+}
+
+/** The same where an empty one means none. */
+export function cursorOrNone(about: string, ...kinds: readonly CursorKind[]) {
+  const shape = new RegExp(cursorShape(...kinds).source.replace(/^\^(.*)\$$/, '^(?:$1)?$'));
+  return z.string().regex(shape, 'not a cursor of this list').exactOptional().describe(about);
+}
 
 const nobody: Client = { id: '', name: '', scopes: [], rooms: [] };
 const nothing = z.strictObject({});

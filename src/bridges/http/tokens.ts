@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { Client, Desk } from '../../gateway/desk.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { invalid, scopeSchema } from '../schema.ts';
+import { inThePast, scopeSchema, timeSchema } from '../schema.ts';
 import { type Route, route } from './route.ts';
 
 const clientShape = {
@@ -37,7 +37,7 @@ const draftSchema = z
       .describe(
         'own: an LXMF address of its own, announced under its name until it is revoked; default hub: it sends under the address of the hub',
       ),
-    expiresAt: z.int().min(0).exactOptional().describe('ms since 1970; default never'),
+    expiresAt: timeSchema.exactOptional().describe('ms since 1970; default never'),
   })
   .meta({ id: 'ClientDraft' });
 
@@ -56,12 +56,13 @@ export function tokenRoutes(desk: Desk, clock: Clock): Route[] {
         201: {
           description: 'the client; only a hash of the token is kept',
           schema: z.looseObject({ ...clientShape, token: z.string() }),
+          links: { deleteTokensId: { id: '$response.body#/id' } },
         },
       },
       async handle({ body }) {
         const draft = body;
         if (draft.expiresAt !== undefined && draft.expiresAt <= clock.now()) {
-          throw invalid([{ pointer: '/expiresAt', detail: 'lies in the past' }]);
+          throw inThePast('expiresAt');
         }
         const { client, token, addresses } = await desk.clients.create(draft);
         return {

@@ -1,3 +1,4 @@
+import type { z } from 'zod';
 import type { Desk } from '../../gateway/desk.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
@@ -46,6 +47,8 @@ export interface HttpParts {
   readonly config?: HttpConfig;
   readonly mesh: MeshView;
   readonly interfaces: InterfaceControl;
+  /** An entry of `interfaces:`, for the document. */
+  readonly interfaceSchema?: z.ZodType;
   readonly settings: Settings;
   readonly management: MeshManagement;
   /** Browsers that are logged in. */
@@ -78,7 +81,7 @@ export function httpRoutes(parts: HttpParts): readonly Route[] {
     ...tokenRoutes(desk, clock),
     ...sessionRoutes(parts),
     ...meshRoutes(parts.mesh),
-    ...interfaceRoutes(() => parts.interfaces),
+    ...interfaceRoutes(() => parts.interfaces, parts.interfaceSchema),
     ...meshManagementRoutes(() => parts.management),
     ...replicaRoutes(desk),
     ...statusRoutes({ ...parts, transport: parts.transport ?? 'off' }),

@@ -116,7 +116,8 @@ export class Blackhole {
 
   /**
    * Puts an Identity on our own list, or changes its entry; whether it was not on it. Resolves when durable.
-   * Throws `request/invalid` for ourselves, a time that is over or a long reason, `store/full` for a full list.
+   * Throws `request/conflict` for ourselves or a time that is over, `request/invalid` for a long reason, `store/full` for
+   * a full list.
    */
   add(
     identityHash: Uint8Array,
@@ -124,14 +125,17 @@ export class Blackhole {
   ): Promise<boolean> {
     const { until, reason } = how;
     const { own, clock } = this.#parts;
-    if (identityHash.length !== hashLength || equal(identityHash, own)) {
-      throw new GatewayError('request/invalid', 'the hash of an identity of somebody else');
-    }
-    if ((until !== undefined && until <= clock.now()) || (reason?.length ?? 0) > reasonLongest) {
+    if (identityHash.length !== hashLength || (reason?.length ?? 0) > reasonLongest) {
       throw new GatewayError(
         'request/invalid',
-        `a time to come, and a reason of ${reasonLongest} characters`,
+        `a hash of ${hashLength} bytes, and a reason of ${reasonLongest} characters`,
       );
+    }
+    if (equal(identityHash, own)) {
+      throw new GatewayError('request/conflict', 'the hash of an identity of somebody else');
+    }
+    if (until !== undefined && until <= clock.now()) {
+      throw new GatewayError('request/conflict', 'a time to come, in ms since 1970');
     }
     const key = toHex(identityHash);
     return this.#inTurn(async () => {

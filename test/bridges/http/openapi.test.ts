@@ -43,3 +43,24 @@ test('what needs no token is a short list', () => {
     .map(([path]) => path);
   assert.deepEqual(open, ['/v1/session', '/healthz', '/readyz', '/openapi.json', '/docs', '/docs/docs.js']);
 });
+
+test('every link leads to an operation that has the parameters it gives', () => {
+  type Operation = {
+    operationId: string;
+    parameters: { name: string }[];
+    responses: Record<string, { links?: Record<string, { operationId: string; parameters: object }> }>;
+  };
+  const operations = Object.values<Record<string, Operation>>(document.paths).flatMap(
+    Object.values<Operation>,
+  );
+  const links = operations.flatMap(({ responses }) =>
+    Object.values(responses).flatMap(({ links = {} }) => Object.values(links)),
+  );
+  assert.ok(links.length > 10);
+  for (const { operationId, parameters } of links) {
+    const names = operations.find(one => one.operationId === operationId)?.parameters.map(({ name }) => name);
+    for (const name of Object.keys(parameters)) {
+      assert.ok(names?.includes(name), `${operationId} has no ${name}`);
+    }
+  }
+});
