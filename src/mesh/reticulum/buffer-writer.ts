@@ -10,7 +10,7 @@ export interface BufferWriterOptions {
 }
 
 /** Parts of what is to be written that are tried, largest first: all of it, a half, a third. */
-const compressionTries = 3;
+export const compressionTries = 3;
 /** Bytes that are not worth compressing. */
 const compressedSmallest = 33;
 /** ms of round trip from which on it pays to compress even where the next chunk could leave at once. */

@@ -47,7 +47,7 @@ interface Entry extends PendingReceipt {
 }
 
 /** Receipts waited for at once; the oldest is given up for the next. */
-const capacity = 16_384;
+export const receiptsMost = 16_384;
 const explicitLength = 32 + signatureLength;
 
 /** Outstanding receipts, found by the hash their proof is addressed to. */
@@ -65,7 +65,7 @@ export class Receipts {
 
   /** To be called before the packet is handed to any medium: the proof may be faster than the sender. */
   add(receipt: PendingReceipt): void {
-    if (this.#entries.size >= capacity) {
+    if (this.#entries.size >= receiptsMost) {
       const oldest = this.#entries.keys().next().value as string;
       this.#conclude(oldest, { at: 'failed', code: 'store/full' });
     }

@@ -96,8 +96,9 @@ export interface Response {
 
 /** Bytes of the largest request taken, unless the destination says otherwise. */
 export const requestSizeDefault = 1024 * 1024;
-const responseGrace = 11_250;
-const responseRtts = 6;
+/** A response may take these ms, and so many round trips, to begin. */
+export const responseGrace = 11_250;
+export const responseRtts = 6;
 /** ms after which a request in a packet is answered at the earliest: the reference begins to listen only after it has sent it. */
 const answerEarliest = 10;
 const pendingMost = 256;

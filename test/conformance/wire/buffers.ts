@@ -2,7 +2,7 @@ import { compress } from '../../../src/lib/bzip2/compress.ts';
 import { decompress } from '../../../src/lib/bzip2/decompress.ts';
 import { codeOf } from '../../../src/lib/errors.ts';
 import { BufferReader, mustBeStreamId, streamMessages } from '../../../src/mesh/reticulum/buffer-reader.ts';
-import { BufferWriter } from '../../../src/mesh/reticulum/buffer-writer.ts';
+import { BufferWriter, compressionTries } from '../../../src/mesh/reticulum/buffer-writer.ts';
 import {
   decodeEnvelope,
   decodeStreamChunk,
@@ -22,8 +22,6 @@ import { listenerOf, outLinkOf } from './state.ts';
 import { timeoutOf, until } from './waiting.ts';
 
 const defaultStream = 0;
-/** How often less and less is tried to be compressed into one chunk. */
-const compressionTries = 3;
 
 /** The streams that come over one link. */
 export interface Streams {

@@ -136,7 +136,7 @@ export const commands: Commands = {
     return { stored, off, on, off_again: await hear() };
   },
 
-  /** What an open link holds of keys: the one it seals with; what that was made from is gone as soon as it is made. */
+  /** What a link holds of keys. */
   async wire_link_key_material(params) {
     const link = await linkOf(params);
     const { held } = link;

@@ -3,7 +3,7 @@ import { codeOf } from '../../../src/lib/errors.ts';
 import { LocalDestination } from '../../../src/mesh/reticulum/destination.ts';
 import { generateIdentity } from '../../../src/mesh/reticulum/identity.ts';
 import { keyLength } from '../../../src/mesh/reticulum/keys.ts';
-import { keepaliveOf } from '../../../src/mesh/reticulum/link.ts';
+import { establishmentPerHop, keepaliveOf } from '../../../src/mesh/reticulum/link.ts';
 import type { Link } from '../../../src/mesh/reticulum/link-session.ts';
 import {
   decodeLinkRequest,
@@ -101,7 +101,7 @@ export const commands: Commands = {
       establishment_timeout: timeout,
       mode: link === undefined ? null : linkMode,
       mtu: mtu ?? null,
-      establishment_timeout_per_hop: 6,
+      establishment_timeout_per_hop: establishmentPerHop / 1000,
       keepalive: keepaliveOf(Number.POSITIVE_INFINITY) / 1000,
     };
   },

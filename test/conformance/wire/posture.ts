@@ -1,14 +1,20 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { systemClock } from '../../../src/lib/clock.ts';
+import { Counters } from '../../../src/lib/counters.ts';
+import { silentLog } from '../../../src/lib/log.ts';
+import { systemRandom } from '../../../src/lib/random.ts';
 import { rateDefaults } from '../../../src/mesh/reticulum/announce-rate.ts';
-import { endpointKey, refusalOf } from '../../../src/mesh/reticulum/autoconnect.ts';
+import { endpointKey } from '../../../src/mesh/reticulum/autoconnect.ts';
 import type { DiscoveredInterface } from '../../../src/mesh/reticulum/discovered.ts';
 import type { InterfaceNotice } from '../../../src/mesh/reticulum/discovery-wire.ts';
 import { transportApp } from '../../../src/mesh/reticulum/probe.ts';
 import { pathHash } from '../../../src/mesh/reticulum/request.ts';
 import { usualPort } from '../../../src/radio/local-config.ts';
+import { createAutoconnect } from '../../../src/start/autoconnect.ts';
 import { openRpcKey } from '../../../src/start/rpc/key.ts';
+import { settled } from '../clock.ts';
 import type { Commands } from '../command.ts';
 import { hex } from '../params.ts';
 import { strategies } from './listeners.ts';
@@ -64,17 +70,14 @@ export const commands: Commands = {
   },
 
   /** What would be connected to by itself, of kinds and places that must not be. */
-  wire_discovery_autoconnect_gate() {
+  async wire_discovery_autoconnect_gate() {
     const probe = found({ type: 'BackboneInterface', reachableOn: '10.9.9.9' });
-    const added = (one: DiscoveredInterface) => ({
-      interfaces_added: refusalOf(one, { unverified: true, privateAddresses: true }) === undefined ? 1 : 0,
-    });
-    if (added(probe).interfaces_added !== 1) throw new Error('nothing at all is connected to');
+    if ((await connectedTo(probe)).interfaces_added !== 1) throw new Error('nothing at all is connected to');
     return {
-      wrong_type: added(found({ type: 'UDPInterface', reachableOn: '10.0.0.5' })),
-      tcp_client: added(found({ type: 'TCPClientInterface', reachableOn: '10.0.0.6' })),
-      i2p: added(found({ type: 'I2PInterface', reachableOn: 'abcdefgh.b32.i2p' })),
-      yggdrasil: added(found({ type: 'BackboneInterface', reachableOn: '200::1' })),
+      wrong_type: await connectedTo(found({ type: 'UDPInterface', reachableOn: '10.0.0.5' })),
+      tcp_client: await connectedTo(found({ type: 'TCPClientInterface', reachableOn: '10.0.0.6' })),
+      i2p: await connectedTo(found({ type: 'I2PInterface', reachableOn: 'abcdefgh.b32.i2p' })),
+      yggdrasil: await connectedTo(found({ type: 'BackboneInterface', reachableOn: '200::1' })),
       endpoint_hash: endpointKey(probe),
       endpoint_spec: '10.9.9.9:4242',
     };
@@ -112,6 +115,35 @@ function managedOf({ transport, settings }: Node, managed: Managed | undefined) 
       allowed_list_is_acl: allow === settings.managers,
     })),
   };
+}
+
+/** How many interfaces a hub adds that has found this one alone, and takes of it what it may. */
+async function connectedTo(one: DiscoveredInterface) {
+  let added = 0;
+  const stop = new AbortController();
+  const running = createAutoconnect({
+    clock: systemClock,
+    random: systemRandom,
+    log: silentLog,
+    counters: new Counters(),
+    config: { most: 1, unverified: true, privateAddresses: true, mode: 'gateway' },
+    discovered: { values: () => [one], statusOf: () => 'available' },
+    isWanted: () => true,
+    live: {
+      list: () => [],
+      get: () => undefined,
+      add: async () => {
+        added += 1;
+      },
+      remove: async () => {},
+    },
+    lookup: async host => [host],
+  }).run(stop.signal);
+  // It has looked at what it knows before it first waits.
+  await settled();
+  stop.abort();
+  await running;
+  return { interfaces_added: added };
 }
 
 /** An interface that was announced, of a node that is verified. */

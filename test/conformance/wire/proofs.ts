@@ -2,7 +2,7 @@ import { concat } from '../../../src/lib/bytes.ts';
 import { generateIdentity } from '../../../src/mesh/reticulum/identity.ts';
 import { signatureLength } from '../../../src/mesh/reticulum/keys.ts';
 import { contexts, encodePacket, maxHops, packetHash } from '../../../src/mesh/reticulum/packet.ts';
-import { Receipts } from '../../../src/mesh/reticulum/receipts.ts';
+import { Receipts, receiptsMost } from '../../../src/mesh/reticulum/receipts.ts';
 import type { Commands } from '../command.ts';
 import { hex, integerIf, numberIf, textIf, textOf } from '../params.ts';
 import { type Asked, announceOf, asideOf, strangerOf } from './aside.ts';
@@ -12,8 +12,6 @@ import type { Receipt } from './state.ts';
 import { sleep, until } from './waiting.ts';
 
 const packetTypes = { data: 0, announce: 1, linkRequest: 2, proof: 3 } as const;
-/** Receipts at once, after which the oldest is given up for the next. */
-const receiptsMost = 16_384;
 
 export const commands: Commands = {
   /** A proof of a single packet, of the suite's choice, by a receiver whose keys the test holds. */

@@ -1,6 +1,12 @@
 import { codeOf } from '../../../src/lib/errors.ts';
 import { contexts, decodePacket } from '../../../src/mesh/reticulum/packet.ts';
-import { type Answer, type IncomingRequest, responseTimeout } from '../../../src/mesh/reticulum/request.ts';
+import {
+  type Answer,
+  type IncomingRequest,
+  responseGrace,
+  responseRtts,
+  responseTimeout,
+} from '../../../src/mesh/reticulum/request.ts';
 import type { Command, Commands, Params } from '../command.ts';
 import { bytesIf, bytesOf, flagOf, hex, hexOrNull, integerIf, textOf, textsOf } from '../params.ts';
 import { isOf } from './links.ts';
@@ -11,8 +17,8 @@ import { timeoutOf } from './waiting.ts';
 
 /** Requests that reached a handler, by node, destination and path. */
 const logs = new Map<string, IncomingRequest[]>();
-/** What the reference calls the two parts of a response's time-out. */
-const traffic = { factor: 6, grace: 10 };
+/** The reference has the grace of a response's time-out as seconds that are taken 1.125 times. */
+const graceFactor = 1.125;
 
 const request: Command = async params => {
   const timeout = timeoutOf(params, 10_000);
@@ -75,8 +81,8 @@ export const commands: Commands = {
     return {
       receipt_timeout: timeout / 1000,
       rtt: link.rtt / 1000,
-      traffic_timeout_factor: traffic.factor,
-      response_max_grace_time: traffic.grace,
+      traffic_timeout_factor: responseRtts,
+      response_max_grace_time: responseGrace / graceFactor / 1000,
       explicit_timeout: explicit === undefined ? null : explicit / 1000,
     };
   },
