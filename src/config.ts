@@ -6,6 +6,7 @@ import { httpConfigSchema } from './bridges/http/config.ts';
 import { lxmfConfig } from './bridges/lxmf/config.ts';
 import { matrixConfigSchema } from './bridges/matrix/config.ts';
 import { mqttConfigSchema } from './bridges/mqtt/config.ts';
+import { webhookConfigSchema } from './bridges/webhook/config.ts';
 import { crossChecks, show, type Tree } from './config-checks.ts';
 import { overlay, readOverlay } from './config-overlay.ts';
 import { priorities } from './gateway/message.ts';
@@ -89,6 +90,7 @@ export const configSchema = z.strictObject({
       http: httpConfigSchema.prefault({}),
       mqtt: mqttConfigSchema.prefault({}),
       matrix: matrixConfigSchema.optional(),
+      webhook: webhookConfigSchema.prefault({}),
     })
     .prefault({}),
   rooms: z
@@ -186,7 +188,12 @@ export function loadConfig(source: ConfigSource): Config {
     );
   }
   const config = result.data as unknown as Omit<Config, 'given' | 'overlaid'>;
-  const { matrix, ...bridges } = config.bridges;
+  const { matrix, webhook, ...rest } = config.bridges;
+  const { caFile } = webhook;
+  const bridges = {
+    ...rest,
+    webhook: caFile === undefined ? webhook : { ...webhook, caFile: resolve(base, caFile) },
+  };
   return {
     ...config,
     hub: { ...config.hub, data: resolve(base, config.hub.data) },

@@ -17,6 +17,7 @@ import {
   retryWrite,
 } from './replica.ts';
 import { tokenCommands } from './tokens.ts';
+import { webhookCommands } from './webhook.ts';
 
 interface Message {
   readonly id: string;
@@ -103,6 +104,7 @@ export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
     { words: 'ID', does: 'send nothing to a service any more', run: c => forceReplica(c, true) },
   ],
   ['replica online', { words: 'ID', does: 'let it be used again', run: c => forceReplica(c, false) }],
+  ...webhookCommands,
   ['decode', { words: 'HEX', does: 'draw a Reticulum packet field by field', run: decode }],
 ]);
 

@@ -29,6 +29,10 @@ const options = {
   count: { type: 'string' },
   size: { type: 'string' },
   reason: { type: 'string' },
+  events: { type: 'string' },
+  types: { type: 'string' },
+  peers: { type: 'string' },
+  since: { type: 'string' },
   help: { type: 'boolean', short: 'h' },
 } as const;
 

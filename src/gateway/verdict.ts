@@ -45,7 +45,7 @@ export function judge(
 }
 
 /** Doubles up to the longest wait, with jitter over the upper half. */
-function backoff(
+export function backoff(
   failures: number,
   chance: number,
   { firstRetry, longestRetry }: Pick<Limits, 'firstRetry' | 'longestRetry'>,

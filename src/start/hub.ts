@@ -41,6 +41,7 @@ import { createMeshView } from './mesh-view.ts';
 import { keepOwnerToken, readOwnerToken } from './owner-token.ts';
 import { openConfiguredReplicas } from './replicas.ts';
 import { createSettings } from './settings.ts';
+import { createHubWebhooks } from './webhooks.ts';
 
 export interface HubOptions {
   readonly config: Config;
@@ -214,6 +215,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
     async adopt(wanted) {
       const before = displayName;
       displayName = shownName(wanted);
+      webhooks.adopt(wanted.bridges.webhook);
       await gateway.adopt({ name: wanted.hub.name, rooms: roomsOf(wanted), routes: wanted.routes });
       if (displayName !== before) {
         void lxmf.announceNow();
@@ -255,6 +257,8 @@ async function openAll(options: HubOptions): Promise<Hub> {
     hubName: () => desk.hub.name,
     version: manifest.version,
   });
+  const webhooks = createHubWebhooks({ ...parts, store, gateway, config: config.bridges.webhook });
+  stack.use(webhooks);
   addHttpWindow(listener, {
     ...parts,
     desk,
@@ -277,6 +281,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
     interfaceSchema,
     settings,
     management: management.view,
+    webhooks: webhooks.desk,
     addresses: () => ({
       mqtt: mqttUrlOf(mqtt, mqttAt.host),
       ...(cloud !== undefined && { replicas: cloud.url() }),
@@ -314,6 +319,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
   });
 
   await cloud?.start(stop.signal, health => gateway.report(health));
+  await webhooks.start();
   await listener.control(join(data, 'kosctl.sock'));
   const used = interfaces.list().filter(({ attachment }) => attachment !== undefined);
   await settled(gateway, [

@@ -35,6 +35,10 @@ const live: readonly (readonly [path: string, take: (into: Config, from: Config)
       bridges: { ...into.bridges, lxmf: { ...into.bridges.lxmf, displayName } },
     }),
   ],
+  [
+    'bridges.webhook',
+    (into, { bridges: { webhook } }) => ({ ...into, bridges: { ...into.bridges, webhook } }),
+  ],
   ['rooms', (into, { rooms }) => ({ ...into, rooms })],
   ['routes', (into, { routes }) => ({ ...into, routes })],
 ];

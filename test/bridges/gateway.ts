@@ -10,6 +10,7 @@ import { addHttpWindow } from '../../src/bridges/http/window.ts';
 import { createListener, type Listener } from '../../src/bridges/listener.ts';
 import { problemSchema } from '../../src/bridges/problems.ts';
 import { createSessions } from '../../src/bridges/sessions.ts';
+import { webhookConfigSchema } from '../../src/bridges/webhook/config.ts';
 import type { WsLimits } from '../../src/bridges/ws/limits.ts';
 import { addWsWindow } from '../../src/bridges/ws/window.ts';
 import type { ClientDraft, Desk } from '../../src/gateway/desk.ts';
@@ -17,6 +18,7 @@ import { systemClock } from '../../src/lib/clock.ts';
 import { GatewayError } from '../../src/lib/errors.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { systemRandom } from '../../src/lib/random.ts';
+import { createHubWebhooks, type HubWebhookParts, type HubWebhooks } from '../../src/start/webhooks.ts';
 import { openTestSwitch, type TestSwitch, type TestSwitchOptions } from '../gateway/fixture.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: answers are looked at, not used.
@@ -63,6 +65,7 @@ export interface TestGateway extends AsyncDisposable {
   readonly desk: Desk;
   readonly listener: Listener;
   readonly access: Access;
+  readonly webhooks: HubWebhooks;
   readonly url: string;
   /** A client's token. */
   client(name: string, draft?: Partial<ClientDraft>): Promise<string>;
@@ -85,9 +88,10 @@ export async function openGateway(
     readonly interfaces?: Partial<InterfaceControl>;
     readonly settings?: Partial<Settings>;
     readonly management?: Partial<MeshManagement>;
+    readonly webhook?: Readonly<Record<string, unknown>> & Pick<HubWebhookParts, 'lookup' | 'limits'>;
   } = {},
 ): Promise<TestGateway> {
-  const { ws: limits = {}, ...rest } = options;
+  const { ws: limits = {}, webhook: { lookup, limits: webhookLimits, ...webhook } = {}, ...rest } = options;
   const hub = await openTestSwitch(rest);
   const desk: Desk = hub.desk;
   const clock = options.clock ?? systemClock;
@@ -95,6 +99,18 @@ export async function openGateway(
   const listener = await createListener({ ...parts, counters: hub.counters, host: '127.0.0.1', port: 0 });
   const access = createAccess({ clients: desk.clients, clock, counters: hub.counters, audit: desk.audit });
   const sessions = createSessions({ clients: desk.clients, clock });
+  const webhooks = createHubWebhooks({
+    ...parts,
+    random: systemRandom,
+    log: options.log ?? silentLog,
+    counters: hub.counters,
+    store: hub.store,
+    gateway: hub,
+    config: webhookConfigSchema.parse(webhook),
+    ...(lookup !== undefined && { lookup }),
+    ...(webhookLimits !== undefined && { limits: webhookLimits }),
+  });
+  await webhooks.start();
   addHttpWindow(listener, {
     ...parts,
     desk,
@@ -107,6 +123,7 @@ export async function openGateway(
     interfaces: { ...nothing, ...options.interfaces } as InterfaceControl,
     settings: { ...nothing, ...options.settings } as Settings,
     management: { ...noManagement, ...options.management },
+    webhooks: webhooks.desk,
   });
   addWsWindow(listener, { ...parts, counters: hub.counters, desk, access, sessions, limits });
   await listener.listen();
@@ -116,6 +133,7 @@ export async function openGateway(
     desk,
     listener,
     access,
+    webhooks,
     url,
     async client(name, draft = {}) {
       const { token } = await desk.clients.create({
@@ -151,6 +169,7 @@ export async function openGateway(
     },
     async [Symbol.asyncDispose]() {
       await listener.close();
+      await webhooks[Symbol.asyncDispose]();
       await hub[Symbol.asyncDispose]();
     },
   };

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { shows } from '../../src/bridges/event-filter.ts';
 import { problemHeaders, problemOf } from '../../src/bridges/problems.ts';
 import {
   check,
@@ -10,7 +11,6 @@ import {
   messageJson,
   mistakesOf,
 } from '../../src/bridges/schema.ts';
-import { shows } from '../../src/bridges/ws/frames.ts';
 import type { GatewayEvent } from '../../src/gateway/desk.ts';
 import type { Message } from '../../src/gateway/message.ts';
 import { errorCodes, GatewayError, isGatewayError } from '../../src/lib/errors.ts';

@@ -38,7 +38,7 @@ export interface TestSwitchOptions {
 
 export interface TestSwitch
   extends AsyncDisposable,
-    Pick<Switch, 'desk' | 'report' | 'publish' | 'onHealth'> {
+    Pick<Switch, 'desk' | 'report' | 'forget' | 'publish' | 'onHealth'> {
   readonly store: Store;
   readonly counters: Counters;
   readonly dir: string;
@@ -93,6 +93,7 @@ export async function openTestSwitch(options: TestSwitchOptions = {}): Promise<T
   return {
     desk: hub.desk,
     report: hub.report,
+    forget: hub.forget,
     publish: hub.publish,
     onHealth: hub.onHealth,
     store,

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import type { Desk } from '../../gateway/desk.ts';
+import type { WebhookDesk } from '../../gateway/webhooks.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Access } from '../access.ts';
@@ -31,6 +32,7 @@ import { type Settings, settingsRoutes } from './settings.ts';
 import { siteRoutes } from './site.ts';
 import { statusRoutes } from './status.ts';
 import { tokenRoutes } from './tokens.ts';
+import { webhookRoutes } from './webhooks.ts';
 
 export interface HttpParts {
   readonly desk: Desk;
@@ -51,6 +53,7 @@ export interface HttpParts {
   readonly interfaceSchema?: z.ZodType;
   readonly settings: Settings;
   readonly management: MeshManagement;
+  readonly webhooks: WebhookDesk;
   /** Browsers that are logged in. */
   readonly logins: Logins;
   /** Where else the hub is reached, by the name of the door: `mqtt`, … */
@@ -84,6 +87,7 @@ export function httpRoutes(parts: HttpParts): readonly Route[] {
     ...interfaceRoutes(() => parts.interfaces, parts.interfaceSchema),
     ...meshManagementRoutes(() => parts.management),
     ...replicaRoutes(desk),
+    ...webhookRoutes(() => parts.webhooks),
     ...statusRoutes({ ...parts, transport: parts.transport ?? 'off' }),
     ...metricsRoutes(parts),
     ...settingsRoutes(() => parts.settings),

@@ -1,21 +1,12 @@
 import { z } from 'zod';
-import { type EventKind, eventKinds, type GatewayEvent, type MessageView } from '../../gateway/desk.ts';
+import type { GatewayEvent, MessageView } from '../../gateway/desk.ts';
+import { filterSchema } from '../event-filter.ts';
 import { parseJson } from '../json.ts';
 import { type Problem, problemOf } from '../problems.ts';
-import { addressSchema, check, eventJson, messageDraftSchema, messageViewJson } from '../schema.ts';
+import { check, eventJson, messageDraftSchema, messageViewJson } from '../schema.ts';
 
 const idSchema = z.string().regex(/^[\x21-\x7e]{1,255}$/, '1 to 255 printable ASCII characters');
 const cursorSchema = z.string().max(64);
-
-/** Which events a subscription shows: every member that is given must match, by any of its values. */
-const filterSchema = z.strictObject({
-  kinds: z.array(z.enum(eventKinds)).min(1).max(16).exactOptional(),
-  types: z.array(z.string().min(1).max(64)).min(1).max(64).exactOptional(),
-  peers: z.array(addressSchema).min(1).max(64).exactOptional(),
-  rooms: z.array(z.string().min(1).max(64)).min(1).max(64).exactOptional(),
-});
-
-export type Filter = z.output<typeof filterSchema>;
 
 const clientFrameSchema = z.discriminatedUnion(
   'op',
@@ -85,21 +76,4 @@ export function eventBytes(event: GatewayEvent): Buffer {
 
 export function errorFrame(error: unknown, id?: string): ErrorFrame {
   return { op: 'error', ...(id !== undefined && { id }), problem: problemOf(error) };
-}
-
-/** Whether a subscription shows the event. A member of the filter that speaks of something the event does not have is no match. */
-export function shows(filter: Filter, event: GatewayEvent): boolean {
-  const { message, delivery, peer } = event;
-  const addresses = [message?.from, message?.to, delivery?.to, peer?.address];
-  const rooms = [message?.to, delivery?.to];
-  return (
-    any(filter.kinds, (kind: EventKind) => kind === event.kind) &&
-    any(filter.types, type => type === message?.type) &&
-    any(filter.peers, address => addresses.includes(address)) &&
-    any(filter.rooms, room => rooms.includes(`room:${room.replace(/^room:/, '')}`))
-  );
-}
-
-function any<T>(values: readonly T[] | undefined, matches: (value: T) => boolean): boolean {
-  return values === undefined || values.some(matches);
 }

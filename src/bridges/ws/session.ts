@@ -5,19 +5,11 @@ import type { Counters } from '../../lib/counters.ts';
 import { codeOf, GatewayError, isGatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import { type Access, requireScope } from '../access.ts';
+import { type Filter, shows } from '../event-filter.ts';
 import { followEvents } from '../follow.ts';
 import { lastResort } from '../last-resort.ts';
 import type { Session, Sessions } from '../sessions.ts';
-import {
-  ackFrame,
-  type ClientFrame,
-  decodeFrame,
-  errorFrame,
-  eventBytes,
-  type Filter,
-  idOf,
-  shows,
-} from './frames.ts';
+import { ackFrame, type ClientFrame, decodeFrame, errorFrame, eventBytes, idOf } from './frames.ts';
 import { closeCodes, type WsLimits } from './limits.ts';
 import { createOutlet, keepAlive, type Outlet } from './outlet.ts';
 

@@ -1,8 +1,8 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import type { FieldError } from '../../lib/errors.ts';
+import { isPublicAddress } from '../../lib/public-address.ts';
 import { type ReadPolicy, readChoice, type WritePolicy, writeChoice } from './policy.ts';
-import { isPublicAddress } from './public-address.ts';
 import { templateMistake } from './template.ts';
 import { duration, size } from './units.ts';
 

@@ -12,12 +12,12 @@ import { dirname, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { Cancel, Clock } from '../../lib/clock.ts';
 import { GatewayError } from '../../lib/errors.ts';
+import { isPublicAddress } from '../../lib/public-address.ts';
 import type { ReplicaDefinition } from './definition.ts';
 import { type Fields, field, fieldsOf, rawOf, withField, without } from './fields.ts';
 import { forwardable } from './hop.ts';
 import { explain, failed, type OriginFailure } from './origin-failure.ts';
 import { createPlaces } from './places.ts';
-import { isPublicAddress } from './public-address.ts';
 import { isSafe } from './rfc9111/invalidation.ts';
 
 /** One request to the service of a definition. Hop-by-hop fields are gone already. */

@@ -14,6 +14,7 @@ import { peerVerbs } from './peer-table.ts';
 import { residentVerbs } from './resident-table.ts';
 import { retentionVerbs } from './retention.ts';
 import { timeVerbs } from './time-table.ts';
+import { webhookVerbs } from './webhook-table.ts';
 
 /** Every verb the writer of gateway.db knows. */
 export function gatewayVerbs(database: DatabaseSync): Verbs<GatewayJobs> {
@@ -29,6 +30,7 @@ export function gatewayVerbs(database: DatabaseSync): Verbs<GatewayJobs> {
     ...retentionVerbs(database),
     ...timeVerbs(database),
     ...auditVerbs(database),
+    ...webhookVerbs(database),
   };
 }
 

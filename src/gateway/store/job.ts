@@ -11,6 +11,7 @@ import type { PeerJobs } from './peer-table.ts';
 import type { ResidentJobs } from './resident-table.ts';
 import type { RetentionJobs } from './retention.ts';
 import type { TimeJobs } from './time-table.ts';
+import type { WebhookJobs } from './webhook-table.ts';
 
 /** Everything that can be asked of the writer of gateway.db: verb → what it takes and gives. */
 export interface GatewayJobs
@@ -24,7 +25,8 @@ export interface GatewayJobs
     BlobJobs,
     RetentionJobs,
     TimeJobs,
-    AuditJobs {}
+    AuditJobs,
+    WebhookJobs {}
 
 export interface Jobs extends GatewayJobs, MeshJobs, OutboxJobs {}
 

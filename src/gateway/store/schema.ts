@@ -176,6 +176,18 @@ export const gatewaySchema: readonly string[] = [
   CREATE INDEX audit_act ON audit (act, seq);
   CREATE INDEX audit_at ON audit (at);
   `,
+  `
+  -- Endpoints that are told of events, with what they sign with and how far they have been told.
+  CREATE TABLE webhooks (
+    id TEXT PRIMARY KEY,
+    client TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    settings TEXT NOT NULL,
+    secrets TEXT NOT NULL,
+    position TEXT NOT NULL,
+    status TEXT NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];
 
 export const meshSchema: readonly string[] = [

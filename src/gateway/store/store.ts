@@ -24,6 +24,7 @@ import { peerReads } from './peer-table.ts';
 import { residentReads } from './resident-table.ts';
 import { freeBytes } from './room.ts';
 import { timeReads } from './time-table.ts';
+import { webhookReads } from './webhook-table.ts';
 
 export interface StoreOptions {
   /** The data directory; made where it is not there, 0700. */
@@ -131,6 +132,7 @@ function openReads(database: ReturnType<typeof openReadable>) {
     ...timeReads(database),
     ...blobReads(database),
     ...auditReads(database),
+    ...webhookReads(database),
   });
 }
 

@@ -6,9 +6,9 @@ import { type TestContext, test } from 'node:test';
 import { definitionJsonSchema } from '../../../src/gateway/replicas/definition.ts';
 import { readDefinition, readDefinitions } from '../../../src/gateway/replicas/definition-file.ts';
 import { compilePolicies } from '../../../src/gateway/replicas/policy.ts';
-import { isPublicAddress } from '../../../src/gateway/replicas/public-address.ts';
 import { compileTemplate, templateMistake } from '../../../src/gateway/replicas/template.ts';
 import { isGatewayError } from '../../../src/lib/errors.ts';
+import { isPublicAddress } from '../../../src/lib/public-address.ts';
 
 async function write(t: TestContext, files: Readonly<Record<string, string>>): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'kos-replica-'));

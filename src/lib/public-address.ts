@@ -2,7 +2,7 @@ import { BlockList, isIPv6 } from 'node:net';
 
 /**
  * Which addresses are of the public internet. Everything that a machine, a home or a cloud keeps to itself is not:
- * a definition that names a public service must not be led there by DNS.
+ * what names a public service must not be led there by DNS.
  *
  * Source: IANA special-purpose address registries (RFC 6890 and what follows it).
  */
@@ -52,7 +52,8 @@ export function isPublicAddress(address: string): boolean {
   return globalUnicast.check(bare, 'ipv6') && !special.check(bare, 'ipv6');
 }
 
-function embeddedIPv4(address: string): string | undefined {
+/** The IPv4 address that an IPv6 address carries: mapped, or translated (NAT64). */
+export function embeddedIPv4(address: string): string | undefined {
   const canonical = URL.parse(`http://[${address}]/`)?.hostname.slice(1, -1) ?? '';
   const mapped = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(canonical);
   const nat64 = translated.check(address, 'ipv6')
