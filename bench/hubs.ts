@@ -70,7 +70,7 @@ export async function measureFrom(here: Daemon, there: Daemon, asked: Asked): Pr
 }
 
 /** The owner of a hub, with connections that stay open and a WebSocket that tells what becomes of messages. */
-class HubClient implements AsyncDisposable {
+export class HubClient implements AsyncDisposable {
   readonly #daemon: Daemon;
   readonly #agent = new Agent({ keepAlive: true, maxSockets: connections });
   readonly #socket: WebSocket;

@@ -20,6 +20,7 @@ import {
   schemeOf,
 } from './message.ts';
 import type { Outbox } from './outbox.ts';
+import type { RecentMessages } from './recent-messages.ts';
 import { type Recipient, type Routing, type RoutingFacts, route, sensorRoom } from './router.ts';
 import type { Routes } from './routes.ts';
 import { viewOf } from './store/delivery-table.ts';
@@ -35,6 +36,7 @@ export interface AcceptorOptions {
   readonly hub: HubFacts;
   readonly bridges: ReadonlyMap<string, Bridge>;
   readonly outbox: Outbox;
+  readonly recent: RecentMessages;
   readonly routing: () => RoutingFacts;
   /** Holds the rates of routes. */
   readonly admit: Routes['admit'];
@@ -170,6 +172,8 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
         }
         stored = true;
         counters.add('accept/stored');
+        const delivery = rows[0]?.id ?? '';
+        options.recent.keep(message, args.body.length, prepared && { delivery, bytes: prepared.bytes });
         const open = rows.flatMap((row, index) =>
           row.bridge === 'app' || row.state !== 'queued'
             ? []

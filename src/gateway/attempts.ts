@@ -8,6 +8,7 @@ import type { DeliveryRecord } from './delivery-record.ts';
 import { withWords } from './folding.ts';
 import type { Limits } from './limits.ts';
 import { priorities } from './message.ts';
+import type { RecentMessages } from './recent-messages.ts';
 import type { Store } from './store/store.ts';
 import { judge } from './verdict.ts';
 import {
@@ -31,6 +32,7 @@ export interface AttemptsOptions {
   readonly counters: Counters;
   readonly limits: Limits;
   readonly record: DeliveryRecord;
+  readonly recent: RecentMessages;
   /** Nothing is left to do for this one. */
   readonly onOver: (entry: Entry) => void;
 }
@@ -169,7 +171,7 @@ export class Attempts {
   }
 
   async #run(attempt: Attempt): Promise<void> {
-    const { store, record } = this.#options;
+    const { store, record, recent } = this.#options;
     const { entry } = attempt;
     const { bridge } = entry.line.bridge;
     try {
@@ -182,12 +184,12 @@ export class Attempts {
       } else {
         await record.commit(entry.id, { on: 'attempt' });
       }
-      const stored = store.read.message(entry.message);
+      const stored = recent.message(entry.message) ?? store.read.message(entry.message);
       if (stored === undefined) {
         throw new GatewayError('bridge/rejected', 'the message is not kept any more');
       }
       const message = entry.isRewritten ? withWords(stored, store.read.rewritten(entry.id)) : stored;
-      const remembered = again ? store.read.remembered(entry.id) : undefined;
+      const remembered = again ? this.#remembered(entry) : undefined;
       const progress = await bridge.deliver(
         {
           id: entry.id,
@@ -203,6 +205,13 @@ export class Attempts {
     } catch (error) {
       this.#failed(attempt, error);
     }
+  }
+
+  /** What the attempt must say, if that was settled before: what is new says what it was prepared to. */
+  #remembered({ id, message, attempts, isRewritten }: Entry): Uint8Array | undefined {
+    const { store, recent } = this.#options;
+    const prepared = attempts === 1 && !isRewritten ? recent.prepared(message, id) : undefined;
+    return prepared ?? store.read.remembered(id);
   }
 
   #succeeded(attempt: Attempt, { state, remoteId }: Progress): void {

@@ -2,6 +2,8 @@ import { GatewayError } from '../lib/errors.ts';
 import { holds } from './access.ts';
 import { type CursorKind, type Cursors, eventOf } from './cursor.ts';
 import type { Client, Events, GatewayEvent } from './desk.ts';
+import { createEventTail } from './event-tail.ts';
+import type { RecentMessages } from './recent-messages.ts';
 import type { EventRow } from './store/event-table.ts';
 import type { Store } from './store/store.ts';
 
@@ -12,16 +14,24 @@ const chunk = 200;
 const shared = 64;
 
 export interface EventDesk extends Events {
+  /** The rows say something else now: what was read of them is read again. */
+  forget(): void;
   close(): void;
 }
 
 /** Everything that happened, in the order of commits; each client sees its part. */
-export function createEvents(options: { readonly store: Store; readonly cursors: Cursors }): EventDesk {
+export function createEvents(options: {
+  readonly store: Store;
+  readonly cursors: Cursors;
+  readonly recent: RecentMessages;
+}): EventDesk {
   const { store, cursors } = options;
   const listeners = new Set<() => void>();
   let newest = store.committer.ready.newestEvent;
-  const stop = store.committer.onEvents(row => {
+  const tail = createEventTail(newest);
+  const stop = store.committer.onEvents((row, rows) => {
     newest = row;
+    tail.grown(row, rows);
     for (const listener of [...listeners]) {
       listener();
     }
@@ -31,20 +41,20 @@ export function createEvents(options: { readonly store: Store; readonly cursors:
   const cursorAt = (row: number, kind: CursorKind) =>
     cursors.encode(kind === 'unread' && row < store.read.eventsForgotten() ? kind : 'event', row);
 
-  const recent = new Map<string, GatewayEvent | undefined>();
+  const read = new Map<string, GatewayEvent | undefined>();
 
   function shown(row: EventRow, kind: CursorKind): GatewayEvent | undefined {
     const key = `${row.seq} ${kind}`;
-    if (!recent.has(key)) {
-      recent.set(key, read(row, kind));
-      if (recent.size > shared) {
-        recent.delete(recent.keys().next().value as string);
+    if (!read.has(key)) {
+      read.set(key, eventIn(row, kind));
+      if (read.size > shared) {
+        read.delete(read.keys().next().value as string);
       }
     }
-    return recent.get(key);
+    return read.get(key);
   }
 
-  function read(row: EventRow, kind: CursorKind): GatewayEvent | undefined {
+  function eventIn(row: EventRow, kind: CursorKind): GatewayEvent | undefined {
     const event = { cursor: cursorAt(row.seq, kind), at: row.at, kind: row.kind };
     const members = row.body === null ? {} : (JSON.parse(row.body) as Partial<GatewayEvent>);
     if (row.message === null) {
@@ -53,9 +63,17 @@ export function createEvents(options: { readonly store: Store; readonly cursors:
     if (members.delivery !== undefined) {
       return { ...event, ...members };
     }
-    const message = store.read.message(row.message);
+    const message = options.recent.message(row.message) ?? store.read.message(row.message);
     return message === undefined ? undefined : { ...event, ...members, message };
   }
+
+  function forget(): void {
+    read.clear();
+    tail.forget(newest);
+  }
+
+  const eventsAfter = (row: number) =>
+    tail.covers(row) ? tail.after(row, chunk) : store.read.eventsAfter(row, chunk);
 
   return {
     get cursor() {
@@ -67,12 +85,12 @@ export function createEvents(options: { readonly store: Store; readonly cursors:
       if (at > newest && at > store.read.newestEvent()) {
         throw expired();
       }
-      if (kind === 'event' && at < store.read.eventsForgotten()) {
+      if (kind === 'event' && !tail.covers(at) && at < store.read.eventsForgotten()) {
         throw expired();
       }
       const items: GatewayEvent[] = [];
       for (let looked = 0; looked < scanned && items.length < limit; ) {
-        const rows = at >= newest ? [] : store.read.eventsAfter(at, chunk);
+        const rows = at >= newest ? [] : eventsAfter(at);
         for (const row of rows) {
           at = row.seq;
           looked += 1;
@@ -93,12 +111,17 @@ export function createEvents(options: { readonly store: Store; readonly cursors:
     isAfter: (cursor, other) => eventOf(cursors, cursor).row > eventOf(cursors, other).row,
     onCommit(listener) {
       listeners.add(listener);
-      return () => listeners.delete(listener);
+      store.committer.carryEvents(true);
+      return () => {
+        listeners.delete(listener);
+        store.committer.carryEvents(listeners.size > 0);
+      };
     },
+    forget,
     close() {
       stop();
       listeners.clear();
-      recent.clear();
+      forget();
     },
   };
 }

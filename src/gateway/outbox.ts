@@ -12,6 +12,7 @@ import { createExpiry, type Expiry } from './expiry.ts';
 import { type Folding, fold } from './folding.ts';
 import type { Limits } from './limits.ts';
 import type { Address, Message, RemoteId } from './message.ts';
+import type { RecentMessages } from './recent-messages.ts';
 import { createReservations, type Reservations } from './reservations.ts';
 import type { Recipient } from './router.ts';
 import type { DeliveryRow, OpenDelivery } from './store/delivery-table.ts';
@@ -27,6 +28,7 @@ export interface OutboxOptions {
   readonly counters: Counters;
   readonly limits: Limits;
   readonly bridges: readonly Bridge[];
+  readonly recent: RecentMessages;
 }
 
 /** ms a cancel waits for the attempt under way to end. */
@@ -90,8 +92,7 @@ export class Outbox {
         try {
           const state = await store.committer.commit('delivery.advance', {
             id: row.id,
-            input,
-            at: clock.now(),
+            inputs: [{ input, at: clock.now() }],
           });
           return state === 'ambiguous' ? undefined : row;
         } catch (error) {

@@ -23,6 +23,7 @@ import { type Address, schemeOf, shownName } from './message.ts';
 import { createMessages } from './messages.ts';
 import { plainName } from './names.ts';
 import { Outbox } from './outbox.ts';
+import { createRecentMessages } from './recent-messages.ts';
 import type { ReplicaDesk } from './replicas/contract.ts';
 import { createResidents } from './residents.ts';
 import type { RouteRule } from './route-rule.ts';
@@ -86,9 +87,19 @@ export function createSwitch(options: SwitchOptions): Switch {
   const audit = createAudit({ store, clock, log, counters, cursors });
   const residents = createResidents({ store, clock, bridges: options.bridges, limit: limits.residents });
   const clients = createClients({ store, clock: options.clock, random, limit: limits.clients, residents });
-  const outbox = new Outbox({ store, clock, random, log, counters, limits, bridges: options.bridges });
+  const recent = createRecentMessages();
+  const outbox = new Outbox({
+    store,
+    clock,
+    random,
+    log,
+    counters,
+    limits,
+    bridges: options.bridges,
+    recent,
+  });
   const inbox = createInbox({ store, clock, log, cursors });
-  const events = createEvents({ store, cursors });
+  const events = createEvents({ store, cursors, recent });
   const pinned = new Set(named(rooms, options.routes));
   const directory = createDirectory({ store, clock, log, limits, pinned });
 
@@ -132,6 +143,7 @@ export function createSwitch(options: SwitchOptions): Switch {
     hub,
     bridges,
     outbox,
+    recent,
     routing,
     admit: routes.admit,
     onTraffic: addresses => directory.keep(addresses),
@@ -285,6 +297,10 @@ export function createSwitch(options: SwitchOptions): Switch {
     log,
   };
   const time = createTimeWatch({ store, clock, log, outbox, report });
+  time.onJump(() => {
+    recent.forget();
+    events.forget();
+  });
 
   async function sweep(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {

@@ -59,7 +59,10 @@ test('what is ambiguous is sent again or settled, as a person decides', async ()
   for (const id of ids) {
     const at = Date.now();
     const input = { on: 'restart', deduplicates: false } as const;
-    assert.equal(await first.store.committer.commit('delivery.advance', { id, input, at }), 'ambiguous');
+    assert.equal(
+      await first.store.committer.commit('delivery.advance', { id, inputs: [{ input, at }] }),
+      'ambiguous',
+    );
   }
   const { items } = first.desk.deliveries.list(first.owner, { state: 'ambiguous' });
   assert.equal(items.length, 2);

@@ -4,6 +4,7 @@ import { type ErrorCode, errorCodes, GatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Random } from '../../lib/random.ts';
 import { type ServiceHealth, supervise } from '../../lib/service.ts';
+import type { EventRow } from './event-table.ts';
 import {
   type Args,
   type CommitReport,
@@ -27,6 +28,11 @@ export interface CommitOptions {
   readonly lazy?: boolean;
 }
 
+/** What a job is about; as a function it is asked for when the job leaves for the writer. */
+export type Given<T> = T | (() => T);
+
+type EventListener = (newest: number, events?: readonly EventRow[]) => void;
+
 /** The way to the writer thread. */
 export interface Committer {
   /**
@@ -34,9 +40,13 @@ export interface Committer {
    * they were given. Throws `store/full`, `store/unavailable`, and what the verb itself throws. After
    * `store/unavailable` the job may have been done all the same: the writer died over it.
    */
-  commit<V extends Verb>(verb: V, args: Args<V>, options?: CommitOptions): Promise<Result<V>>;
-  /** Called after each commit that brought events, with the newest one's number. */
-  onEvents(listener: (newest: number) => void): () => void;
+  commit<V extends Verb>(verb: V, args: Given<Args<V>>, options?: CommitOptions): Promise<Result<V>>;
+  /** Lazy jobs wait no longer: somebody waits for one of them now. */
+  hasten(): void;
+  /** Called after each commit that brought events, with the newest one's number and, where they were carried, all of them. */
+  onEvents(listener: EventListener): () => void;
+  /** Whether somebody follows the events: few of them are carried to the listeners then. */
+  carryEvents(on: boolean): void;
   /** The writer thread is gone, or back: while it is not `up` every job is refused with `store/unavailable`. */
   onHealth(listener: (health: ServiceHealth) => void): () => void;
   /** Whether there is room for what is accepted: called with false when a job met a full disk or database, with true when one was written again. */
@@ -69,8 +79,8 @@ interface Waiting {
 const tellingVerbs: ReadonlySet<string> = new Set(['accept', 'store.probe']);
 /** Jobs that may wait for the writer: past this the disk is slower than what comes in. */
 const jobLimit = 20_000;
-/** ms a lazy job waits for company. */
-const lazyDelay = 5;
+/** ms a lazy job waits for company: longer than a peer on a LAN takes to say that it has a message. */
+const lazyDelay = 20;
 /** Replies heard in one turn of the event loop: what follows from them must not hold up everybody else. */
 const repliesAtOnce = 16;
 
@@ -82,8 +92,9 @@ export async function startCommitter(options: CommitterOptions): Promise<Committ
   const { clock, random, log, onWriter, ...data } = options;
   const waiting = new Map<number, Waiting>();
   const outgoing: Record<LaneName, JobRequest[]> = { urgent: [], gateway: [], mesh: [], outbox: [] };
+  let carrying = false;
   const replies: JobReply[] = [];
-  const listeners = new Set<(newest: number) => void>();
+  const listeners = new Set<EventListener>();
   const roomListeners = new Set<(room: boolean) => void>();
   let room = true;
   const healthListeners = new Set<(health: ServiceHealth) => void>();
@@ -105,7 +116,7 @@ export async function startCommitter(options: CommitterOptions): Promise<Committ
       const jobs = outgoing[lane];
       if (jobs.length > 0) {
         outgoing[lane] = [];
-        post(lane, jobs);
+        post(lane, jobs.map(asGiven));
       }
     }
   }
@@ -179,7 +190,7 @@ export async function startCommitter(options: CommitterOptions): Promise<Committ
     }
     if (report.newestEvent !== undefined) {
       for (const listener of listeners) {
-        listener(report.newestEvent);
+        listener(report.newestEvent, report.events);
       }
     }
   }
@@ -202,6 +213,7 @@ export async function startCommitter(options: CommitterOptions): Promise<Committ
 
   async function start(first: boolean): Promise<WriterThread> {
     const started = await startWriterThread({ ...data, first }, take);
+    started.follow(carrying);
     onWriter?.(started.worker);
     return started;
   }
@@ -274,6 +286,11 @@ export async function startCommitter(options: CommitterOptions): Promise<Committ
         flushSoon(commit);
       });
     },
+    hasten: () => flushSoon({}),
+    carryEvents(on) {
+      carrying = on;
+      thread?.follow(on);
+    },
     onEvents(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);
@@ -293,6 +310,10 @@ export async function startCommitter(options: CommitterOptions): Promise<Committ
       await running;
     },
   };
+}
+
+function asGiven(job: JobRequest): JobRequest {
+  return typeof job.args === 'function' ? { ...job, args: job.args() } : job;
 }
 
 /** The database a verb belongs to, by its first word, and how soon. */

@@ -42,10 +42,16 @@ export interface OpenDelivery {
   readonly rewritten?: number;
 }
 
+/** What was heard of a delivery, and when. */
+export interface Happened {
+  readonly input: DeliveryInput;
+  readonly at: number;
+}
+
 export interface DeliveryJobs {
-  /** The state after, or undefined where there is no such delivery or nothing changed. */
+  /** What happened to a delivery, in order; gives the state after the last of it, or undefined where that changed nothing. */
   'delivery.advance': {
-    args: { id: string; input: DeliveryInput; at: number; remoteId?: string };
+    args: { id: string; inputs: readonly Happened[]; remoteId?: string };
     result: DeliveryState | undefined;
   };
   'delivery.remember': { args: { id: string; bytes: Uint8Array; remoteId?: string }; result: undefined };
@@ -56,8 +62,14 @@ const expiresAt = `max(0, min(d.expires_at, ${latestTime})) AS expires_at`;
 const columns = `d.seq, d.id, m.id AS message, d.bridge, d.recipient, d.priority, ${expiresAt}, d.state, d.reason,
   d.code, d.attempts, d.underway, d.next_at, d.history`;
 
-/** Applies inputs to stored deliveries and writes the event of every change. */
+/** Applies an input to a stored delivery and writes the event of its change. */
 export function deliveryAdvancer(database: DatabaseSync) {
+  const advance = historian(database);
+  return (id: string, input: DeliveryInput, at: number) => advance(id, [{ input, at }]);
+}
+
+/** Applies what happened to stored deliveries and writes the event of every change; gives what the last of it made. */
+function historian(database: DatabaseSync) {
   const find = database.prepare(
     `SELECT ${columns}, m.sender, m.correlation FROM deliveries d JOIN messages m ON m.seq = d.message WHERE d.id = ?`,
   );
@@ -67,16 +79,26 @@ export function deliveryAdvancer(database: DatabaseSync) {
   const forget = database.prepare('DELETE FROM remembered WHERE delivery = ?');
   const forgetWords = database.prepare('DELETE FROM rewritten WHERE delivery = ?');
   const write = eventWriter(database);
-  return (id: string, input: DeliveryInput, at: number): DeliveryStatus | undefined => {
+  return (id: string, inputs: readonly Happened[]): DeliveryStatus | undefined => {
     const row = find.get(id) as unknown as
       | (DeliveryRow & { readonly sender: string; readonly correlation: string | null })
       | undefined;
     if (row === undefined) {
       return undefined;
     }
-    const before = statusOf(row);
-    const after = step(before, input, at);
-    if (after === undefined) {
+    const message = { id: row.message, from: row.sender, ...given('correlation', row.correlation) };
+    const first = statusOf(row);
+    let after = first;
+    let last: DeliveryStatus | undefined;
+    for (const { input, at } of inputs) {
+      last = step(after, input, at);
+      // A new time of the next attempt alone is not worth an event.
+      if (last !== undefined && last.history !== after.history) {
+        write(deliveryEvent(row, viewOfStatus(row, last), message, at));
+      }
+      after = last ?? after;
+    }
+    if (after === first) {
       return undefined;
     }
     update.run(
@@ -96,12 +118,7 @@ export function deliveryAdvancer(database: DatabaseSync) {
         forgetWords.run(row.seq);
       }
     }
-    // A new time of the next attempt alone is not worth an event.
-    if (after.history !== before.history) {
-      const message = { id: row.message, from: row.sender, ...given('correlation', row.correlation) };
-      write(deliveryEvent(row, viewOfStatus(row, after), message, at));
-    }
-    return after;
+    return last;
   };
 }
 
@@ -155,7 +172,7 @@ function viewOfStatus(row: Named, { underway: _, ...status }: DeliveryStatus): D
 }
 
 export function deliveryVerbs(database: DatabaseSync) {
-  const advance = deliveryAdvancer(database);
+  const advance = historian(database);
   const remember = database.prepare(
     'INSERT OR REPLACE INTO remembered (delivery, bytes) SELECT seq, ? FROM deliveries WHERE id = ?',
   );
@@ -164,11 +181,11 @@ export function deliveryVerbs(database: DatabaseSync) {
      SELECT bridge, ?, message, recipient FROM deliveries WHERE id = ?`,
   );
   return {
-    'delivery.advance'({ id, input, at, remoteId }: DeliveryJobs['delivery.advance']['args']) {
+    'delivery.advance'({ id, inputs, remoteId }: DeliveryJobs['delivery.advance']['args']) {
       if (remoteId !== undefined) {
         identify.run(remoteId, id);
       }
-      return advance(id, input, at)?.state;
+      return advance(id, inputs)?.state;
     },
     'delivery.remember'({ id, bytes, remoteId }: DeliveryJobs['delivery.remember']['args']): undefined {
       remember.run(bytes, id);

@@ -2,7 +2,7 @@ import type { AuditJobs } from './audit-table.ts';
 import type { BlobJobs } from './blob-table.ts';
 import type { ClientJobs } from './client-table.ts';
 import type { DeliveryJobs } from './delivery-table.ts';
-import type { EventJobs } from './event-table.ts';
+import type { EventJobs, EventRow } from './event-table.ts';
 import type { InboxJobs } from './inbox-table.ts';
 import type { MeshJobs } from './mesh-table.ts';
 import type { MessageJobs } from './message-table.ts';
@@ -64,6 +64,8 @@ export interface CommitReport {
   readonly replies: readonly JobReply[];
   /** The newest event after this commit, where it brought one. */
   readonly newestEvent?: number;
+  /** All events it brought, in order, where somebody follows them and they are few: nobody has to read them back. */
+  readonly events?: readonly EventRow[];
 }
 
 export interface WriterData {
@@ -90,6 +92,8 @@ export const signal = {
   closing: 3,
   /** 1 while the writer sleeps: waking it costs a system call, which nobody makes for a writer at work. */
   sleeping: 4,
+  /** 1 while somebody follows the events. */
+  followed: 5,
 } as const;
 
 /** The lanes to the writer: each keeps its order, the urgent one goes first, the mesh and the replicas' outbox have databases of their own. */

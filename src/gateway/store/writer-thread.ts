@@ -18,6 +18,8 @@ export interface WriterThread {
   /** Commits in this life. */
   readonly commits: number;
   post(lane: LaneName, jobs: readonly JobRequest[]): void;
+  /** Whether its reports bring the events themselves. */
+  follow(on: boolean): void;
   /** Resolves when the thread is gone, with its last words. */
   readonly ended: Promise<string>;
   /** Lets it finish what was posted and fold the logs back; `ended` tells when. */
@@ -73,6 +75,9 @@ export async function startWriterThread(
         Atomics.add(signals, signal.urgent, jobs.length);
       }
       wake();
+    },
+    follow(on) {
+      Atomics.store(signals, signal.followed, on ? 1 : 0);
     },
     finish() {
       Atomics.store(signals, signal.closing, 1);

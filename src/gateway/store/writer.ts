@@ -4,6 +4,7 @@ import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from '
 import { isGatewayError } from '../../lib/errors.ts';
 import { type Checkpoints, createCheckpoints } from './checkpoints.ts';
 import { openWritable, storeError } from './database.ts';
+import { eventReads } from './event-table.ts';
 import { gatewayVerbs, generation } from './gateway-verbs.ts';
 import {
   type CommitReport,
@@ -28,6 +29,8 @@ import { gatewaySchema, meshSchema, outboxSchema } from './schema.ts';
 
 /** Jobs in one group: more only makes the first of them wait longer. */
 const groupSize = 256;
+/** Events that a report brings with it: more are read by those who follow them. */
+const carried = 64;
 /** ms of work in one group, commit apart. */
 const groupTime = 2;
 
@@ -44,6 +47,17 @@ interface Target {
   readonly database: DatabaseSync;
   readonly verbs: AnyVerbs;
   readonly log: Checkpoints;
+  readonly news?: News;
+}
+
+type Fresh = Pick<CommitReport, 'newestEvent' | 'events'>;
+
+/** What a transaction brings to those who follow the events. */
+interface News {
+  /** Looked at inside the transaction, where it costs no lock. */
+  look(): Fresh;
+  /** The transaction stands. */
+  keep(fresh: Fresh): void;
 }
 
 const data = workerData as WriterData;
@@ -54,7 +68,7 @@ parent.once('message', (ports: WriterPorts) => {
   const gateway = openWritable({ path: data.gatewayPath, schema: gatewaySchema, limit: data.gatewayLimit });
   const mesh = openWritable({ path: data.meshPath, schema: meshSchema, limit: data.meshLimit });
   const outbox = openWritable({ path: data.outboxPath, schema: outboxSchema, limit: data.outboxLimit });
-  const newestEvent = newestEventOf(gateway);
+  const { newestEvent } = eventReads(gateway);
   parent.postMessage({ ...generation(gateway, data.first), newestEvent: newestEvent() });
   // A thread that is ended writes nothing at its end: without this each start compiles it anew.
   flushCompileCache();
@@ -71,11 +85,11 @@ parent.once('message', (ports: WriterPorts) => {
         database: gateway,
         verbs: gatewayVerbs(gateway) as AnyVerbs,
         log: createCheckpoints(gateway),
+        news: newsOf(gateway),
       },
       mesh: { database: mesh, verbs: meshVerbs(mesh) as AnyVerbs, log: createCheckpoints(mesh) },
       outbox: { database: outbox, verbs: outboxVerbs(outbox) as AnyVerbs, log: createCheckpoints(outbox) },
     },
-    newestEvent,
   );
   gateway.close();
   mesh.close();
@@ -89,27 +103,14 @@ parent.once('message', (ports: WriterPorts) => {
 function serve(
   lanes: Readonly<Record<LaneName, Lane>>,
   targets: { readonly gateway: Target; readonly mesh: Target; readonly outbox: Target },
-  newestEvent: () => number,
 ): void {
   const logs = [targets.gateway.log, targets.mesh.log, targets.outbox.log];
-  let known = newestEvent();
-  /** The commit stands, whether or not the disk lets us look. */
-  const newestAfter = (before: number) => {
-    try {
-      return newestEvent();
-    } catch {
-      return before;
-    }
-  };
   for (;;) {
     const posted = Atomics.load(signals, signal.posted);
     const urgent = takeUrgent(lanes.urgent);
     const first = urgent ?? take(lanes.gateway);
     if (first !== undefined) {
-      const done = commitGroup(targets.gateway, first, lanes.gateway, lanes.urgent, urgent !== undefined);
-      const newest = newestAfter(known);
-      report(newest === known ? done : { ...done, newestEvent: newest });
-      known = newest;
+      report(commitGroup(targets.gateway, first, lanes.gateway, lanes.urgent, urgent !== undefined));
     }
     const meshFirst = hasUrgent() ? undefined : take(lanes.mesh);
     if (meshFirst !== undefined) {
@@ -163,18 +164,21 @@ function commitGroup(
     const until = performance.now() + groupTime;
     let hurried = hurry;
     for (let job: JobRequest | undefined = first, pressing = hurry; job !== undefined; ) {
+      const alone = urgent.length + replies.length === 0;
       taken[pressing ? 'urgent' : 'replies'].push(job.id);
-      (pressing ? urgent : replies).push(runJob(target, job));
+      (pressing ? urgent : replies).push(alone ? runFirst(target, job) : runJob(target, job));
       const next = urgentLane === undefined ? undefined : takeUrgent(urgentLane);
       pressing = next !== undefined;
       hurried ||= pressing;
       const full = hurried || replies.length >= groupSize || performance.now() >= until;
       job = next ?? (full ? undefined : take(lane));
     }
+    const fresh = target.news?.look() ?? {};
     database.exec('COMMIT');
+    target.news?.keep(fresh);
     Atomics.add(signals, signal.commits, 1);
     target.log.grown(urgent.length + replies.length);
-    return { urgent, replies };
+    return { urgent, replies, ...fresh };
   } catch (error) {
     rollBack(database);
     if (taken.urgent.length + taken.replies.length === 0) {
@@ -193,6 +197,23 @@ function rollBack(database: DatabaseSync): void {
     }
   } catch {
     // A disk that is gone cannot even be told: the next BEGIN says so to whoever asks.
+  }
+}
+
+/** The first of a group has nobody before it to take along: the transaction is its savepoint. */
+function runFirst({ database, verbs }: Target, job: JobRequest): JobReply {
+  try {
+    return { id: job.id, value: verbs[job.verb]?.(job.args as never) };
+  } catch (error) {
+    if (!database.isTransaction) {
+      throw error;
+    }
+    try {
+      database.exec('ROLLBACK; BEGIN IMMEDIATE');
+    } catch {
+      throw error;
+    }
+    return { id: job.id, failure: describe(error) };
   }
 }
 
@@ -255,9 +276,20 @@ function describe(error: unknown): JobFailure {
   };
 }
 
-function newestEventOf(database: DatabaseSync): () => number {
-  const newest = database.prepare(
-    "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) AS seq",
-  );
-  return () => (newest.get() as { seq: number }).seq;
+function newsOf(database: DatabaseSync): News {
+  const { newestEvent, eventsAfter } = eventReads(database);
+  let known = newestEvent();
+  return {
+    look() {
+      const newest = newestEvent();
+      if (newest === known) {
+        return {};
+      }
+      const few = newest - known <= carried && Atomics.load(signals, signal.followed) === 1;
+      return { newestEvent: newest, ...(few && { events: eventsAfter(known, carried) }) };
+    },
+    keep({ newestEvent: newest }) {
+      known = newest ?? known;
+    },
+  };
 }

@@ -1,0 +1,60 @@
+import type { DeliveryId } from './bridge.ts';
+import type { Message, MessageId } from './message.ts';
+
+/** Messages kept, and characters and bytes of them all. */
+const most = 256;
+const mostLength = 1024 * 1024;
+
+/**
+ * What was accepted just now, as it lies on disk: whoever delivers it or tells of it need not read it back.
+ * A message that waits longer is read from the store.
+ */
+export interface RecentMessages {
+  /** Once it is on disk. `length` is about what it takes; `prepared` what every attempt of its only delivery must say. */
+  keep(message: Message, length: number, prepared?: Prepared): void;
+  message(id: MessageId): Message | undefined;
+  prepared(message: MessageId, delivery: DeliveryId): Uint8Array | undefined;
+  /** Its rows say something else now. */
+  forget(): void;
+}
+
+export interface Prepared {
+  readonly delivery: DeliveryId;
+  readonly bytes: Uint8Array;
+}
+
+export function createRecentMessages(): RecentMessages {
+  const kept = new Map<MessageId, { message: Message; length: number; prepared: Prepared | undefined }>();
+  let total = 0;
+
+  function drop(id: MessageId): void {
+    total -= kept.get(id)?.length ?? 0;
+    kept.delete(id);
+  }
+
+  return {
+    keep(message, length, prepared) {
+      const whole = length + (prepared?.bytes.length ?? 0);
+      if (whole > mostLength / 8) {
+        return;
+      }
+      kept.set(message.id, { message, length: whole, prepared });
+      total += whole;
+      for (const oldest of kept.keys()) {
+        if (kept.size <= most && total <= mostLength) {
+          break;
+        }
+        drop(oldest);
+      }
+    },
+    message: id => kept.get(id)?.message,
+    prepared(id, delivery) {
+      const { prepared } = kept.get(id) ?? {};
+      return prepared?.delivery === delivery ? prepared.bytes : undefined;
+    },
+    forget() {
+      kept.clear();
+      total = 0;
+    },
+  };
+}
