@@ -1,10 +1,8 @@
-import { stringify } from 'yaml';
 import type { DiscoveredView } from '../bridges/http/discovered.ts';
 import type { PathView } from '../bridges/http/mesh.ts';
 import type { BlackholeView, ProbeView } from '../bridges/http/mesh-management.ts';
 import { ask, type Call, type Command, print, printable, usage } from './call.ts';
-import { parseIni } from './rns/ini.ts';
-import { interfaceOf } from './rns/interfaces.ts';
+import { entriesOf } from './discovered-entries.ts';
 
 /** What rnprobe and rnpath do, from this hub. */
 export const managementCommands: readonly (readonly [string, Command])[] = [
@@ -142,23 +140,6 @@ async function listDiscovered(c: Call): Promise<number> {
     return `${printable(name).padEnd(24)}  ${type.replace('Interface', '').padEnd(10)}  ${printable(where).padEnd(28)}  ${status.padEnd(9)}  ${hops} hop(s)  ${runs}  heard ${new Date(heard).toISOString()}${used}`;
   });
   return print(c, items, lines.join('\n') || 'nothing was announced yet');
-}
-
-/** What to configure for one that was found: an entry of our own, where there is such a kind, and the reference's. */
-function entriesOf({ configEntry = '', name }: DiscoveredView): string {
-  const [section] = parseIni(configEntry).sections.values();
-  const imported = section && interfaceOf(section, new Set(), { taken: [], left: [] });
-  const { passphrase, entry } = imported ?? {};
-  const own =
-    entry === undefined
-      ? '# no kind of interface here'
-      : [
-          ...(passphrase === undefined
-            ? []
-            : [`# ifac.passphraseFile: a file with ${printable(passphrase)}`]),
-          stringify([entry]).trimEnd(),
-        ].join('\n');
-  return `# ${printable(name)}: interfaces of kos.yaml\n${own}\n# and of the reference\n${configEntry}`;
 }
 
 function numberOf(c: Call, name: string): Readonly<Record<string, number>> {

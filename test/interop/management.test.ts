@@ -160,6 +160,9 @@ describe('a hub and the management of rns 1.5.7', { skip, timeout: 300_000, conc
     );
     assert.notEqual(ours?.network_id, hub, 'announced by the group');
     await eventually(async () => (await daemon.kosctl('discovered')).stdout.includes('Oak Street'));
+    const { stdout: entries } = await daemon.kosctl('discovered', '--entries');
+    assert.match(entries, /- name: oak-street\n {2}kind: tcp-client\n {2}host: peer\.example\n/);
+    assert.match(entries, /^\[\[Oak Street\]\]\n {2}type = \w+\n/m);
     const { body } = await daemon.call<{ items: readonly Record<string, unknown>[] }>(
       'GET',
       '/v1/mesh/discovered',

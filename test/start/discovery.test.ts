@@ -68,6 +68,10 @@ test('a hub connects to the listener that another announces, shows it, and lets 
     [found?.name, found?.type, found?.reachableOn, found?.port, found?.implementation, found?.latitude],
     ['Elm Street', 'BackboneInterface', 'hub.example', 4000, 'kOS', 52.5],
   );
+  assert.match(
+    found?.configEntry ?? '',
+    /^\[\[Elm Street\]\]\n[\s\S]*remote = hub\.example\n {2}target_port = 4000\n/,
+  );
   const name = found?.interface ?? '';
   const used = listening.live.get(name);
   assert.equal(used?.origin, 'discovery');

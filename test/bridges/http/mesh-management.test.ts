@@ -103,11 +103,15 @@ test('discovered interfaces are for who may read the mesh', async () => {
     heardCount: 3,
     refusal: 'not verified',
   };
-  const published = { ...found, networkName: 'elm', passphrase: 'street' };
-  await using gateway = await openGateway({ management: { discovered: () => [published] } });
+  const open = { ...found, name: 'Oak Street', configEntry: '[[Oak Street]]' };
+  const published = {
+    ...found,
+    ...{ networkName: 'elm', passphrase: 'street', configEntry: '[[Elm Street]]\n  passphrase = street' },
+  };
+  await using gateway = await openGateway({ management: { discovered: () => [published, open] } });
   const watcher = await gateway.client('watcher', { scopes: ['mesh:read'] });
   const { status, body } = await gateway.call(watcher, 'GET', '/v1/mesh/discovered');
-  assert.deepEqual([status, body.items], [200, [{ ...found, networkName: 'elm' }]]);
+  assert.deepEqual([status, body.items], [200, [{ ...found, networkName: 'elm' }, open]]);
   const owner = await gateway.client('boss', { scopes: ['admin'] });
-  assert.deepEqual((await gateway.call(owner, 'GET', '/v1/mesh/discovered')).body.items, [published]);
+  assert.deepEqual((await gateway.call(owner, 'GET', '/v1/mesh/discovered')).body.items, [published, open]);
 });
