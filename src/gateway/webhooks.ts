@@ -102,8 +102,8 @@ export interface WebhookView extends WebhookSettings {
  */
 export interface WebhookDesk {
   /**
-   * Begins with what happens next. The secret is shown here and never again. Throws `request/invalid` for a URL that
-   * may not be called, `request/conflict` where there are too many.
+   * Begins with what happens next. The secret is shown here and never again. Throws `request/forbidden` for a URL
+   * that may not be called, `wire/unsupported` for what is none, `request/conflict` where there are too many.
    */
   create(
     client: Client,

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { cursorShape } from '../../gateway/cursor.ts';
 import {
   type WebhookDesk,
   type WebhookDraft,
@@ -11,12 +12,22 @@ import { filterShape } from '../event-filter.ts';
 import { type Route, route } from './route.ts';
 
 const timeSchema = z.int().min(0).describe('ms since 1970');
-const urlSchema = z.string().min(1).max(2048);
+/** In ASCII, and without a user, a password or a part behind #: those are not sent. What of this is a URL is seen later. */
+const urlSchema = z
+  .string()
+  .max(2048)
+  .regex(
+    /^https?:\/\/(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:[/?][\x21\x22\x24-\x7e]*)?$/,
+    'an https or http URL in ASCII, without a user, a password or #',
+  )
+  .meta({ examples: ['https://board.invalid/hook'] });
 const descriptionSchema = z.string().max(256);
 const secretSchema = z
   .string()
-  .max(128)
-  .regex(/^whsec_[A-Za-z0-9+/]+={0,2}$/, 'whsec_ and base64 of 24 to 64 bytes');
+  .regex(
+    /^whsec_(?:[A-Za-z0-9+/]{4}){8,20}(?:(?:[A-Za-z0-9+/]{4})?(?:[A-Za-z0-9+/][AQgw]==)?|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)$/,
+    'whsec_ and base64 of 24 to 64 bytes',
+  );
 
 const { kinds: eventsSchema, types, peers, rooms } = filterShape;
 
@@ -137,6 +148,16 @@ export function webhookRoutes(webhooks: () => WebhookDesk): Route[] {
           description: 'the webhook and its secret, which is shown this once',
           schema: withSecret,
           headers: { Location: 'where it is' },
+          links: Object.fromEntries(
+            [
+              'getWebhooksId',
+              'patchWebhooksId',
+              'postWebhooksIdTest',
+              'postWebhooksIdReplay',
+              'postWebhooksIdRotateSecret',
+              'deleteWebhooksId',
+            ].map(operation => [operation, { id: '$response.body#/id' }]),
+          ),
         },
       },
       async handle({ client, body }) {
@@ -230,7 +251,12 @@ export function webhookRoutes(webhooks: () => WebhookDesk): Route[] {
       params: one,
       body: z.union(
         [
-          z.strictObject({ after: z.string().min(1).max(64).describe('a cursor of /v1/events') }),
+          z.strictObject({
+            after: z
+              .string()
+              .regex(cursorShape('event', 'unread'), 'a cursor of /v1/events')
+              .describe('a cursor of /v1/events'),
+          }),
           z.strictObject({ since: timeSchema.describe('with the first event at or after this time') }),
         ],
         { error: '{after: a cursor} or {since: ms since 1970}' },

@@ -19,7 +19,7 @@ export interface Guard {
   /** Why this address may not be called; undefined where it may. */
   refusal(address: string, secure: boolean): string | undefined;
   /**
-   * Throws `request/invalid` (pointer `/url`) for a URL that can be known now not to be allowed. A name that cannot be
+   * Throws `request/forbidden` (pointer `/url`) for a URL that can be known now not to be allowed. A name that cannot be
    * looked up now passes: each attempt asks again.
    */
   check(url: URL): Promise<void>;
@@ -116,7 +116,7 @@ export function createGuard(parts: GuardParts): Guard {
         sift(found, url.protocol === 'https:');
       } catch (error) {
         const detail = (error as GatewayError).message;
-        throw new GatewayError('request/invalid', `/url: ${detail}`, {
+        throw new GatewayError('request/forbidden', `/url: ${detail}`, {
           errors: [{ pointer: '/url', detail }],
         });
       }
@@ -147,21 +147,12 @@ export function hostOf(url: URL): string {
   return url.hostname.replace(/^\[|\]$/g, '');
 }
 
-/** A URL of an endpoint; throws `request/invalid` (pointer `/url`) with what is wrong with it. */
+/** A URL of an endpoint; throws `wire/unsupported` (pointer `/url`) where the text is none. */
 export function endpointUrl(text: string): URL {
   const url = URL.parse(text);
-  const detail =
-    url === null || !/^https?:$/.test(url.protocol) || url.hostname === ''
-      ? 'an http or https URL'
-      : url.username !== '' || url.password !== ''
-        ? 'no user or password: what is sent is signed, check the signature'
-        : url.hash !== ''
-          ? 'nothing behind a #: it is not sent'
-          : undefined;
-  if (url === null || detail !== undefined) {
-    throw new GatewayError('request/invalid', `/url: ${detail}`, {
-      errors: [{ pointer: '/url', detail: detail ?? '' }],
-    });
+  if (url === null || !/^https?:$/.test(url.protocol) || url.username !== '' || url.password !== '') {
+    const detail = 'not a URL that can be called: its host or its port is none';
+    throw new GatewayError('wire/unsupported', `/url: ${detail}`, { errors: [{ pointer: '/url', detail }] });
   }
   return url;
 }

@@ -5,17 +5,22 @@ import { test } from 'node:test';
 import type { Lookup } from '../../../src/bridges/webhook/guard.ts';
 import type { Log } from '../../../src/lib/log.ts';
 import { silentLog } from '../../../src/lib/log.ts';
-import { openGateway, pointers } from '../gateway.ts';
+import { type Answer, openGateway } from '../gateway.ts';
 import { openReceiver, status, until } from './receiver.ts';
 
 const loopback = ['127.0.0.0/8'];
-const quick = { firstRetry: 20, longestRetry: 40, timeout: 400, idleWrite: 0 };
+const quick = { firstRetry: 20, longestRetry: 40, timeout: 60_000, idleWrite: 0 };
 
 const open = (webhook: NonNullable<Parameters<typeof openGateway>[0]>['webhook'] = {}, log?: Log) =>
   openGateway({
     ...(log !== undefined && { log }),
     webhook: { allowPrivate: loopback, ...webhook, limits: { ...quick, ...webhook.limits } },
   });
+
+/** Refused, because of where the URL leads. */
+function assertForbidden({ status: code, body }: Answer, url = ''): void {
+  assert.deepEqual([code, body.code, body.errors?.[0]?.pointer], [403, 'request/forbidden', '/url'], url);
+}
 
 /** A server that does what it wants with each connection, and counts them. */
 async function rawServer(serve: (socket: Socket) => void) {
@@ -86,7 +91,7 @@ test('private, local, reserved and disguised addresses are refused at once, with
   ];
   for (const [url, said] of forms) {
     const answer = await gateway.call(token, 'POST', '/v1/webhooks', { url });
-    assert.deepEqual(pointers(answer), ['/url'], url);
+    assertForbidden(answer, url);
     assert.match(answer.body.detail, said, url);
   }
   const fine = await gateway.call(token, 'POST', '/v1/webhooks', {
@@ -97,14 +102,14 @@ test('private, local, reserved and disguised addresses are refused at once, with
   const moved = await gateway.call(token, 'PATCH', `/v1/webhooks/${fine.body.id}`, {
     url: 'https://10.0.0.1/',
   });
-  assert.deepEqual(pointers(moved), ['/url']);
+  assertForbidden(moved);
 });
 
 test('what is nobody’s address is refused even where the configuration allows everything', async () => {
   await using gateway = await open({ allowPrivate: ['0.0.0.0/0', '::/0'] });
   const token = await gateway.client('a');
   for (const url of ['http://0.0.0.0/', 'http://224.0.0.1/', 'http://[::]/', 'http://[ff02::1]/']) {
-    assert.deepEqual(pointers(await gateway.call(token, 'POST', '/v1/webhooks', { url })), ['/url'], url);
+    assertForbidden(await gateway.call(token, 'POST', '/v1/webhooks', { url }), url);
   }
 });
 
@@ -205,15 +210,17 @@ test('endpoints that hang, drip, talk nonsense or never stop are given up in tim
     socket.on('drain', more);
     more();
   });
+  await using impatient = await open({ limits: { timeout: 500 } });
   await using gateway = await open();
-  const token = await gateway.client('a');
-  const attempt = async (url: string) => {
-    const made = await gateway.call(token, 'POST', '/v1/webhooks', { url, enabled: false });
-    return (await gateway.call(token, 'POST', `/v1/webhooks/${made.body.id}/test`)).body;
+  const attempt = async (url: string, at = gateway) => {
+    const { ownerToken } = at.hub;
+    const made = await at.call(ownerToken, 'POST', '/v1/webhooks', { url, enabled: false });
+    return (await at.call(ownerToken, 'POST', `/v1/webhooks/${made.body.id}/test`)).body;
   };
-  assert.equal((await attempt(hanging.url)).code, 'timeout');
-  assert.equal((await attempt(dripping.url)).code, 'timeout');
-  assert.equal((await attempt(informing.url)).code, 'timeout');
+  for (const { url } of [hanging, dripping, informing]) {
+    // Where the machine is busy the connection itself may take so long.
+    assert.match((await attempt(url, impatient)).code, /^(?:timeout|connect)$/);
+  }
   assert.equal((await attempt(nonsense.url)).code, 'malformed');
   assert.equal((await attempt(closing.url)).code, 'reset');
   assert.equal((await attempt(giant.url)).code, 'malformed');

@@ -3,12 +3,13 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import fc from 'fast-check';
 import type { Store } from '../../../src/gateway/store/store.ts';
 import { foreign, openGateway, pointers, type TestGateway } from '../gateway.ts';
 import { openReceiver, type Received, status, until, verifies } from './receiver.ts';
 
 const loopback = ['127.0.0.0/8'];
-const quick = { firstRetry: 20, longestRetry: 40, timeout: 300, idleWrite: 0 };
+const quick = { firstRetry: 20, longestRetry: 40, timeout: 60_000, idleWrite: 0 };
 
 const open = (options: Parameters<typeof openGateway>[0] = {}) =>
   openGateway({
@@ -403,6 +404,53 @@ test('a client whose token has expired is told nothing until it has one again', 
   assert.equal(receiver.received.length, 0);
 });
 
+test('whatever is asked of webhooks is done or refused with a problem, never a fault of the gateway', async () => {
+  const nowhere = Object.assign(new Error('nowhere'), { code: 'ENOTFOUND' });
+  await using gateway = await open({ webhook: { lookup: (_, callback) => callback(nowhere, []) } });
+  const token = await gateway.client('a');
+  const made = await gateway.call(token, 'POST', '/v1/webhooks', {
+    url: 'https://board.invalid/',
+    enabled: false,
+  });
+  assert.equal(made.status, 201);
+  const word = fc.oneof(
+    fc.string({ unit: 'binary', maxLength: 40 }),
+    fc.webUrl(),
+    fc.constantFrom('http://127.0.0.1:1/', 'https://x.invalid:99999/', made.body.cursor, made.body.secret),
+  );
+  const value = fc.oneof(word, fc.jsonValue(), fc.array(word, { maxLength: 3 }));
+  const members = [
+    'url',
+    'events',
+    'types',
+    'rooms',
+    'peers',
+    'secret',
+    'description',
+    'enabled',
+    'acknowledge',
+  ];
+  const body = fc.oneof(
+    fc.dictionary(fc.constantFrom(...members, 'after', 'since', 'grace', '__proto__'), value, { maxKeys: 4 }),
+    value,
+  );
+  const path = `/v1/webhooks/${made.body.id}`;
+  const calls = fc.constantFrom<[string, string]>(
+    ['POST', '/v1/webhooks'],
+    ['PATCH', path],
+    ['POST', `${path}/replay`],
+    ['POST', `${path}/rotate-secret`],
+  );
+  await fc.assert(
+    fc.asyncProperty(calls, body, async ([method, at], given) => {
+      const answer = await gateway.call(token, method, at, JSON.stringify(given) ?? 'null');
+      assert.ok(answer.status < 500, `${method} ${at} ${JSON.stringify(given)}: ${answer.status}`);
+    }),
+    { numRuns: 80 },
+  );
+  assert.equal((await gateway.call(token, 'GET', path)).status, 200);
+});
+
 test('bounds and mistakes are refused with a pointer or a reason', async () => {
   await using gateway = await open({ webhook: { limits: { perClient: 2, perHub: 3 } } });
   const a = await gateway.client('a');
@@ -421,6 +469,10 @@ test('bounds and mistakes are refused with a pointer or a reason', async () => {
     [{ url, secret: 'whsec_x' }, '/secret'],
   ] as const) {
     assert.deepEqual(pointers(await gateway.call(a, 'POST', '/v1/webhooks', body)), [pointer]);
+  }
+  for (const none of ['https://1.2.3.4.5/', 'https://x.invalid:99999/', 'https://[::::]/']) {
+    const answer = await gateway.call(a, 'POST', '/v1/webhooks', { url: none });
+    assert.deepEqual([answer.status, answer.body.errors[0].pointer], [422, '/url'], none);
   }
   const both = await Promise.all([1, 2, 3].map(() => gateway.call(a, 'POST', '/v1/webhooks', { url })));
   assert.deepEqual(both.map(one => one.status).sort(), [201, 201, 409]);
