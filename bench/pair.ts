@@ -11,7 +11,7 @@ import type { Sample, Served, Task } from './task.ts';
 export type Side = 'reference' | 'ours';
 
 /** What is measured: the name of a script of each side. */
-export type Measure = 'lxmf' | 'packet' | 'link' | 'resource' | 'forward';
+export type Measure = 'lxmf' | 'packet' | 'link' | 'resource' | 'forward' | 'announce';
 
 export type Asked = Omit<Task, 'role' | 'directory' | 'port' | 'destination'>;
 
@@ -21,6 +21,8 @@ export interface Answered<T> extends AsyncDisposable {
   /** ms from exec to the answer. */
   readonly took: number;
   readonly pid: number;
+  /** What it says after the answer, line by line. */
+  onLine(listener: (line: string) => void): void;
 }
 
 /** ms for one measurement: the reference's burst takes a quarter of a minute. */
@@ -116,7 +118,7 @@ async function startNode<T>(
   const timer = setTimeout(() => fail(`no answer within ${patience} ms`), patience);
   child.once('error', error => fail(error.message));
   child.once('exit', code => fail(`ended with ${code}`));
-  createInterface(child.stdout).once('line', resolve);
+  const lines = createInterface(child.stdout).once('line', resolve);
   child.stdin.write(`${JSON.stringify({ ...task, directory })}\n`);
   try {
     const answer = JSON.parse(await promise) as T;
@@ -126,6 +128,7 @@ async function startNode<T>(
       answer,
       took,
       pid: child.pid ?? 0,
+      onLine: listener => void lines.on('line', listener),
       [Symbol.asyncDispose]: () => owned.disposeAsync(),
     };
   } finally {

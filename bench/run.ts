@@ -16,6 +16,7 @@ const groups = [
   'link',
   'resource',
   'forward',
+  'announce',
   'peers',
   'disk',
   'start',

@@ -5,6 +5,7 @@ import { systemClock } from '../../src/lib/clock.ts';
 import { Counters } from '../../src/lib/counters.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { systemRandom } from '../../src/lib/random.ts';
+import { createSignatureThreads } from '../../src/lib/signature-threads.ts';
 import { AccessCode } from '../../src/mesh/reticulum/access-code.ts';
 import { generateIdentity, type Identity, type PublicIdentity } from '../../src/mesh/reticulum/identity.ts';
 import { IncomingBudget } from '../../src/mesh/reticulum/incoming-budget.ts';
@@ -79,7 +80,8 @@ async function startNode(task: Task, { forwards = false }: NodeOptions): Promise
   const identity = generateIdentity(systemRandom);
   const counters = new Counters();
   const parts = { clock: systemClock, random: systemRandom, log: silentLog, counters };
-  const transport = new Transport({ ...parts, storage: nothingKept, identity, forwards });
+  const threads = createSignatureThreads();
+  const transport = new Transport({ ...parts, storage: nothingKept, identity, forwards, threads });
   const links = new Links({
     ...parts,
     transport,
@@ -93,7 +95,9 @@ async function startNode(task: Task, { forwards = false }: NodeOptions): Promise
       ? server
       : new TcpClient({ name: 'tcp', host: '127.0.0.1', port: task.port ?? 0 }, parts);
   const up = Promise.withResolvers<void>();
-  const policy = task.accessCode === true ? { accessCode: new AccessCode(network) } : {};
+  // As in the config of the reference beside.
+  const ingress = { limited: false };
+  const policy = { ingress, ...(task.accessCode === true && { accessCode: new AccessCode(network) }) };
   const running = transport.attach(iface, policy).service.run(up.resolve, new AbortController().signal);
   await Promise.race([up.promise, running]);
   return { transport, links, identity, counters, port: server.address?.port ?? 0 };

@@ -24,6 +24,7 @@ import { Counters } from '../lib/counters.ts';
 import { codeOf } from '../lib/errors.ts';
 import { type Log, leveled } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
+import { createSignatureThreads } from '../lib/signature-threads.ts';
 import { interfaceSchema } from '../radio/config.ts';
 import { placeOf } from '../radio/local-config.ts';
 import type { OpenSerial } from '../radio/serial.ts';
@@ -112,6 +113,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
       forwards: config.hub.transport,
       sharedInstance: config.sharedInstance !== undefined,
       blackhole: blackholeOf(config.mesh),
+      threads: createSignatureThreads(),
     }),
   );
   const shownName = ({ bridges, hub }: Config) => bridges.lxmf.displayName ?? hub.name;

@@ -3,6 +3,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { Counters } from '../lib/counters.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
+import type { SignatureThreads } from '../lib/signature-threads.ts';
 import { LxmfRouter } from '../mesh/lxmf/router.ts';
 import { Blackhole, type BlackholeParts } from '../mesh/reticulum/blackhole.ts';
 import type { Identity } from '../mesh/reticulum/identity.ts';
@@ -24,6 +25,8 @@ export interface MeshParts {
   readonly forwards: boolean;
   /** Whether programs of this machine may use this node. Default false. */
   readonly sharedInstance?: boolean;
+  /** See `TransportParts`. */
+  readonly threads?: SignatureThreads;
   /** Whose announces are left out, and whose lists of such are believed; identity hashes of 16 B. */
   readonly blackhole?: Pick<BlackholeParts, 'sources' | 'configured'>;
 }

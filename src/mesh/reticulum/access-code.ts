@@ -1,5 +1,6 @@
 import { concat, equal, utf8 } from '../../lib/bytes.ts';
-import { GatewayError } from '../../lib/errors.ts';
+import { GatewayError, isGatewayError } from '../../lib/errors.ts';
+import type { SignatureThreads } from '../../lib/signature-threads.ts';
 import { hkdf } from './hkdf.ts';
 import { Identity } from './identity.ts';
 import { header1Length, sha256 } from './packet.ts';
@@ -76,7 +77,17 @@ export class AccessCode {
 
   /** Fresh bytes of a packet as it travels. */
   seal(packet: Uint8Array): Uint8Array {
-    const code = this.#codeOf(packet);
+    return this.#sealed(packet, this.#codeIn(this.#identity.sign(packet)));
+  }
+
+  /** The same by threads. The packet must not change until it is done. */
+  sealBeside(threads: SignatureThreads, packet: Uint8Array, done: (sealed: Uint8Array) => void): void {
+    this.#identity.signBeside(threads, packet, signature =>
+      done(this.#sealed(packet, this.#codeIn(signature))),
+    );
+  }
+
+  #sealed(packet: Uint8Array, code: Uint8Array): Uint8Array {
     const sealed = concat(packet.subarray(0, headLength), code, packet.subarray(headLength));
     this.#mask(sealed, code);
     sealed[0] = sealed[0]! | flag;
@@ -88,6 +99,40 @@ export class AccessCode {
    * code or another network's.
    */
   open(sealed: Uint8Array): Uint8Array {
+    const { code, packet } = this.#unmasked(sealed);
+    if (!equal(code, this.#codeIn(this.#identity.sign(packet)))) {
+      throw new GatewayError('crypto/bad-signature', 'access code of another network');
+    }
+    return packet;
+  }
+
+  /** The same; undefined where it throws. */
+  opened(sealed: Uint8Array): Uint8Array | undefined {
+    try {
+      return this.open(sealed);
+    } catch (error) {
+      return nothingOf(error);
+    }
+  }
+
+  /** The same by threads. */
+  openBeside(
+    threads: SignatureThreads,
+    sealed: Uint8Array,
+    done: (packet: Uint8Array | undefined) => void,
+  ): void {
+    try {
+      const { code, packet } = this.#unmasked(sealed);
+      this.#identity.signBeside(threads, packet, signature =>
+        done(equal(code, this.#codeIn(signature)) ? packet : undefined),
+      );
+    } catch (error) {
+      done(nothingOf(error));
+    }
+  }
+
+  /** What it says its code is, and what that would be the code of. */
+  #unmasked(sealed: Uint8Array): { readonly code: Uint8Array; readonly packet: Uint8Array } {
     if (sealed.length < header1Length + this.size) {
       throw new GatewayError('wire/truncated', `${sealed.length} bytes hold no packet and its access code`);
     }
@@ -99,14 +144,10 @@ export class AccessCode {
     this.#mask(clear, code);
     clear[0] = clear[0]! & ~flag;
     const packet = concat(clear.subarray(0, headLength), clear.subarray(headLength + this.size));
-    if (!equal(code, this.#codeOf(packet))) {
-      throw new GatewayError('crypto/bad-signature', 'access code of another network');
-    }
-    return packet;
+    return { code, packet };
   }
 
-  #codeOf(packet: Uint8Array): Uint8Array {
-    const signature = this.#identity.sign(packet);
+  #codeIn(signature: Uint8Array): Uint8Array {
     return signature.subarray(signature.length - this.size);
   }
 
@@ -118,5 +159,11 @@ export class AccessCode {
     for (let at = headLength + this.size; at < bytes.length; at++) {
       bytes[at] = bytes[at]! ^ mask[at]!;
     }
+  }
+}
+
+function nothingOf(error: unknown): undefined {
+  if (!isGatewayError(error)) {
+    throw error;
   }
 }

@@ -2,8 +2,15 @@ import { equal } from '../../lib/bytes.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
 import { GatewayError } from '../../lib/errors.ts';
+import type { SignatureThreads } from '../../lib/signature-threads.ts';
 import type { Quality } from '../interface.ts';
-import { decodeAnnounce, readAnnounce, verifyAnnounce } from './announce.ts';
+import {
+  type Announce,
+  decodeAnnounce,
+  readAnnounce,
+  verifyAnnounce,
+  verifyAnnounceBeside,
+} from './announce.ts';
 import type { Blackhole } from './blackhole.ts';
 import type { Inbound } from './dispatch.ts';
 import type { Forwarding } from './forwarding.ts';
@@ -40,12 +47,15 @@ export interface AnnounceIntakeParts {
   readonly learn: (key: string, lesson: Lesson) => void;
   /** Where what is to be verified has its turn, which then comes back to `verify`. */
   readonly queue: () => InboundQueue;
+  /** See `TransportParts`. */
+  readonly threads: SignatureThreads | undefined;
 }
 
 /** Takes announces: what offers nothing new is dropped unseen, what is too new too often waits, and the rest is verified. */
 export class AnnounceIntake {
   readonly #parts: AnnounceIntakeParts;
   readonly ingress: Ingress;
+  #closed = false;
 
   constructor(parts: AnnounceIntakeParts) {
     this.#parts = parts;
@@ -79,10 +89,38 @@ export class AnnounceIntake {
     return queue().take('announce', inbound);
   }
 
-  /** Verifies one and learns what it says; what it cost, in signatures. Throws `wire/*`, `crypto/bad-signature`. */
-  verify(inbound: Inbound): number {
-    const { locals, known, paths, pathRequests, learn } = this.#parts;
-    const { packet, hash, interfaceName, quality } = inbound;
+  /**
+   * Verifies one and learns what it says; what it cost, in signatures. Throws `wire/*`, `crypto/bad-signature`. One of
+   * many is verified by threads, where there are any: then it is a promise, which rejects with the same.
+   */
+  verify(inbound: Inbound, isOneOfMany = false): number | Promise<number> {
+    const { threads } = this.#parts;
+    const offered = this.#offered(inbound);
+    if (offered === undefined) {
+      return 0;
+    }
+    const { announce, identity } = offered;
+    const { packet } = inbound;
+    if (!(isOneOfMany && threads?.hasRoom)) {
+      return this.#learn(inbound, offered, verifyAnnounce(packet, announce, identity));
+    }
+    const { promise, resolve, reject } = Promise.withResolvers<number>();
+    verifyAnnounceBeside(threads, packet, announce, identity, valid => {
+      try {
+        // Others may have come before it meanwhile.
+        const still = this.#closed ? undefined : this.#offered(inbound);
+        resolve(still === undefined ? 1 : this.#learn(inbound, { ...still, identity }, valid));
+      } catch (error) {
+        reject(error);
+      }
+    });
+    return promise;
+  }
+
+  /** What an announce offers now; undefined, counted, where that is nothing. Throws `wire/*`, `crypto/bad-signature`. */
+  #offered(inbound: Inbound): Offered | undefined {
+    const { locals, known, paths, pathRequests } = this.#parts;
+    const { packet } = inbound;
     const announce = decodeAnnounce(packet);
     const { key } = inbound;
     // It may have waited, and others came before it.
@@ -90,7 +128,8 @@ export class AnnounceIntake {
     // Whoever announces twice in a second may have said something else the second time.
     const isTwin = !better && paths.isTwin(key, announce.randomBlob);
     if (locals.get(key) || !(better || isTwin || pathRequests.has(key))) {
-      return this.#drop('mesh/duplicate');
+      this.#parts.counters.add('mesh/duplicate');
+      return undefined;
     }
     const before = known.get(key);
     if (before && !equal(before.identity.publicKey, announce.publicKey)) {
@@ -98,10 +137,17 @@ export class AnnounceIntake {
     }
     const identity = before?.identity ?? new PublicIdentity(announce.publicKey);
     if (this.#parts.blackhole?.has(identity.hash)) {
-      return this.#drop('announce/blackholed');
+      this.#parts.counters.add('announce/blackholed');
+      return undefined;
     }
+    return { announce, identity, better, isTwin };
+  }
+
+  #learn(inbound: Inbound, { announce, identity, better, isTwin }: Offered, valid: boolean): 1 {
+    const { known, paths, pathRequests, learn } = this.#parts;
+    const { packet, hash, key, interfaceName, quality } = inbound;
     // Also where its hash is known: the hash leaves out the flag that says whether a ratchet is in it.
-    if (!verifyAnnounce(packet, announce, identity)) {
+    if (!valid) {
       throw new GatewayError('crypto/bad-signature', 'announce not signed by its destination');
     }
     if (!better) {
@@ -143,16 +189,24 @@ export class AnnounceIntake {
     return 1;
   }
 
+  close(): void {
+    this.#closed = true;
+    this.ingress.close();
+  }
+
   /** Whether somebody asked for a way to a destination, here or over another interface. */
   #isAwaited(key: string): boolean {
     const { pathRequests, forwarding } = this.#parts;
     return pathRequests.has(key) || forwarding?.relay.searches(key) === true;
   }
+}
 
-  #drop(why: string): 0 {
-    this.#parts.counters.add(why);
-    return 0;
-  }
+interface Offered {
+  readonly announce: Announce;
+  readonly identity: PublicIdentity;
+  /** It offers a better way than the one known, or was made in the same second. */
+  readonly better: boolean;
+  readonly isTwin: boolean;
 }
 
 function offerOf({ packet, iface }: Inbound, randomBlob: Uint8Array): Offer {

@@ -1,5 +1,6 @@
 import { concat, equal, Reader } from '../../lib/bytes.ts';
 import { GatewayError } from '../../lib/errors.ts';
+import type { SignatureThreads } from '../../lib/signature-threads.ts';
 import { destinationHash, type LocalDestination, nameHashLength } from './destination.ts';
 import { type PublicIdentity, publicKeyLength } from './identity.ts';
 import { keyLength, signatureLength } from './keys.ts';
@@ -67,9 +68,29 @@ export function readAnnounce(data: Uint8Array, hasRatchet: boolean): Announce {
 /** Whether the announce belongs to the destination it is addressed to and `identity`, whose key it carries, signed it. */
 export function verifyAnnounce(packet: Packet, announce: Announce, identity: PublicIdentity): boolean {
   return (
-    equal(destinationHash(announce.nameHash, identity.hash), packet.destinationHash) &&
+    belongs(packet, announce, identity) &&
     identity.verify(announce.signature, signedPart(packet.destinationHash, announce))
   );
+}
+
+/** The same by threads. */
+export function verifyAnnounceBeside(
+  threads: SignatureThreads,
+  packet: Packet,
+  announce: Announce,
+  identity: PublicIdentity,
+  done: (valid: boolean) => void,
+): void {
+  if (belongs(packet, announce, identity)) {
+    const signed = signedPart(packet.destinationHash, announce);
+    identity.verifyBeside(threads, announce.signature, signed, done);
+  } else {
+    done(false);
+  }
+}
+
+function belongs({ destinationHash: to }: Packet, { nameHash }: Announce, { hash }: PublicIdentity): boolean {
+  return equal(destinationHash(nameHash, hash), to);
 }
 
 /** When the announce was made, s epoch, by its sender's clock: later ones replace earlier ones. */

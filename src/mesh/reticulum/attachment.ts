@@ -3,7 +3,9 @@ import type { Counters } from '../../lib/counters.ts';
 import { codeOf, GatewayError, isGatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Service } from '../../lib/service.ts';
+import type { SignatureThreads } from '../../lib/signature-threads.ts';
 import { type Burden, type Hold, type Interface, type Quality, taken, type Urgency } from '../interface.ts';
+import { AccessGate } from './access-gate.ts';
 import { type InterfaceHandle, linkMtuOf } from './dispatch.ts';
 import type { InterfacePolicy } from './interface-policy.ts';
 import { isAnnounce, type Traffic, TrafficCount } from './traffic.ts';
@@ -24,6 +26,8 @@ export interface AttachmentParts {
   /** Attaches a peer that this interface found; undefined where its name is taken. */
   readonly attachPeer: (peer: Interface) => Attachment | undefined;
   readonly detached: (attachment: Attachment) => void;
+  /** See `TransportParts`. */
+  readonly threads: SignatureThreads | undefined;
 }
 
 /** bit/s from which a medium may make senders wait. */
@@ -54,6 +58,7 @@ export class Attachment implements InterfaceHandle {
   #waiting = 0;
   #relief: PromiseWithResolvers<void> | undefined;
   #cancelRelief: Cancel | undefined;
+  #gate: AccessGate | undefined;
   /** Senders have waited in vain: nobody waits until there is room again. */
   #stalled = false;
 
@@ -218,8 +223,14 @@ export class Attachment implements InterfaceHandle {
       this.#parts.counters.add('radio/offline');
       return false;
     }
+    const { accessCode } = this.policy;
+    return accessCode === undefined
+      ? this.#put(packet, packet, burden)
+      : this.#gates().seal(accessCode, packet, sealed => this.#put(packet, sealed, burden));
+  }
+
+  #put(packet: Uint8Array, sealed: Uint8Array, burden: Burden | undefined): boolean | Promise<boolean> {
     try {
-      const sealed = this.policy.accessCode?.seal(packet) ?? packet;
       const sending = this.iface.send(sealed, burden ?? (isAnnounce(packet) ? 'announce' : 'own'));
       return sending === taken
         ? this.#sent(packet)
@@ -256,13 +267,7 @@ export class Attachment implements InterfaceHandle {
             this.#setOnline(true);
             ready();
           },
-          receive: (packet, quality) => {
-            const opened = this.#open(packet);
-            this.#traffic.received(packet, opened);
-            return opened === undefined
-              ? this.#parts.refused(this)
-              : this.#parts.receive(this, opened, quality);
-          },
+          receive: (packet, quality) => this.#receive(packet, quality),
           attach: peer => this.#attachPeer(peer, stopped.signal),
         },
         signal,
@@ -274,21 +279,33 @@ export class Attachment implements InterfaceHandle {
     }
   }
 
-  /** What is behind the access code; undefined, counted, where it is not of this network. */
-  #open(packet: Uint8Array): Uint8Array | undefined {
+  #receive(packet: Uint8Array, quality: Quality | undefined): void | Promise<void> {
     const { accessCode } = this.policy;
-    if (accessCode === undefined) {
-      return packet;
-    }
-    try {
-      return accessCode.open(packet);
-    } catch (error) {
+    return accessCode === undefined
+      ? this.#opened(packet, packet, quality)
+      : this.#gates().open(accessCode, packet, opened =>
+          // It may have gone down while a thread looked at the code.
+          this.#online ? this.#opened(packet, opened, quality) : undefined,
+        );
+  }
+
+  /** `opened`: what is behind the access code, undefined where it is of no network of ours. */
+  #opened(
+    packet: Uint8Array,
+    opened: Uint8Array | undefined,
+    quality: Quality | undefined,
+  ): void | Promise<void> {
+    this.#traffic.received(packet, opened);
+    if (opened === undefined) {
       this.#parts.counters.add('access-code/refused');
-      if (!isGatewayError(error)) {
-        throw error;
-      }
-      return undefined;
+      return this.#parts.refused(this);
     }
+    return this.#parts.receive(this, opened, quality);
+  }
+
+  #gates(): AccessGate {
+    this.#gate ??= new AccessGate(this.#parts.clock, this.#parts.threads);
+    return this.#gate;
   }
 
   #attachPeer(peer: Interface, signal: AbortSignal): void {

@@ -2,6 +2,7 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
+import type { SignatureThreads } from '../../lib/signature-threads.ts';
 import type { Burden, Interface, Quality } from '../interface.ts';
 import { Attachment } from './attachment.ts';
 import type { InterfaceHandle } from './dispatch.ts';
@@ -21,6 +22,8 @@ export interface AttachmentsParts {
   readonly changed: (attachment: Attachment) => void;
   /** It is gone for good, or until it is attached again. */
   readonly detached: (attachment: Attachment) => void;
+  /** See `TransportParts`. */
+  readonly threads?: SignatureThreads | undefined;
 }
 
 /** All interfaces in use, the peers they found included. */
@@ -34,7 +37,7 @@ export class Attachments {
 
   /** Throws `config/invalid` where the name is taken. */
   attach(iface: Interface, policy: InterfacePolicy): Attachment {
-    const { clock, log, counters, receive, refused, changed, detached } = this.#parts;
+    const { clock, log, counters, receive, refused, changed, detached, threads } = this.#parts;
     if (this.#attachments.has(iface.name)) {
       throw new GatewayError('config/invalid', `two interfaces are called ${iface.name}`);
     }
@@ -45,6 +48,7 @@ export class Attachments {
       receive,
       refused,
       changed,
+      threads,
       attachPeer: peer =>
         this.#attachments.has(peer.name) ? undefined : this.attach(peer, attachment.policy),
       detached: gone => {

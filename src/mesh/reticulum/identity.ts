@@ -2,6 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import { concat } from '../../lib/bytes.ts';
 import { GatewayError, isGatewayError } from '../../lib/errors.ts';
 import type { Random } from '../../lib/random.ts';
+import type { SignatureThreads } from '../../lib/signature-threads.ts';
 import { hkdf } from './hkdf.ts';
 import {
   exchange,
@@ -11,6 +12,7 @@ import {
   keyLength,
   publicOf,
   sign,
+  signatureLength,
   verify,
 } from './keys.ts';
 import { sha256, truncatedHash } from './packet.ts';
@@ -48,15 +50,23 @@ export class PublicIdentity {
 
   /** Whether this Identity signed the message. */
   verify(signature: Uint8Array, message: Uint8Array): boolean {
-    try {
-      this.#verification ??= importPublic('ed25519', this.publicKey.subarray(keyLength));
-    } catch (error) {
-      if (isGatewayError(error)) {
-        return false;
-      }
-      throw error;
+    const key = this.#verificationKey();
+    return key !== undefined && verify(key, message, signature);
+  }
+
+  /** The same by threads. */
+  verifyBeside(
+    threads: SignatureThreads,
+    signature: Uint8Array,
+    message: Uint8Array,
+    done: (valid: boolean) => void,
+  ): void {
+    const key = this.#verificationKey();
+    if (key === undefined || signature.length !== signatureLength) {
+      done(false);
+    } else {
+      threads.verify(key, message, signature, done);
     }
-    return verify(this.#verification, message, signature);
   }
 
   /**
@@ -69,6 +79,18 @@ export class PublicIdentity {
     const target = ratchet === undefined ? this.#encryptionKey() : importPublic('x25519', ratchet);
     const key = hkdf(exchange(privateKey, target), tokenKeyLength, this.hash);
     return concat(publicKey, sealToken(key, plaintext, random.bytes(tokenIvLength)));
+  }
+
+  /** Undefined where the bytes are no key. */
+  #verificationKey(): KeyObject | undefined {
+    try {
+      this.#verification ??= importPublic('ed25519', this.publicKey.subarray(keyLength));
+    } catch (error) {
+      if (!isGatewayError(error)) {
+        throw error;
+      }
+    }
+    return this.#verification;
   }
 
   #encryptionKey(): KeyObject {
@@ -119,6 +141,11 @@ export class Identity {
   /** Ed25519 signature, 64 B. */
   sign(message: Uint8Array): Uint8Array {
     return sign(this.#signing, message);
+  }
+
+  /** The same by threads. */
+  signBeside(threads: SignatureThreads, message: Uint8Array, done: (signature: Uint8Array) => void): void {
+    threads.sign(this.#signing, message, signature => done(signature ?? this.sign(message)));
   }
 
   /** What a peer sealed for this Identity's own key; throws `crypto/undecryptable`. */

@@ -11,8 +11,13 @@ export type InboundClass = (typeof inboundClasses)[number];
 export interface InboundQueueParts {
   readonly clock: Clock;
   readonly counters: Counters;
-  /** Works a packet off; what it cost, in signatures. */
-  readonly work: Readonly<Record<InboundClass, (inbound: Inbound) => number>>;
+  /**
+   * Works a packet off; what it cost, in signatures. A promise of that where others do it, which only one of many is
+   * given to.
+   */
+  readonly work: Readonly<
+    Record<InboundClass, (inbound: Inbound, isOneOfMany: boolean) => number | Promise<number>>
+  >;
   /** A packet could not be read. */
   readonly failed: (from: InterfaceHandle, error: unknown) => void;
 }
@@ -30,6 +35,9 @@ interface Source {
 
 /** Signatures checked before everything else has a turn: about 10 ms of this thread, for all interfaces together. */
 const workPerTurn = 100;
+/** Packets that others work on at once, and what this thread has to do for each, in signatures. */
+const besideMost = 32;
+const besideCost = 0.5;
 /** Packets that wait of one interface before it is asked to bring no more, and of all together. */
 const sourceLimit = 256;
 const limit = 8192;
@@ -53,6 +61,8 @@ export class InboundQueue {
   readonly #sources = new Map<InterfaceHandle, Source>();
   /** Work done in this turn. */
   #done = 0;
+  /** Packets that others work on. */
+  #beside = 0;
   #served = 0;
   #cancelTurn: Cancel | undefined;
 
@@ -73,7 +83,7 @@ export class InboundQueue {
 
   /** Takes a packet, now or later. A promise asks its medium to bring no more until then. */
   take(of: InboundClass, inbound: Inbound): Promise<void> | undefined {
-    if (this.size === 0 && this.#done < workPerTurn) {
+    if (this.size === 0 && this.#mayWork) {
       this.#work(of, inbound);
       this.#begin();
       return undefined;
@@ -121,14 +131,22 @@ export class InboundQueue {
   #turn(): void {
     this.#cancelTurn = undefined;
     this.#done = 0;
-    while (this.size > 0 && this.#done < workPerTurn) {
+    this.#workOff();
+  }
+
+  #workOff(): void {
+    while (this.size > 0 && this.#mayWork) {
       const { of, inbound } = this.#next();
       this.#left(inbound.iface);
       this.#work(of, inbound);
     }
-    if (this.size > 0) {
+    if (this.size > 0 && this.#done >= workPerTurn) {
       this.#begin();
     }
+  }
+
+  get #mayWork(): boolean {
+    return this.#done < workPerTurn && this.#beside < besideMost;
   }
 
   #next(): Waiting {
@@ -155,7 +173,21 @@ export class InboundQueue {
 
   #work(of: InboundClass, inbound: Inbound): void {
     try {
-      this.#done += this.#parts.work[of](inbound);
+      const cost = this.#parts.work[of](inbound, this.#done > 0);
+      if (typeof cost === 'number') {
+        this.#done += cost;
+        return;
+      }
+      this.#done += besideCost;
+      this.#beside += 1;
+      const end = () => {
+        this.#beside -= 1;
+        this.#workOff();
+      };
+      void cost.then(end, error => {
+        this.#parts.failed(inbound.iface, error);
+        end();
+      });
     } catch (error) {
       this.#done += 1;
       this.#parts.failed(inbound.iface, error);

@@ -1,6 +1,7 @@
 import { equal, toHex } from '../../lib/bytes.ts';
 import type { Cancel, Clock } from '../../lib/clock.ts';
 import type { ErrorCode } from '../../lib/errors.ts';
+import type { SignatureThreads } from '../../lib/signature-threads.ts';
 import type { Quality } from '../interface.ts';
 import { signatureLength } from './keys.ts';
 import { truncatedHash } from './packet.ts';
@@ -37,6 +38,12 @@ export interface PendingReceipt {
   readonly timeout: number;
   /** Whether a signature over the packet hash is the receiver's. */
   readonly verify: (signature: Uint8Array) => boolean;
+  /** The same by threads. */
+  readonly verifyBeside?: (
+    threads: SignatureThreads,
+    signature: Uint8Array,
+    done: (valid: boolean) => void,
+  ) => void;
   /** Called exactly once, unless the receipt is withdrawn. */
   readonly conclude: (outcome: ReceiptOutcome) => void;
 }
@@ -48,15 +55,21 @@ interface Entry extends PendingReceipt {
 
 /** Receipts waited for at once; the oldest is given up for the next. */
 export const receiptsMost = 16_384;
+/** ms within which the next proof comes where many do. */
+const soon = 1;
 const explicitLength = 32 + signatureLength;
 
 /** Outstanding receipts, found by the hash their proof is addressed to. */
 export class Receipts {
   readonly #clock: Clock;
+  readonly #threads: SignatureThreads | undefined;
   readonly #entries = new Map<string, Entry>();
+  /** When the last proof came. */
+  #proved = Number.NEGATIVE_INFINITY;
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, threads?: SignatureThreads) {
     this.#clock = clock;
+    this.#threads = threads;
   }
 
   get size(): number {
@@ -85,24 +98,46 @@ export class Receipts {
 
   /**
    * A proof addressed to `truncated` (16 B) came. `unknown`: nothing waits for it; `invalid`: it is not
-   * the receiver's, and the receipt goes on waiting for the true one.
+   * the receiver's, and the receipt goes on waiting for the true one. `later`: a thread looks at it, because it is one
+   * of many, and `refused` is called where it is invalid.
    */
   prove(
     truncated: Uint8Array,
     proof: Uint8Array,
     { quality }: { readonly quality?: Quality | undefined } = {},
-  ): 'proven' | 'unknown' | 'invalid' {
+    refused?: () => void,
+  ): 'proven' | 'unknown' | 'invalid' | 'later' {
     const key = toHex(truncated);
     const entry = this.#entries.get(key);
     if (entry === undefined) {
       return 'unknown';
     }
     const signature = proofSignature(proof, entry.hash);
-    if (signature === undefined || !entry.verify(signature)) {
+    if (signature === undefined) {
       return 'invalid';
     }
-    const rtt = this.#clock.monotonic() - entry.sentAt;
-    this.#conclude(key, { at: 'delivered', rtt, ...(quality !== undefined && { quality }) });
+    const now = this.#clock.monotonic();
+    const isOneOfMany = this.#entries.size > 1 && now - this.#proved < soon;
+    this.#proved = now;
+    const delivered = (): ReceiptOutcome => ({
+      at: 'delivered',
+      rtt: now - entry.sentAt,
+      ...(quality !== undefined && { quality }),
+    });
+    if (isOneOfMany && refused !== undefined && entry.verifyBeside && this.#threads?.hasRoom) {
+      entry.verifyBeside(this.#threads, signature, valid => {
+        if (!valid) {
+          refused();
+        } else if (this.#entries.get(key) === entry) {
+          this.#conclude(key, delivered());
+        }
+      });
+      return 'later';
+    }
+    if (!entry.verify(signature)) {
+      return 'invalid';
+    }
+    this.#conclude(key, delivered());
     return 'proven';
   }
 

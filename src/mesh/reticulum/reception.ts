@@ -3,6 +3,7 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
 import { codeOf, GatewayError, isGatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
+import type { SignatureThreads } from '../../lib/signature-threads.ts';
 import type { Quality } from '../interface.ts';
 import { AnnounceIntake, type Lesson } from './announce-intake.ts';
 import type { Announcer } from './announcer.ts';
@@ -50,6 +51,8 @@ export interface ReceptionParts {
   /** A verified announce offers a better path than the one known. */
   readonly learn: (key: string, lesson: Lesson) => void;
   readonly transmit: (packet: Uint8Array, iface: InterfaceHandle) => Promise<boolean>;
+  /** See `TransportParts`. */
+  readonly threads: SignatureThreads | undefined;
 }
 
 /**
@@ -80,11 +83,11 @@ export class Reception {
     this.#queue = new InboundQueue({
       ...parts,
       work: {
-        announce: inbound => announces.verify(inbound),
+        announce: (inbound, isOneOfMany) => announces.verify(inbound, isOneOfMany),
         'path-request': inbound => requests.answer(inbound, false),
-        limited: inbound =>
+        limited: (inbound, isOneOfMany) =>
           inbound.packet.packetType === 'announce'
-            ? announces.verify(inbound)
+            ? announces.verify(inbound, isOneOfMany)
             : requests.answer(inbound, true),
       },
       failed: (from, error) => this.#failed(from, error),
@@ -125,7 +128,7 @@ export class Reception {
   }
 
   close(): void {
-    this.ingress.close();
+    this.#announces.close();
     this.#queue.close();
   }
 
@@ -254,12 +257,14 @@ export class Reception {
       this.#parts.links()?.linkPacket(inbound);
       return 0;
     }
-    switch (this.#parts.receipts.prove(packet.destinationHash, packet.data, inbound)) {
+    const refused = () => this.#drop('crypto/bad-signature');
+    switch (this.#parts.receipts.prove(packet.destinationHash, packet.data, inbound, refused)) {
       case 'unknown':
         return this.#drop('mesh/not-for-us');
       case 'invalid':
         throw new GatewayError('crypto/bad-signature', 'proof not signed by the receiver');
       case 'proven':
+      case 'later':
         return 1;
     }
   }

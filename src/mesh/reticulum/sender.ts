@@ -99,6 +99,8 @@ export class Sender {
         hash,
         timeout: outgoing.timeout ?? timeout,
         verify: signature => destination.identity.verify(signature, hash),
+        verifyBeside: (threads, signature, done) =>
+          destination.identity.verifyBeside(threads, signature, hash, done),
         conclude: outcome => this.#conclude(onReceipt, outcome),
       });
     }

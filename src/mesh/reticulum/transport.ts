@@ -3,6 +3,7 @@ import type { Cancel, Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Random } from '../../lib/random.ts';
+import type { SignatureThreads } from '../../lib/signature-threads.ts';
 import type { Burden, Hold, Interface, Quality, Urgency } from '../interface.ts';
 import type { MeshStorage } from '../storage.ts';
 import { Announcer } from './announcer.ts';
@@ -53,6 +54,11 @@ export interface TransportParts {
    * packets are passed on in any case. Default false.
    */
   readonly sharedInstance?: boolean;
+  /**
+   * Where signatures are made and checked when there are many at once. Without it all is done where it comes up, which
+   * is the same each time: simulations want that.
+   */
+  readonly threads?: SignatureThreads;
   /** Whose announces are neither learnt nor passed on. */
   readonly blackhole?: Pick<Blackhole, 'has' | 'size' | 'onChange'>;
 }
@@ -110,7 +116,7 @@ export class Transport {
       attachments: () => this.#attachments,
       ask: destination => this.#sendPathRequest(destination),
     });
-    this.#receipts = new Receipts(clock);
+    this.#receipts = new Receipts(clock, parts.threads);
     this.#announcer = new Announcer(parts);
     this.#sender = new Sender({
       ...parts,
@@ -174,11 +180,13 @@ export class Transport {
       tunnelled: (id, iface) => this.#ways.tunnels.connected(id, iface.name),
       learn: (key, lesson) => this.#lessons.learn(key, lesson),
       transmit: (packet, iface) => this.transmit(packet, iface),
+      threads: parts.threads,
     });
     this.#attachments = new Attachments({
       clock,
       log,
       counters,
+      threads: parts.threads,
       receive: (from, packet, quality) => this.#reception.receive(from, packet, quality),
       refused: from => this.#reception.refused(from),
       changed: iface => {
