@@ -21,6 +21,7 @@ const groups = [
   'disk',
   'start',
   'store',
+  'post',
   'bzip2',
   'matrix',
   'replica',

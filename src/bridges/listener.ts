@@ -123,7 +123,6 @@ export async function createListener(parts: ListenerParts): Promise<Listener> {
     logger: false,
     trustProxy: false,
     bodyLimit: listenerLimits.bodyBytes,
-    handlerTimeout: listenerLimits.handlerTimeout,
     routerOptions: { maxParamLength: listenerLimits.pathParameter },
     exposeHeadRoutes: false,
     // The route table checks with zod; the framework's own compilers would only cost memory.
@@ -143,21 +142,34 @@ export async function createListener(parts: ListenerParts): Promise<Listener> {
         });
   };
 
-  app.addHook('onRequest', async (request, reply) => {
+  // The framework's own costs two errors with their stacks and a signal for every request.
+  app.addHook('onRoute', route => {
+    if ((route.config as { timesItself?: boolean } | undefined)?.timesItself !== true) {
+      route.handlerTimeout ??= listenerLimits.handlerTimeout;
+    }
+  });
+  app.addHook('onRequest', (request, reply, done) => {
     reply.raw.setHeader('x-content-type-options', 'nosniff');
     reply.raw.setHeader('content-security-policy', "default-src 'none'; frame-ancestors 'none'");
     reply.raw.setHeader('referrer-policy', 'no-referrer');
     reply.raw.setHeader('cache-control', 'no-store');
-    checkHost(request.raw, parts);
-    if (request.is404) {
-      // Before anything looks at its body or at what a method asks of it.
-      throw nothingAt(request.url);
+    try {
+      checkHost(request.raw, parts);
+      if (request.is404) {
+        // Before anything looks at its body or at what a method asks of it.
+        throw nothingAt(request.url);
+      }
+    } catch (error) {
+      done(error as Error);
+      return;
     }
+    done();
   });
-  app.addHook('onSend', async (_request, reply) => {
+  app.addHook('onSend', (_request, reply, payload, done) => {
     if (closing.signal.aborted) {
       reply.header('connection', 'close');
     }
+    done(null, payload);
   });
   app.setErrorHandler((error, _request, reply) => {
     const ours = ofFramework(error);

@@ -54,7 +54,12 @@ export interface Acceptor {
    * `request/invalid`, `request/not-found`, `request/too-large`, `store/full`, `store/unavailable`, and
    * `request/idempotency-mismatch` where the fingerprint is another than the first.
    */
-  accept(scheme: string, incoming: Incoming, fingerprint?: Uint8Array): Promise<AcceptedMessage>;
+  accept(scheme: string, incoming: Incoming, looked?: Looked): Promise<AcceptedMessage>;
+}
+
+/** Whoever gives it has looked whether the remote id is known: with the fingerprint of a draft that may come again, if it may. */
+export interface Looked {
+  readonly fingerprint?: Uint8Array | undefined;
 }
 
 /** What was accepted, and, where it is new, as it is shown: nobody has to read it back. */
@@ -113,9 +118,8 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
   }
 
   return {
-    async accept(scheme, incoming, fingerprint) {
-      // Who gives a fingerprint has looked already.
-      const known = fingerprint === undefined ? store.read.knownAs(scheme, incoming.remoteId) : undefined;
+    async accept(scheme, incoming, looked) {
+      const known = looked === undefined ? store.read.knownAs(scheme, incoming.remoteId) : undefined;
       if (known !== undefined) {
         counters.add('accept/repeated');
         return { id: known.message, repeated: true };
@@ -125,6 +129,7 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
         counters.add('accept/came-round');
         return { id: messageId(scheme, incoming.remoteId), repeated: true };
       }
+      const fingerprint = looked?.fingerprint;
       checkBounds(incoming, limits);
       for (const [index, attachment] of (incoming.attachments ?? []).entries()) {
         if ((await store.blobs.size(attachment.sha256)) === undefined) {
@@ -152,7 +157,7 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
         const args: AcceptArgs = {
           scheme,
           remoteId: incoming.remoteId,
-          message,
+          message: headOf(message),
           body: JSON.stringify(message),
           deliveries: rows,
           audience: [...new Set(schemeOf(message.from) === 'app' ? [message.from, ...apps] : apps)],
@@ -196,6 +201,11 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
       }
     },
   };
+}
+
+/** What the rows name; the whole is in the body. */
+function headOf({ id, type, from, to, acceptedAt, correlation }: Message): AcceptArgs['message'] {
+  return { id, type, from, to, acceptedAt, ...(correlation === undefined ? {} : { correlation }) };
 }
 
 function farSides(message: Message, recipients: readonly Recipient[]): readonly Address[] {

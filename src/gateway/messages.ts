@@ -122,12 +122,11 @@ export function createMessages(options: MessagesOptions): MessageDesk {
         throw refuse('request/invalid', '/idempotencyKey', `1 to ${longestKey} characters`);
       }
       const remoteId = `${client.name}/${key ?? orderedId(clock, options.random)}`;
-      const fingerprint = createHash('sha256')
-        .update(canonical(draft as unknown as JsonValue))
-        .digest();
+      // Without a key nobody can say it again.
+      const fingerprint = key === undefined ? undefined : fingerprintOf(draft);
       const first = key === undefined ? undefined : store.read.knownAs('app', remoteId);
       if (first !== undefined) {
-        if (first.fingerprint === null || !fingerprint.equals(first.fingerprint)) {
+        if (first.fingerprint === null || fingerprint?.equals(first.fingerprint) !== true) {
           throw new GatewayError('request/idempotency-mismatch', 'the key was used for another message');
         }
         return { message: stored(client, first.message), repeated: true };
@@ -150,7 +149,7 @@ export function createMessages(options: MessagesOptions): MessageDesk {
       const { id, repeated, fresh } = await options.acceptor.accept(
         'app',
         { ...rest, remoteId, from: addressOf(client), type, text, attachments, assurance: 'hub' },
-        fingerprint,
+        { fingerprint },
       );
       if (fresh === undefined) {
         return { message: stored(client, id), repeated };
@@ -197,6 +196,12 @@ export function createMessages(options: MessagesOptions): MessageDesk {
       return stored(client, id);
     },
   };
+}
+
+function fingerprintOf(draft: MessageDraft): Buffer {
+  return createHash('sha256')
+    .update(canonical(draft as unknown as JsonValue))
+    .digest();
 }
 
 /** JSON with its keys in order, so that the same body has the same fingerprint however it was written. */

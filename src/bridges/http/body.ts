@@ -74,7 +74,12 @@ async function readBytes(request: IncomingMessage, limit: number): Promise<Uint8
     .on('data', take)
     .once('end', resolve)
     .once('error', reject)
-    .once('close', () => reject(new GatewayError('request/invalid', 'the body ended early')));
+    .once('close', () => {
+      if (!request.readableEnded) {
+        reject(new GatewayError('request/invalid', 'the body ended early'));
+      }
+    });
   await promise;
-  return Buffer.concat(chunks, length);
+  const [only] = chunks;
+  return only !== undefined && chunks.length === 1 ? only : Buffer.concat(chunks, length);
 }

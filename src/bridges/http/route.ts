@@ -6,10 +6,11 @@ import { z } from 'zod';
 import type { Audit } from '../../gateway/audit-entry.ts';
 import { type CursorKind, cursorShape } from '../../gateway/cursor.ts';
 import type { Client, Scope } from '../../gateway/desk.ts';
-import { codeOf, type GatewayError } from '../../lib/errors.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { codeOf, GatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import { type Access, requireScope } from '../access.ts';
-import { type Listener, sendProblem } from '../listener.ts';
+import { type Listener, listenerLimits, sendProblem } from '../listener.ts';
 import { invalid, mistakesOf } from '../schema.ts';
 import { actionOf, type Caller, doneEntry, refusedEntry } from './audited.ts';
 import { readJson } from './body.ts';
@@ -140,18 +141,20 @@ export function cursorOrNone(about: string, ...kinds: readonly CursorKind[]) {
 
 const nobody: Client = { id: '', name: '', scopes: [], rooms: [] };
 const nothing = z.strictObject({});
+const unlooked = { value: undefined, errors: [] };
 
 export interface RouteParts {
   readonly listener: Listener;
   readonly access: Access;
   readonly logins: Logins;
+  readonly clock: Clock;
   readonly log: Log;
   readonly audit: Audit;
 }
 
 /** Registers the table. */
 export function addRoutes(parts: RouteParts, routes: readonly Route[]): void {
-  const { listener, log, audit } = parts;
+  const { listener, clock, log, audit } = parts;
   void listener.app.register((app, _options, done) => {
     // Bodies are read by `readJson`, after the caller is known and with every mistake at once.
     app.removeAllContentTypeParsers();
@@ -161,17 +164,18 @@ export function addRoutes(parts: RouteParts, routes: readonly Route[]): void {
       app.route({
         method: one.method === 'GET' && !one.live ? ['GET', 'HEAD'] : one.method,
         url: one.path.replaceAll(/\{(\w+)\}/g, ':$1'),
-        ...(one.timeout !== undefined && { handlerTimeout: one.timeout }),
+        config: { timesItself: true },
         handler: async (request, reply) => {
           const caller = callerOf(one.audience, request, parts);
           const { ended } = caller;
-          const ends = [gone(reply), listener.closing, ...(ended === undefined ? [] : [ended])];
+          const ends = () => endOf(reply, [listener.closing, ...(ended === undefined ? [] : [ended])]);
+          const timer = clock.after(one.timeout ?? listenerLimits.handlerTimeout, () => tooLate(reply));
           let answer: Answer;
           try {
             if (one.audience !== 'public') {
               requireScope(caller.client, one.audience);
             }
-            const call = await checked(one, caller.client, request, AbortSignal.any(ends));
+            const call = await checked(one, caller.client, request, ends);
             answer = await one.handle(call as Call<never, never, never>);
             if (action !== undefined) {
               await audit.record(doneEntry(action, caller, request, call, answer));
@@ -184,7 +188,15 @@ export function addRoutes(parts: RouteParts, routes: readonly Route[]): void {
             if (entry) {
               audit.refused(entry);
             }
+            if (reply.sent) {
+              return reply;
+            }
             throw error;
+          } finally {
+            timer();
+          }
+          if (reply.sent) {
+            return reply;
           }
           if (answer.take === undefined) {
             send(one, answer, request, reply);
@@ -203,11 +215,25 @@ export function addRoutes(parts: RouteParts, routes: readonly Route[]): void {
   });
 }
 
-/** Aborted when the response is over, whether it was sent or its reader has gone: also after `hijack`. */
-function gone(reply: FastifyReply): AbortSignal {
+/** The handler has taken too long: whoever waits is told so. */
+function tooLate(reply: FastifyReply): void {
+  if (!reply.sent) {
+    reply.send(new GatewayError('bridge/unavailable', 'this took too long', { retryable: true }));
+  }
+}
+
+/** Made once: an error with its stack for each request costs more than most answers. */
+const hasEnded = new DOMException('the response is over', 'AbortError');
+
+/** Aborted when the response is over, whether it was sent or its reader has gone (also after `hijack`), or by the others. */
+function endOf(reply: FastifyReply, others: readonly AbortSignal[]): AbortSignal {
   const controller = new AbortController();
-  reply.raw.once('close', () => controller.abort());
-  return controller.signal;
+  if (reply.raw.closed) {
+    controller.abort(hasEnded);
+  } else {
+    reply.raw.once('close', () => controller.abort(hasEnded));
+  }
+  return AbortSignal.any([controller.signal, ...others]);
 }
 
 /** The client that calls, and how it came. */
@@ -233,28 +259,33 @@ async function checked(
   one: Route,
   client: Client,
   request: FastifyRequest,
-  signal: AbortSignal,
+  ends: () => AbortSignal,
 ): Promise<Call<unknown, unknown, unknown>> {
-  const params = mistakesOf(one.params ?? nothing, request.params, '/path');
+  const params = one.params === undefined ? unlooked : mistakesOf(one.params, request.params, '/path');
   const query =
-    one.anyQuery === true
-      ? { value: undefined, errors: [] }
+    one.anyQuery === true || (one.query === undefined && !request.url.includes('?'))
+      ? unlooked
       : mistakesOf(one.query ?? nothing, request.query, '/query');
   const body =
     one.body === undefined || one.body === 'raw'
-      ? { value: undefined, errors: [] }
+      ? unlooked
       : mistakesOf(one.body, await readJson(request.raw));
   const errors = [...params.errors, ...query.errors, ...body.errors];
   if (errors.length > 0) {
     throw invalid(errors);
   }
+  let signal: AbortSignal | undefined;
   return {
     client,
     params: params.value,
     query: query.value,
     body: body.value,
     request,
-    signal,
+    get signal() {
+      // Few ask for it, and it costs as much as the rest.
+      signal ??= ends();
+      return signal;
+    },
     header: name => {
       const value = request.headers[name];
       return Array.isArray(value) ? value[0] : value;

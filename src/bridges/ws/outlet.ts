@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 import type { Clock } from '../../lib/clock.ts';
 import type { HubFrame } from './frames.ts';
@@ -14,7 +15,8 @@ export interface Outlet {
   end(code: number, reason: string): void;
 }
 
-export function createOutlet(socket: WebSocket, clock: Clock, limits: WsLimits): Outlet {
+export function createOutlet(socket: WebSocket, wire: Duplex, clock: Clock, limits: WsLimits): Outlet {
+  let gathering = false;
   const ended = new AbortController();
   socket.on('close', () => ended.abort());
 
@@ -26,11 +28,23 @@ export function createOutlet(socket: WebSocket, clock: Clock, limits: WsLimits):
       socket.terminate();
     }
   };
+  /** What one turn of the event loop has to say leaves in one piece. */
+  const gather = () => {
+    if (!gathering) {
+      gathering = true;
+      wire.cork();
+      process.nextTick(() => {
+        gathering = false;
+        wire.uncork();
+      });
+    }
+  };
   const send = (frame: string | Buffer, taken?: () => void) => {
     if (socket.readyState !== socket.OPEN) {
       taken?.();
       return;
     }
+    gather();
     socket.send(frame, { binary: false }, taken);
     if (socket.bufferedAmount > limits.buffered) {
       end(closeCodes.slow, 'too much is waiting for you');

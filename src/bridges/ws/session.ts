@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream';
 import type { RawData, WebSocket } from 'ws';
 import type { Client, Desk } from '../../gateway/desk.ts';
 import type { Clock } from '../../lib/clock.ts';
@@ -51,9 +52,9 @@ interface Member {
  * the store, beginning at the cursor of `hello`, once there is a subscription: whatever is slow here is slow
  * for this socket alone.
  */
-export function serveSocket(socket: WebSocket, caller: Caller, parts: SessionParts): void {
+export function serveSocket(socket: WebSocket, wire: Duplex, caller: Caller, parts: SessionParts): void {
   const { desk, clock, log, access, sessions, limits, closing } = parts;
-  const outlet = createOutlet(socket, clock, limits);
+  const outlet = createOutlet(socket, wire, clock, limits);
   const subscriptions = new Map<string, Filter>();
   let member: Member | undefined;
   let inFlight = 0;

@@ -30,7 +30,7 @@ export function addWsWindow(listener: Listener, parts: WsParts): void {
           ? parts.access.owner()
           : undefined;
     server.handleUpgrade(request, socket, head, accepted =>
-      serveSocket(accepted, { remote, client, onMember: () => listener.keep(request) }, session),
+      serveSocket(accepted, socket, { remote, client, onMember: () => listener.keep(request) }, session),
     );
   });
   listener.app.get('/v1/ws', (_request, reply) =>

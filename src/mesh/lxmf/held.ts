@@ -132,6 +132,6 @@ export class HeldMessages {
 }
 
 /** What is kept of an arrival: its bytes are in the message of the first, and those of a repeat are the same. */
-function answerOf({ prove, refuse, drop }: Arrival): Answer {
-  return { prove, ...(refuse && { refuse }), ...(drop && { drop }) };
+function answerOf({ prove, prepare, refuse, drop }: Arrival): Answer {
+  return { prove, ...(prepare && { prepare }), ...(refuse && { refuse }), ...(drop && { drop }) };
 }

@@ -30,10 +30,12 @@ export interface ReceivedMessage {
  */
 export type OnMessage = (received: ReceivedMessage) => Promise<void>;
 
-/** How an arrival ends: one of the three is called, and again does no harm. None needs its `this`. */
+/** How an arrival ends: one of `prove`, `refuse`, `drop` is called, and again does no harm. None needs its `this`. */
 export interface Answer {
   /** Tells the sender that it is safe. */
   readonly prove: () => void;
+  /** It is likely to be proven soon: what the proof takes is made ahead. */
+  readonly prepare?: () => void;
   /** Tells the sender that it is not wanted and never will be, where there is a way to say so. */
   readonly refuse?: () => void;
   /** Its bytes are not kept: gives back the room they take, where they take any. It may still be proven. */
@@ -194,7 +196,19 @@ export class Receiver {
     }
     this.#taking += 1;
     const { method, hops, quality } = arrival;
-    Promise.try(onMessage, { message, id: toHex(message.id), assurance, method, hops, quality })
+    const taken = Promise.try(onMessage, {
+      message,
+      id: toHex(message.id),
+      assurance,
+      method,
+      hops,
+      quality,
+    });
+    // While it is written to a disk there is time to make its proof.
+    for (const one of answers) {
+      one.prepare?.();
+    }
+    taken
       .then(
         () => {
           for (const one of answers) {

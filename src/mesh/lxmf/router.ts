@@ -163,8 +163,13 @@ export class LxmfRouter {
       remote: remoteOf(link),
     });
     return {
-      onPacket: ({ data, prove }, link) =>
-        this.#receiver.receive({ ...arrival(link, data), patience: Number.POSITIVE_INFINITY, prove }),
+      onPacket: ({ data, prove, prepare }, link) =>
+        this.#receiver.receive({
+          ...arrival(link, data),
+          patience: Number.POSITIVE_INFINITY,
+          prove,
+          prepare,
+        }),
       onResourceOffer: (offer, link) => {
         if (offer.size > limit) {
           this.#parts.counters.add('mesh/too-large');

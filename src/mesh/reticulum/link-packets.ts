@@ -15,6 +15,8 @@ export interface LinkPacket {
   readonly packetHash: Uint8Array;
   /** Sends the proof that lets the sender know it arrived: call it when the data is safe. Again does it again. */
   prove(): void;
+  /** It is likely to be proven soon: the proof is made ahead, while its data is brought to safety. */
+  prepare(): void;
 }
 
 export interface SendOptions {
@@ -94,16 +96,20 @@ export class LinkPackets {
     if (this.#heard.size > packetsRemembered) {
       this.#heard.delete(this.#heard.keys().next().value!);
     }
+    let signature: Uint8Array | undefined;
     const prove = () => {
       if (this.#heard.has(key)) {
         this.#heard.set(key, true);
       }
-      this.#prove(hash);
+      this.#prove(hash, signature);
     };
     if (this.#parts.proofStrategy() === 'all') {
       prove();
     }
-    this.#parts.onPacket({ data, packetHash: hash, prove });
+    const prepare = () => {
+      signature ??= this.#parts.sign(hash);
+    };
+    this.#parts.onPacket({ data, packetHash: hash, prove, prepare });
   }
 
   /** A packet of this hash (32 B) came once more: one that was proven is proven again. */
@@ -131,11 +137,7 @@ export class LinkPackets {
     this.#heard.clear();
   }
 
-  #prove(hash: Uint8Array): void {
-    this.#port.sendClear(
-      'proof',
-      contexts.none,
-      encodePacketProof({ packetHash: hash, signature: this.#parts.sign(hash) }),
-    );
+  #prove(hash: Uint8Array, signature = this.#parts.sign(hash)): void {
+    this.#port.sendClear('proof', contexts.none, encodePacketProof({ packetHash: hash, signature }));
   }
 }

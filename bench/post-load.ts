@@ -1,0 +1,122 @@
+/**
+ * Posts to an HTTP server over connections that stay open, one request at a time on each, and counts the answers. A
+ * process of its own, and as little work as possible: it shares the machine with what it measures. It takes a task as
+ * one JSON line and gives a result as one, again and again.
+ */
+import { connect, type Socket } from 'node:net';
+import { createInterface } from 'node:readline';
+
+/** What to post, where to, for how long. */
+export interface LoadTask {
+  readonly port: number;
+  readonly path: string;
+  readonly token: string;
+  readonly body: string;
+  /** Requests under way at once, each on a connection of its own. */
+  readonly inFlight: number;
+  /** ms, from when all connections are open. */
+  readonly span: number;
+  /** The status that counts. */
+  readonly status: number;
+}
+
+export interface LoadResult {
+  readonly answered: number;
+  readonly refused: number;
+  /** ms. */
+  readonly took: number;
+  /** ms of each answer. */
+  readonly p50: number;
+  readonly p99: number;
+}
+
+const endOfHead = Buffer.from('\r\n\r\n');
+const lengthField = Buffer.from('content-length: ');
+
+async function load(task: LoadTask): Promise<LoadResult> {
+  const head = [
+    `POST ${task.path} HTTP/1.1`,
+    'host: localhost',
+    `authorization: Bearer ${task.token}`,
+    'content-type: application/json',
+    `content-length: ${Buffer.byteLength(task.body)}`,
+  ];
+  const request = Buffer.from(`${head.join('\r\n')}\r\n\r\n${task.body}`);
+  const wanted = Buffer.from(`HTTP/1.1 ${task.status} `);
+  const sockets = await Promise.all(Array.from({ length: task.inFlight }, () => open(task.port)));
+  const each: number[] = [];
+  let refused = 0;
+  const began = performance.now();
+  await Promise.all(
+    sockets.map(socket =>
+      askAgain(socket, request, began + task.span, (answer, time) => {
+        if (answer.subarray(0, wanted.length).equals(wanted)) {
+          each.push(time);
+        } else {
+          refused += 1;
+        }
+      }),
+    ),
+  );
+  const took = performance.now() - began;
+  for (const socket of sockets) {
+    socket.destroy();
+  }
+  each.sort((a, b) => a - b);
+  const at = (share: number) => each[Math.floor(each.length * share)] ?? Number.NaN;
+  return { answered: each.length, refused, took, p50: at(0.5), p99: at(0.99) };
+}
+
+function open(port: number): Promise<Socket> {
+  const { promise, resolve, reject } = Promise.withResolvers<Socket>();
+  const socket = connect({ host: '127.0.0.1', port, noDelay: true }, () => resolve(socket));
+  socket.once('error', reject);
+  return promise;
+}
+
+/** Sends the request, and again after each answer, until the time has come; the server sends nothing unasked. */
+function askAgain(
+  socket: Socket,
+  request: Buffer,
+  until: number,
+  onAnswer: (answer: Buffer, time: number) => void,
+): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  let asked = performance.now();
+  let before: Buffer | undefined;
+  socket.on('data', (chunk: Buffer) => {
+    const bytes = before === undefined ? chunk : Buffer.concat([before, chunk]);
+    if (bytes.length < lengthOf(bytes)) {
+      before = bytes;
+      return;
+    }
+    before = undefined;
+    const now = performance.now();
+    onAnswer(bytes, now - asked);
+    if (now >= until) {
+      resolve();
+      return;
+    }
+    asked = now;
+    socket.write(request);
+  });
+  socket.once('close', () => reject(new Error('the server closed a connection')));
+  socket.write(request);
+  return promise;
+}
+
+/** Bytes of the whole answer; for ever where its head is not complete. */
+function lengthOf(bytes: Buffer): number {
+  const body = bytes.indexOf(endOfHead);
+  if (body < 0) {
+    return Number.POSITIVE_INFINITY;
+  }
+  const field = bytes.indexOf(lengthField);
+  return (
+    body + endOfHead.length + Number.parseInt(bytes.toString('latin1', field + lengthField.length, body), 10)
+  );
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  process.stdout.write(`${JSON.stringify(await load(JSON.parse(line) as LoadTask))}\n`);
+}
