@@ -8,6 +8,7 @@ import type { Counters } from '../lib/counters.ts';
 import { codeOf, type ErrorCode, GatewayError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import { type ConnectionRoom, watchConnections } from './connection-room.ts';
+import { negotiate } from './negotiate.ts';
 import { checkHost, checkOrigin } from './origin.ts';
 import { problemHeaders, problemOf } from './problems.ts';
 
@@ -155,15 +156,19 @@ export async function createListener(parts: ListenerParts): Promise<Listener> {
     reply.raw.setHeader('cache-control', 'no-store');
     try {
       checkHost(request.raw, parts);
-      if (request.is404) {
-        // Before anything looks at its body or at what a method asks of it.
-        throw nothingAt(request.url);
-      }
     } catch (error) {
       done(error as Error);
       return;
     }
     done();
+  });
+  // Behind what answers preflights, and before anything looks at the body or at what a method asks of it.
+  app.addHook('preParsing', (request, _reply, payload, done) => {
+    if (request.is404) {
+      done(nothingAt(request.url));
+      return;
+    }
+    done(null, payload);
   });
   app.addHook('onSend', (_request, reply, payload, done) => {
     if (closing.signal.aborted) {
@@ -279,6 +284,13 @@ const serverOptions: ServerOptions = {
 /** Sends an error as `application/problem+json`; every error of every route leaves here. */
 export function sendProblem(reply: FastifyReply, error: unknown, status?: number): FastifyReply {
   const problem = problemOf(error, status);
+  const { accept } = reply.request.headers;
+  if (negotiate(accept, ['application/problem+json', 'application/json', 'text/plain']) === 'text/plain') {
+    return reply
+      .code(problem.status)
+      .headers({ ...problemHeaders(error), 'content-type': 'text/plain; charset=utf-8' })
+      .send(`${problem.code}: ${problem.detail.replaceAll(/\s+/g, ' ')}\n`);
+  }
   return reply
     .code(problem.status)
     .headers({ ...problemHeaders(error), 'content-type': 'application/problem+json' })

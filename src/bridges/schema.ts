@@ -112,11 +112,22 @@ export const messageDraftSchema = z
       .describe('given back with every change of a delivery'),
     priority: z.enum(priorities).exactOptional().describe('default normal'),
     expiresAt: timeSchema.exactOptional().describe('ms since 1970; default seven days from now'),
+    sentAt: timeSchema.exactOptional().describe("ms since 1970 by the sender's own clock; default now"),
     native: z
-      .record(z.string().regex(/^lxmf:[0-9]{1,3}$/, 'lxmf:<field number>'), base64(64 * 1024))
+      .record(
+        z
+          .string()
+          .regex(
+            /^(?:lxmf:[0-9]{1,3}|klp:(?:envelope|payload))$/,
+            'lxmf:<field number>, klp:envelope or klp:payload',
+          ),
+        base64(64 * 1024),
+      )
       .refine(fields => Object.keys(fields).length <= 32, 'at most 32 fields')
       .exactOptional()
-      .describe('LXMF fields a message has no member for: base64 of the msgpack value'),
+      .describe(
+        'what a message has no member for: LXMF fields as base64 of the msgpack value, members of KLP envelopes as base64 of JSON',
+      ),
   })
   .meta({ id: 'MessageDraft' });
 

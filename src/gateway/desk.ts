@@ -125,6 +125,8 @@ export interface MessageDraft {
   readonly correlation?: string;
   readonly priority?: Priority;
   readonly expiresAt?: number;
+  /** ms epoch by the sender's own clock; default now. */
+  readonly sentAt?: number;
   readonly native?: Readonly<Record<string, string>>;
 }
 

@@ -12,7 +12,7 @@ import { type Answer, matches, type Route, route } from './route.ts';
 export const blobBytes = 32 * 1024 * 1024;
 
 /** ms a blob may take to come or go: 32 MiB at 1 Mbit/s. */
-const slowest = 310_000;
+export const slowest = 310_000;
 
 const blobSchema = z
   .looseObject({ sha256: sha256Schema, size: z.int().min(0), mediaType: z.string() })

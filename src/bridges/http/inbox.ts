@@ -1,7 +1,9 @@
 import { z } from 'zod';
 import type { Desk, InboxPage } from '../../gateway/desk.ts';
-import { messageJson, messageSchema } from '../schema.ts';
+import { klpSchema, klpType } from '../klp.ts';
+import { messageSchema } from '../schema.ts';
 import type { Sessions } from '../sessions.ts';
+import { formFor, inboxAnswer, notAcceptable, textType } from './plain.ts';
 import { cursorOrNone, integerParam, type Route, route } from './route.ts';
 
 /** Longest wait of a long poll, s: below what proxies on the way usually allow. */
@@ -24,18 +26,33 @@ export function inboxRoutes(desk: Desk, sessions: Sessions): Route[] {
         wait: integerParam(0, longestWait, 'seconds to wait where nothing is there; default 0'),
         limit: integerParam(1, 200, 'default 50'),
       }),
+      headers: { Accept: `application/json, ${klpType} (envelopes) or ${textType} (lines for scripts)` },
       live: true,
       timeout: (longestWait + 10) * 1000,
       responses: {
         200: {
-          description: 'what there is, oldest first, maybe nothing',
+          description:
+            'what there is, oldest first, maybe nothing; as text a line a message: cursor, id, from, text, with tabs between',
           schema: z.looseObject({
             items: z.array(z.looseObject({ cursor: z.string(), message: messageSchema })),
             cursor: z.string().describe('where to go on; never null'),
           }),
+          headers: { 'Kos-Cursor': 'where to go on, for clients that do not read the body' },
+          also: {
+            [klpType]: z.looseObject({
+              items: z.array(z.looseObject({ cursor: z.string(), message: klpSchema })),
+              cursor: z.string(),
+            }),
+            [textType]: null,
+          },
         },
       },
-      async handle({ client, query, signal }) {
+      async handle({ client, query, signal, header }) {
+        const form = formFor(header('accept'));
+        if (form === undefined) {
+          return notAcceptable();
+        }
+        const answer = ({ items, cursor }: InboxPage) => inboxAnswer(form, items, cursor);
         const { after, wait = 0, limit } = query;
         const asked = { ...(after && { after }), ...(limit && { limit }) };
         if (wait === 0) {
@@ -55,14 +72,4 @@ export function inboxRoutes(desk: Desk, sessions: Sessions): Route[] {
       },
     }),
   ];
-}
-
-function answer(page: InboxPage) {
-  return {
-    status: 200,
-    json: {
-      items: page.items.map(({ cursor, message }) => ({ cursor, message: messageJson(message) })),
-      cursor: page.cursor,
-    },
-  };
 }

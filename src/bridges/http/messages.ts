@@ -1,5 +1,7 @@
 import { z } from 'zod';
 import { type Desk, listedStates } from '../../gateway/desk.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { klpSchema, klpType } from '../klp.ts';
 import {
   addressSchema,
   conversationJson,
@@ -9,22 +11,25 @@ import {
   deliveryJson,
   deliverySchema,
   invalid,
-  messageDraftSchema,
   messageIdSchema,
   messageViewJson,
   messageViewSchema,
 } from '../schema.ts';
+import { slowest } from './blobs.ts';
+import { draftTypes, readDraft } from './draft-body.ts';
 import { pageAnswer, pageSchema } from './page.ts';
+import { formFor, messageAnswer, notAcceptable, textType } from './plain.ts';
 import { cursorOf, integerParam, type Route, route } from './route.ts';
 
 const earlier = 'a cursor from an earlier answer';
 /** In its string form, or bare. Source: draft-ietf-httpapi-idempotency-key-header; RFC 8941 §3.3.3. */
 const keyShape = /^(?:"(?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\]){1,255}"|[\x21\x23-\x7e]{1,255})$/;
 
+const accept = { Accept: `application/json, ${klpType} (an envelope) or ${textType} (lines for scripts)` };
 const idParams = z.strictObject({ id: messageIdSchema });
 
 /** Sending, looking at and calling back messages. */
-export function messageRoutes(desk: Desk): Route[] {
+export function messageRoutes(desk: Desk, clock: Clock): Route[] {
   return [
     route({
       method: 'POST',
@@ -33,16 +38,20 @@ export function messageRoutes(desk: Desk): Route[] {
       tag: 'messages',
       audience: ['messages:send'],
       headers: {
+        ...accept,
         'Idempotency-Key': z
           .string()
           .regex(keyShape)
           .describe('a key of your own: a repeat under it gives the first answer and sends nothing'),
       },
-      body: messageDraftSchema,
+      body: 'raw',
+      bodyTypes: draftTypes,
+      timeout: slowest,
       responses: {
         201: {
-          description: 'accepted and durable',
+          description: 'accepted and durable; as text its id alone',
           schema: messageViewSchema,
+          also: { [klpType]: klpSchema, [textType]: null },
           headers: {
             Location: 'where the message and its deliveries can be read',
             'Idempotency-Replayed': 'true where this key was answered before',
@@ -55,17 +64,18 @@ export function messageRoutes(desk: Desk): Route[] {
           },
         },
       },
-      async handle({ client, body, header }) {
-        const key = idempotencyKey(header('idempotency-key'));
-        const { message, repeated } = await desk.messages.post(client, body, key);
-        return {
-          status: 201,
-          headers: {
-            location: `/v1/messages/${message.id}`,
-            ...(repeated && { 'idempotency-replayed': 'true' }),
-          },
-          json: messageViewJson(message),
-        };
+      async handle({ client, request, header }) {
+        const form = formFor(header('accept'));
+        if (form === undefined) {
+          return notAcceptable();
+        }
+        const given = idempotencyKey(header('idempotency-key'));
+        const { draft, key } = await readDraft({ desk, clock }, client, request);
+        const { message, repeated } = await desk.messages.post(client, draft, given ?? key);
+        return messageAnswer(form, 201, message, {
+          location: `/v1/messages/${message.id}`,
+          ...(repeated && { 'idempotency-replayed': 'true' }),
+        });
       },
     }),
     route({
@@ -162,11 +172,20 @@ export function messageRoutes(desk: Desk): Route[] {
       tag: 'messages',
       audience: ['messages:read'],
       params: idParams,
-      responses: { 200: { description: 'the message', schema: messageViewSchema } },
-      handle: ({ client, params }) => ({
-        status: 200,
-        json: messageViewJson(desk.messages.get(client, params.id)),
-      }),
+      headers: accept,
+      responses: {
+        200: {
+          description: 'the message; as text a line of it and one of each delivery',
+          schema: messageViewSchema,
+          also: { [klpType]: klpSchema, [textType]: null },
+        },
+      },
+      handle({ client, params, header }) {
+        const form = formFor(header('accept'));
+        return form === undefined
+          ? notAcceptable()
+          : messageAnswer(form, 200, desk.messages.get(client, params.id));
+      },
     }),
     route({
       method: 'DELETE',

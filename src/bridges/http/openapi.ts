@@ -33,7 +33,7 @@ export function openapiDocument(routes: readonly Route[], version: string): Json
       responses: {
         Problem: {
           description: 'an error, as a problem (RFC 9457)',
-          content: { 'application/problem+json': { schema: problem } },
+          content: { 'application/problem+json': { schema: problem }, 'text/plain': {} },
         },
       },
       securitySchemes: { token: { type: 'http', scheme: 'bearer' } },
@@ -83,10 +83,10 @@ function operation(one: Route, schemas: Json): Json {
     ],
     ...(one.body !== undefined && {
       requestBody: {
-        required: one.body !== 'raw',
+        required: one.body !== 'raw' || one.bodyTypes !== undefined,
         content:
           one.body === 'raw'
-            ? { 'application/octet-stream': {} }
+            ? contents(one.bodyTypes ?? { 'application/octet-stream': null }, 'input', schemas)
             : { 'application/json': { schema: jsonSchema(one.bodyShown ?? one.body, 'input', schemas) } },
       },
     }),
@@ -113,7 +113,7 @@ function response(spec: Route['responses'][number], schemas: Json): Json {
     }),
     ...(mediaType && {
       content: {
-        [mediaType]: spec.schema === undefined ? {} : { schema: jsonSchema(spec.schema, 'output', schemas) },
+        ...contents({ [mediaType]: spec.schema ?? null, ...spec.also }, 'output', schemas),
       },
     }),
     ...(spec.links && {
@@ -125,6 +125,19 @@ function response(spec: Route['responses'][number], schemas: Json): Json {
       ),
     }),
   };
+}
+
+function contents(
+  types: Readonly<Record<string, z.ZodType | null>>,
+  io: 'input' | 'output',
+  schemas: Json,
+): Json {
+  return Object.fromEntries(
+    Object.entries(types).map(([mediaType, schema]) => [
+      mediaType,
+      schema === null ? {} : { schema: jsonSchema(schema, io, schemas) },
+    ]),
+  );
 }
 
 function parameters(shape: z.ZodObject | undefined, where: 'path' | 'query', schemas: Json): Json[] {

@@ -37,6 +37,8 @@ export interface Route {
   readonly body?: z.ZodType | 'raw';
   /** What the document shows of the body, where somebody else than `body` checks it more closely. */
   readonly bodyShown?: z.ZodType;
+  /** The forms of a raw body that must be there, for the document. */
+  readonly bodyTypes?: Readonly<Record<string, z.ZodType>>;
   readonly responses: Readonly<Record<number, ResponseSpec>>;
   /** ms, where the default handler timeout is too short. */
   readonly timeout?: number;
@@ -57,6 +59,8 @@ export interface ResponseSpec {
   readonly schema?: z.ZodType;
   /** Where it is not `application/json`. */
   readonly mediaType?: string;
+  /** Other forms, by their media types. */
+  readonly also?: Readonly<Record<string, z.ZodType | null>>;
   readonly headers?: Readonly<Record<string, string>>;
   /**
    * What can be done with what is answered: operations by their ids, with runtime expressions for their parameters.
@@ -294,7 +298,11 @@ async function checked(
 }
 
 function send(one: Route, answer: Answer, request: FastifyRequest, reply: FastifyReply): void {
-  reply.code(answer.status).headers(answer.headers ?? {});
+  const { vary, ...headers } = answer.headers ?? {};
+  reply.code(answer.status).headers(headers);
+  if (vary !== undefined) {
+    reply.header('vary', [reply.getHeader('vary') ?? [], vary].flat().join(', '));
+  }
   if (answer.error !== undefined) {
     sendProblem(reply, answer.error, answer.status);
     return;

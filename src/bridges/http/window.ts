@@ -72,7 +72,7 @@ export function httpRoutes(parts: HttpParts): readonly Route[] {
   const config = () => parts.config ?? httpConfigSchema.parse({});
   const legacy = () => ({ desk, access: parts.access, config: config() });
   const routes: Route[] = [
-    ...messageRoutes(desk),
+    ...messageRoutes(desk, clock),
     ...inboxRoutes(desk, sessions),
     ...eventRoutes({ desk, sessions, clock, log }),
     ...(config().legacySend ? sendRoutes(legacy) : []),

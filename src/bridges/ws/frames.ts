@@ -1,7 +1,9 @@
 import { z } from 'zod';
 import type { GatewayEvent, MessageView } from '../../gateway/desk.ts';
+import type { Message } from '../../gateway/message.ts';
 import { filterSchema } from '../event-filter.ts';
 import { parseJson } from '../json.ts';
+import { klpDraftSchema, klpOf } from '../klp.ts';
 import { type Problem, problemOf } from '../problems.ts';
 import { check, eventJson, messageDraftSchema, messageViewJson } from '../schema.ts';
 
@@ -15,9 +17,22 @@ const clientFrameSchema = z.discriminatedUnion(
       op: z.literal('hello'),
       token: z.string().min(1).max(512).exactOptional(),
       after: cursorSchema.exactOptional(),
+      form: z
+        .enum(['json', 'klp'])
+        .exactOptional()
+        .describe('klp: messages come as KLP envelopes on this socket'),
     }),
     z.strictObject({ op: z.literal('subscribe'), id: idSchema, filter: filterSchema.exactOptional() }),
-    z.strictObject({ op: z.literal('send'), id: idSchema, message: messageDraftSchema }),
+    z
+      .strictObject({
+        op: z.literal('send'),
+        id: idSchema.describe('the idempotency key'),
+        message: messageDraftSchema.exactOptional(),
+        envelope: klpDraftSchema.exactOptional().describe('instead of message'),
+      })
+      .refine(({ message, envelope }) => (message === undefined) !== (envelope === undefined), {
+        error: 'a message or an envelope',
+      }),
     z.strictObject({ op: z.literal('seen'), cursor: cursorSchema.min(1) }),
   ],
   { error: 'one of hello, subscribe, send, seen' },
@@ -26,11 +41,21 @@ const clientFrameSchema = z.discriminatedUnion(
 /** What a client may say. */
 export type ClientFrame = z.output<typeof clientFrameSchema>;
 
+/** How messages are shown on a socket. */
+export type Form = NonNullable<Extract<ClientFrame, { readonly op: 'hello' }>['form']>;
+
+type Envelope = Readonly<Record<string, unknown>>;
+
 /** What the hub says. */
 export type HubFrame =
   | { readonly op: 'hello'; readonly hub: string; readonly cursor: string; readonly client: string }
-  | { readonly op: 'ack'; readonly id: string; readonly message: MessageView; readonly replayed?: true }
-  | ({ readonly op: 'event' } & GatewayEvent)
+  | {
+      readonly op: 'ack';
+      readonly id: string;
+      readonly message: MessageView | Envelope;
+      readonly replayed?: true;
+    }
+  | ({ readonly op: 'event' } & Omit<GatewayEvent, 'message'> & { readonly message?: Message | Envelope })
   | ErrorFrame;
 
 export interface ErrorFrame {
@@ -54,18 +79,27 @@ export function idOf(text: string): string | undefined {
   }
 }
 
-export function ackFrame(id: string, message: MessageView, repeated: boolean): HubFrame {
-  return { op: 'ack', id, message: messageViewJson(message), ...(repeated && { replayed: true }) };
+export function ackFrame(id: string, message: MessageView, repeated: boolean, form: Form = 'json'): HubFrame {
+  const shown = form === 'klp' ? klpOf(messageViewJson(message)) : messageViewJson(message);
+  return { op: 'ack', id, message: shown, ...(repeated && { replayed: true }) };
 }
 
-export function eventFrame(event: GatewayEvent): HubFrame {
-  return { op: 'event', ...eventJson(event) };
+export function eventFrame(event: GatewayEvent, form: Form = 'json'): HubFrame {
+  const frame = eventJson(event);
+  return {
+    op: 'event',
+    ...frame,
+    ...(form === 'klp' && frame.message !== undefined && { message: klpOf(frame.message) }),
+  };
 }
 
 const encoded = new WeakMap<GatewayEvent, Buffer>();
 
-/** The frame of an event as it goes over the wire: made once for all who get it. */
-export function eventBytes(event: GatewayEvent): Buffer {
+/** The frame of an event as it goes over the wire: made once for all who get it as most do. */
+export function eventBytes(event: GatewayEvent, form: Form = 'json'): Buffer {
+  if (form !== 'json' && event.message !== undefined) {
+    return Buffer.from(JSON.stringify(eventFrame(event, form)));
+  }
   let bytes = encoded.get(event);
   if (bytes === undefined) {
     bytes = Buffer.from(JSON.stringify(eventFrame(event)));

@@ -8,9 +8,19 @@ import type { Log } from '../../lib/log.ts';
 import { type Access, requireScope } from '../access.ts';
 import { type Filter, shows } from '../event-filter.ts';
 import { followEvents } from '../follow.ts';
+import { draftOfKlp } from '../klp.ts';
 import { lastResort } from '../last-resort.ts';
+import { check, messageDraftSchema } from '../schema.ts';
 import type { Session, Sessions } from '../sessions.ts';
-import { ackFrame, type ClientFrame, decodeFrame, errorFrame, eventBytes, idOf } from './frames.ts';
+import {
+  ackFrame,
+  type ClientFrame,
+  decodeFrame,
+  errorFrame,
+  eventBytes,
+  type Form,
+  idOf,
+} from './frames.ts';
 import { closeCodes, type WsLimits } from './limits.ts';
 import { createOutlet, keepAlive, type Outlet } from './outlet.ts';
 
@@ -43,6 +53,7 @@ interface Member {
   readonly session: Session;
   /** The event cursor the stream begins at. */
   readonly start: string;
+  readonly form: Form;
   /** How far the stream has come on this socket: nothing beyond it can have been seen. */
   reached: string;
 }
@@ -60,7 +71,7 @@ export function serveSocket(socket: WebSocket, wire: Duplex, caller: Caller, par
   let inFlight = 0;
   let mistakes = 0;
 
-  const hello = ({ token, after }: FrameOf<'hello'>) => {
+  const hello = ({ token, after, form = 'json' }: FrameOf<'hello'>) => {
     if (member !== undefined) {
       throw new GatewayError('request/conflict', 'hello was said already');
     }
@@ -78,7 +89,7 @@ export function serveSocket(socket: WebSocket, wire: Duplex, caller: Caller, par
       desk.events.read(client, after, 1);
     }
     const session = sessions.open(client);
-    member = { client, session, start, reached: start };
+    member = { client, session, start, form, reached: start };
     caller.onMember();
     const revoked = () => outlet.end(closeCodes.unauthorized, (session.signal.reason as Error).message);
     session.signal.addEventListener('abort', revoked, { once: true });
@@ -109,14 +120,16 @@ export function serveSocket(socket: WebSocket, wire: Duplex, caller: Caller, par
     }
   };
 
-  const post = async ({ id, message }: FrameOf<'send'>, { client }: Member) => {
+  const post = async ({ id, message, envelope }: FrameOf<'send'>, { client, form }: Member) => {
     inFlight += 1;
     if (inFlight >= limits.inFlight) {
       socket.pause();
     }
     try {
-      const posted = await desk.messages.post(client, message, id);
-      outlet.write(ackFrame(id, posted.message, posted.repeated));
+      const draft =
+        message ?? check(messageDraftSchema, draftOfKlp(envelope, `app:${client.name}`, clock.now()).draft);
+      const posted = await desk.messages.post(client, draft, id);
+      outlet.write(ackFrame(id, posted.message, posted.repeated, form));
     } finally {
       inFlight -= 1;
       socket.resume();
@@ -211,7 +224,7 @@ async function stream(
     for (const event of items) {
       member.reached = event.cursor;
       if (subscriptions.values().some(filter => shows(filter, event))) {
-        await outlet.push(eventBytes(event));
+        await outlet.push(eventBytes(event, member.form));
       } else {
         hide(event);
       }

@@ -134,6 +134,31 @@ test('a send is acknowledged once durable, and a repeat of its id is the same me
   assert.equal((await socket.until(isError)).problem.code, 'request/idempotency-mismatch');
 });
 
+test('a socket that asks for envelopes gets and sends them', async () => {
+  await using gateway = await openGateway();
+  const a = await gateway.client('a');
+  using socket = dial(gateway, bearer(a));
+  socket.say({ op: 'hello', form: 'klp' });
+  await socket.until(isHello);
+  socket.say({ op: 'subscribe', id: 'all' });
+  socket.say({
+    op: 'send',
+    id: 'one',
+    envelope: { to: 'app:a', type: 'task', payload: 'hello', signature: 's' },
+  });
+  const { message } = await socket.until(isAck);
+  assert.deepEqual(
+    [message.protocol, message.type, message.payload, message.signature],
+    ['klp/1', 'task', { text: 'hello' }, 's'],
+  );
+  const event = await socket.until(isMessage);
+  assert.deepEqual(event.message, message);
+  socket.say({ op: 'send', id: 'two' });
+  assert.equal((await socket.until(isError)).problem.code, 'request/invalid');
+  socket.say({ op: 'send', id: 'three', envelope: { to: 'app:a', from: 'app:b' } });
+  assert.equal((await socket.until(isError)).problem.code, 'request/forbidden');
+});
+
 test('what came while a socket was away comes when it is back with its cursor, once', async () => {
   await using gateway = await openGateway();
   const a = await gateway.client('a');
