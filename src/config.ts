@@ -32,14 +32,14 @@ const endpoint = z
 const address = z
   .string()
   .regex(
-    /^(?:lxmf:[0-9a-f]{32}|mqtt:\S+|app:[a-z0-9-]{1,32}|matrix:[@!][^\s:]+(?::\S+)?)$/,
-    'lxmf:<32 hex digits>, mqtt:<topic>, app:<client name>, matrix:!room:server or matrix:@user:server',
+    /^(?:(?:lxmf|webhook):[0-9a-f]{32}|mqtt:\S+|app:[a-z0-9-]{1,32}|matrix:[@!][^\s:]+(?::\S+)?)$/,
+    'lxmf:<32 hex digits>, mqtt:<topic>, app:<client name>, matrix:!room:server, matrix:@user:server or webhook:<its id>',
   );
 
 /** Who a rule sends to: an address, or a room of the configuration, whose members each get it. */
 const target = z.union([address, z.string().regex(/^room:[a-z0-9][a-z0-9-]{0,31}$/)], {
   error:
-    'lxmf:<32 hex digits>, mqtt:<topic>, app:<client name>, matrix:!room:server, matrix:@user:server or room:<name>',
+    'lxmf:<32 hex digits>, mqtt:<topic>, app:<client name>, matrix:!room:server, matrix:@user:server, webhook:<its id> or room:<name>',
 });
 
 const defaultData = './data';

@@ -33,7 +33,7 @@ export const addressSchema = z
   .string()
   .max(512)
   .regex(
-    /^(?:lxmf:[0-9a-f]{32}|app:[a-z0-9-]{1,32}|room:[a-z0-9][a-z0-9-]{0,31}|(?:mqtt|matrix|kmesh):[^\s\p{Cc}]+)$/u,
+    /^(?:(?:lxmf|webhook):[0-9a-f]{32}|app:[a-z0-9-]{1,32}|room:[a-z0-9][a-z0-9-]{0,31}|(?:mqtt|matrix|kmesh):[^\s\p{Cc}]+)$/u,
     'an address: lxmf:<32 hex digits>, app:<client name>, room:<name>, mqtt:<topic> …',
   )
   .meta({

@@ -161,6 +161,14 @@ async function openAll(options: HubOptions): Promise<Hub> {
     key => host => createReplicaWrites({ ...parts, host, store, key }),
   );
   stack.use(cloud);
+  const webhooks = createHubWebhooks({
+    ...parts,
+    store,
+    get gateway() {
+      return gateway;
+    },
+    config: config.bridges.webhook,
+  });
   const gateway: Switch = createSwitch({
     ...parts,
     store,
@@ -169,9 +177,10 @@ async function openAll(options: HubOptions): Promise<Hub> {
     rooms: roomsOf(config),
     routes: config.routes,
     limits: { residents: config.bridges.lxmf.residents },
-    bridges: [lxmf, mqtt, ...(matrix === undefined ? [] : [matrix])],
+    bridges: [lxmf, mqtt, webhooks.bridge, ...(matrix === undefined ? [] : [matrix])],
   });
   stack.defer(() => gateway.close());
+  stack.use(webhooks);
   // Peers keep the path they learnt last: an announce that seems older than one before the clock was set is nothing to them.
   stack.defer(gateway.onClockSet(() => void lxmf.announceNow()));
   const { desk } = gateway;
@@ -259,8 +268,6 @@ async function openAll(options: HubOptions): Promise<Hub> {
     hubName: () => desk.hub.name,
     version: manifest.version,
   });
-  const webhooks = createHubWebhooks({ ...parts, store, gateway, config: config.bridges.webhook });
-  stack.use(webhooks);
   addHttpWindow(listener, {
     ...parts,
     desk,
@@ -304,6 +311,8 @@ async function openAll(options: HubOptions): Promise<Hub> {
   // Before the bridges too: the homeserver counts an appservice that it cannot reach as down. It knows one port.
   const fixed = config.given.has('listen.http') || matrix !== undefined;
   await listenOrMove(port => listener.listen(port), http.port, fixed);
+  // Before the outbox goes on: some of what waits there may be for them.
+  await webhooks.start();
   const stop = new AbortController();
   const running = Promise.all([
     gateway.run(stop.signal),
@@ -321,7 +330,6 @@ async function openAll(options: HubOptions): Promise<Hub> {
   });
 
   await cloud?.start(stop.signal, health => gateway.report(health));
-  await webhooks.start();
   await listener.control(join(data, 'kosctl.sock'));
   const used = interfaces.list().filter(({ attachment }) => attachment !== undefined);
   await settled(gateway, [

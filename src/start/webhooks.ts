@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { getCACertificates } from 'node:tls';
 import { isDeepStrictEqual } from 'node:util';
+import { createWebhookBridge } from '../bridges/webhook/bridge.ts';
 import type { WebhookConfig } from '../bridges/webhook/config.ts';
 import type { WebhookParts, Webhooks } from '../bridges/webhook/service.ts';
+import type { Bridge } from '../gateway/bridge.ts';
 import type { Store } from '../gateway/store/store.ts';
 import type { Switch } from '../gateway/switch.ts';
 import { createWebhookShelf } from '../gateway/webhook-shelf.ts';
@@ -25,6 +27,8 @@ export interface HubWebhookParts extends Partial<Pick<WebhookParts, 'lookup' | '
 
 /** The webhooks of a hub. What they are made of is loaded with the first of them: most hubs have none. */
 export interface HubWebhooks extends AsyncDisposable {
+  /** Webhooks as members of rooms and targets of routes. */
+  readonly bridge: Bridge;
   readonly desk: WebhookDesk;
   /** Takes up those that are kept, where there are any. */
   start(): Promise<void>;
@@ -34,8 +38,8 @@ export interface HubWebhooks extends AsyncDisposable {
 
 /** Throws `config/invalid` where the file of authorities cannot be used. */
 export function createHubWebhooks(parts: HubWebhookParts): HubWebhooks {
-  const { store, gateway } = parts;
-  const shelf = createWebhookShelf(store);
+  /** Store and switch are there when the first of these is called. */
+  const shelf = () => createWebhookShelf(parts.store);
   let { config } = parts;
   let ca = authoritiesOf(config);
   let opening: Promise<Webhooks> | undefined;
@@ -45,13 +49,14 @@ export function createHubWebhooks(parts: HubWebhookParts): HubWebhooks {
     opening ??= import('../bridges/webhook/service.ts').then(({ openWebhooks }) => {
       opened = openWebhooks({
         ...parts,
-        desk: gateway.desk,
-        shelf,
+        desk: parts.gateway.desk,
+        shelf: shelf(),
         config,
         ...(ca !== undefined && { ca }),
-        clientOf: id => gateway.desk.clients.active().find(client => client.id === id),
-        report: health => gateway.report(health),
-        forget: name => gateway.forget(name),
+        clientOf: id => parts.gateway.desk.clients.active().find(client => client.id === id),
+        report: health => parts.gateway.report(health),
+        forget: name => parts.gateway.forget(name),
+        onReachable: id => bridge.reachable(id),
       });
       return opened;
     });
@@ -65,7 +70,10 @@ export function createHubWebhooks(parts: HubWebhookParts): HubWebhooks {
     return opened.desk;
   };
 
+  const bridge = createWebhookBridge(() => opened);
+
   return {
+    bridge,
     desk: {
       create: async (client, draft) => (await open()).desk.create(client, draft),
       list: client => opened?.desk.list(client) ?? [],
@@ -77,7 +85,7 @@ export function createHubWebhooks(parts: HubWebhookParts): HubWebhooks {
       rotate: async (client, id, options) => known().rotate(client, id, options),
     },
     async start() {
-      if (shelf.rows().length > 0) {
+      if (shelf().rows().length > 0) {
         await open();
       }
     },

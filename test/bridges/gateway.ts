@@ -15,6 +15,7 @@ import type { WsLimits } from '../../src/bridges/ws/limits.ts';
 import { addWsWindow } from '../../src/bridges/ws/window.ts';
 import type { ClientDraft, Desk } from '../../src/gateway/desk.ts';
 import { systemClock } from '../../src/lib/clock.ts';
+import { Counters } from '../../src/lib/counters.ts';
 import { GatewayError } from '../../src/lib/errors.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { systemRandom } from '../../src/lib/random.ts';
@@ -92,24 +93,30 @@ export async function openGateway(
   } = {},
 ): Promise<TestGateway> {
   const { ws: limits = {}, webhook: { lookup, limits: webhookLimits, ...webhook } = {}, ...rest } = options;
-  const hub = await openTestSwitch(rest);
+  const webhooks = createHubWebhooks({
+    clock: options.clock ?? systemClock,
+    random: systemRandom,
+    log: options.log ?? silentLog,
+    counters: new Counters(),
+    get store() {
+      return hub.store;
+    },
+    get gateway() {
+      return hub;
+    },
+    config: webhookConfigSchema.parse(webhook),
+    ...(lookup !== undefined && { lookup }),
+    ...(webhookLimits !== undefined && { limits: webhookLimits }),
+  });
+  // Only where they are looked at: tests list what a hub has.
+  const bridges = [...(rest.bridges ?? []), ...(options.webhook === undefined ? [] : [webhooks.bridge])];
+  const hub: TestSwitch = await openTestSwitch({ ...rest, bridges });
   const desk: Desk = hub.desk;
   const clock = options.clock ?? systemClock;
   const parts = { clock, log: silentLog };
   const listener = await createListener({ ...parts, counters: hub.counters, host: '127.0.0.1', port: 0 });
   const access = createAccess({ clients: desk.clients, clock, counters: hub.counters, audit: desk.audit });
   const sessions = createSessions({ clients: desk.clients, clock });
-  const webhooks = createHubWebhooks({
-    ...parts,
-    random: systemRandom,
-    log: options.log ?? silentLog,
-    counters: hub.counters,
-    store: hub.store,
-    gateway: hub,
-    config: webhookConfigSchema.parse(webhook),
-    ...(lookup !== undefined && { lookup }),
-    ...(webhookLimits !== undefined && { limits: webhookLimits }),
-  });
   await webhooks.start();
   addHttpWindow(listener, {
     ...parts,

@@ -6,6 +6,7 @@ import { codeOf } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import { forgiven, fresh, type Progress } from './progress.ts';
 import { type Secret, secretsAt } from './signature.ts';
+import { createTurns, type Turns } from './turns.ts';
 
 /** A webhook in memory: the truth while the hub runs, and what its row is written from. */
 export interface Hook {
@@ -26,10 +27,28 @@ export interface Hook {
   changed: AbortController;
   /** Its client is not there for now. */
   paused: string | undefined;
+  /** Requests to its endpoint, and changes of its row: one after the other. */
+  readonly sends: Turns;
+  readonly changes: Turns;
+}
+
+type Kept = Pick<Hook, 'id' | 'client' | 'createdAt' | 'settings' | 'secrets' | 'position' | 'progress'>;
+
+/** One at its beginning, or from what is kept of it. */
+export function newHook(kept: Kept): Hook {
+  return {
+    ...kept,
+    sending: false,
+    doubtful: false,
+    changed: new AbortController(),
+    paused: undefined,
+    sends: createTurns(),
+    changes: createTurns(),
+  };
 }
 
 export function hookOf(row: WebhookRow): Hook {
-  return {
+  return newHook({
     id: row.id,
     client: row.client,
     createdAt: row.created_at,
@@ -37,11 +56,7 @@ export function hookOf(row: WebhookRow): Hook {
     secrets: JSON.parse(row.secrets) as Secret[],
     position: row.position,
     progress: { ...fresh, ...(JSON.parse(row.status) as Partial<Progress>) },
-    sending: false,
-    doubtful: false,
-    changed: new AbortController(),
-    paused: undefined,
-  };
+  });
 }
 
 export function rowOf(hook: Hook): WebhookRow {

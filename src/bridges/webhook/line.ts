@@ -7,6 +7,7 @@ import type { Log } from '../../lib/log.ts';
 import type { Random } from '../../lib/random.ts';
 import { shows } from '../event-filter.ts';
 import { watchCommits } from '../follow.ts';
+import { addressOf } from './bridge.ts';
 import type { WebhookLimits } from './config.ts';
 import { type Hook, isOn, type Keeper } from './hook.ts';
 import { eventPayload, gapPayload, type Payload } from './payload.ts';
@@ -101,7 +102,7 @@ export async function runLine(hook: Hook, parts: LineParts, signal: AbortSignal)
       if (signal.aborted || !isOn(hook)) {
         return false;
       }
-      if (shows({ ...hook.settings, kinds: hook.settings.events }, event)) {
+      if (shows({ ...hook.settings, kinds: hook.settings.events }, event) && !isDelivered(event)) {
         if (!(await tell(eventPayload(desk.hub, event)))) {
           return false;
         }
@@ -111,6 +112,15 @@ export async function runLine(hook: Hook, parts: LineParts, signal: AbortSignal)
       }
     }
     return true;
+  }
+
+  /** A message that is addressed to the webhook comes by its delivery, and not as an event beside it. */
+  function isDelivered({ kind, message }: GatewayEvent): boolean {
+    return (
+      kind === 'message.accepted' &&
+      message !== undefined &&
+      parts.shelf.goesTo(message.id, addressOf(hook.id))
+    );
   }
 
   /** Whether it was taken; otherwise the wait for the next attempt is over, and what is told next is looked up again. */

@@ -1,5 +1,6 @@
+import type { Delivery } from '../../gateway/bridge.ts';
 import type { GatewayEvent, HubFacts } from '../../gateway/desk.ts';
-import { eventJson } from '../schema.ts';
+import { eventJson, messageJson } from '../schema.ts';
 
 /**
  * What is sent for one thing that happened: the same bytes and the same id at every attempt, also after a restart.
@@ -35,6 +36,15 @@ export function gapPayload(
     after: gap.after,
     ...(lastSuccessAt !== undefined && { lastSuccessAt }),
     detail: 'events behind this cursor were forgotten before they could be sent; what is still there follows',
+  });
+}
+
+/** A message that is for the webhook itself, as a member of a room or the target of a route. */
+export function messagePayload(webhook: string, { id, message }: Pick<Delivery, 'id' | 'message'>): Payload {
+  return payload(`dlv_${id}`, 'webhook.message', message.acceptedAt, {
+    webhook,
+    delivery: id,
+    message: messageJson(message),
   });
 }
 

@@ -1,22 +1,23 @@
 import { lookup as systemLookup } from 'node:dns';
 import type { Client, Desk } from '../../gateway/desk.ts';
 import type { WebhookShelf } from '../../gateway/webhook-shelf.ts';
-import type { WebhookDesk, WebhookPatch, WebhookSettings, WebhookView } from '../../gateway/webhooks.ts';
+import type { WebhookDesk } from '../../gateway/webhooks.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
-import { GatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Random } from '../../lib/random.ts';
 import { type ServiceHealth, supervise } from '../../lib/service.ts';
+import type { Addressees } from './bridge.ts';
 import { type WebhookConfig, type WebhookLimits, webhookLimits } from './config.ts';
-import { createGuard, endpointUrl, type Guard, type Lookup } from './guard.ts';
-import { createKeeper, type Hook, hookOf, isOn, restart, rowOf, viewOf } from './hook.ts';
+import { deliverTo } from './deliver.ts';
+import { createWebhookDesk } from './desk.ts';
+import { createGuard, type Guard, type Lookup } from './guard.ts';
+import { createKeeper, type Hook, hookOf, isOn, restart } from './hook.ts';
 import { runLine } from './line.ts';
 import { fewAtOnce } from './names.ts';
-import { type Payload, testPayload } from './payload.ts';
+import type { Payload } from './payload.ts';
 import { createPoster, type Poster, type Reply } from './post.ts';
-import { attemptOf, forgiven, fresh } from './progress.ts';
-import { keyOf, mintSecret, signedHeaders } from './signature.ts';
+import { signedHeaders } from './signature.ts';
 import { createSlots } from './slots.ts';
 
 export interface WebhookParts {
@@ -33,19 +34,19 @@ export interface WebhookParts {
   readonly clientOf: (id: string) => Client | undefined;
   readonly report: (health: ServiceHealth) => void;
   readonly forget: (name: string) => void;
+  /** What waits in the outbox for a webhook is worth a try. */
+  readonly onReachable: (id: string) => void;
   /** How names are looked up; the system's way without it. */
   readonly lookup?: Lookup;
   readonly limits?: Partial<WebhookLimits>;
 }
 
 /** Every webhook of the hub, at work from the moment it is opened. */
-export interface Webhooks extends AsyncDisposable {
+export interface Webhooks extends Addressees, AsyncDisposable {
   readonly desk: WebhookDesk;
   /** Other networks may be called from now on, or others believed. */
   adopt(config: WebhookConfig, ca?: readonly string[]): void;
 }
-
-type Member = { -readonly [K in keyof WebhookSettings]?: WebhookSettings[K] };
 
 /** Opens what the shelf holds. Webhooks of clients that are no more are forgotten. */
 export function openWebhooks(parts: WebhookParts): Webhooks {
@@ -60,10 +61,7 @@ export function openWebhooks(parts: WebhookParts): Webhooks {
   const running = new Set<Promise<void>>();
   const slots = createSlots(limits);
   const keeper = createKeeper({ shelf, log });
-  const testing = new Set<string>();
   const told = new Map<string, string>();
-  /** Clients whose webhooks are being made: they count already. */
-  const making: string[] = [];
   const stop = new AbortController();
   let config = parts.config;
   let guard: Guard;
@@ -76,7 +74,11 @@ export function openWebhooks(parts: WebhookParts): Webhooks {
   }
 
   /** One request in its turn, signed now. */
-  async function send(hook: Hook, payload: Payload, signal: AbortSignal): Promise<Reply> {
+  function send(hook: Hook, payload: Payload, signal: AbortSignal): Promise<Reply> {
+    return hook.sends(() => request(hook, payload, signal), signal);
+  }
+
+  async function request(hook: Hook, payload: Payload, signal: AbortSignal): Promise<Reply> {
     const leave = await slots.take({ client: hook.client, doubtful: hook.doubtful }, signal);
     hook.sending = true;
     try {
@@ -87,6 +89,9 @@ export function openWebhooks(parts: WebhookParts): Webhooks {
       };
       const reply = await poster.post(new URL(hook.settings.url), headers, body, signal);
       const through = reply.state === 'delivered' || reply.state === 'sent';
+      if (through && hook.doubtful) {
+        parts.onReachable(hook.id);
+      }
       hook.doubtful = !through || reply.duration > limits.slow;
       counters.add(through ? `webhook/${reply.state}` : `webhook/failure/${reply.code}`);
       return reply;
@@ -179,29 +184,10 @@ export function openWebhooks(parts: WebhookParts): Webhooks {
     if (told.delete(name)) {
       parts.forget(name);
     }
+    parts.onReachable(hook.id);
   }
 
   const owners = () => new Map(desk.clients.list().map(one => [one.id, one] as const));
-
-  function find(client: Client, id: string): Hook {
-    const hook = hooks.get(id);
-    if (hook === undefined || !mayTouch(client, hook)) {
-      throw new GatewayError('request/not-found', 'no such webhook');
-    }
-    return hook;
-  }
-
-  function view(hook: Hook, names = owners()): WebhookView {
-    const client = names.get(hook.client) ?? { name: hook.client };
-    return viewOf(hook, client, shelf.behind(hook.position), clock.now());
-  }
-
-  function secretOf(given: string | undefined): string {
-    if (given !== undefined && keyOf(given) === undefined) {
-      throw invalid('/secret', 'whsec_ and base64 of 24 to 64 bytes');
-    }
-    return given ?? mintSecret(random);
-  }
 
   adopt(config, parts.ca);
   const known = owners();
@@ -226,126 +212,12 @@ export function openWebhooks(parts: WebhookParts): Webhooks {
     }
   });
 
+  const set = { hooks, keeper, guard: () => guard, begin, drop, send, onProgress, stopping: stop.signal };
+  const delivering = { hub: desk.hub, clock, keeper, attempts: limits.attempts, send, onProgress };
   return {
-    desk: {
-      async create(client, { secret: given, ...draft }) {
-        const url = endpointUrl(draft.url);
-        const secret = secretOf(given);
-        const all = [...[...hooks.values()].map(hook => hook.client), ...making];
-        const most =
-          all.filter(one => one === client.id).length >= limits.perClient
-            ? `${limits.perClient} webhooks of a client`
-            : all.length >= limits.perHub
-              ? `${limits.perHub} webhooks`
-              : undefined;
-        if (most !== undefined) {
-          throw new GatewayError('request/conflict', `at most ${most}: delete one first`);
-        }
-        making.push(client.id);
-        try {
-          await guard.check(url);
-          const createdAt = clock.now();
-          const hook: Hook = {
-            id: random.bytes(16).toHex(),
-            client: client.id,
-            createdAt,
-            settings: { enabled: true, acknowledge: false, ...draft, url: url.href },
-            secrets: [{ text: secret, createdAt }],
-            position: desk.events.cursor,
-            progress: fresh,
-            sending: false,
-            doubtful: false,
-            changed: new AbortController(),
-            paused: undefined,
-          };
-          await shelf.put(rowOf(hook));
-          begin(hook);
-          return { webhook: view(hook), secret };
-        } finally {
-          making.splice(making.indexOf(client.id), 1);
-        }
-      },
-      list(client) {
-        const names = owners();
-        return [...hooks.values()].filter(hook => mayTouch(client, hook)).map(hook => view(hook, names));
-      },
-      get: (client, id) => view(find(client, id)),
-      async change(client, id, patch) {
-        const hook = find(client, id);
-        const url = typeof patch.url === 'string' ? endpointUrl(patch.url) : undefined;
-        if (url !== undefined) {
-          await guard.check(url);
-        }
-        const settings = patched(hook.settings, { ...patch, ...(url !== undefined && { url: url.href }) });
-        await shelf.put({ ...rowOf(hook), settings: JSON.stringify(settings) });
-        hook.settings = settings;
-        if (patch.enabled === true || url !== undefined) {
-          hook.progress = forgiven(hook.progress);
-        }
-        if (Object.keys(patch).some(key => key !== 'description')) {
-          restart(hook, 'its settings were changed');
-          keeper.note(hook);
-          onProgress(hook);
-        }
-        return view(hook);
-      },
-      async remove(client, id) {
-        const hook = find(client, id);
-        await shelf.remove([hook.id]);
-        drop(hook);
-      },
-      async test(client, id, signal) {
-        const hook = find(client, id);
-        if (testing.has(id)) {
-          throw new GatewayError('request/rate-limited', 'a test of this webhook is under way');
-        }
-        testing.add(id);
-        try {
-          const names = owners();
-          const whose = { id, client: names.get(hook.client)?.name ?? hook.client };
-          const payload = testPayload(desk.hub, whose, random.bytes(16), clock.now());
-          const at = clock.now();
-          const until = AbortSignal.any([stop.signal, ...(signal === undefined ? [] : [signal])]);
-          const reply = await send(hook, payload, until);
-          const attempt = attemptOf({ id: payload.id, type: payload.type, at }, reply);
-          const over = { ...attempt, ...(attempt.state === 'queued' && { state: 'failed' as const }) };
-          const attempts = [over, ...hook.progress.attempts].slice(0, limits.attempts);
-          hook.progress = { ...hook.progress, attempts };
-          if (over.state !== 'failed' && hook.progress.nextAt !== undefined && isOn(hook)) {
-            restart(hook, 'its endpoint answers again');
-          }
-          return over;
-        } finally {
-          testing.delete(id);
-        }
-      },
-      async replay(client, id, from) {
-        const hook = find(client, id);
-        if ('after' in from) {
-          desk.events.read(client, from.after, 1);
-        }
-        const { gap: _, ...progress } = hook.progress;
-        hook.progress = progress;
-        hook.position = 'after' in from ? from.after : shelf.before(from.since);
-        restart(hook, 'it goes on elsewhere');
-        await shelf.put(rowOf(hook));
-        return view(hook);
-      },
-      async rotate(client, id, { secret: given, grace = limits.grace }) {
-        const hook = find(client, id);
-        const secret = secretOf(given);
-        const createdAt = clock.now();
-        const until = createdAt + grace;
-        const before = hook.secrets.map(one => ({ ...one, until: Math.min(one.until ?? until, until) }));
-        const secrets = [{ text: secret, createdAt }, ...before.filter(one => one.until > createdAt)].slice(
-          0,
-          limits.secrets,
-        );
-        await shelf.put({ ...rowOf(hook), secrets: JSON.stringify(secrets) });
-        hook.secrets = secrets;
-        return { webhook: view(hook), secret };
-      },
-    },
+    desk: createWebhookDesk({ ...set, ...parts, limits }),
+    has: id => hooks.has(id),
+    deliver: (id, delivery, signal) => deliverTo(hooks.get(id), delivery, delivering, signal),
     adopt(wanted, ca) {
       const before = poster;
       adopt(wanted, ca);
@@ -353,6 +225,7 @@ export function openWebhooks(parts: WebhookParts): Webhooks {
       for (const hook of hooks.values()) {
         if (isOn(hook)) {
           restart(hook, 'the configuration was read again');
+          parts.onReachable(hook.id);
         }
       }
     },
@@ -367,25 +240,4 @@ export function openWebhooks(parts: WebhookParts): Webhooks {
       poster[Symbol.dispose]();
     },
   };
-}
-
-function mayTouch(client: Client, hook: Hook): boolean {
-  return hook.client === client.id || client.scopes.includes('admin');
-}
-
-/** Settings with the members of a patch; null takes one away. */
-function patched(settings: WebhookSettings, patch: WebhookPatch): WebhookSettings {
-  const next: Member = { ...settings };
-  for (const [key, value] of Object.entries(patch)) {
-    if (value === null) {
-      delete next[key as keyof Member];
-    } else {
-      Object.assign(next, { [key]: value });
-    }
-  }
-  return next as WebhookSettings;
-}
-
-function invalid(pointer: string, detail: string): GatewayError {
-  return new GatewayError('request/invalid', `${pointer}: ${detail}`, { errors: [{ pointer, detail }] });
 }

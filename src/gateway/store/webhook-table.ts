@@ -17,7 +17,8 @@ export interface WebhookRow {
 }
 
 export interface WebhookJobs {
-  /** Adds it or replaces what was there. */
+  'webhook.add': { args: WebhookRow; result: undefined };
+  /** Replaces what is there; one that is gone stays so. */
   'webhook.put': { args: WebhookRow; result: undefined };
   /** How far it has been told, and how that went. */
   'webhook.move': { args: Pick<WebhookRow, 'id' | 'position' | 'status'>; result: undefined };
@@ -25,16 +26,22 @@ export interface WebhookJobs {
 }
 
 export function webhookVerbs(database: DatabaseSync) {
-  const put = database.prepare(
-    `INSERT OR REPLACE INTO webhooks (id, client, created_at, settings, secrets, position, status)
+  const add = database.prepare(
+    `INSERT INTO webhooks (id, client, created_at, settings, secrets, position, status)
      VALUES (?, ?, ?, ?, ?, ?, ?)`,
+  );
+  const put = database.prepare(
+    'UPDATE webhooks SET settings = ?, secrets = ?, position = ?, status = ? WHERE id = ?',
   );
   const move = database.prepare('UPDATE webhooks SET position = ?, status = ? WHERE id = ?');
   const remove = database.prepare('DELETE FROM webhooks WHERE id = ?');
   return {
-    'webhook.put'(row: WebhookRow): undefined {
+    'webhook.add'(row: WebhookRow): undefined {
       const { id, client, created_at, settings, secrets, position, status } = row;
-      put.run(id, client, created_at, settings, secrets, position, status);
+      add.run(id, client, created_at, settings, secrets, position, status);
+    },
+    'webhook.put'({ id, settings, secrets, position, status }: WebhookRow): undefined {
+      put.run(settings, secrets, position, status, id);
     },
     'webhook.move'({ id, position, status }: WebhookJobs['webhook.move']['args']): undefined {
       move.run(position, status, id);
