@@ -9,8 +9,7 @@ import { mqttConfigSchema } from './bridges/mqtt/config.ts';
 import { webhookConfigSchema } from './bridges/webhook/config.ts';
 import { crossChecks, show, type Tree } from './config-checks.ts';
 import { overlay, readOverlay } from './config-overlay.ts';
-import { priorities } from './gateway/message.ts';
-import { isPattern, rateOf } from './gateway/route-rule.ts';
+import { addressSchema, ruleSchema } from './gateway/route-schema.ts';
 import { type FieldError, GatewayError } from './lib/errors.ts';
 import { type InterfaceConfig, interfaceSchema, withBase } from './radio/config.ts';
 import { sharedInstanceSchema } from './radio/local-config.ts';
@@ -28,19 +27,6 @@ const endpoint = z
     text => Number(text.slice(text.lastIndexOf(':') + 1)) <= 65_535,
     'port from 0 to 65535; 0 picks a free one',
   );
-
-const address = z
-  .string()
-  .regex(
-    /^(?:(?:lxmf|webhook):[0-9a-f]{32}|mqtt:\S+|app:[a-z0-9-]{1,32}|matrix:[@!][^\s:]+(?::\S+)?)$/,
-    'lxmf:<32 hex digits>, mqtt:<topic>, app:<client name>, matrix:!room:server, matrix:@user:server or webhook:<its id>',
-  );
-
-/** Who a rule sends to: an address, or a room of the configuration, whose members each get it. */
-const target = z.union([address, z.string().regex(/^room:[a-z0-9][a-z0-9-]{0,31}$/)], {
-  error:
-    'lxmf:<32 hex digits>, mqtt:<topic>, app:<client name>, matrix:!room:server, matrix:@user:server, webhook:<its id> or room:<name>',
-});
 
 const defaultData = './data';
 
@@ -97,40 +83,19 @@ export const configSchema = z.strictObject({
     .record(
       z.string(),
       z.strictObject({
-        members: z.array(address).max(256).default([]).describe('who gets what is sent to the room'),
+        members: z.array(addressSchema).max(256).default([]).describe('who gets what is sent to the room'),
+        open: z
+          .boolean()
+          .optional()
+          .describe(
+            'whoever writes /join to it on the mesh becomes a member; otherwise members are only added',
+          ),
       }),
     )
     .default({})
     .describe('conversations with members on any bridge, by name'),
   routes: z
-    .array(
-      z.strictObject({
-        from: z
-          .string()
-          .max(512)
-          .refine(
-            isPattern,
-            'an address, with * for one piece of a topic and # at its end for the rest: mqtt:dev/#',
-          )
-          .describe('whose messages'),
-        type: z
-          .string()
-          .regex(/^[a-z0-9_-]+(?:\.[a-z0-9_-]+)*$/, 'dotted lower-case, such as sensor.reading')
-          .max(64)
-          .optional()
-          .describe('only messages of this type'),
-        to: z.array(target).min(1).max(256).describe('who gets them as well; of a room its members'),
-        priority: z.enum(priorities).optional().describe('place in the queue'),
-        maxRate: z
-          .string()
-          .refine(
-            text => rateOf(text) !== undefined,
-            'number/time, such as 1/10m or 6/h, the number at most 1000',
-          )
-          .optional()
-          .describe('of each sender to each recipient; what comes faster is not delivered, only counted'),
-      }),
-    )
+    .array(ruleSchema)
     .max(256)
     .default([])
     .describe("recipients for what comes to the hub's own rooms: readings of sensors, messages to the hub"),

@@ -24,9 +24,9 @@ export interface Filter {
 
 /** Whether a filter shows the event. A member of it that speaks of something the event does not have is no match. */
 export function shows(filter: Filter, event: GatewayEvent): boolean {
-  const { message, delivery, peer } = event;
+  const { message, delivery, peer, room: changed } = event;
   const addresses = [message?.from, message?.to, delivery?.to, peer?.address];
-  const rooms = [message?.to, delivery?.to];
+  const rooms = [message?.to, delivery?.to, changed && `room:${changed.name}`];
   return (
     any(filter.kinds, (kind: EventKind) => kind === event.kind) &&
     any(filter.types, type => type === message?.type) &&

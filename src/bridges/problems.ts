@@ -37,6 +37,7 @@ const kinds: Readonly<Record<ErrorCode, Kind>> = {
   'request/not-found': { status: 404, title: 'Not found' },
   'request/method-not-allowed': { status: 405, title: 'Not a method of this path' },
   'request/conflict': { status: 409, title: 'In conflict with what is there' },
+  'request/precondition-failed': { status: 412, title: 'Changed since it was read' },
   'request/idempotency-mismatch': { status: 422, title: 'Another body under the same Idempotency-Key' },
   'request/too-large': { status: 413, title: 'Too large' },
   'request/unsupported': { status: 415, title: 'Not a media type for this' },

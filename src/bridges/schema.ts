@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import {
   type Conversation,
+  consents,
   type DeliveryItem,
   type DeliveryView,
   deliveryStates,
@@ -9,6 +10,7 @@ import {
   type MessageView,
   type Peer,
   scopes,
+  trusts,
 } from '../gateway/desk.ts';
 import {
   assurances,
@@ -208,8 +210,18 @@ export const peerSchema = z
   .looseObject({
     address: z.string(),
     name: z.string().exactOptional(),
-    lastSeen: timeSchema,
+    heardName: z.string().exactOptional().describe('the name that was heard, where the owner has another'),
+    lastSeen: timeSchema.exactOptional().describe('absent where it was never heard'),
     hops: z.int().min(0).exactOptional(),
+    trust: z.enum(trusts).exactOptional().describe('what the owner thinks of it'),
+    consent: z.enum(consents).exactOptional().describe('what it has said of getting what is said in rooms'),
+    blocked: z.literal(true).exactOptional().describe('nothing is taken from it and nothing goes to it'),
+    avatar: z
+      .looseObject({ icon: z.string(), foreground: z.string(), background: z.string() })
+      .exactOptional()
+      .describe(
+        'what it looks like, as its own messages say: a symbol of Material Design Icons, two colours',
+      ),
   })
   .meta({ id: 'Peer' });
 
@@ -250,6 +262,8 @@ export const eventSchema = z
     message: messageSchema.exactOptional(),
     delivery: eventDeliverySchema.exactOptional(),
     peer: peerSchema.exactOptional(),
+    room: z.looseObject({ name: z.string() }).exactOptional().describe('as it is now, or {name, gone: true}'),
+    route: z.unknown().exactOptional().describe('as it is now, or {id, gone: true}'),
     interface: serviceSchema.exactOptional(),
     path: z.unknown().exactOptional(),
     link: z.unknown().exactOptional(),

@@ -16,6 +16,7 @@ import {
   resolveWrite,
   retryWrite,
 } from './replica.ts';
+import { roomCommands } from './rooms.ts';
 import { tokenCommands } from './tokens.ts';
 import { webhookCommands } from './webhook.ts';
 
@@ -39,6 +40,7 @@ export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
   ...meshCommands,
   ...interfaceCommands,
   ...managementCommands,
+  ...roomCommands,
   ['send', { words: 'TO TEXT', does: 'send a message; prints its id once it is on disk', run: send }],
   ['inbox', { words: '[--follow] [--after CURSOR]', does: "read the owner's inbox", run: inbox }],
   ['announce', { words: '', does: "announce the hub's destinations now", run: announce }],
@@ -136,7 +138,7 @@ async function status(c: Call): Promise<number> {
 }
 
 async function peers(c: Call): Promise<number> {
-  const items: { address: string; name?: string; lastSeen: number; hops?: number }[] = [];
+  const items: { address: string; name?: string; lastSeen?: number; hops?: number }[] = [];
   let after = '';
   for (;;) {
     const { body } = await ask(
@@ -153,7 +155,7 @@ async function peers(c: Call): Promise<number> {
   }
   const lines = items.map(
     peer =>
-      `${peer.address}  ${new Date(peer.lastSeen).toISOString()}  ${peer.hops ?? '?'} hop(s)  ${printable(peer.name ?? '')}`,
+      `${peer.address}  ${peer.lastSeen === undefined ? 'never heard' : new Date(peer.lastSeen).toISOString()}  ${peer.hops ?? '?'} hop(s)  ${printable(peer.name ?? '')}`,
   );
   return print(c, items, lines.join('\n') || 'nobody yet');
 }

@@ -107,7 +107,7 @@ function tell(c: Call, view: ConfiguredView): Promise<number> {
 }
 
 /** `a.b=1 c=x` as `{a: {b: 1}, c: 'x'}`: values as YAML has them, nothing is null. */
-function keysOf(pairs: readonly string[], wrong: string): Record<string, unknown> {
+export function keysOf(pairs: readonly string[], wrong: string): Record<string, unknown> {
   const keys: Record<string, unknown> = Object.create(null);
   for (const pair of pairs) {
     const [, path, text] = /^([A-Za-z]+(?:\.[A-Za-z]+)*)=(.*)$/s.exec(pair) ?? usage(wrong);

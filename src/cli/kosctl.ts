@@ -33,6 +33,8 @@ const options = {
   types: { type: 'string' },
   peers: { type: 'string' },
   since: { type: 'string' },
+  open: { type: 'boolean' },
+  agreed: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
 } as const;
 

@@ -5,7 +5,7 @@ import type { Random } from '../lib/random.ts';
 import type { Accepted, Bridge, Incoming } from './bridge.ts';
 import { newDelivery } from './delivery.ts';
 import type { DeliveryView, HubFacts } from './desk.ts';
-import type { Folding } from './folding.ts';
+import { type Folding, withWords } from './folding.ts';
 import { orderedId } from './ids.ts';
 import type { Limits } from './limits.ts';
 import {
@@ -20,8 +20,9 @@ import {
   schemeOf,
 } from './message.ts';
 import type { Outbox } from './outbox.ts';
+import { sensorRoom } from './own-rooms.ts';
 import type { RecentMessages } from './recent-messages.ts';
-import { type Recipient, type Routing, type RoutingFacts, route, sensorRoom } from './router.ts';
+import { type Recipient, type Routing, type RoutingFacts, route } from './router.ts';
 import type { Routes } from './routes.ts';
 import { viewOf } from './store/delivery-table.ts';
 import type { AcceptArgs, NewDeliveryRow } from './store/message-table.ts';
@@ -40,8 +41,10 @@ export interface AcceptorOptions {
   readonly routing: () => RoutingFacts;
   /** Holds the rates of routes. */
   readonly admit: Routes['admit'];
+  /** What a rule words anew. */
+  readonly wordsFor: Routes['wordsFor'];
   /** Far sides that a message came from, for certain, or goes to. */
-  readonly onTraffic: (addresses: readonly Address[]) => void;
+  readonly onTraffic: (addresses: readonly Address[], standing: 'friend' | 'writer') => void;
   /** Apps that have something in their inbox now. */
   readonly onInbox: (addresses: readonly string[]) => void;
 }
@@ -60,6 +63,8 @@ export interface Acceptor {
 /** Whoever gives it has looked whether the remote id is known: with the fingerprint of a draft that may come again, if it may. */
 export interface Looked {
   readonly fingerprint?: Uint8Array | undefined;
+  /** It is kept and told to nobody. */
+  readonly quiet?: boolean;
 }
 
 /** What was accepted, and, where it is new, as it is shown: nobody has to read it back. */
@@ -68,7 +73,7 @@ export interface AcceptedMessage extends Accepted {
 }
 
 /** Schemes whose ids mean something on this hub only. */
-const localSchemes: ReadonlySet<string> = new Set(['app', 'mqtt']);
+const localSchemes: ReadonlySet<string> = new Set(['app', 'mqtt', 'room']);
 /** Characters of a name, a type, a title, an id: what nobody needs longer. */
 const longestWord = 1024;
 
@@ -137,10 +142,13 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
         }
       }
       const now = clock.now();
-      const routing = onward(route(incoming, options.routing(), incoming.origin), incoming);
+      const routed = onward(route(incoming, options.routing(), incoming.origin), incoming);
+      const routing = looked?.quiet === true ? { ...routed, recipients: [] } : routed;
       const message = messageOf(scheme, incoming, routing.to, now, hub.id);
       const direct = schemeOf(routing.to) !== 'room';
       const admitted = options.admit(message.from, routing.recipients);
+      /** What some deliveries say instead of the message. */
+      const rewrites = new Map<string, string>();
       let release = () => {};
       let folding: Folding | undefined;
       let stored = false;
@@ -148,12 +156,20 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
         const { recipients } = admitted;
         folding = outbox.fold(
           message,
-          recipients.map(recipient => deliveryRow(message, recipient, direct)),
+          recipients.map(recipient => {
+            const words = options.wordsFor(recipient, message);
+            const said = words === undefined ? message : { ...message, ...words };
+            const row = deliveryRow(said, recipient, direct);
+            if (words !== undefined) {
+              rewrites.set(row.id, JSON.stringify(words));
+            }
+            return row;
+          }),
         );
         const { rows, folds } = folding;
         const apps = recipients.filter(({ bridge }) => bridge === 'app').map(({ address }) => address);
         release = outbox.reserve(recipients);
-        const prepared = prepare(message, rows);
+        const prepared = prepare(withWords(message, rewrites.get(rows[0]?.id ?? '')), rows);
         const args: AcceptArgs = {
           scheme,
           remoteId: incoming.remoteId,
@@ -165,6 +181,7 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
           ...(prepared === undefined ? {} : { prepared }),
           ...(fingerprint === undefined ? {} : { fingerprint }),
           ...(folds.length > 0 ? { folds } : {}),
+          ...(rewrites.size > 0 ? { rewrites } : {}),
           ...(isReading(message) ? { device: message.from } : {}),
         };
         const result = await store.committer.commit('accept', args, { urgent: incoming.urgent === true });
@@ -182,12 +199,22 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
         const open = rows.flatMap((row, index) =>
           row.bridge === 'app' || row.state !== 'queued'
             ? []
-            : [{ ...row, seq: result.seqs[index] ?? 0, remembered: prepared !== undefined }],
+            : [
+                {
+                  ...row,
+                  seq: result.seqs[index] ?? 0,
+                  remembered: prepared !== undefined,
+                  ...(rewrites.has(row.id) ? { rewritten: 1 } : {}),
+                },
+              ],
         );
         release();
         folding.settle(true);
         outbox.add(open);
-        options.onTraffic(farSides(message, recipients));
+        if (message.assurance === 'signed') {
+          options.onTraffic([message.from], 'writer');
+        }
+        options.onTraffic(farSides(recipients), 'friend');
         if (apps.length > 0) {
           options.onInbox(apps);
         }
@@ -208,10 +235,8 @@ function headOf({ id, type, from, to, acceptedAt, correlation }: Message): Accep
   return { id, type, from, to, acceptedAt, ...(correlation === undefined ? {} : { correlation }) };
 }
 
-function farSides(message: Message, recipients: readonly Recipient[]): readonly Address[] {
-  const sender = message.assurance === 'signed' ? [message.from] : [];
-  const told = recipients.filter(({ bridge }) => bridge !== 'app').map(({ address }) => address);
-  return [...sender, ...told];
+function farSides(recipients: readonly Recipient[]): readonly Address[] {
+  return recipients.filter(({ bridge }) => bridge !== 'app').map(({ address }) => address);
 }
 
 /** What has passed as many hubs as it may goes to the apps of this one and to nobody far away. */

@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import type { Avatar } from './desk.ts';
 import type {
   Address,
   Assurance,
@@ -33,6 +34,16 @@ export interface Bridge {
    * names it among what fails.
    */
   readonly isRemote?: boolean;
+  /**
+   * The far side's own place for a room of the hub, made for it: it is a member of the room for as long as there is one, and
+   * nobody takes it out.
+   */
+  readonly placeOf?: (room: string) => Address;
+  /**
+   * The rooms in force and who is in them, without places and without those who have a token: once before the bridge
+   * runs, and again after each change.
+   */
+  readonly onRooms?: (rooms: Readonly<Record<string, { readonly members: readonly Address[] }>>) => void;
   /** Where its far side can give local parties addresses of their own. */
   readonly residence?: Residence;
   /** Lives until the signal; calls `port.ready()` once it can deliver. */
@@ -191,8 +202,16 @@ export interface BridgePort {
   /** Somebody was heard; the Directory keeps it and says so in an event. */
   seen(
     address: Address,
-    facts: { readonly at: number; readonly name?: string; readonly hops?: number },
+    facts: {
+      readonly at: number;
+      readonly name?: string;
+      readonly hops?: number;
+      /** What it looks like, by its own signed word. */
+      readonly avatar?: Avatar;
+    },
   ): void;
+  /** Nothing is taken from this address: a bridge need not keep the files of what it says. `accept` takes and drops it. */
+  refuses(address: Address): boolean;
   /**
    * This bridge's local party wants an address of its own on every mesh, or gives it up; durable when it resolves. Doing
    * it again changes nothing but the name, which is announced anew. Whoever comes back after giving up has the

@@ -5,8 +5,9 @@ import type { Random } from '../lib/random.ts';
 import { hashOfToken, mintToken } from './client-token.ts';
 import { type Client, type ClientDraft, type Clients, type ClientView, type Scope, scopes } from './desk.ts';
 import { isTime } from './message.ts';
+import { hubRoom } from './own-rooms.ts';
 import type { Residents } from './residents.ts';
-import { hubRoom } from './router.ts';
+
 import type { ClientRow } from './store/client-table.ts';
 import type { Store } from './store/store.ts';
 

@@ -2,7 +2,7 @@ import { holds, pageLimit, requireScope } from './access.ts';
 import type { Cursors } from './cursor.ts';
 import type { Client, Conversation, MessageBrief, Page } from './desk.ts';
 import { type Address, type Message, schemeOf } from './message.ts';
-import { hubRoom } from './router.ts';
+import { hubRoom } from './own-rooms.ts';
 import type { Store } from './store/store.ts';
 
 /** Messages looked at for one page: a flood of readings must not hold everybody up. */

@@ -16,10 +16,13 @@ export interface DeliveryListOptions {
   readonly clock: Clock;
   readonly cursors: Cursors;
   readonly outbox: Outbox;
+  /** Whether nothing goes to an address. */
+  readonly isBlocked: (address: string) => boolean;
 }
 
 /** What waits and what came to nothing, over all messages the client may ask about, and what a person does about it. */
-export function createDeliveryList({ store, clock, cursors, outbox }: DeliveryListOptions): Deliveries {
+export function createDeliveryList(options: DeliveryListOptions): Deliveries {
+  const { store, clock, cursors, outbox } = options;
   return {
     list(client, query) {
       requireScope(client, 'messages:read');
@@ -52,6 +55,9 @@ export function createDeliveryList({ store, clock, cursors, outbox }: DeliveryLi
       const row = own(client, id);
       if (row.expires_at <= clock.now()) {
         throw new GatewayError('request/conflict', 'its time is over: send the message anew');
+      }
+      if (options.isBlocked(row.recipient)) {
+        throw new GatewayError('request/conflict', 'its recipient is blocked');
       }
       if (row.state === 'failed' || row.state === 'ambiguous') {
         await outbox.again(row);

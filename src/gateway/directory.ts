@@ -2,25 +2,33 @@ import type { Cancel, Clock } from '../lib/clock.ts';
 import { codeOf, GatewayError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import { pageLimit, requireScope } from './access.ts';
-import type { Directory, Peer } from './desk.ts';
+import type { BlockBook } from './blocks.ts';
+import type { Avatar, Directory, Peer } from './desk.ts';
 import type { Limits } from './limits.ts';
-import { type Address, isTime, latestTime } from './message.ts';
-import { createPeerShelf } from './peer-shelf.ts';
+import { type Address, isTime, latestTime, shownName } from './message.ts';
+import type { PeerNotes } from './peer-notes.ts';
+import { createPeerShelf, type HeardPeer, type Standing, standings } from './peer-shelf.ts';
 import type { EventDraft } from './store/event-table.ts';
+import type { PeerRow } from './store/peer-table.ts';
 import type { Store } from './store/store.ts';
+
+/** What is heard of somebody. */
+export interface Heard {
+  readonly at: number;
+  readonly name?: string;
+  readonly hops?: number;
+  readonly avatar?: Avatar;
+}
 
 export interface DirectoryBook extends Directory {
   /** Somebody was heard. */
-  seen(
-    address: Address,
-    facts: { readonly at: number; readonly name?: string; readonly hops?: number },
-  ): void;
-  /** The hub has to do with these: messages come from them or go to them. They are not forgotten for strangers. */
-  keep(addresses: readonly Address[]): void;
+  seen(address: Address, facts: Heard): void;
+  /** The hub has to do with these. They are not forgotten for strangers. */
+  keep(addresses: readonly Address[], standing?: Exclude<Standing, 'newcomer'>): void;
   nameOf(address: Address): string | undefined;
   /** Writes what was heard since the last time. */
   flush(): Promise<void>;
-  /** Who has this address, if anybody was heard by it. */
+  /** Who has this address, if anybody was heard by it or spoken of. */
   peek(address: Address): Peer | undefined;
 }
 
@@ -28,22 +36,31 @@ export interface DirectoryBook extends Directory {
 const flushDelay = 500;
 const longestName = 128;
 const minute = 60_000;
+/** ms over which somebody is heard who is no newcomer any more. */
+const regularAfter = 60 * minute;
 
 /**
- * Who was heard: one entry per address; where there are too many the stranger heard least recently is forgotten, and
- * before those the hub has to do with, all strangers.
+ * Who was heard: one entry per address; where there are too many the newcomer heard least recently is forgotten. What the
+ * owner says of somebody stays, whoever is heard.
  */
 export function createDirectory(options: {
   readonly store: Store;
   readonly clock: Clock;
   readonly log: Log;
   readonly limits: Limits;
-  /** Whom the configuration names. */
+  readonly notes: PeerNotes;
+  readonly blocks: Pick<BlockBook, 'has' | 'get' | 'add' | 'remove'>;
+  /** Whom the configuration and rooms name. */
   readonly pinned?: ReadonlySet<Address>;
 }): DirectoryBook {
-  const { store, clock, log, limits } = options;
-  const peers = createPeerShelf(limits.peers, options.pinned ?? new Set());
+  const { store, clock, log, limits, notes, blocks, pinned = new Set() } = options;
+  const peers = createPeerShelf(
+    limits.peers,
+    address => pinned.has(address) || notes.has(address) || blocks.get(address) !== undefined,
+  );
   const told = new Map<Address, number>();
+  /** When newcomers were heard first. */
+  const since = new Map<Address, number>();
   const changed = new Set<Address>();
   const forgotten = new Set<Address>();
   let events: EventDraft[] = [];
@@ -51,15 +68,10 @@ export function createDirectory(options: {
   let minuteFrom = Number.NEGATIVE_INFINITY;
   let toldSince = 0;
   for (const row of store.read.peers().sort((a, b) => a.last_seen - b.last_seen)) {
-    if (row.kept === 1) {
-      peers.keep(row.address);
-    }
-    peers.put({
-      address: row.address,
-      lastSeen: row.last_seen,
-      ...(row.name === null ? {} : { name: row.name }),
-      ...(row.hops === null ? {} : { hops: row.hops }),
-    });
+    const standing = (Object.keys(standings) as Standing[]).find(one => standings[one] === row.kept);
+    peers.raise(row.address, standing ?? 'newcomer');
+    peers.put(heardIn(row));
+    since.set(row.address, row.last_seen);
   }
 
   async function flush(): Promise<void> {
@@ -75,7 +87,8 @@ export function createDirectory(options: {
         name: peer.name ?? null,
         last_seen: peer.lastSeen,
         hops: peer.hops ?? null,
-        kept: peers.isKept(peer.address) ? 1 : 0,
+        kept: standings[peers.standingOf(peer.address)],
+        avatar: peer.avatar === undefined ? null : JSON.stringify(peer.avatar),
       })),
       forgotten: [...forgotten],
       events,
@@ -107,6 +120,41 @@ export function createDirectory(options: {
     return true;
   }
 
+  /** What was heard, with what was said of it. */
+  function viewOf(address: Address, heard: HeardPeer | undefined): Peer {
+    const { alias, trust, consent } = notes.get(address) ?? {};
+    const { name = undefined, ...rest } = heard ?? {};
+    const shown = alias ?? name;
+    return {
+      address,
+      ...(shown === undefined ? {} : { name: shown }),
+      ...(alias === undefined || name === undefined || alias === name ? {} : { heardName: name }),
+      ...rest,
+      ...(trust === undefined ? {} : { trust }),
+      ...(consent === undefined ? {} : { consent }),
+      ...(blocks.has(address) ? { blocked: true } : {}),
+    };
+  }
+
+  function peek(address: Address): Peer | undefined {
+    const heard = peers.get(address);
+    return heard === undefined && !notes.has(address) && blocks.get(address) === undefined
+      ? undefined
+      : viewOf(address, heard);
+  }
+
+  /** Everybody who was heard or spoken of. */
+  function* everybody(): Iterable<Peer> {
+    for (const heard of peers.values()) {
+      yield viewOf(heard.address, heard);
+    }
+    for (const address of notes.addresses()) {
+      if (peers.get(address) === undefined) {
+        yield viewOf(address, undefined);
+      }
+    }
+  }
+
   return {
     seen(address, facts) {
       if (!isTime(facts.at) || !isTime(facts.hops ?? 0)) {
@@ -116,17 +164,24 @@ export function createDirectory(options: {
       const before = peers.get(address);
       const name = facts.name?.slice(0, longestName) ?? before?.name;
       const hops = facts.hops ?? before?.hops;
-      const peer: Peer = {
+      const avatar = facts.avatar ?? before?.avatar;
+      const first = since.get(address) ?? facts.at;
+      since.set(address, first);
+      if (facts.at - first >= regularAfter) {
+        peers.raise(address, 'regular');
+      }
+      const oldest = peers.put({
         address,
         lastSeen: Math.max(facts.at, before?.lastSeen ?? 0),
         ...(name === undefined ? {} : { name }),
         ...(hops === undefined ? {} : { hops }),
-      };
-      const oldest = peers.put(peer);
+        ...(avatar === undefined ? {} : { avatar }),
+      });
       changed.add(address);
       forgotten.delete(address);
       if (oldest !== undefined) {
         told.delete(oldest);
+        since.delete(oldest);
         changed.delete(oldest);
         forgotten.add(oldest);
       }
@@ -136,36 +191,38 @@ export function createDirectory(options: {
         events.push({
           at: facts.at,
           kind: 'peer.seen',
-          body: JSON.stringify({ peer }),
+          body: JSON.stringify({ peer: viewOf(address, peers.get(address)) }),
           audience: ['scope:peers:read'],
         });
       }
       flushSoon();
     },
-    keep(addresses) {
+    keep(addresses, standing = 'friend') {
       for (const address of addresses) {
-        if (peers.keep(address) && peers.get(address) !== undefined) {
+        if (peers.raise(address, standing) && peers.get(address) !== undefined) {
           changed.add(address);
           flushSoon();
         }
       }
     },
-    nameOf: address => peers.get(address)?.name,
+    nameOf: address => notes.get(address)?.alias ?? peers.get(address)?.name,
     flush,
-    peek: address => peers.get(address),
+    peek,
     list(client, query) {
       requireScope(client, 'peers:read');
       const limit = pageLimit(query.limit);
       const keyOf = query.order === 'seen' ? seenKey : (peer: Peer) => peer.address;
       const after = query.after === undefined ? '' : Buffer.from(query.after, 'base64url').toString();
       const search = query.search?.toLowerCase();
-      const found = [...peers.values()]
+      const found = [...everybody()]
         .filter(
           peer =>
             keyOf(peer) > after &&
+            (query.trust === undefined || peer.trust === query.trust) &&
             (search === undefined ||
               peer.address.includes(search) ||
-              peer.name?.toLowerCase().includes(search) === true),
+              peer.name?.toLowerCase().includes(search) === true ||
+              peer.heardName?.toLowerCase().includes(search) === true),
         )
         .sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1));
       const items = found.slice(0, limit);
@@ -178,16 +235,45 @@ export function createDirectory(options: {
     },
     get(client, address) {
       requireScope(client, 'peers:read');
-      const peer = peers.get(address);
+      const peer = peek(address);
       if (peer === undefined) {
         throw new GatewayError('request/not-found', 'nobody of that address was heard');
       }
       return peer;
     },
+    async change(client, address, { name, blocked, ...said }, guard) {
+      requireScope(client, 'admin');
+      guard?.(peek(address));
+      const alias = typeof name === 'string' ? shownName(name) : name;
+      if (typeof name === 'string' && alias === undefined) {
+        const detail = 'nothing of it can be shown';
+        throw new GatewayError('request/invalid', `name: ${detail}`, {
+          errors: [{ pointer: '/name', detail }],
+        });
+      }
+      await notes.put(address, { ...said, ...(alias === undefined ? {} : { alias }) });
+      if (blocked === true) {
+        await blocks.add(address);
+      } else if (blocked === false && blocks.get(address) !== undefined) {
+        await blocks.remove(address);
+      }
+      peers.settle(address);
+      return viewOf(address, peers.get(address));
+    },
+  };
+}
+
+function heardIn(row: PeerRow): HeardPeer {
+  return {
+    address: row.address,
+    lastSeen: row.last_seen,
+    ...(row.name === null ? {} : { name: row.name }),
+    ...(row.hops === null ? {} : { hops: row.hops }),
+    ...(row.avatar === null ? {} : { avatar: JSON.parse(row.avatar) as Avatar }),
   };
 }
 
 /** Sorts the one heard last first, as text. Within a page by cursor nobody is skipped; who is heard meanwhile moves up. */
-function seenKey({ lastSeen, address }: Peer): string {
+function seenKey({ lastSeen = 0, address }: Peer): string {
   return `${String(latestTime - lastSeen).padStart(15, '0')} ${address}`;
 }

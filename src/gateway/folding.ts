@@ -123,7 +123,12 @@ export function fold(message: Message, rows: readonly NewDeliveryRow[], options:
 
 /** The message as a delivery of it says it. */
 export function withWords(message: Message, rewrite: string | undefined): Message {
-  return rewrite === undefined ? message : { ...message, ...(JSON.parse(rewrite) as Partial<Message>) };
+  if (rewrite === undefined) {
+    return message;
+  }
+  const { without = [], ...words } = JSON.parse(rewrite) as Partial<Message> & { without?: ['data'] };
+  const { data, ...rest } = { ...message, ...words };
+  return without.length > 0 || data === undefined ? rest : { ...rest, data };
 }
 
 /** Edits of the same message by the same sender that wait for the same address. */

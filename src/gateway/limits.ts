@@ -39,6 +39,9 @@ export interface Limits {
   readonly auditRefusals: number;
   /** Clients that have not been revoked. */
   readonly clients: number;
+  /** Members of a room; rules of routes. */
+  readonly members: number;
+  readonly routes: number;
   /** Local parties with addresses of their own on the mesh; as many that gave theirs up are remembered. */
   readonly residents: number;
 }
@@ -73,5 +76,7 @@ export const defaultLimits: Limits = {
   auditCount: 50_000,
   auditRefusals: 10_000,
   clients: 1000,
+  members: 256,
+  routes: 256,
   residents: 256,
 };

@@ -324,17 +324,18 @@ export class Outbox {
   }
 
   /** Calls back what has not left: waiting entries, and attempts that only wait for something. */
-  async cancel(ids: readonly DeliveryId[]): Promise<void> {
+  async cancel(ids: readonly DeliveryId[], reason?: string): Promise<void> {
+    const input = { on: 'cancel', ...(reason === undefined ? {} : { reason }) } as const;
     await Promise.all(
       ids.map(async id => {
         const entry = this.#byId.get(id);
         const attempt = entry?.attempt;
         if (attempt === undefined) {
-          await this.#settle(id, entry, { on: 'cancel' });
+          await this.#settle(id, entry, input);
           return;
         }
         if (attempt.explained) {
-          attempt.ending = { on: 'cancel' };
+          attempt.ending = input;
           attempt.controller.abort(new GatewayError('request/conflict', 'cancelled'));
           await within(this.#options.clock, attempt.done, cancelPatience);
         }

@@ -1,14 +1,25 @@
 import { GatewayError } from '../lib/errors.ts';
-import type { Client } from './desk.ts';
+import type { Client, Consent } from './desk.ts';
 import { type Address, type Message, nameOf, type Priority, schemeOf } from './message.ts';
+import { hubRoom, isKept } from './own-rooms.ts';
 import { matches, type RouteRule } from './route-rule.ts';
 
 /** What the router knows of the world; nothing of it is asked for anywhere else. */
 export interface RoutingFacts {
   /** 32 hex digits: the hub's own LXMF delivery destination. */
   readonly hubLxmf: string;
-  /** Rooms of the configuration and their members. */
-  readonly rooms: Readonly<Record<string, { readonly members: readonly Address[] }>>;
+  /** Rooms in force, and who is in them; `removed` are not, whatever else would make them members. */
+  readonly rooms: Readonly<
+    Record<
+      string,
+      {
+        readonly members: readonly Address[];
+        readonly removed?: readonly Address[];
+        /** Members who have not agreed yet. */
+        readonly asked?: readonly Address[];
+      }
+    >
+  >;
   /** Who else gets what is said in the hub's own rooms. */
   readonly routes: readonly RouteRule[];
   /** Holders of valid tokens. */
@@ -23,6 +34,10 @@ export interface RoutingFacts {
   readonly headOf: (id: string) => { readonly from: Address; readonly to: Address } | undefined;
   /** Who got a message that is known. */
   readonly toldOf: (id: string) => readonly Address[];
+  /** What somebody has said of getting what is said in rooms. */
+  readonly consentOf?: (address: Address) => Consent | undefined;
+  /** Whether nothing at all goes to an address. */
+  readonly isBlocked?: (address: Address) => boolean;
 }
 
 /** Who gets a message, one delivery each. */
@@ -40,24 +55,24 @@ export interface Recipient {
   readonly priority?: Priority;
 }
 
-type Routed = Pick<Message, 'from' | 'to' | 'inReplyTo' | 'type'>;
-
-/** Rooms the hub keeps by itself. */
-export const hubRoom = 'hub';
-export const sensorRoom = 'sensors';
+type Routed = Pick<Message, 'from' | 'to' | 'inReplyTo' | 'type'> & Partial<Pick<Message, 'priority'>>;
 
 /**
  * Where a message is going and who gets it: never who it came from, unless an app writes to its own
  * address by name, and nobody twice, by whichever of their addresses. `origin` is where it was said, if that is not
- * its sender. Throws `request/not-found` where nobody has the address.
+ * its sender. Throws `request/not-found` where nobody has the address, `request/forbidden` where it is blocked.
  *
  * To a room: its members; whoever is answered, where that is somebody outside who wrote to the room; and everybody
- * who was told a message that is now changed or taken back. To a room of the hub's own: whoever a route adds.
+ * who was told a message that is now changed or taken back; and whoever a route adds, of the hub's own rooms most of all.
  */
 export function route(message: Routed, facts: RoutingFacts, origin?: Address): Routing {
   const to = destinationOf(message, facts);
   if (schemeOf(to) === 'room') {
     return { to, recipients: recipientsIn(to, message, facts, origin) };
+  }
+  if (facts.isBlocked?.(to) === true) {
+    const detail = `${to.slice(0, 200)} is blocked`;
+    throw new GatewayError('request/forbidden', detail, { errors: [{ pointer: '/to', detail }] });
   }
   const one = recipient(to, facts);
   if (one === undefined) {
@@ -68,15 +83,31 @@ export function route(message: Routed, facts: RoutingFacts, origin?: Address): R
   return { to, recipients: echo ? [] : [one] };
 }
 
-/** Who is in a room: the configuration's members and the clients that were minted with it. */
+/** Who gets what is said in a room: its members who want it. */
+function receiversOf(room: string, facts: RoutingFacts): readonly Address[] {
+  const asked = (Object.hasOwn(facts.rooms, room) ? facts.rooms[room]?.asked : undefined) ?? [];
+  const members = membersOf(room, facts) ?? [];
+  return asked.length === 0
+    ? members
+    : members.filter(one => !asked.includes(one) || facts.consentOf?.(one) === 'given');
+}
+
+/** Whether rooms and routes have nothing for an address. */
+function isOut(address: Address, facts: RoutingFacts): boolean {
+  return facts.consentOf?.(address) === 'refused' || facts.isBlocked?.(address) === true;
+}
+
+/** Who is in a room: the members it was given and the clients that were minted with it, without those taken out of it. */
 export function membersOf(room: string, facts: RoutingFacts): readonly Address[] | undefined {
-  const configured = Object.hasOwn(facts.rooms, room) ? facts.rooms[room]?.members : undefined;
-  if (configured === undefined && room !== hubRoom && room !== sensorRoom) {
+  const given = Object.hasOwn(facts.rooms, room) ? facts.rooms[room] : undefined;
+  if (given === undefined && !isKept(room)) {
     return undefined;
   }
   const asked = room === hubRoom ? facts.hubMembers : [];
   const readers = facts.clients.filter(client => isMember(client, room)).map(client => `app:${client.name}`);
-  return [...(configured ?? []), ...asked, ...readers];
+  const all = [...(given?.members ?? []), ...asked, ...readers];
+  const removed = given?.removed ?? [];
+  return removed.length === 0 ? all : all.filter(address => !removed.includes(address));
 }
 
 /** Whether a client was minted into a room and may read what is said there. */
@@ -102,7 +133,8 @@ function recipientsIn(
   const found = new Map<Address, Recipient>();
   const add = (addresses: Iterable<Address>, how: Omit<Recipient, 'bridge' | 'address'> = {}) => {
     for (const address of addresses) {
-      const one = passed.has(address) || found.has(address) ? undefined : recipient(address, facts);
+      const left = passed.has(address) || found.has(address) || isOut(address, facts);
+      const one = left ? undefined : recipient(address, facts);
       if (one !== undefined) {
         found.set(address, { ...one, ...how });
       }
@@ -110,11 +142,12 @@ function recipientsIn(
   };
   add(inside([to], facts));
   add(inside(related(to, message, facts), facts));
-  if (room === hubRoom || room === sensorRoom) {
-    for (const [index, rule] of facts.routes.entries()) {
-      if (matches(rule, message)) {
-        const priority = rule.priority === undefined ? {} : { priority: rule.priority };
-        add(inside(rule.to, facts), { route: index, ...priority });
+  for (const [index, rule] of facts.routes.entries()) {
+    if (matches(rule, { ...message, to })) {
+      const priority = rule.priority === undefined ? {} : { priority: rule.priority };
+      add(inside(rule.to, facts), { route: index, ...priority });
+      if (rule.stop === true) {
+        break;
       }
     }
   }
@@ -144,7 +177,7 @@ function inside(addresses: Iterable<Address>, facts: RoutingFacts): Set<Address>
     }
     seen.add(address);
     if (schemeOf(address) === 'room') {
-      open.push(...(membersOf(nameOf(address), facts) ?? []));
+      open.push(...receiversOf(nameOf(address), facts));
     } else {
       people.add(address);
     }

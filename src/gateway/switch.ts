@@ -6,6 +6,7 @@ import type { Random } from '../lib/random.ts';
 import { type ServiceHealth, supervise } from '../lib/service.ts';
 import { createAcceptor } from './acceptor.ts';
 import { createAudit } from './audit.ts';
+import { createBlocks } from './blocks.ts';
 import type { Bridge, BridgePort } from './bridge.ts';
 import { type ClientBook, createClients } from './clients.ts';
 import { createConversations } from './conversations.ts';
@@ -14,21 +15,30 @@ import { createDeliveryList } from './delivery-list.ts';
 import type { Client, Desk, EventKind, GatewayEvent, Health, HubFacts } from './desk.ts';
 import { createDirectory } from './directory.ts';
 import { watchDisk } from './disk-watch.ts';
+import { createDoor } from './door.ts';
 import { createEvents } from './events.ts';
 import { house } from './housing.ts';
 import { createHubClock } from './hub-clock.ts';
 import { createInbox } from './inbox.ts';
 import { defaultLimits, type Limits } from './limits.ts';
-import { type Address, schemeOf, shownName } from './message.ts';
+import { type Address, messageId, schemeOf, shownName } from './message.ts';
 import { createMessages } from './messages.ts';
 import { plainName } from './names.ts';
 import { Outbox } from './outbox.ts';
+import { isKept } from './own-rooms.ts';
+import { createPeerNotes } from './peer-notes.ts';
 import { createRecentMessages } from './recent-messages.ts';
 import type { ReplicaDesk } from './replicas/contract.ts';
 import { createResidents } from './residents.ts';
+import { type ConfiguredRooms, createRoomBook } from './room-book.ts';
+import { createRoomDesk } from './room-desk.ts';
+import type { RoomInForce } from './room-overlay.ts';
+import { createRouteBook } from './route-book.ts';
+import { createRouteDesk } from './route-desk.ts';
 import type { RouteRule } from './route-rule.ts';
-import { hubRoom, membersOf, type RoutingFacts, sensorRoom } from './router.ts';
+import { membersOf, type RoutingFacts } from './router.ts';
 import { createRoutes } from './routes.ts';
+import { viewOf } from './store/delivery-table.ts';
 import type { Store } from './store/store.ts';
 import { sweepOnce } from './sweep.ts';
 import { createTimeWatch } from './time-watch.ts';
@@ -41,7 +51,8 @@ export interface SwitchOptions {
   readonly log: Log;
   readonly counters: Counters;
   readonly hub: Omit<HubFacts, 'boot'>;
-  readonly rooms: Readonly<Record<string, { readonly members: readonly Address[] }>>;
+  /** As the configuration says; what was changed while the hub ran lies over them. */
+  readonly rooms: ConfiguredRooms;
   readonly routes?: readonly RouteRule[];
   readonly bridges: readonly Bridge[];
   /** What windows show of the replicas. */
@@ -81,7 +92,6 @@ export function createSwitch(options: SwitchOptions): Switch {
   const clock = createHubClock(options.clock);
   const limits: Limits = { ...defaultLimits, ...options.limits };
   const hub: HubFacts & { name: string } = { ...options.hub, boot: store.boot };
-  let { rooms } = options;
   const bridges = new Map(options.bridges.map(bridge => [bridge.name, bridge]));
   const cursors = createCursors(store.epoch);
   const audit = createAudit({ store, clock, log, counters, cursors });
@@ -100,10 +110,40 @@ export function createSwitch(options: SwitchOptions): Switch {
   });
   const inbox = createInbox({ store, clock, log, cursors });
   const events = createEvents({ store, cursors, recent });
-  const pinned = new Set(named(rooms, options.routes));
-  const directory = createDirectory({ store, clock, log, limits, pinned });
+  const notes = createPeerNotes(store);
+  const blocks = createBlocks({ store, clock, onBlocked: cancelBlocked });
+  const pinned = new Set<Address>();
+  const directory = createDirectory({ store, clock, log, limits, pinned, notes, blocks });
 
-  const routes = createRoutes({ rules: options.routes ?? [], clock, counters });
+  const routes = createRoutes({
+    rules: [],
+    clock,
+    counters,
+    facts: { hub, nameOf: personName },
+  });
+  const book = createRoomBook({
+    store,
+    clock,
+    residents,
+    configured: options.rooms,
+    limit: limits.residents,
+    membersLimit: limits.members,
+    audience: (name, room) =>
+      (membersOf(name, { ...routing(), rooms: { [name]: room } }) ?? []).filter(isApp),
+    onChange: roomChanged,
+  });
+  const routeBook = createRouteBook({
+    store,
+    clock,
+    random,
+    routes,
+    configured: options.routes ?? [],
+    limit: limits.routes,
+    onChange: () => pin(),
+  });
+  /** The rooms in force, with the places that far sides have for them. */
+  let rooms: RoutingFacts['rooms'] = {};
+  furnish();
   const routing = (): RoutingFacts => ({
     hubLxmf: hub.lxmf,
     rooms,
@@ -119,8 +159,83 @@ export function createSwitch(options: SwitchOptions): Switch {
     toldOf: store.read.toldOf,
     partyAt: residents.at,
     hubMembers: options.bridges.flatMap(bridge => bridge.hubMembers ?? []),
+    consentOf: address => notes.get(address)?.consent,
+    isBlocked: blocks.has,
   });
   const roomExists = (room: string) => membersOf(room, routing()) !== undefined;
+  const isApp = (address: Address) => schemeOf(address) === 'app';
+
+  function placesOf(room: string): readonly Address[] {
+    return isKept(room) ? [] : options.bridges.flatMap(bridge => bridge.placeOf?.(room) ?? []);
+  }
+
+  /** Makes the rooms known to those who go by them. */
+  function furnish(): void {
+    rooms = Object.fromEntries(
+      Object.entries(book.rooms).map(([name, room]) => [
+        name,
+        { ...room, members: [...room.members, ...placesOf(name)] },
+      ]),
+    );
+    pin();
+    const own = Object.fromEntries(Object.entries(book.rooms).filter(([name]) => !isKept(name)));
+    for (const bridge of options.bridges) {
+      bridge.onRooms?.(own);
+    }
+  }
+
+  /** Whom rooms and routes name is not forgotten. */
+  function pin(): void {
+    const addresses = [
+      ...Object.values(book.rooms).flatMap(({ members }) => members),
+      ...routes.rules.flatMap(({ to }) => to),
+    ];
+    directory.keep(addresses.filter(address => !pinned.has(address)));
+    pinned.clear();
+    for (const address of addresses) {
+      pinned.add(address);
+    }
+  }
+
+  /** A room is another one: what waits for who is not in it any more is called back. */
+  function roomChanged(name: string, before: RoomInForce | undefined, after: RoomInForce | undefined): void {
+    const was = before?.members ?? [];
+    furnish();
+    const members = new Set(after === undefined ? [] : (membersOf(name, routing()) ?? []));
+    const left = new Set([...was, ...placesOf(name)].filter(address => !members.has(address)));
+    const reason = after === undefined ? `the room ${name} is gone` : `not in the room ${name} any more`;
+    const waiting = store.read.waitingOf(`room:${name}`).filter(({ recipient }) => left.has(recipient));
+    outbox
+      .cancel(
+        waiting.map(({ id }) => id),
+        reason,
+      )
+      .catch(error =>
+        log.warn({ code: codeOf(error) }, 'what waited for a former member was not called back'),
+      );
+    if (after === undefined) {
+      void house(housing);
+    }
+  }
+
+  /** What waits for somebody who is blocked now is called back. */
+  async function cancelBlocked(): Promise<void> {
+    const waiting = store.read.openDeliveries().filter(({ recipient }) => blocks.has(recipient));
+    await outbox.cancel(
+      waiting.map(({ id }) => id),
+      'its recipient is blocked',
+    );
+  }
+  /** Who is in a room without anybody having put them there. */
+  function automatic(room: string) {
+    const { [room]: _, ...others } = rooms;
+    const facts = { ...routing(), rooms: { ...others, [room]: { members: [] } } };
+    const all = membersOf(room, facts) ?? [];
+    return {
+      tokens: all.filter(isApp),
+      bridges: all.filter(address => !isApp(address)),
+    };
+  }
   const roomsOf = (client: Client) => {
     const facts = routing();
     const known = new Set([...Object.keys(rooms), ...client.rooms]);
@@ -146,7 +261,8 @@ export function createSwitch(options: SwitchOptions): Switch {
     recent,
     routing,
     admit: routes.admit,
-    onTraffic: addresses => directory.keep(addresses),
+    wordsFor: routes.wordsFor,
+    onTraffic: (addresses, standing) => directory.keep(addresses, standing),
     onInbox: addresses => inbox.wake(addresses),
   });
   const messages = createMessages({
@@ -167,6 +283,19 @@ export function createSwitch(options: SwitchOptions): Switch {
       roomsOf,
       nameOf: address => directory.peek(address)?.name,
     }),
+  });
+
+  const door = createDoor({
+    book,
+    notes,
+    acceptor,
+    clock,
+    random,
+    counters,
+    log,
+    partyAt: residents.at,
+    membersOf: room => membersOf(room, routing()) ?? [],
+    hubName: () => hub.name,
   });
 
   const services = new Map<string, ServiceHealth>();
@@ -227,7 +356,16 @@ export function createSwitch(options: SwitchOptions): Switch {
     return {
       ready,
       async accept(incoming) {
-        const { id, repeated } = await acceptor.accept(bridge.name, incoming);
+        if (store.read.knownAs(bridge.name, incoming.remoteId) !== undefined) {
+          const { id, repeated } = await acceptor.accept(bridge.name, incoming);
+          return { id, repeated };
+        }
+        if (blocks.has(incoming.from)) {
+          counters.add('blocked/dropped');
+          return { id: messageId(bridge.name, incoming.remoteId), repeated: true };
+        }
+        const quiet = await door.heed(incoming);
+        const { id, repeated } = await acceptor.accept(bridge.name, incoming, { quiet });
         return { id, repeated };
       },
       remember: (id, bytes, remoteId) => outbox.remember(id, bytes, remoteId),
@@ -237,6 +375,7 @@ export function createSwitch(options: SwitchOptions): Switch {
       resolve: remoteId => store.read.knownAs(bridge.name, remoteId)?.message,
       remoteIds: (message, to) => store.read.remoteIds(bridge.name, message, to),
       seen: (address, facts) => directory.seen(address, facts),
+      refuses: blocks.has,
       async host(address, resident) {
         if (schemeOf(address) !== bridge.name) {
           throw new GatewayError(
@@ -291,7 +430,7 @@ export function createSwitch(options: SwitchOptions): Switch {
     residents,
     clients,
     get rooms() {
-      return rooms;
+      return book.rooms;
     },
     counters,
     log,
@@ -315,26 +454,31 @@ export function createSwitch(options: SwitchOptions): Switch {
     hub,
     clients,
     messages,
-    deliveries: createDeliveryList({ store, clock, cursors, outbox }),
+    deliveries: createDeliveryList({ store, clock, cursors, outbox, isBlocked: blocks.has }),
     inbox,
     events,
     directory,
-    rooms: {
-      list(client) {
-        const facts = routing();
-        const all = [hubRoom, sensorRoom, ...Object.keys(rooms)].sort();
-        const mine = client.scopes.includes('admin') ? all : roomsOf(client);
-        return all
-          .filter(name => mine.includes(name))
-          .map(name => ({
-            name,
-            members: [...new Set(membersOf(name, facts))],
-            addresses:
-              name === hubRoom ? [`lxmf:${hub.lxmf}`] : (residents.of(`room:${name}`)?.addresses ?? []),
-          }));
+    rooms: createRoomDesk({
+      store,
+      book,
+      notes,
+      blocks,
+      residents,
+      hubAddress: `lxmf:${hub.lxmf}`,
+      membersOf: room => membersOf(room, routing()) ?? [],
+      automatic,
+      placesOf,
+      roomsOf,
+      isAsked: address => bridges.get(schemeOf(address))?.residence !== undefined,
+      welcome: door.welcome,
+      nameOf: directory.nameOf,
+      waitsFor(id) {
+        const row = store.read.delivery(id);
+        return row && outbox.explained(viewOf(row)).reason;
       },
-    },
-    routes: routes.views,
+    }),
+    routes: createRouteDesk({ book: routeBook, routes, routing, roomExists, now: () => clock.now() }),
+    blocks,
     residents: residents.list,
     blobs: store.blobs,
     mayReadBlob,
@@ -351,14 +495,12 @@ export function createSwitch(options: SwitchOptions): Switch {
     report,
     async adopt(wanted) {
       hub.name = wanted.name;
-      rooms = wanted.rooms;
-      routes.replace(wanted.routes ?? []);
-      const addresses = named(rooms, wanted.routes);
-      directory.keep(addresses.filter(address => !pinned.has(address)));
-      pinned.clear();
-      for (const address of addresses) {
-        pinned.add(address);
+      for (const adopting of [routeBook.adopt(wanted.routes ?? []), book.adopt(wanted.rooms)]) {
+        await adopting.catch(error => {
+          log.warn({ code: codeOf(error) }, 'a change of the configuration could not be noted on disk');
+        });
       }
+      furnish();
       await house(housing);
     },
     forget(name) {
@@ -375,6 +517,9 @@ export function createSwitch(options: SwitchOptions): Switch {
     async run(signal) {
       await time.begin();
       await outbox.restore();
+      await book.adopt(options.rooms).catch(error => {
+        log.warn({ code: codeOf(error) }, 'what was changed of rooms could not be tidied up');
+      });
       await house(housing);
       const running = options.bridges.map(bridge => runBridge(bridge, signal));
       const watching = watchDisk({ store, clock, random, report }, signal);
@@ -395,9 +540,4 @@ export function createSwitch(options: SwitchOptions): Switch {
       events.close();
     },
   };
-}
-
-/** Whom rooms and routes name. */
-function named(rooms: SwitchOptions['rooms'], routes: SwitchOptions['routes'] = []): readonly Address[] {
-  return [...Object.values(rooms).flatMap(({ members }) => members), ...routes.flatMap(({ to }) => to)];
 }

@@ -27,6 +27,7 @@ export const errorCodes = [
   'request/not-found',
   'request/method-not-allowed',
   'request/conflict',
+  'request/precondition-failed',
   'request/idempotency-mismatch',
   'request/too-large',
   'request/unsupported',

@@ -7,7 +7,6 @@ import { addHttpWindow } from '../bridges/http/window.ts';
 import { createListener, type Listener } from '../bridges/listener.ts';
 import { LxmfBridge } from '../bridges/lxmf/bridge.ts';
 import { addAppservice } from '../bridges/matrix/appservice.ts';
-import { withPortals } from '../bridges/matrix/bridge.ts';
 import { createMqttBridge, type MqttBridge } from '../bridges/mqtt/bridge.ts';
 import { createSessions } from '../bridges/sessions.ts';
 import type { SvcListener } from '../bridges/svc/listener.ts';
@@ -153,8 +152,6 @@ async function openAll(options: HubOptions): Promise<Hub> {
     report: health => gateway.report(health),
   });
   stack.defer(() => matrix?.[Symbol.dispose]());
-  const roomsOf = ({ rooms }: Config) =>
-    matrix === undefined ? rooms : withPortals(rooms, matrix.serverName);
   const cloud = await openConfiguredReplicas(
     config,
     parts,
@@ -174,7 +171,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
     store,
     ...(cloud !== undefined && { replicas: cloud.replicas.desk }),
     hub: { id: toHex(identity.hash), name: config.hub.name, lxmf: lxmf.address, version: manifest.version },
-    rooms: roomsOf(config),
+    rooms: config.rooms,
     routes: config.routes,
     limits: { residents: config.bridges.lxmf.residents },
     bridges: [lxmf, mqtt, webhooks.bridge, ...(matrix === undefined ? [] : [matrix])],
@@ -227,7 +224,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
       const before = displayName;
       displayName = shownName(wanted);
       webhooks.adopt(wanted.bridges.webhook);
-      await gateway.adopt({ name: wanted.hub.name, rooms: roomsOf(wanted), routes: wanted.routes });
+      await gateway.adopt({ name: wanted.hub.name, rooms: wanted.rooms, routes: wanted.routes });
       if (displayName !== before) {
         void lxmf.announceNow();
       }

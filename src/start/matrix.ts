@@ -9,7 +9,7 @@ import { GatewayError } from '../lib/errors.ts';
  */
 export function openMatrix(
   config: Config,
-  parts: Omit<MatrixParts, 'config' | 'registration' | 'rooms'>,
+  parts: Omit<MatrixParts, 'config' | 'registration'>,
 ): (MatrixBridge & { readonly serverName: string }) | undefined {
   const { matrix } = config.bridges;
   if (matrix === undefined) {
@@ -26,6 +26,6 @@ export function openMatrix(
   for (const { pointer, detail } of warnings) {
     parts.log.warn({ key: pointer }, `${matrix.registration}: ${pointer} ${detail}`);
   }
-  const bridge = createMatrixBridge({ ...parts, config: matrix, registration, rooms: config.rooms });
+  const bridge = createMatrixBridge({ ...parts, config: matrix, registration });
   return { ...bridge, serverName: matrix.serverName };
 }

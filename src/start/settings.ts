@@ -70,12 +70,7 @@ export function createSettings(parts: SettingsParts): Settings & { readonly curr
     const differing = differences(tree(current), tree(next));
     const isLive = (path: string) => live.some(([key]) => path === key || path.startsWith(`${key}.`));
     const applied = differing.filter(isLive);
-    // A room's portal in Matrix is made when that bridge starts.
-    const portals = Object.keys(next.rooms).filter(room => !Object.hasOwn(current.rooms, room));
-    restart = [
-      ...differing.filter(path => !isLive(path)),
-      ...(current.bridges.matrix === undefined ? [] : portals.map(room => `rooms.${room}`)),
-    ];
+    restart = differing.filter(path => !isLive(path));
     const before = current;
     current = live.reduce((into, [, take]) => take(into, next), {
       ...current,

@@ -223,6 +223,7 @@ class Running {
       resolve: remoteId => this.#known.get(remoteId),
       remoteIds: message => [...this.#known].filter(([, id]) => id === message).map(([remoteId]) => remoteId),
       seen: () => undefined,
+      refuses: () => false,
       host: async () => undefined,
       residentOf: () => undefined,
       nameOf: address => address,

@@ -86,3 +86,51 @@ test('what passed as many hubs as it may is read here and goes no further', asyn
     ['from next door'],
   );
 });
+
+test('rules made while hubs run that lead to each other end after one round', async () => {
+  await using stack = new AsyncDisposableStack();
+  const hubs = await hubsInACircle(2, stack);
+  for (const { hub, address } of hubs) {
+    await hub.desk.rooms.change(hub.owner, 'hub', { members: ['app:owner'] });
+    const to = hubs.filter(one => one.address !== address).map(one => one.address);
+    for (const from of ['lxmf:#', 'app:*']) {
+      await hub.desk.routes.create(undefined, { from, room: 'hub', to });
+    }
+  }
+  const [first, second] = hubs;
+  await first!.hub.desk.messages.post(first!.hub.owner, { to: 'room:hub', text: 'round and round' });
+  await until(() => second!.hub.desk.messages.list(second!.hub.owner, {}).items.length === 1);
+  await until(() => hubs.every(({ hub }) => hub.store.read.openDeliveries().length === 0));
+  assert.equal(first!.hub.desk.messages.list(first!.hub.owner, {}).items.length, 1);
+  assert.deepEqual(
+    second!.hub.desk.messages.list(second!.hub.owner, {}).items[0]?.deliveries.map(({ to }) => to),
+    ['app:owner'],
+    'not back to where it came from',
+  );
+});
+
+test('a rule that feeds itself says nothing twice: not to its own topic, and not through a room', async () => {
+  const mqtt = memoryBridge('mqtt');
+  const pump = 'mqtt:dev/pump';
+  await using hub = await openTestSwitch({ bridges: [mqtt] });
+  const { routes } = hub.desk;
+  await routes.create('self', { from: 'mqtt:#', to: [pump, 'room:sensors', 'room:hub', 'mqtt:plaza'] });
+  await routes.create('other', { from: 'mqtt:#', to: ['mqtt:plaza', pump, 'mqtt:dev/other'] });
+  await hub.desk.rooms.addMember(hub.owner, 'sensors', pump);
+  const say = (from: string, remoteId: string) =>
+    mqtt.say({ from, remoteId, to: 'room:sensors', type: 'sensor.reading', data: { values: {} } });
+  await say(pump, '1');
+  await until(() => mqtt.delivered.length === 2);
+  assert.deepEqual(mqtt.delivered.map(({ to }) => to).sort(), ['mqtt:dev/other', 'mqtt:plaza']);
+  // What it makes of the reading comes back under its own id, as a broker that echoes would send it: it is known.
+  await say(pump, '1');
+  await say('mqtt:dev/other', '2');
+  await until(() => mqtt.delivered.length === 4);
+  assert.deepEqual(
+    mqtt.delivered
+      .slice(2)
+      .map(({ to }) => to)
+      .sort(),
+    [pump, 'mqtt:plaza'],
+  );
+});

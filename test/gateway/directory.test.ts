@@ -112,3 +112,50 @@ test('eleven thousand inventions push out strangers, and nobody the hub has to d
     await rm(dir, { recursive: true, force: true });
   }
 });
+
+test('somebody heard over hours, or named by the owner, is not pushed out by inventions, however often they come', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'kos-directory-'));
+  const invented = (n: number) => `lxmf:${n.toString(16).padStart(32, '0')}`;
+  const [neighbour, named, blocked, unheard] = ['11', '22', '33', '44'].map(
+    two => `lxmf:${two.repeat(16)}`,
+  ) as [string, string, string, string];
+  const hour = 3_600_000;
+  const peers = 400;
+  try {
+    for (const run of [1, 2]) {
+      const lxmf = memoryBridge();
+      await using hub = await openTestSwitch({ dir, bridges: [lxmf], limits: { peers } });
+      const { seen } = await lxmf.port;
+      const { directory } = hub.desk;
+      if (run === 1) {
+        for (const address of [neighbour, named, blocked]) {
+          seen(address, { at: 0, name: 'somebody' });
+        }
+        seen(neighbour, { at: hour });
+        await directory.change(hub.owner, named, { name: 'Ada' });
+        await directory.change(hub.owner, blocked, { blocked: true });
+        await directory.change(hub.owner, unheard, { trust: 'known' });
+      }
+      // A crowd that announces itself again after more than an hour, twice the size of the directory.
+      for (const round of [0, 1]) {
+        for (let n = 0; n < 2 * peers; n++) {
+          seen(invented(run * 10_000 + n), { at: (2 + 2 * run + 1.5 * round) * hour + n });
+        }
+      }
+      // Another that writes, and signs what it writes.
+      for (let n = 0; n < peers / 4; n++) {
+        const from = invented(run * 20_000 + n);
+        seen(from, { at: 8 * hour + n });
+        await lxmf.say({ remoteId: `${run} ${n}`, from, to: 'room:hub' });
+      }
+      for (const address of [neighbour, named, blocked, unheard]) {
+        assert.equal(directory.get(hub.owner, address).address, address, `run ${run}`);
+      }
+      assert.equal(directory.get(hub.owner, named).name, 'Ada');
+      assert.equal(directory.get(hub.owner, unheard).trust, 'known');
+      assert.ok(hub.store.read.peers().length <= peers);
+    }
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+});

@@ -1,8 +1,34 @@
 import { z } from 'zod';
-import type { Desk } from '../../gateway/desk.ts';
+import { consents, type Desk, type Peer, type PeerPatch, trusts } from '../../gateway/desk.ts';
 import { addressSchema, peerJson, peerSchema } from '../schema.ts';
 import { pageAnswer, pageSchema } from './page.ts';
+import { conditionsOf, preconditions, tagged } from './precondition.ts';
 import { integerParam, type Route, route } from './route.ts';
+
+const farShape = /^(?:lxmf|mqtt|matrix|kmesh):/;
+
+const patchSchema = z
+  .strictObject({
+    name: z
+      .string()
+      .min(1)
+      .max(64)
+      .nullable()
+      .exactOptional()
+      .describe("the owner's own name for it, over the one that is heard; null takes it away"),
+    trust: z
+      .enum(trusts)
+      .nullable()
+      .exactOptional()
+      .describe('to find it by; it is not forgotten for strangers, and nothing else follows'),
+    consent: z
+      .enum(consents)
+      .nullable()
+      .exactOptional()
+      .describe('refused: rooms and routes have nothing for it; given: it need not be asked into rooms'),
+    blocked: z.boolean().exactOptional().describe('nothing is taken from it and nothing goes to it'),
+  })
+  .meta({ id: 'PeerPatch' });
 
 /** The Directory: who was heard on the mesh and elsewhere. */
 export function peerRoutes(desk: Desk): Route[] {
@@ -14,7 +40,9 @@ export function peerRoutes(desk: Desk): Route[] {
       tag: 'peers',
       audience: ['peers:read'],
       query: z.strictObject({
-        search: z.string().min(1).max(100).exactOptional().describe('part of a name or address'),
+        q: z.string().min(1).max(100).exactOptional().describe('part of a name or address'),
+        search: z.string().min(1).max(100).exactOptional().describe('the same as q'),
+        trust: z.enum(trusts).exactOptional().describe('only those the owner has marked so'),
         order: z
           .enum(['address', 'seen'])
           .exactOptional()
@@ -29,8 +57,11 @@ export function peerRoutes(desk: Desk): Route[] {
           schema: pageSchema(peerSchema),
         },
       },
-      handle: ({ client, query, request }) =>
-        pageAnswer(request, desk.directory.list(client, query), peerJson),
+      handle({ client, query: { q, ...query }, request }) {
+        const search = q ?? query.search;
+        const wanted = { ...query, ...(search === undefined ? {} : { search }) };
+        return pageAnswer(request, desk.directory.list(client, wanted), peerJson);
+      },
     }),
     route({
       method: 'GET',
@@ -44,6 +75,28 @@ export function peerRoutes(desk: Desk): Route[] {
         status: 200,
         json: peerJson(desk.directory.get(client, params.address)),
       }),
+    }),
+    route({
+      method: 'PATCH',
+      path: '/v1/peers/{address}',
+      summary:
+        'What the owner says of whoever has the address, heard or not: a name, trust, consent, a block',
+      tag: 'peers',
+      audience: ['admin'],
+      params: z.strictObject({ address: addressSchema.regex(farShape, 'an address of a far side') }),
+      headers: { 'If-Match': preconditions['If-Match'] },
+      body: patchSchema,
+      responses: {
+        200: { description: 'as it is now', schema: peerSchema, headers: { ETag: 'its tag, for If-Match' } },
+      },
+      async handle(call) {
+        const { client, params, body } = call;
+        const guard = conditionsOf<Peer>(call, peerJson);
+        return tagged(
+          200,
+          peerJson(await desk.directory.change(client, params.address, body as PeerPatch, guard)),
+        );
+      },
     }),
   ];
 }

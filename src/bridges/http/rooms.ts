@@ -1,29 +1,67 @@
 import { z } from 'zod';
-import type { Desk } from '../../gateway/desk.ts';
-import { priorities } from '../../gateway/message.ts';
+import { consents, type Desk, deliveryStates, type RoomDetail } from '../../gateway/desk.ts';
+import { addressSchema as memberSchema } from '../../gateway/route-schema.ts';
+import { conditionsOf, preconditions, tagged } from './precondition.ts';
 import { type Route, route } from './route.ts';
 
-const roomSchema = z
-  .looseObject({
-    name: z.string(),
-    members: z.array(z.string()).describe('who gets what is said there'),
-    addresses: z.array(z.string()).describe('by which peers and other hubs write to it'),
-  })
-  .meta({ id: 'Room' });
+const shape = {
+  name: z.string(),
+  members: z.array(z.string()).describe('who gets what is said there'),
+  addresses: z.array(z.string()).describe('by which peers and other hubs write to it'),
+  open: z.boolean().describe('whoever writes /join to it on the mesh becomes a member'),
+  source: z.enum(['config', 'api']).describe('who made it: the configuration or the hub, or the API'),
+  changed: z.boolean().describe('some of it is not as the configuration says'),
+};
 
-const ruleSchema = z
-  .looseObject({
-    from: z.string().describe('whose messages: * is one piece of a topic, # the rest'),
-    type: z.string().exactOptional(),
-    to: z.array(z.string()),
-    priority: z.enum(priorities).exactOptional(),
-    maxRate: z.string().exactOptional().describe('of each sender to each recipient'),
-    passed: z.int().describe('deliveries it made since the start'),
-    leftOut: z.int().describe('those it did not make because of maxRate; they are not made later'),
-  })
-  .meta({ id: 'Route' });
+const roomSchema = z.looseObject(shape).meta({ id: 'Room' });
 
-/** Rooms and routes as the configuration and the clients' tokens make them. */
+const detailSchema = z
+  .looseObject({
+    ...shape,
+    memberStates: z
+      .array(
+        z.looseObject({
+          address: z.string(),
+          name: z.string().exactOptional(),
+          source: z
+            .enum(['config', 'api', 'token', 'bridge'])
+            .describe(
+              'what makes it a member: the configuration, the API, its token, the bridge it is behind',
+            ),
+          consent: z.enum(consents).exactOptional().describe('asked: nothing goes to it before it agrees'),
+          blocked: z.literal(true).exactOptional(),
+          trouble: z
+            .looseObject({
+              message: z.string(),
+              state: z.enum(deliveryStates),
+              at: z.int(),
+              reason: z.string().exactOptional(),
+              code: z.string().exactOptional(),
+            })
+            .exactOptional()
+            .describe('the newest of what was said that did not get there or waits with a reason'),
+        }),
+      )
+      .describe('how it is with each'),
+  })
+  .meta({ id: 'RoomWithMembers' });
+
+const nameSchema = z.string().regex(/^[a-z0-9][a-z0-9-]{0,31}$/, 'the name of a room');
+const members = z.array(memberSchema).max(256);
+const consent = z
+  .literal('given')
+  .describe('an admin says that the new members have agreed: they are told, not asked');
+const wanted = {
+  members: members.exactOptional().describe('all that there are to be'),
+  open: z.boolean().exactOptional().describe(shape.open.description!),
+  consent: consent.exactOptional(),
+};
+const params = z.strictObject({ name: nameSchema });
+const memberParams = z.strictObject({ name: nameSchema, address: memberSchema });
+const headers = { ETag: 'its tag, for If-Match' };
+const answer = { description: 'as it is now', schema: detailSchema, headers };
+
+/** Rooms as the configuration, the clients' tokens and what was changed here make them. */
 export function roomRoutes(desk: Desk): Route[] {
   return [
     route({
@@ -41,26 +79,147 @@ export function roomRoutes(desk: Desk): Route[] {
       handle: ({ client }) => ({
         status: 200,
         json: {
-          items: desk.rooms
-            .list(client)
-            .map(({ name, members, addresses }) => ({ name, members, addresses })),
+          items: desk.rooms.list(client).map(({ name, members: all, addresses, open, source, changed }) => ({
+            name,
+            members: all,
+            addresses,
+            open,
+            source,
+            changed,
+          })),
           cursor: null,
         },
       }),
     }),
     route({
+      method: 'POST',
+      path: '/v1/rooms',
+      summary: 'Make a room; it is there after a restart, too',
+      tag: 'rooms',
+      audience: ['rooms:write'],
+      body: z.strictObject({ name: nameSchema, ...wanted }).meta({ id: 'RoomDraft' }),
+      responses: {
+        201: { ...answer, headers: { ...headers, Location: 'its path' } },
+        409: { description: 'the name is taken, or a member does not want to be one' },
+      },
+      async handle({ client, body: { name, ...room } }) {
+        const made = await desk.rooms.create(client, name, room);
+        return tagged(201, roomJson(made), { location: pathOf(name) });
+      },
+    }),
+    route({
       method: 'GET',
-      path: '/v1/routes',
-      summary: "Rules that add recipients to what comes to the hub's own rooms, and what came of them",
+      path: '/v1/rooms/{name}',
+      summary: 'One room, and how it is with each of its members',
+      tag: 'rooms',
+      audience: ['messages:read'],
+      params,
+      responses: { 200: { description: 'the room', schema: detailSchema, headers } },
+      handle: ({ client, params: { name } }) => ({
+        status: 200,
+        json: roomJson(desk.rooms.get(client, name)),
+      }),
+    }),
+    route({
+      method: 'PUT',
+      path: '/v1/rooms/{name}',
+      summary: 'Make a room exactly so, whether it is there or not',
+      tag: 'rooms',
+      audience: ['rooms:write'],
+      params,
+      headers: preconditions,
+      body: z.strictObject(wanted).meta({ id: 'RoomSetting' }),
+      responses: {
+        200: answer,
+        201: { ...answer, description: 'it is made', headers: { ...headers, Location: 'its path' } },
+      },
+      async handle(call) {
+        const { name } = call.params;
+        const guard = conditionsOf<RoomDetail>(call, roomJson);
+        const { room, made } = await desk.rooms.put(call.client, name, call.body, guard);
+        return tagged(made ? 201 : 200, roomJson(room), made ? { location: pathOf(name) } : {});
+      },
+    }),
+    route({
+      method: 'PATCH',
+      path: '/v1/rooms/{name}',
+      summary: 'Change some of a room; what is absent stays',
+      tag: 'rooms',
+      audience: ['rooms:write'],
+      params,
+      headers: { 'If-Match': preconditions['If-Match'] },
+      body: z.strictObject(wanted).meta({ id: 'RoomPatch' }),
+      responses: { 200: answer },
+      async handle(call) {
+        const guard = conditionsOf<RoomDetail>(call, roomJson);
+        return tagged(
+          200,
+          roomJson(await desk.rooms.change(call.client, call.params.name, call.body, guard)),
+        );
+      },
+    }),
+    route({
+      method: 'DELETE',
+      path: '/v1/rooms/{name}',
+      summary:
+        'Take a room away, also where the configuration names it; what was said there stays readable by admins',
+      tag: 'rooms',
+      audience: ['rooms:write'],
+      params,
+      headers: { 'If-Match': preconditions['If-Match'] },
+      responses: { 204: { description: 'it is gone' } },
+      async handle(call) {
+        await desk.rooms.remove(call.client, call.params.name, conditionsOf<RoomDetail>(call, roomJson));
+        return { status: 204 };
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/rooms/{name}/reset',
+      summary: 'Forget what was changed of a room: it is as in the configuration, or gone',
       tag: 'rooms',
       audience: ['admin'],
-      responses: {
-        200: {
-          description: 'in the order of the configuration',
-          schema: z.looseObject({ items: z.array(ruleSchema), cursor: z.null() }),
-        },
+      params,
+      responses: { 204: { description: 'done' } },
+      async handle({ client, params: { name } }) {
+        await desk.rooms.reset(client, name);
+        return { status: 204 };
       },
-      handle: () => ({ status: 200, json: { items: desk.routes(), cursor: null } }),
+    }),
+    route({
+      method: 'PUT',
+      path: '/v1/rooms/{name}/members/{address}',
+      summary: 'Add a member; somebody on the mesh is asked first',
+      tag: 'rooms',
+      audience: ['rooms:write'],
+      params: memberParams,
+      query: z.strictObject({ consent: consent.exactOptional() }),
+      responses: { 200: answer, 409: { description: 'it does not want to be one, or is blocked' } },
+      async handle({ client, params: { name, address }, query }) {
+        return tagged(200, roomJson(await desk.rooms.addMember(client, name, address, query.consent)));
+      },
+    }),
+    route({
+      method: 'DELETE',
+      path: '/v1/rooms/{name}/members/{address}',
+      summary: 'Take a member out; what still waits for it is cancelled',
+      tag: 'rooms',
+      audience: ['rooms:write'],
+      params: memberParams,
+      responses: { 204: { description: 'it is none any more' } },
+      async handle({ client, params: { name, address } }) {
+        await desk.rooms.removeMember(client, name, address);
+        return { status: 204 };
+      },
     }),
   ];
+}
+
+function pathOf(name: string): string {
+  return `/v1/rooms/${encodeURIComponent(name)}`;
+}
+
+/** A room as JSON shows it. */
+function roomJson({ name, members: all, addresses, open, source, changed, memberStates }: RoomDetail) {
+  return { name, members: all, addresses, open, source, changed, memberStates };
 }

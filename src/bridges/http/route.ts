@@ -316,7 +316,7 @@ function send(one: Route, answer: Answer, request: FastifyRequest, reply: Fastif
     reply.header('content-type', 'application/json; charset=utf-8');
   }
   if (one.method === 'GET' && answer.status === 200 && !one.live) {
-    const tag = `"${createHash('sha256').update(text).digest('base64url').slice(0, 27)}"`;
+    const tag = tagOf(text);
     reply.header('etag', tag);
     if (matches(request.headers['if-none-match'], tag)) {
       reply.code(304).removeHeader('content-type').send();
@@ -328,6 +328,11 @@ function send(one: Route, answer: Answer, request: FastifyRequest, reply: Fastif
     return;
   }
   reply.send(text);
+}
+
+/** The strong entity tag of a JSON text. */
+export function tagOf(text: string): string {
+  return `"${createHash('sha256').update(text).digest('base64url').slice(0, 27)}"`;
 }
 
 /** Whether a conditional header names the tag. Source: RFC 9110 §13.1.2, weak comparison. */

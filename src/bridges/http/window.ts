@@ -8,6 +8,7 @@ import type { Listener } from '../listener.ts';
 import type { Sessions } from '../sessions.ts';
 import { auditRoutes } from './audit.ts';
 import { blobRoutes } from './blobs.ts';
+import { blockRoutes } from './blocks.ts';
 import { type HttpConfig, httpConfigSchema } from './config.ts';
 import { allowOrigins } from './cors.ts';
 import { docsRoutes } from './docs.ts';
@@ -27,6 +28,7 @@ import { peerRoutes } from './peers.ts';
 import { replicaRoutes } from './replicas.ts';
 import { roomRoutes } from './rooms.ts';
 import { addRoutes, type Route } from './route.ts';
+import { ruleRoutes } from './routes.ts';
 import { type Logins, sessionRoutes } from './session.ts';
 import { type Settings, settingsRoutes } from './settings.ts';
 import { siteRoutes } from './site.ts';
@@ -81,6 +83,8 @@ export function httpRoutes(parts: HttpParts): readonly Route[] {
     ...blobRoutes(desk),
     ...peerRoutes(desk),
     ...roomRoutes(desk),
+    ...ruleRoutes(desk),
+    ...blockRoutes(desk),
     ...tokenRoutes(desk, clock),
     ...sessionRoutes(parts),
     ...meshRoutes(parts.mesh),

@@ -261,9 +261,11 @@ export class LxmfBridge implements Bridge {
     }
     const { message, id, assurance, hops } = received;
     const source = toHex(message.source);
-    const { files, relation, native, expiresAt, ...reading } = readMessage(message);
+    const from = `lxmf:${source}`;
+    const { files, relation, native, expiresAt, avatar, ...reading } = readMessage(message);
     const attachments: Attachment[] = [];
-    for (const { name, mediaType, bytes } of files) {
+    // Whoever is refused fills no disk: what it sent is proven, as every node proves what it ignores, and dropped.
+    for (const { name, mediaType, bytes } of port.refuses(from) ? [] : files) {
       attachments.push({ name, mediaType, ...(await port.blobs.put(bytes)) });
     }
     const inReplyTo = relation && port.resolve(relation.id);
@@ -275,7 +277,7 @@ export class LxmfBridge implements Bridge {
       ...reading,
       ...expiryHere(reading.sentAt, expiresAt, this.#parts.clock.now()),
       remoteId: id,
-      from: `lxmf:${source}`,
+      from,
       to: `lxmf:${toHex(message.destination)}`,
       attachments,
       ...(inReplyTo === undefined ? {} : { inReplyTo }),
@@ -284,7 +286,8 @@ export class LxmfBridge implements Bridge {
       urgent: true,
     };
     await port.accept(incoming);
-    port.seen(incoming.from, { at: this.#parts.clock.now(), hops });
+    const looks = assurance === 'signed' && avatar !== undefined ? { avatar } : {};
+    port.seen(from, { at: this.#parts.clock.now(), hops, ...looks });
   }
 
   #heard(port: BridgePort, announced: Announced): void {

@@ -1,4 +1,5 @@
 import type { Incoming } from '../../gateway/bridge.ts';
+import type { Avatar } from '../../gateway/desk.ts';
 import { defaultLimits } from '../../gateway/limits.ts';
 import { type BinaryData, type JsonValue, latestTime, shownName } from '../../gateway/message.ts';
 import { isGatewayError } from '../../lib/errors.ts';
@@ -35,6 +36,8 @@ export interface Reading
   readonly expiresAt?: number;
   readonly via?: readonly string[];
   readonly native?: Native;
+  /** What the sender looks like; kept as its field, too. */
+  readonly avatar?: Avatar;
 }
 
 /** Files taken of one message: what the switch takes by default. */
@@ -72,6 +75,7 @@ export function readMessage(message: LxmfMessage): Reading {
   const thread = take(fields.thread, threadOf) ?? klp?.thread;
   const content = noted(klp?.madeText ? '' : lossyText(afterLead(message.content, klp)), leftOut);
   const title = lossyText(message.title);
+  const avatar = readField(message.fields, fields.icon, avatarOf);
   const author = klp?.author === undefined ? undefined : shownName(klp.author);
   return {
     ...body(content, klp, reaction?.content, quote),
@@ -85,6 +89,7 @@ export function readMessage(message: LxmfMessage): Reading {
     ...(klp?.via === undefined ? {} : { via: klp.via }),
     ...(author === undefined ? {} : { author: { name: author } }),
     ...sentAt(message.timestamp),
+    ...(avatar === undefined ? {} : { avatar }),
     ...native(message.fields, read),
   };
 }
@@ -198,6 +203,20 @@ function reactionOf(value: MsgpackValue): { id: string; content: string } | unde
   const id = idOf(value.get(relationKeys.message) ?? null);
   const content = textOf(value.get(relationKeys.content) ?? null);
   return id === undefined || content === undefined ? undefined : { id, content };
+}
+
+/** Symbol, foreground and background: a name of Material Design Icons, and three bytes of colour each. */
+function avatarOf(value: MsgpackValue): Avatar | undefined {
+  const [name, foreground, background] = Array.isArray(value) ? value : [];
+  const icon = name === undefined ? undefined : textOf(name);
+  const isIcon = icon !== undefined && /^[a-z0-9-]{1,64}$/.test(icon);
+  return isIcon && isColour(foreground) && isColour(background)
+    ? { icon, foreground: `#${foreground.toHex()}`, background: `#${background.toHex()}` }
+    : undefined;
+}
+
+function isColour(value: MsgpackValue | undefined): value is Uint8Array {
+  return value instanceof Uint8Array && value.length === 3;
 }
 
 function idOf(value: MsgpackValue): string | undefined {

@@ -32,8 +32,6 @@ export interface MatrixParts {
   readonly desk: () => Pick<Desk, 'hub' | 'health' | 'directory' | 'events' | 'messages'>;
   readonly config: MatrixConfig;
   readonly registration: Registration;
-  /** Rooms of the configuration; each has a portal. */
-  readonly rooms: Readonly<Record<string, { readonly members: readonly Address[] }>>;
   /** The book's file, or `:memory:`. */
   readonly file: string;
   readonly clock: Clock;
@@ -44,22 +42,11 @@ export interface MatrixParts {
   readonly report?: (health: ServiceHealth) => void;
 }
 
+type HubRooms = Parameters<NonNullable<Bridge['onRooms']>>[0];
+
 /** Matrix as a Bridge, and the appservice behind the routes of the listener. */
 export interface MatrixBridge extends Bridge, Disposable {
   readonly appservice: Appservice;
-}
-
-/** Members of the configuration's rooms with the portal of each. */
-export function withPortals<R extends Readonly<Record<string, { readonly members: readonly Address[] }>>>(
-  rooms: R,
-  serverName: string,
-): Record<string, { readonly members: readonly Address[] }> {
-  return Object.fromEntries(
-    Object.entries(rooms).map(([name, room]) => [
-      name,
-      { ...room, members: [...room.members, `matrix:#${portalAlias(name)}:${serverName}`] },
-    ]),
-  );
 }
 
 /**
@@ -71,6 +58,8 @@ export function createMatrixBridge(parts: MatrixParts): MatrixBridge {
   const { serverName } = config;
   const book = openBook(parts.file, { clock, log });
   const inbox = createInbox({ clock, log, counters, book });
+  /** Rooms of the hub; each has a portal. */
+  let hubRooms: HubRooms = {};
   let connected: Homeserver | undefined;
   let running:
     | { readonly port: BridgePort; readonly catchUp: CatchUp; readonly signal: AbortSignal }
@@ -111,7 +100,7 @@ export function createMatrixBridge(parts: MatrixParts): MatrixBridge {
     statuses,
     commands,
     messageOf,
-    roomWith: member => Object.entries(parts.rooms).find(([, { members }]) => members.includes(member))?.[0],
+    roomWith: member => roomWith(member),
     onEntered(row) {
       const signal = running?.signal;
       if (signal !== undefined) {
@@ -142,9 +131,36 @@ export function createMatrixBridge(parts: MatrixParts): MatrixBridge {
     await ghosts.ensureOwn(watchLocalpart, `${parts.desk().hub.name} (watch)`, signal);
   }
 
-  /** A portal for every room, and the bot in every Matrix room that the configuration names. */
+  const roomWith = (member: Address) =>
+    Object.entries(hubRooms).find(([, { members }]) => members.includes(member))?.[0];
+
+  /** The rooms are other ones: new ones are entered now, and what is no member any more is left. */
+  function roomsChanged(next: HubRooms): void {
+    const before = hubRooms;
+    hubRooms = next;
+    const signal = running?.signal;
+    const known = new Set(Object.values(next).flatMap(({ members }) => members));
+    const gone = Object.values(before)
+      .flatMap(({ members }) => members)
+      .filter(member => !known.has(member));
+    for (const member of gone) {
+      const target = targetOf(member);
+      const row = target?.kind === 'room' ? book.room(target.room) : undefined;
+      if (row?.kind === 'portal') {
+        book.forgetRoom(row.id);
+        void rooms.leave(row.id, 'this room is no member of a room of the gateway any more', signal);
+      }
+    }
+    if (signal !== undefined) {
+      openRooms(signal).catch(error => {
+        log.debug({ code: codeOf(error) }, 'the rooms could not be entered yet');
+      });
+    }
+  }
+
+  /** A portal for every room, and the bot in every Matrix room that is a member of one. */
   async function openRooms(signal: AbortSignal): Promise<void> {
-    for (const [name, { members }] of Object.entries(parts.rooms)) {
+    for (const [name, { members }] of Object.entries(hubRooms)) {
       await refusalsAside(`the portal of the room ${name}`, () => rooms.portal(name, signal));
       for (const member of members) {
         const target = targetOf(member);
@@ -317,7 +333,7 @@ export function createMatrixBridge(parts: MatrixParts): MatrixBridge {
     async room(alias) {
       const [local, server] = splitId(alias);
       const name = server === serverName ? roomOfAlias(local) : undefined;
-      if (name === undefined || !Object.hasOwn(parts.rooms, name)) {
+      if (name === undefined || !Object.hasOwn(hubRooms, name)) {
         return false;
       }
       return await rooms.hasPortal(name);
@@ -338,6 +354,8 @@ export function createMatrixBridge(parts: MatrixParts): MatrixBridge {
       concurrency: 16,
     },
     reaches: address => targetOf(address) !== undefined,
+    placeOf: room => `matrix:#${portalAlias(room)}:${serverName}`,
+    onRooms: roomsChanged,
     hubMembers: config.invite === undefined ? [] : [`matrix:${config.invite}`],
     appservice,
     run,

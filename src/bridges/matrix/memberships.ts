@@ -67,7 +67,8 @@ export function createMemberships(parts: MembershipsParts): Memberships {
     if (name === undefined) {
       return undefined;
     }
-    const row = newRow(room, 'portal', name, '');
+    // Told apart from the room's own portal, which has nobody here.
+    const row = newRow(room, 'portal', name, 'member');
     book.keepRoom(row);
     return row;
   }

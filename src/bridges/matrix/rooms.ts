@@ -27,6 +27,8 @@ export interface Rooms {
   doubt(): void;
   /** The room of any alias; undefined where there is none. */
   resolve(alias: string, signal?: AbortSignal): Promise<string | undefined>;
+  /** The bot goes out of a room; where it cannot, it stays and is deaf there. */
+  leave(room: string, reason: string, signal?: AbortSignal): Promise<void>;
   /** Lets a user of ours in, by the bot's invitation where one is needed. */
   join(room: string, user: string, signal?: AbortSignal): Promise<void>;
 }
@@ -248,6 +250,17 @@ export function createRooms(parts: RoomsParts): Rooms {
     bot,
     resolve,
     join,
+    async leave(room, reason, signal) {
+      try {
+        await parts.homeserver().request(bot, 'POST', path`/rooms/${room}/leave`, {
+          ...withSignal(signal),
+          body: { reason },
+          elsewhere: true,
+        });
+      } catch (error) {
+        log.debug({ code: codeOf(error), room }, 'a room could not be left');
+      }
+    },
     portal,
     async hasPortal(name) {
       // Whoever makes a portal looks for its alias first, and that makes the homeserver ask here: it must not wait.

@@ -10,9 +10,11 @@ import { eventVerbs } from './event-table.ts';
 import { inboxVerbs } from './inbox-table.ts';
 import type { GatewayJobs, Verbs } from './job.ts';
 import { messageVerbs } from './message-table.ts';
+import { noteVerbs } from './note-table.ts';
 import { peerVerbs } from './peer-table.ts';
 import { residentVerbs } from './resident-table.ts';
 import { retentionVerbs } from './retention.ts';
+import { roomVerbs } from './room-table.ts';
 import { timeVerbs } from './time-table.ts';
 import { webhookVerbs } from './webhook-table.ts';
 
@@ -26,6 +28,8 @@ export function gatewayVerbs(database: DatabaseSync): Verbs<GatewayJobs> {
     ...eventVerbs(database),
     ...peerVerbs(database),
     ...residentVerbs(database),
+    ...roomVerbs(database),
+    ...noteVerbs(database),
     ...blobVerbs(database),
     ...retentionVerbs(database),
     ...timeVerbs(database),

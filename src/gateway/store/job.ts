@@ -6,10 +6,12 @@ import type { EventJobs, EventRow } from './event-table.ts';
 import type { InboxJobs } from './inbox-table.ts';
 import type { MeshJobs } from './mesh-table.ts';
 import type { MessageJobs } from './message-table.ts';
+import type { NoteJobs } from './note-table.ts';
 import type { OutboxJobs } from './outbox-table.ts';
 import type { PeerJobs } from './peer-table.ts';
 import type { ResidentJobs } from './resident-table.ts';
 import type { RetentionJobs } from './retention.ts';
+import type { RoomJobs } from './room-table.ts';
 import type { TimeJobs } from './time-table.ts';
 import type { WebhookJobs } from './webhook-table.ts';
 
@@ -22,6 +24,8 @@ export interface GatewayJobs
     EventJobs,
     PeerJobs,
     ResidentJobs,
+    RoomJobs,
+    NoteJobs,
     BlobJobs,
     RetentionJobs,
     TimeJobs,

@@ -21,6 +21,8 @@ export interface AcceptArgs {
   readonly prepared?: { readonly bytes: Uint8Array; readonly remoteId: RemoteId } | undefined;
   /** Changes of earlier deliveries that this message makes. */
   readonly folds?: readonly Fold[];
+  /** By delivery: JSON of what it says instead of the message. */
+  readonly rewrites?: ReadonlyMap<string, string>;
   /** The device a reading is of: the message becomes its newest. */
   readonly device?: string;
 }
@@ -73,6 +75,7 @@ export function messageVerbs(database: DatabaseSync) {
     `INSERT OR REPLACE INTO rewritten (delivery, body) SELECT seq, ? FROM deliveries
      WHERE id = ? AND state = 'queued' AND underway = 0`,
   );
+  const word = database.prepare('INSERT INTO rewritten (delivery, body) VALUES (?, ?)');
   const unpack = database.prepare(
     'DELETE FROM remembered WHERE delivery = (SELECT seq FROM deliveries WHERE id = ?)',
   );
@@ -137,6 +140,10 @@ export function messageVerbs(database: DatabaseSync) {
           ).lastInsertRowid,
         );
         write(deliveryEvent(delivery, viewOf(delivery), message, message.acceptedAt));
+        const words = args.rewrites?.get(delivery.id);
+        if (words !== undefined) {
+          word.run(seq, words);
+        }
         if (args.prepared !== undefined) {
           remember.run(seq, args.prepared.bytes);
           name.run(delivery.bridge, args.prepared.remoteId, row, delivery.recipient);

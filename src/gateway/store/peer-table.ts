@@ -6,8 +6,10 @@ export interface PeerRow {
   readonly name: string | null;
   readonly last_seen: number;
   readonly hops: number | null;
-  /** 1 where the hub has to do with it. */
+  /** Its standing: see `standings`. */
   readonly kept: number;
+  /** JSON. */
+  readonly avatar: string | null;
 }
 
 export interface PeerJobs {
@@ -20,14 +22,14 @@ export interface PeerJobs {
 
 export function peerVerbs(database: DatabaseSync) {
   const put = database.prepare(
-    'INSERT OR REPLACE INTO peers (address, name, last_seen, hops, kept) VALUES (?, ?, ?, ?, ?)',
+    'INSERT OR REPLACE INTO peers (address, name, last_seen, hops, kept, avatar) VALUES (?, ?, ?, ?, ?, ?)',
   );
   const remove = database.prepare('DELETE FROM peers WHERE address = ?');
   const write = eventWriter(database);
   return {
     'peers.seen'({ peers, forgotten, events }: PeerJobs['peers.seen']['args']): undefined {
       for (const peer of peers) {
-        put.run(peer.address, peer.name, peer.last_seen, peer.hops, peer.kept);
+        put.run(peer.address, peer.name, peer.last_seen, peer.hops, peer.kept, peer.avatar);
       }
       for (const address of forgotten) {
         remove.run(address);

@@ -188,6 +188,22 @@ export const gatewaySchema: readonly string[] = [
     status TEXT NOT NULL
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  -- What was changed of rooms and routes while the hub ran, as JSON; it lies over the configuration.
+  CREATE TABLE rooms (name TEXT PRIMARY KEY, change TEXT NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE TABLE routes (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, body TEXT NOT NULL) STRICT;
+  -- What the owner says of a peer, and what the peer has said of being written to.
+  CREATE TABLE peer_notes (
+    address TEXT PRIMARY KEY,
+    alias TEXT,
+    trust TEXT,
+    consent TEXT
+  ) STRICT, WITHOUT ROWID;
+  -- Addresses, or patterns of them, that nothing is taken from and nothing goes to.
+  CREATE TABLE blocks (pattern TEXT PRIMARY KEY, reason TEXT, since INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+  -- JSON of what it looks like, as its own messages say.
+  ALTER TABLE peers ADD COLUMN avatar TEXT;
+  `,
 ];
 
 export const meshSchema: readonly string[] = [

@@ -19,10 +19,12 @@ import { inboxReads } from './inbox-table.ts';
 import { lockDirectory } from './lock.ts';
 import { createMeshStorage } from './mesh.ts';
 import { messageReads } from './message-table.ts';
+import { noteReads } from './note-table.ts';
 import { type OutboxReads, outboxReads } from './outbox-table.ts';
 import { peerReads } from './peer-table.ts';
 import { residentReads } from './resident-table.ts';
 import { freeBytes } from './room.ts';
+import { roomReads } from './room-table.ts';
 import { timeReads } from './time-table.ts';
 import { webhookReads } from './webhook-table.ts';
 
@@ -129,6 +131,8 @@ function openReads(database: ReturnType<typeof openReadable>) {
     ...clientReads(database),
     ...peerReads(database),
     ...residentReads(database),
+    ...roomReads(database),
+    ...noteReads(database),
     ...timeReads(database),
     ...blobReads(database),
     ...auditReads(database),

@@ -261,7 +261,7 @@ describe('residents of two hubs', () => {
     assert.equal(a.hub.counters.get('routes/over-rate'), 2);
     assert.deepEqual(a.hub.desk.messages.list(a.hub.owner, {}).items[0]?.deliveries, []);
     assert.deepEqual(
-      a.hub.desk.routes().map(({ passed, leftOut }) => ({ passed, leftOut })),
+      a.hub.desk.routes.list().map(({ passed, leftOut }) => ({ passed, leftOut })),
       [{ passed: 2, leftOut: 2 }],
     );
   });

@@ -51,6 +51,10 @@ export class MemoryPort implements BridgePort {
     open: async sha256 => Readable.from([this.#blobs.get(sha256)!]),
   };
 
+  refuses(): boolean {
+    return false;
+  }
+
   ready(): void {
     this.up = true;
     this.#changed();

@@ -62,3 +62,33 @@ test('each configured room has a portal: what is said there goes to the members,
   assert.deepEqual(answer?.content['m.relates_to'], { 'm.in_reply_to': { event_id: said.event_id } });
   assert.equal(rig.homeserver.shown(room).filter(({ content }) => content.body === 'good morning').length, 1);
 });
+
+test('a room made while the gateway runs has its portal at once, and a Matrix room is entered and left as it comes and goes', async () => {
+  await using rig = await openRig();
+  await rig.up();
+  const { desk, owner } = rig.hub;
+  await desk.rooms.create(owner, 'plaza', { members: [`lxmf:${peer}`] });
+  const alice = rig.homeserver.person('alice');
+  await eventually(() => rig.homeserver.rooms.aliases.has('#_kos_plaza:home.test'));
+  const portal = alice.join('#_kos_plaza:home.test');
+  alice.say(portal, 'in the portal');
+  await eventually(() => rig.mesh.delivered.length === 1);
+  assert.equal(rig.mesh.delivered[0]?.message.to, 'room:plaza');
+  const own = alice.create([]);
+  const bot = '@_kos_bot:home.test';
+  await desk.rooms.addMember(owner, 'plaza', `matrix:${own}`);
+  alice.invite(own, bot);
+  await eventually(() => rig.homeserver.rooms.membership(own, bot) === 'join');
+  alice.say(own, 'in a room of her own');
+  await eventually(() => rig.mesh.delivered.length === 2);
+  await eventually(() => rig.homeserver.shown(portal).length === 2, 'the portal hears it as well');
+  await desk.rooms.removeMember(owner, 'plaza', `matrix:${own}`);
+  await eventually(() => rig.homeserver.rooms.membership(own, bot) === 'leave');
+  await desk.rooms.remove(owner, 'plaza');
+  alice.say(portal, 'is anybody there?');
+  await eventually(() => rig.counters.get('matrix/refused/request/not-found') === 1);
+  await desk.rooms.create(owner, 'plaza', { members: [`lxmf:${peer}`] });
+  alice.say(portal, 'and now?');
+  await eventually(() => rig.mesh.delivered.some(({ message }) => message.text === 'and now?'));
+  assert.ok(!rig.mesh.delivered.some(({ message }) => message.text === 'is anybody there?'));
+});

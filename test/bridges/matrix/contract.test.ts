@@ -44,7 +44,6 @@ async function farSide(): Promise<FarSide> {
       portals: 'server',
     },
     registration,
-    rooms: {},
     file: join(dir, 'matrix.db'),
   });
   addAppservice(listener, bridge.appservice, parts);

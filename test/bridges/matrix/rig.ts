@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createListener, type Listener } from '../../../src/bridges/listener.ts';
 import { addAppservice } from '../../../src/bridges/matrix/appservice.ts';
-import { createMatrixBridge, type MatrixBridge, withPortals } from '../../../src/bridges/matrix/bridge.ts';
+import { createMatrixBridge, type MatrixBridge } from '../../../src/bridges/matrix/bridge.ts';
 import type { MatrixConfig } from '../../../src/bridges/matrix/config.ts';
 import type { Registration } from '../../../src/bridges/matrix/registration.ts';
 import type { Address } from '../../../src/gateway/message.ts';
@@ -79,7 +79,6 @@ export async function openRig(options: RigOptions = {}): Promise<Rig> {
         ...options.config,
       },
       registration,
-      rooms,
       file: join(dir, 'matrix.db'),
       report: one => health.push(one),
     });
@@ -90,7 +89,7 @@ export async function openRig(options: RigOptions = {}): Promise<Rig> {
     hub = await openTestSwitch({
       dir,
       bridges: [mesh, bridge],
-      rooms: withPortals(rooms, homeserver.serverName),
+      rooms,
     });
   };
   const stop = async () => {

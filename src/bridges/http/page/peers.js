@@ -80,7 +80,7 @@ export function peers(app, main) {
       h(
         'div',
         { class: 'side quiet' },
-        when(one.lastSeen),
+        one.lastSeen === undefined ? 'not heard yet' : when(one.lastSeen),
         h(
           'span',
           {},

@@ -81,7 +81,8 @@ export function openThread(app, place, address) {
     learn(address, peer.name);
     title.replaceChildren(name(nameOf(address)));
     const hops = peer.hops !== undefined && ` · ${peer.hops <= 1 ? 'neighbour' : count(peer.hops, 'hop')}`;
-    about.append(h('span', {}, 'heard ', when(peer.lastSeen), hops));
+    const heard = peer.lastSeen === undefined ? ['not heard yet'] : ['heard ', when(peer.lastSeen)];
+    about.append(h('span', {}, ...heard, hops));
   }
 
   async function load(after) {
