@@ -40,7 +40,7 @@ export function createBlocks(parts: {
 
   function check(pattern: string): void {
     const mistake =
-      !/^[a-z]+:[^\s\p{Cc}]{0,505}$/u.test(pattern) || /^(?:room|app):/.test(pattern)
+      !/^[a-z]+:[^\s\p{Cc}]{0,512}$/u.test(pattern) || /^(?:room|app):/.test(pattern)
         ? 'an address, with * for anything in it: lxmf:0123…, matrix:@*:server'
         : pattern.split('*').length - 1 > blockLimits.stars
           ? `${blockLimits.stars} times * at most`

@@ -121,7 +121,9 @@ test('whatever a template and a message hold, what comes out is bounded and whol
     .tuple(path, fc.array(filter, { maxLength: 4 }))
     .map(([one, filters]) => `{${[one, ...filters].join('|')}}`);
   const source = fc
-    .array(fc.oneof(placeholder, fc.constantFrom('é', '🌡️', '\ud83c', '{{', '}}', '\n', 'words ')), { maxLength: 12 })
+    .array(fc.oneof(placeholder, fc.constantFrom('é', '🌡️', '\ud83c', '{{', '}}', '\n', 'words ')), {
+      maxLength: 12,
+    })
     .map(parts => parts.join(''));
   fc.assert(
     fc.property(source, fc.jsonValue({ maxDepth: 2 }), fc.string({ maxLength: 100 }), (text, data, body) => {
