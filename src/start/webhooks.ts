@@ -21,7 +21,7 @@ export interface HubWebhookParts extends Partial<Pick<WebhookParts, 'lookup' | '
   readonly log: Log;
   readonly counters: Counters;
   readonly store: Store;
-  readonly gateway: Pick<Switch, 'desk' | 'report' | 'forget'>;
+  readonly gateway: Pick<Switch, 'desk' | 'report' | 'forget' | 'onClockSet'>;
   readonly config: WebhookConfig;
 }
 
@@ -44,6 +44,7 @@ export function createHubWebhooks(parts: HubWebhookParts): HubWebhooks {
   let ca = authoritiesOf(config);
   let opening: Promise<Webhooks> | undefined;
   let opened: Webhooks | undefined;
+  let unwatch: () => void = () => undefined;
 
   function open(): Promise<Webhooks> {
     opening ??= import('../bridges/webhook/service.ts').then(({ openWebhooks }) => {
@@ -58,6 +59,7 @@ export function createHubWebhooks(parts: HubWebhookParts): HubWebhooks {
         forget: name => parts.gateway.forget(name),
         onReachable: id => bridge.reachable(id),
       });
+      unwatch = parts.gateway.onClockSet(by => opened?.moveTimes(by));
       return opened;
     });
     return opening;
@@ -98,6 +100,7 @@ export function createHubWebhooks(parts: HubWebhookParts): HubWebhooks {
       opened?.adopt(wanted, ca);
     },
     async [Symbol.asyncDispose]() {
+      unwatch();
       await (await opening)?.[Symbol.asyncDispose]();
     },
   };

@@ -109,6 +109,21 @@ test('killed with -9 while it tells an endpoint, the gateway tells everything it
   assert.ok(receiver.received.every(one => verifies(made.body.secret, one)));
   t.diagnostic(`${acknowledged.length} acknowledged, ${events.length} requests for ${ids.size} events`);
 
+  const listed = await daemon.kosctl('webhook', 'list');
+  assert.match(
+    listed.stdout,
+    new RegExp(`${made.body.id}  owner  ${receiver.url}  (?:idle|sending|waiting)`),
+  );
+  const tried = await daemon.kosctl('webhook', 'test', made.body.id);
+  assert.deepEqual(
+    [tried.code, /webhook\.test {2}delivered {2}200/.test(tried.stdout)],
+    [0, true],
+    tried.stderr,
+  );
+  const another = await daemon.kosctl('webhook', 'create', receiver.url, '--events', 'peer.seen');
+  assert.match(another.stdout, /^[0-9a-f]{32}\nwhsec_\S+\n$/);
+  assert.equal((await daemon.kosctl('webhook', 'replay', made.body.id)).code, 2);
+
   if (python !== undefined) {
     const all = [...receiver.received];
     assert.deepEqual(await publishedLibrary(python, made.body.secret, all), {

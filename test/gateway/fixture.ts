@@ -38,7 +38,7 @@ export interface TestSwitchOptions {
 
 export interface TestSwitch
   extends AsyncDisposable,
-    Pick<Switch, 'desk' | 'report' | 'forget' | 'publish' | 'onHealth'> {
+    Pick<Switch, 'desk' | 'report' | 'forget' | 'publish' | 'onHealth' | 'onClockSet'> {
   readonly store: Store;
   readonly counters: Counters;
   readonly dir: string;
@@ -96,6 +96,7 @@ export async function openTestSwitch(options: TestSwitchOptions = {}): Promise<T
     forget: hub.forget,
     publish: hub.publish,
     onHealth: hub.onHealth,
+    onClockSet: hub.onClockSet,
     store,
     counters,
     dir,

@@ -3,6 +3,7 @@ import { problemSchema } from '../problems.ts';
 import { eventSchema } from '../schema.ts';
 import { operationIdOf } from './operation.ts';
 import { type Route, route } from './route.ts';
+import { payloadSchema } from './webhooks.ts';
 
 type Json = { [key: string]: unknown };
 
@@ -28,6 +29,7 @@ export function openapiDocument(routes: readonly Route[], version: string): Json
     servers: [{ url: '/' }],
     tags: [...new Set(documented.map(({ tag }) => tag))].map(name => ({ name })),
     paths,
+    webhooks: { event: told(schemas) },
     components: {
       schemas: Object.fromEntries(Object.entries(schemas).sort(([a], [b]) => (a < b ? -1 : 1))),
       responses: {
@@ -37,6 +39,38 @@ export function openapiDocument(routes: readonly Route[], version: string): Json
         },
       },
       securitySchemes: { token: { type: 'http', scheme: 'bearer' } },
+    },
+  };
+}
+
+/** What the hub sends to endpoints of webhooks. */
+function told(schemas: Json): Json {
+  return {
+    post: {
+      operationId: 'webhookEvent',
+      summary: 'Sent to the endpoint of a webhook, until it is answered 2xx',
+      description: 'Signed after Standard Webhooks 1.0.0.',
+      tags: ['webhooks'],
+      parameters: [
+        ['webhook-id', 'the same at every attempt'],
+        ['webhook-timestamp', 'of the attempt, seconds since 1970'],
+        ['webhook-signature', 'v1,<base64>, several with spaces between'],
+      ].map(([name, description]) => ({
+        name,
+        in: 'header',
+        required: true,
+        description,
+        schema: { type: 'string' },
+      })),
+      requestBody: {
+        required: true,
+        content: { 'application/json': { schema: jsonSchema(payloadSchema, 'output', schemas) } },
+      },
+      responses: {
+        '2XX': { description: 'taken' },
+        410: { description: 'nothing more is wanted: the webhook is disabled' },
+        default: { description: 'it is sent again' },
+      },
     },
   };
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { cursorShape } from '../../gateway/cursor.ts';
+import { eventKinds } from '../../gateway/desk.ts';
 import {
   type WebhookDesk,
   type WebhookDraft,
@@ -9,6 +10,7 @@ import {
   webhookStates,
 } from '../../gateway/webhooks.ts';
 import { filterShape } from '../event-filter.ts';
+import { eventSchema, messageSchema } from '../schema.ts';
 import { type Route, route } from './route.ts';
 
 const timeSchema = z.int().min(0).describe('ms since 1970');
@@ -127,6 +129,41 @@ const viewSchema = z.looseObject(viewShape).meta({ id: 'Webhook' });
 const withSecret = z
   .looseObject({ ...viewShape, secret: z.string().describe('shown this once') })
   .meta({ id: 'WebhookWithSecret' });
+
+/** What an endpoint gets: `data` by `type`. */
+export const payloadSchema = z
+  .union([
+    z.looseObject({
+      type: z.enum(eventKinds),
+      timestamp: z.iso.datetime().describe('when it happened'),
+      data: eventSchema,
+    }),
+    z.looseObject({
+      type: z.literal('webhook.message'),
+      timestamp: z.iso.datetime(),
+      data: z.looseObject({ webhook: z.string(), delivery: z.string(), message: messageSchema }),
+    }),
+    z.looseObject({
+      type: z.literal('webhook.gap'),
+      timestamp: z.iso.datetime(),
+      data: z.looseObject({
+        webhook: z.string(),
+        after: z.string().describe('events behind this cursor are missing'),
+        lastSuccessAt: timeSchema.exactOptional(),
+        detail: z.string(),
+      }),
+    }),
+    z.looseObject({
+      type: z.literal('webhook.test'),
+      timestamp: z.iso.datetime(),
+      data: z.looseObject({
+        webhook: z.string(),
+        client: z.string(),
+        hub: z.looseObject({ id: z.string(), name: z.string() }),
+      }),
+    }),
+  ])
+  .meta({ id: 'WebhookPayload' });
 
 const one = z.strictObject({ id: z.string().regex(/^[0-9a-f]{32}$/, '32 lower-case hex digits') });
 const audience = ['messages:read'] as const;

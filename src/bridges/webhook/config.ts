@@ -72,7 +72,7 @@ export const webhookLimits = {
   /** Attempts that are remembered. */
   attempts: 20,
   /** Events read at once. */
-  batch: 8,
+  batch: 32,
   /** How long a secret is used beside its successor: by default and at most, and how many are. */
   grace: 24 * 60 * 60_000,
   longestGrace: 7 * 24 * 60 * 60_000,

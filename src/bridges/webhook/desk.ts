@@ -149,7 +149,11 @@ export function createWebhookDesk(parts: WebhookDeskParts): WebhookDesk {
         const payload = testPayload(desk.hub, whose, random.bytes(16), clock.now());
         const at = clock.now();
         const until = AbortSignal.any([parts.stopping, ...(signal === undefined ? [] : [signal])]);
-        const reply = await send(hook, payload, until);
+        const reply = await send(hook, payload, until).catch(error => {
+          throw until.aborted
+            ? new GatewayError('bridge/unavailable', 'the test was given up', { cause: error })
+            : error;
+        });
         const attempt = attemptOf({ id: payload.id, type: payload.type, at }, reply);
         const over = { ...attempt, ...(attempt.state === 'queued' && { state: 'failed' as const }) };
         const attempts = [over, ...hook.progress.attempts].slice(0, limits.attempts);

@@ -27,6 +27,8 @@ export interface Hook {
   changed: AbortController;
   /** Its client is not there for now. */
   paused: string | undefined;
+  /** Since when it fails was noted since the start: it moves with the clock. */
+  noted: boolean;
   /** Requests to its endpoint, and changes of its row: one after the other. */
   readonly sends: Turns;
   readonly changes: Turns;
@@ -42,6 +44,7 @@ export function newHook(kept: Kept): Hook {
     doubtful: false,
     changed: new AbortController(),
     paused: undefined,
+    noted: false,
     sends: createTurns(),
     changes: createTurns(),
   };
@@ -86,7 +89,7 @@ export function viewOf(
   const { ended, ...shown } = forgivenUnless(hook);
   const state = stateOf(hook, pending);
   const reason = ended?.reason ?? (state === 'disabled' ? 'disabled by its owner' : hook.paused);
-  const waits = state === 'waiting' ? progress.lastFailure?.reason : undefined;
+  const waits = state === 'waiting' && progress.failures > 0 ? progress.lastFailure?.reason : undefined;
   return {
     id: hook.id,
     client: client.name,
@@ -124,6 +127,16 @@ function stateOf(hook: Hook, pending: number): WebhookState {
     return 'sending';
   }
   return hook.progress.nextAt !== undefined || pending > 0 ? 'waiting' : 'idle';
+}
+
+/** The clock was set by so many ms: a failure that was noted by the one before is not older for that. */
+export function moveTimes(hook: Hook, by: number): void {
+  const { failingSince, nextAt } = hook.progress;
+  hook.progress = {
+    ...hook.progress,
+    ...(failingSince !== undefined && hook.noted && { failingSince: failingSince + by }),
+    ...(nextAt !== undefined && { nextAt: nextAt + by }),
+  };
 }
 
 /** It is begun anew with what is known now, at once; what the hub has disabled stays so. */

@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import type { Client, Desk, GatewayEvent } from '../../gateway/desk.ts';
 import type { WebhookShelf } from '../../gateway/webhook-shelf.ts';
 import type { Clock } from '../../lib/clock.ts';
@@ -89,6 +90,9 @@ export async function runLine(hook: Hook, parts: LineParts, signal: AbortSignal)
     if (batch.cursor === hook.position) {
       await news.next();
     } else if (await tellAll(client, batch.items)) {
+      // Far behind, with nothing in between to tell, it would read on and on: the rest of the program has its turn.
+      await turn();
+      life.throwIfAborted();
       hook.position = batch.cursor;
       if (clock.monotonic() - written >= limits.idleWrite) {
         stand(batch.cursor);
@@ -133,6 +137,7 @@ export async function runLine(hook: Hook, parts: LineParts, signal: AbortSignal)
     const chance = parts.random.fraction();
     const facts = { now: clock.now(), chance, patience: parts.patience(), limits };
     const { progress, delay } = judge(hook.progress, { id, type, at }, reply, facts);
+    hook.noted = hook.progress.failingSince === undefined || hook.noted;
     hook.progress = progress;
     keeper.note(hook);
     parts.onProgress(hook);

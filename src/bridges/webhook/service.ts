@@ -12,7 +12,7 @@ import { type WebhookConfig, type WebhookLimits, webhookLimits } from './config.
 import { deliverTo } from './deliver.ts';
 import { createWebhookDesk } from './desk.ts';
 import { createGuard, type Guard, type Lookup } from './guard.ts';
-import { createKeeper, type Hook, hookOf, isOn, restart } from './hook.ts';
+import { createKeeper, type Hook, hookOf, isOn, moveTimes, restart } from './hook.ts';
 import { runLine } from './line.ts';
 import { fewAtOnce } from './names.ts';
 import type { Payload } from './payload.ts';
@@ -46,6 +46,8 @@ export interface Webhooks extends Addressees, AsyncDisposable {
   readonly desk: WebhookDesk;
   /** Other networks may be called from now on, or others believed. */
   adopt(config: WebhookConfig, ca?: readonly string[]): void;
+  /** The machine's clock was set, by so many ms. */
+  moveTimes(by: number): void;
 }
 
 /** Opens what the shelf holds. Webhooks of clients that are no more are forgotten. */
@@ -227,6 +229,11 @@ export function openWebhooks(parts: WebhookParts): Webhooks {
           restart(hook, 'the configuration was read again');
           parts.onReachable(hook.id);
         }
+      }
+    },
+    moveTimes(by) {
+      for (const hook of hooks.values()) {
+        moveTimes(hook, by);
       }
     },
     async [Symbol.asyncDispose]() {

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { networkOf, webhookConfigSchema } from '../../../src/bridges/webhook/config.ts';
 import { createGuard, type Lookup } from '../../../src/bridges/webhook/guard.ts';
+import { moveTimes, newHook } from '../../../src/bridges/webhook/hook.ts';
 import { fewAtOnce } from '../../../src/bridges/webhook/names.ts';
 import { type Reply, retryAfterOf } from '../../../src/bridges/webhook/post.ts';
 import { attemptOf, fresh, judge, type Progress } from '../../../src/bridges/webhook/progress.ts';
@@ -210,4 +211,21 @@ test('an address of any form is judged as what it stands for', () => {
   }
   assert.equal(guard.refusal('93.184.215.14', true), undefined);
   assert.match(guard.refusal('93.184.215.14', false) ?? '', /use https/);
+});
+
+test('a clock that is set makes no failure older than it is', () => {
+  const hook = newHook({
+    id: '0'.repeat(32),
+    client: 'c',
+    createdAt: 0,
+    settings: { url: 'https://x.invalid/', enabled: true, acknowledge: false },
+    secrets: [],
+    position: 'e0000-0',
+    progress: { ...fresh, failures: 1, failingSince: 1000, nextAt: 2000 },
+  });
+  moveTimes(hook, 50);
+  assert.deepEqual([hook.progress.failingSince, hook.progress.nextAt], [1000, 2050]);
+  hook.noted = true;
+  moveTimes(hook, 50);
+  assert.deepEqual([hook.progress.failingSince, hook.progress.nextAt], [1050, 2100]);
 });
