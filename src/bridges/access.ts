@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import type { Audit, Door } from '../gateway/audit-entry.ts';
+import type { Clients } from '../gateway/client.ts';
 import { isMinted, type TokenFault } from '../gateway/client-token.ts';
-import type { Client, Clients, Scope } from '../gateway/desk.ts';
+import type { Client, Scope } from '../gateway/desk.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Counters } from '../lib/counters.ts';
 import { GatewayError } from '../lib/errors.ts';
@@ -89,6 +90,7 @@ export function createAccess({ clients, clock, counters, audit }: AccessParts): 
       if (!isOurs) {
         keep(good, print);
       }
+      clients.used(found.client.id, remote);
       return found.client;
     }
     const fault = found.fault ?? 'unknown';

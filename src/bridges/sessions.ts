@@ -1,5 +1,6 @@
-import type { Client, Clients } from '../gateway/desk.ts';
-import type { Clock } from '../lib/clock.ts';
+import type { Clients } from '../gateway/client.ts';
+import type { ClientEnd } from '../gateway/client-life.ts';
+import type { Client } from '../gateway/desk.ts';
 import { GatewayError } from '../lib/errors.ts';
 
 /** Streams, sockets and long polls one client may hold at once, and all clients together. */
@@ -13,23 +14,14 @@ export interface Sessions {
 }
 
 export interface Session extends Disposable {
-  /** Aborted with `request/unauthenticated`. */
+  /** Aborted with `request/unauthenticated`, or with `bridge/unavailable` where the client may come back at once. */
   readonly signal: AbortSignal;
 }
 
 /** Bounded, and bound to the life of tokens. */
-export function createSessions(parts: { readonly clients: Clients; readonly clock: Clock }): Sessions {
-  const { clients, clock } = parts;
+export function createSessions({ clients }: { readonly clients: Clients }): Sessions {
   const open = new Map<string, Set<AbortController>>();
   let total = 0;
-  const end = (controller: AbortController, why: string) => {
-    controller.abort(new GatewayError('request/unauthenticated', why, { detail: { token: why } }));
-  };
-  clients.onRevoked(client => {
-    for (const controller of open.get(client.id) ?? []) {
-      end(controller, 'the token was revoked');
-    }
-  });
   return {
     open(client) {
       const mine = open.getOrInsertComputed(client.id, () => new Set());
@@ -45,18 +37,7 @@ export function createSessions(parts: { readonly clients: Clients; readonly cloc
       const controller = new AbortController();
       mine.add(controller);
       total += 1;
-      let cancel = () => {};
-      // A timer cannot be as long as a token may live, so it may fire early.
-      const watch = (expiresAt: number) => {
-        if (clock.now() >= expiresAt) {
-          end(controller, 'the token has expired');
-        } else {
-          cancel = clock.after(expiresAt - clock.now(), () => watch(expiresAt));
-        }
-      };
-      if (client.expiresAt !== undefined) {
-        watch(client.expiresAt);
-      }
+      const cancel = clients.watch(client, why => controller.abort(endOf(why)));
       return {
         signal: controller.signal,
         [Symbol.dispose]() {
@@ -72,4 +53,16 @@ export function createSessions(parts: { readonly clients: Clients; readonly cloc
       };
     },
   };
+}
+
+const words: Readonly<Record<ClientEnd, string>> = {
+  revoked: 'the token was revoked',
+  expired: 'the token has expired',
+  changed: 'the rights of this client were changed: connect again',
+};
+
+function endOf(why: ClientEnd): GatewayError {
+  return why === 'changed'
+    ? new GatewayError('bridge/unavailable', words[why], { retryable: true, detail: { retryAfter: 1 } })
+    : new GatewayError('request/unauthenticated', words[why], { detail: { token: words[why], reason: why } });
 }

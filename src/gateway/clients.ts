@@ -1,14 +1,18 @@
 import { timingSafeEqual } from 'node:crypto';
 import type { Clock } from '../lib/clock.ts';
 import { GatewayError } from '../lib/errors.ts';
+import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
+import type { ClientDraft, Clients, ClientView } from './client.ts';
+import { checkChange, checkDraft } from './client-check.ts';
+import { createClientLives } from './client-life.ts';
 import { hashOfToken, mintToken } from './client-token.ts';
-import { type Client, type ClientDraft, type Clients, type ClientView, type Scope, scopes } from './desk.ts';
-import { isTime } from './message.ts';
+import { type ClientUse, createClientUses } from './client-use.ts';
+import { type Client, type Scope, scopes } from './desk.ts';
 import { hubRoom } from './own-rooms.ts';
 import type { Residents } from './residents.ts';
-
-import type { ClientRow } from './store/client-table.ts';
+import { type Role, roles } from './roles.ts';
+import type { ClientRow, NewClientRow, PreviousToken } from './store/client-table.ts';
 import type { Store } from './store/store.ts';
 
 export interface ClientBook extends Clients {
@@ -23,14 +27,31 @@ export interface ClientBook extends Clients {
   }): Promise<string | undefined>;
   /** Who can be written to: neither revoked nor expired. */
   active(): readonly Client[];
+  /** Writes when clients were last there. */
+  flush(): Promise<void>;
 }
 
 export const ownerName = 'owner';
 
+/** Tokens of one client that are still good after they were replaced: an answer with a new one may be lost, and it is asked for again. */
+const mostPrevious = 4;
+
+/** A token that was replaced: who shows it is the client, for as long as the Client here says. */
+interface Previous {
+  readonly hash: Uint8Array;
+  readonly client: Client;
+}
+
 interface Entry {
   readonly client: Client;
   readonly hash: Uint8Array;
+  readonly previous: readonly Previous[];
+  readonly role: Role | undefined;
+  readonly version: number;
+  /** Goes up when its rights are changed. */
+  readonly rights: number;
   readonly createdAt: number;
+  readonly rotatedAt?: number;
   readonly revokedAt?: number;
 }
 
@@ -39,32 +60,53 @@ export function createClients(options: {
   readonly store: Store;
   readonly clock: Clock;
   readonly random: Random;
+  readonly log: Log;
   readonly limit: number;
   readonly residents: Residents;
 }): ClientBook {
   const { store, clock, random, residents } = options;
   const byHash = new Map<string, Entry>();
   const byId = new Map<string, Entry>();
-  const listeners = new Set<(client: Client) => void>();
+  const lives = createClientLives(clock);
+  const revocations = new Set<(client: Client) => void>();
+  const rotations = new Set<(client: Client) => void>();
+  /** Which token a Client that was given out stands for, and which of the rights that were changed since it has. */
+  const issued = new WeakMap<Client, { readonly token: string; readonly rights: number }>();
   /** Every message asks who can be written to; it is found out again after a change or an end. */
   let active: readonly Client[] = [];
   let activeUntil = Number.NEGATIVE_INFINITY;
-  for (const row of store.read.clients()) {
+  const rows = store.read.clients();
+  for (const row of rows) {
     put(entryOf(row));
   }
+  const uses = createClientUses(options, rows.flatMap(useOf));
 
   function put(entry: Entry): void {
     activeUntil = Number.NEGATIVE_INFINITY;
-    const before = byId.get(entry.client.id);
-    if (before !== undefined) {
-      byHash.delete(hex(before.hash));
+    for (const hash of hashesOf(byId.get(entry.client.id))) {
+      byHash.delete(hash);
     }
     byId.set(entry.client.id, entry);
-    byHash.set(hex(entry.hash), entry);
+    for (const { client, hash } of [entry, ...entry.previous]) {
+      byHash.set(hex(hash), entry);
+      issued.set(client, { token: hex(hash), rights: entry.rights });
+    }
   }
 
   function find(nameOrId: string): Entry | undefined {
     return byId.get(nameOrId) ?? [...byId.values()].find(entry => entry.client.name === nameOrId);
+  }
+
+  /** The entry of a client that is there; the owner only where `what` may be done to it. */
+  function living(nameOrId: string, what?: string): Entry {
+    const entry = find(nameOrId);
+    if (entry === undefined || entry.revokedAt !== undefined) {
+      throw new GatewayError('request/not-found', 'no such client');
+    }
+    if (what !== undefined && entry.client.name === ownerName) {
+      throw new GatewayError('request/conflict', `the owner cannot be ${what}`);
+    }
+    return entry;
   }
 
   const partyOf = ({ name }: { readonly name: string }) => `app:${name}`;
@@ -73,8 +115,14 @@ export function createClients(options: {
 
   const isExpired = (client: Client) => client.expiresAt !== undefined && client.expiresAt <= clock.now();
 
-  async function add(draft: ClientDraft, token: string): Promise<Client> {
-    const row: ClientRow = {
+  /** The Client a hash stands for, whether or not it is still good. */
+  const holder = ({ client, hash, previous }: Entry, shown: Uint8Array): Client =>
+    timingSafeEqual(hash, shown)
+      ? client
+      : (previous.find(one => timingSafeEqual(one.hash, shown))?.client ?? client);
+
+  async function add(draft: ClientDraft, token: string): Promise<Entry> {
+    const row: NewClientRow = {
       id: hex(random.bytes(16)),
       name: draft.name,
       hash: hashOfToken(token),
@@ -84,6 +132,7 @@ export function createClients(options: {
       expires_at: draft.expiresAt ?? null,
       revoked_at: null,
       identity: draft.identity ?? 'hub',
+      role: draft.role ?? null,
     };
     const addresses = draft.identity === 'own' ? residents.draft(partyOf(draft), draft.name) : [];
     if (draft.identity === 'own' && addresses.length === 0) {
@@ -93,49 +142,69 @@ export function createClients(options: {
     }
     await store.committer.commit('client.create', { ...row, residents: addresses });
     residents.opened(addresses);
-    const entry = entryOf(row);
+    const entry = entryOf({
+      ...row,
+      version: 1,
+      previous: '[]',
+      rotated_at: null,
+      used_at: null,
+      used_from: null,
+    });
     put(entry);
-    return entry.client;
+    return entry;
   }
 
-  const viewOf = ({ client, createdAt, revokedAt }: Entry): ClientView => ({
-    ...client,
-    ...addressesOf(client),
-    createdAt,
-    ...(revokedAt === undefined ? {} : { revokedAt }),
-  });
+  const viewOf = (entry: Entry): ClientView => {
+    const { client, role, version, createdAt, rotatedAt, revokedAt, previous } = entry;
+    const use = uses.of(client.id);
+    const until = Math.max(0, ...previous.map(one => one.client.expiresAt ?? 0));
+    return {
+      ...client,
+      ...(role !== undefined && { role }),
+      ...addressesOf(client),
+      version,
+      createdAt,
+      ...(rotatedAt !== undefined && { rotatedAt }),
+      ...(until > clock.now() && { previousUntil: until }),
+      ...(use !== undefined && { lastUsedAt: use.at, lastUsedFrom: use.from }),
+      ...(revokedAt !== undefined && { revokedAt }),
+    };
+  };
 
   return {
     authenticate(token) {
       const hash = hashOfToken(token);
       const entry = byHash.get(hex(hash));
-      if (entry === undefined || !timingSafeEqual(entry.hash, hash)) {
+      if (entry === undefined) {
         return { fault: 'unknown' };
       }
       if (entry.revokedAt !== undefined) {
         return { fault: 'revoked' };
       }
-      return isExpired(entry.client) ? { fault: 'expired' } : { client: entry.client };
+      const client = holder(entry, hash);
+      return isExpired(client) ? { fault: 'expired' } : { client };
     },
     holderOf(tokenHash) {
       const entry = byHash.get(tokenHash);
-      return entry === undefined || entry.revokedAt !== undefined || isExpired(entry.client)
-        ? undefined
-        : entry.client;
+      if (entry === undefined || entry.revokedAt !== undefined) {
+        return undefined;
+      }
+      const client = holder(entry, Uint8Array.fromHex(tokenHash));
+      return isExpired(client) ? undefined : client;
     },
     async create(draft) {
-      check(draft, clock.now());
+      checkDraft(draft, clock.now());
       if (find(draft.name) !== undefined) {
         throw new GatewayError('request/conflict', `the name ${draft.name} was used before`, {
           errors: [{ pointer: '/name', detail: 'was used before' }],
         });
       }
-      const living = [...byId.values()].filter(entry => entry.revokedAt === undefined);
-      if (living.length >= options.limit) {
+      const there = [...byId.values()].filter(entry => entry.revokedAt === undefined);
+      if (there.length >= options.limit) {
         throw new GatewayError('store/full', `${options.limit} clients at most`);
       }
       const token = mintToken(random);
-      const client = await add(draft, token);
+      const { client } = await add(draft, token);
       return { client, token, ...addressesOf(client) };
     },
     list: () => [...byId.values()].map(viewOf),
@@ -143,30 +212,104 @@ export function createClients(options: {
       const entry = find(nameOrId);
       return entry && viewOf(entry);
     },
-    async revoke(nameOrId) {
-      const entry = find(nameOrId);
-      if (entry === undefined || entry.revokedAt !== undefined) {
-        throw new GatewayError('request/not-found', 'no such client');
-      }
-      if (entry.client.name === ownerName) {
-        throw new GatewayError('request/conflict', 'the owner cannot be revoked');
-      }
-      const revokedAt = clock.now();
-      await store.committer.commit('client.revoke', {
-        id: entry.client.id,
-        at: revokedAt,
-        party: partyOf(entry.client),
+    async change(nameOrId, change) {
+      const { client } = living(nameOrId, 'changed');
+      checkChange(change, clock.now());
+      const { id, version, role } = viewOf(living(nameOrId));
+      const wanted = {
+        scopes: change.role === undefined ? (change.scopes ?? client.scopes) : roles[change.role],
+        rooms: change.rooms ?? client.rooms,
+        role: change.role ?? (change.scopes === undefined ? role : undefined),
+        expiresAt: change.expiresAt === undefined ? client.expiresAt : (change.expiresAt ?? undefined),
+      };
+      await store.committer.commit('client.change', {
+        id,
+        version,
+        scopes: JSON.stringify(wanted.scopes),
+        rooms: JSON.stringify(wanted.rooms),
+        role: wanted.role ?? null,
+        expires_at: wanted.expiresAt ?? null,
       });
+      const entry = living(nameOrId);
+      const { expiresAt: _before, ...rest } = entry.client;
+      const next: Client = {
+        ...rest,
+        scopes: wanted.scopes,
+        rooms: wanted.rooms,
+        ...(wanted.expiresAt !== undefined && { expiresAt: wanted.expiresAt }),
+      };
+      const previous = entry.previous.map(one => ({
+        hash: one.hash,
+        client: until(next, one.client.expiresAt ?? 0),
+      }));
+      const { rights } = entry;
+      put({ ...entry, client: next, previous, role: wanted.role, version: version + 1, rights: rights + 1 });
+      lives.end(id, 'changed');
+      return viewOf(living(nameOrId));
+    },
+    async rotate(nameOrId, grace) {
+      const { client, hash, previous: before, version } = living(nameOrId);
+      const now = clock.now();
+      const ends = now + grace;
+      const minted = mintToken(random);
+      const fresh = hashOfToken(minted);
+      const previous = [
+        { hash, client: until(client, ends) },
+        ...before.map(one => ({ hash: one.hash, client: until(one.client, ends) })),
+      ]
+        .filter(one => (one.client.expiresAt ?? 0) > now)
+        .slice(0, mostPrevious);
+      await store.committer.commit('client.rotate', {
+        id: client.id,
+        version,
+        hash: fresh,
+        previous: JSON.stringify(previous.map(one => ({ hash: hex(one.hash), until: one.client.expiresAt }))),
+        at: now,
+      });
+      const entry = living(nameOrId);
+      put({ ...entry, client: { ...client }, hash: fresh, previous, version: version + 1, rotatedAt: now });
+      for (const token of hashesOf(entry)) {
+        lives.limit(client.id, token, previous.some(one => hex(one.hash) === token) ? ends : now);
+      }
+      for (const listener of rotations) {
+        listener(client);
+      }
+      return { client: viewOf(living(nameOrId)), token: minted };
+    },
+    onRotated(listener) {
+      rotations.add(listener);
+      return () => rotations.delete(listener);
+    },
+    onRevoked(listener) {
+      revocations.add(listener);
+      return () => revocations.delete(listener);
+    },
+    async revoke(nameOrId) {
+      const entry = living(nameOrId, 'revoked');
+      const revokedAt = clock.now();
+      const { id } = entry.client;
+      await store.committer.commit('client.revoke', { id, at: revokedAt, party: partyOf(entry.client) });
       residents.removed(partyOf(entry.client));
-      put({ ...entry, revokedAt });
-      for (const listener of listeners) {
+      put({ ...entry, revokedAt, version: entry.version + 1 });
+      lives.end(id, 'revoked');
+      for (const listener of revocations) {
         listener(entry.client);
       }
     },
-    onRevoked(listener) {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
+    watch(client, onEnd) {
+      const { token, rights } = issued.get(client) ?? {};
+      const entry = byId.get(client.id);
+      const held = { id: client.id, token, until: client.expiresAt };
+      const isStale = entry !== undefined && rights !== undefined && rights !== entry.rights;
+      const isOver = token !== undefined && !hashesOf(entry).includes(token);
+      if (entry?.revokedAt !== undefined || isStale || isOver) {
+        onEnd(entry?.revokedAt !== undefined ? 'revoked' : isStale ? 'changed' : 'expired');
+        return () => {};
+      }
+      return lives.watch(held, onEnd);
     },
+    used: uses.used,
+    flush: uses.flush,
     async ensureOwner({ given, keep } = {}) {
       const owner = find(ownerName);
       if (owner === undefined) {
@@ -174,13 +317,13 @@ export function createClients(options: {
         if (given === undefined) {
           await keep?.(token);
         }
-        await add({ name: ownerName, scopes }, token);
+        await add({ name: ownerName, scopes, role: 'owner' }, token);
         return given === undefined ? token : undefined;
       }
       if (given !== undefined) {
         const hash = hashOfToken(given);
         await store.committer.commit('client.rekey', { id: owner.client.id, hash });
-        put({ ...owner, hash });
+        put({ ...owner, hash, previous: [] });
       }
       return undefined;
     },
@@ -196,38 +339,40 @@ export function createClients(options: {
   };
 }
 
-function check(draft: ClientDraft, now: number): void {
-  const errors = [
-    ...(/^[a-z0-9-]{1,32}$/.test(draft.name)
-      ? []
-      : [{ pointer: '/name', detail: '1 to 32 lower-case letters, digits and hyphens' }]),
-    ...draft.scopes.flatMap((scope, index) =>
-      scopes.includes(scope) ? [] : [{ pointer: `/scopes/${index}`, detail: `one of ${scopes.join(', ')}` }],
-    ),
-    ...(draft.expiresAt !== undefined && !isTime(draft.expiresAt)
-      ? [{ pointer: '/expiresAt', detail: 'milliseconds since 1970, a whole number' }]
-      : []),
-    ...(draft.expiresAt !== undefined && draft.expiresAt <= now
-      ? [{ pointer: '/expiresAt', detail: 'lies in the past' }]
-      : []),
-  ];
-  if (errors.length > 0) {
-    throw new GatewayError('request/invalid', 'this client cannot be made', { errors });
-  }
+/** The client as one of its replaced tokens stands for it: until then, and no longer than the client itself. */
+function until(client: Client, end: number): Client {
+  return { ...client, expiresAt: Math.min(end, client.expiresAt ?? end) };
+}
+
+function hashesOf(entry: Entry | undefined): string[] {
+  return entry === undefined ? [] : [entry.hash, ...entry.previous.map(one => one.hash)].map(hex);
+}
+
+function useOf({ id, used_at, used_from }: ClientRow): (readonly [string, ClientUse])[] {
+  return used_at === null ? [] : [[id, { at: used_at, from: used_from ?? '' }]];
 }
 
 function entryOf(row: ClientRow): Entry {
+  const client: Client = {
+    id: row.id,
+    name: row.name,
+    scopes: JSON.parse(row.scopes) as Scope[],
+    rooms: JSON.parse(row.rooms) as string[],
+    ...(row.identity === 'own' ? { identity: 'own' } : {}),
+    ...(row.expires_at === null ? {} : { expiresAt: row.expires_at }),
+  };
   return {
-    client: {
-      id: row.id,
-      name: row.name,
-      scopes: JSON.parse(row.scopes) as Scope[],
-      rooms: JSON.parse(row.rooms) as string[],
-      ...(row.identity === 'own' ? { identity: 'own' } : {}),
-      ...(row.expires_at === null ? {} : { expiresAt: row.expires_at }),
-    },
+    client,
     hash: row.hash,
+    previous: (JSON.parse(row.previous) as PreviousToken[]).map(one => ({
+      hash: Uint8Array.fromHex(one.hash),
+      client: until(client, one.until),
+    })),
+    role: row.role !== null && Object.hasOwn(roles, row.role) ? (row.role as Role) : undefined,
+    version: row.version,
+    rights: 0,
     createdAt: row.created_at,
+    ...(row.rotated_at === null ? {} : { rotatedAt: row.rotated_at }),
     ...(row.revoked_at === null ? {} : { revokedAt: row.revoked_at }),
   };
 }

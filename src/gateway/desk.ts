@@ -1,7 +1,7 @@
 import type { ServiceHealth } from '../lib/service.ts';
 import type { Audit } from './audit-entry.ts';
 import type { BlobStore, DeliveryId, Resident } from './bridge.ts';
-import type { TokenFault } from './client-token.ts';
+import type { Clients } from './client.ts';
 import type { Address, BinaryData, JsonValue, Message, MessageId, Priority } from './message.ts';
 import type { ReplicaDesk } from './replicas/contract.ts';
 import type { RouteRule } from './route-rule.ts';
@@ -72,46 +72,6 @@ export interface Client {
   /** It has addresses of its own on the mesh; others send under the hub's. */
   readonly identity?: 'own';
   readonly expiresAt?: number;
-}
-
-export interface ClientDraft {
-  /** `[a-z0-9-]{1,32}`, never used before. */
-  readonly name: string;
-  readonly scopes: readonly Scope[];
-  /** Default `['hub']`. */
-  readonly rooms?: readonly string[];
-  /** `own`: addresses of its own on the mesh, announced under its name until it is revoked. Default `hub`. */
-  readonly identity?: 'own' | 'hub';
-  readonly expiresAt?: number;
-}
-
-/** A client as its owner sees it. */
-export interface ClientView extends Client {
-  readonly addresses?: readonly Address[];
-  readonly createdAt: number;
-  readonly revokedAt?: number;
-}
-
-export interface Clients {
-  /** The client of a token, or what is the matter with it. */
-  authenticate(token: string): { readonly client?: Client; readonly fault?: TokenFault };
-  /**
-   * `request/conflict` if the name was ever used, `store/full` where too many clients are there or have addresses of their
-   * own. The token is shown here and never again.
-   */
-  create(draft: ClientDraft): Promise<{
-    readonly client: Client;
-    readonly token: string;
-    readonly addresses?: readonly Address[];
-  }>;
-  /** The client whose token has this SHA-256 (hex), while the token is good: what a log-in keeps instead of the token. */
-  holderOf(tokenHash: string): Client | undefined;
-  list(): readonly ClientView[];
-  /** By name or id, revoked ones too. */
-  find(nameOrId: string): ClientView | undefined;
-  /** By name or id; `request/not-found`. Sessions of the client end: see `onRevoked`. */
-  revoke(nameOrId: string): Promise<void>;
-  onRevoked(listener: (client: Client) => void): () => void;
 }
 
 /** `POST /v1/messages`, `{op:"send"}` and `mesh/{destination}/tx`, after their schema. */

@@ -96,7 +96,14 @@ export function createSwitch(options: SwitchOptions): Switch {
   const cursors = createCursors(store.epoch);
   const audit = createAudit({ store, clock, log, counters, cursors });
   const residents = createResidents({ store, clock, bridges: options.bridges, limit: limits.residents });
-  const clients = createClients({ store, clock: options.clock, random, limit: limits.clients, residents });
+  const clients = createClients({
+    store,
+    clock: options.clock,
+    random,
+    log,
+    limit: limits.clients,
+    residents,
+  });
   const recent = createRecentMessages();
   const outbox = new Outbox({
     store,
@@ -531,6 +538,7 @@ export function createSwitch(options: SwitchOptions): Switch {
       await outbox.stop(new GatewayError('bridge/unavailable', 'the gateway is stopping'));
       await Promise.all([...running, sweeping, watching, timing]);
       await audit.flush();
+      await clients.flush();
       await directory
         .flush()
         .catch(error => log.warn({ code: codeOf(error) }, 'the directory could not be written'));

@@ -12,6 +12,7 @@ import { createSessions } from '../bridges/sessions.ts';
 import type { SvcListener } from '../bridges/svc/listener.ts';
 import { addWsWindow } from '../bridges/ws/window.ts';
 import { baseOf, type Config } from '../config.ts';
+import { ownerName } from '../gateway/clients.ts';
 import type { Desk, HubFacts } from '../gateway/desk.ts';
 import { createReplicaWrites } from '../gateway/replicas/writes.ts';
 import { startError } from '../gateway/store/room.ts';
@@ -38,7 +39,7 @@ import { openMatrix } from './matrix.ts';
 import { createMesh } from './mesh.ts';
 import { tellMeshChanges } from './mesh-events.ts';
 import { createMeshView } from './mesh-view.ts';
-import { keepOwnerToken, readOwnerToken } from './owner-token.ts';
+import { keepOwnerToken, readOwnerToken, removeOwnerToken } from './owner-token.ts';
 import { openConfiguredReplicas } from './replicas.ts';
 import { createSettings } from './settings.ts';
 import { createHubWebhooks } from './webhooks.ts';
@@ -237,13 +238,21 @@ async function openAll(options: HubOptions): Promise<Hub> {
     announce: () => lxmf.announceNow(),
   });
   const access = createAccess({ clients: desk.clients, clock, counters, audit: desk.audit });
-  const sessions = createSessions({ clients: desk.clients, clock });
+  const sessions = createSessions({ clients: desk.clients });
   const logins = createLogins({ ...parts, desk, file: loginFile(data) });
   const mintedOwnerToken = await desk.clients.ensureOwner({
     given,
     keep: token => keepOwnerToken(data, token),
   });
 
+  stack.defer(
+    desk.clients.onRotated(({ name }) => {
+      // What nobody has read yet is not the owner token any more.
+      if (name === ownerName) {
+        removeOwnerToken(data);
+      }
+    }),
+  );
   const { networkIdentity: groupFile } = config.mesh;
   const networkIdentity = groupFile === undefined ? undefined : openIdentityFile(groupFile, random);
   const management = await createManagement({

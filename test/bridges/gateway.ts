@@ -13,7 +13,8 @@ import { createSessions } from '../../src/bridges/sessions.ts';
 import { webhookConfigSchema } from '../../src/bridges/webhook/config.ts';
 import type { WsLimits } from '../../src/bridges/ws/limits.ts';
 import { addWsWindow } from '../../src/bridges/ws/window.ts';
-import type { ClientDraft, Desk } from '../../src/gateway/desk.ts';
+import type { ClientDraft } from '../../src/gateway/client.ts';
+import type { Desk } from '../../src/gateway/desk.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { Counters } from '../../src/lib/counters.ts';
 import { GatewayError } from '../../src/lib/errors.ts';
@@ -116,7 +117,7 @@ export async function openGateway(
   const parts = { clock, log: silentLog };
   const listener = await createListener({ ...parts, counters: hub.counters, host: '127.0.0.1', port: 0 });
   const access = createAccess({ clients: desk.clients, clock, counters: hub.counters, audit: desk.audit });
-  const sessions = createSessions({ clients: desk.clients, clock });
+  const sessions = createSessions({ clients: desk.clients });
   await webhooks.start();
   addHttpWindow(listener, {
     ...parts,

@@ -23,7 +23,18 @@ test('kosctl shows, sends, reads, mints and ends tokens over the control socket'
   assert.equal(await run('inbox'), '');
   assert.match(await run('token', 'create', 'board', '--rooms', ''), /^kos_\S+\n$/);
   assert.match(await run('token', 'list'), /board .*rooms -/);
+  await run('token', 'set', 'board', '--role', 'reader', '--expires', '2099-01-01');
+  assert.match(
+    await run('token', 'show', 'board'),
+    /board .*reader messages:read.*until 2099.*\nnever used\n$/,
+  );
+  assert.match(await run('token', 'rotate', 'board', '--grace', '0'), /^kos_\S+\n$/);
+  assert.match(await run('token', 'owner', '--rotate'), /^kos_\S+\n$/);
   await run('token', 'revoke', 'board');
+  assert.match(
+    await run('audit', '--action', 'tokens'),
+    /app:owner \(control\) {2}tokens\.rotate board {2}done\n/,
+  );
   assert.match(await run('token', 'list'), /board .*revoked/);
   assert.match(await run('config', 'show'), /"listen"/);
   assert.equal((JSON.parse(await run('--json', 'status')) as { ready: boolean }).ready, true);

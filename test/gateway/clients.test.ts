@@ -13,10 +13,10 @@ test('a token lets its client in until it expires or is revoked, and a name is n
   assert.deepEqual(clients.authenticate(token), { client });
   assert.deepEqual(clients.authenticate(`${token}x`), { fault: 'unknown' });
   const gone: string[] = [];
-  clients.onRevoked(one => gone.push(one.name));
+  clients.watch(client, why => gone.push(why));
   await clients.revoke('reader');
   assert.deepEqual(clients.authenticate(token), { fault: 'revoked' });
-  assert.deepEqual(gone, ['reader']);
+  assert.deepEqual(gone, ['revoked']);
   await assert.rejects(hub.client('reader'), { code: 'request/conflict' });
   await assert.rejects(clients.revoke('reader'), { code: 'request/not-found' });
   await assert.rejects(hub.client('Not A Name'), { code: 'request/invalid' });

@@ -117,7 +117,7 @@ function operation(one: Route, schemas: Json): Json {
     ],
     ...(one.body !== undefined && {
       requestBody: {
-        required: one.body !== 'raw' || one.bodyTypes !== undefined,
+        required: (one.body !== 'raw' || one.bodyTypes !== undefined) && one.optionalBody !== true,
         content:
           one.body === 'raw'
             ? contents(one.bodyTypes ?? { 'application/octet-stream': null }, 'input', schemas)

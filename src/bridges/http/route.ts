@@ -3,9 +3,8 @@ import type { ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import type { Audit } from '../../gateway/audit-entry.ts';
 import { type CursorKind, cursorShape } from '../../gateway/cursor.ts';
-import type { Client, Scope } from '../../gateway/desk.ts';
+import type { Client, Desk, Scope } from '../../gateway/desk.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { codeOf, GatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
@@ -39,6 +38,8 @@ export interface Route {
   readonly bodyShown?: z.ZodType;
   /** The forms of a raw body that must be there, for the document. */
   readonly bodyTypes?: Readonly<Record<string, z.ZodType>>;
+  /** Nothing at all is as good as an empty object. */
+  readonly optionalBody?: boolean;
   readonly responses: Readonly<Record<number, ResponseSpec>>;
   /** ms, where the default handler timeout is too short. */
   readonly timeout?: number;
@@ -153,12 +154,17 @@ export interface RouteParts {
   readonly logins: Logins;
   readonly clock: Clock;
   readonly log: Log;
-  readonly audit: Audit;
+  readonly desk: Pick<Desk, 'audit' | 'clients'>;
 }
 
 /** Registers the table. */
 export function addRoutes(parts: RouteParts, routes: readonly Route[]): void {
-  const { listener, clock, log, audit } = parts;
+  const {
+    listener,
+    clock,
+    log,
+    desk: { audit },
+  } = parts;
   void listener.app.register((app, _options, done) => {
     // Bodies are read by `readJson`, after the caller is known and with every mistake at once.
     app.removeAllContentTypeParsers();
@@ -244,7 +250,7 @@ function endOf(reply: FastifyReply, others: readonly AbortSignal[]): AbortSignal
 function callerOf(
   audience: Audience,
   request: FastifyRequest,
-  { listener, access, logins }: Pick<RouteParts, 'listener' | 'access' | 'logins'>,
+  { listener, access, logins, desk }: Pick<RouteParts, 'listener' | 'access' | 'logins' | 'desk'>,
 ): Caller {
   if (audience === 'public') {
     return { client: nobody, door: 'token' };
@@ -252,6 +258,7 @@ function callerOf(
   const header = request.headers.authorization;
   const login = header === undefined ? logins.find(request.raw) : undefined;
   if (login !== undefined) {
+    desk.clients.used(login.client.id, request.ip);
     return { ...login, door: 'page' };
   }
   return header === undefined && listener.isControl(request.raw)
@@ -273,7 +280,7 @@ async function checked(
   const body =
     one.body === undefined || one.body === 'raw'
       ? unlooked
-      : mistakesOf(one.body, await readJson(request.raw));
+      : mistakesOf(one.body, one.optionalBody && hasNoBody(request) ? {} : await readJson(request.raw));
   const errors = [...params.errors, ...query.errors, ...body.errors];
   if (errors.length > 0) {
     throw invalid(errors);
@@ -295,6 +302,10 @@ async function checked(
       return Array.isArray(value) ? value[0] : value;
     },
   };
+}
+
+function hasNoBody({ headers }: FastifyRequest): boolean {
+  return headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) === 0;
 }
 
 function send(one: Route, answer: Answer, request: FastifyRequest, reply: FastifyReply): void {

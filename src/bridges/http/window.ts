@@ -65,7 +65,7 @@ export interface HttpParts {
 /** The REST window: adds `/v1` and what stands beside it to the listener. Before `listen`. */
 export function addHttpWindow(listener: Listener, parts: HttpParts): void {
   allowOrigins(listener.app, parts.config?.cors ?? []);
-  addRoutes({ listener, ...parts, audit: parts.desk.audit }, httpRoutes(parts));
+  addRoutes({ listener, ...parts }, httpRoutes(parts));
 }
 
 /** Every operation there is, in the order of the document. */

@@ -209,6 +209,14 @@ export async function openBroker(parts: MqttParts, port: BridgePort, journal: Jo
     }
     sessions.add(session);
     counters.add('mqtt.login.accepted');
+    const { client: holder } = session.who;
+    if (holder !== undefined) {
+      const stopWatching = desk.clients.watch(holder, why => {
+        log.info({ client: holder.name, why }, 'MQTT connection closed: its token is not good any more');
+        session.close();
+      });
+      connection.stream.once('close', stopWatching);
+    }
     if (
       !attempt('start', () => {
         connection.start(session);
@@ -249,14 +257,6 @@ export async function openBroker(parts: MqttParts, port: BridgePort, journal: Jo
     cancelPurge = clock.after(purgeEvery, purge);
   };
   cancelPurge = clock.after(purgeEvery, purge);
-
-  const stopRevoked = desk.clients.onRevoked(revoked => {
-    for (const session of sessions) {
-      if (session.who.client?.id === revoked.id) {
-        session.close();
-      }
-    }
-  });
 
   const say = (topic: string, payload: Uint8Array) =>
     new Promise<void>(resolve => {
@@ -362,7 +362,6 @@ export async function openBroker(parts: MqttParts, port: BridgePort, journal: Jo
     },
     async close() {
       closing = true;
-      stopRevoked();
       cancelPurge();
       await Promise.race([sayState(false), clock.sleep(1000)]);
       for (const session of sessions) {

@@ -91,7 +91,11 @@ export function serveSocket(socket: WebSocket, wire: Duplex, caller: Caller, par
     const session = sessions.open(client);
     member = { client, session, start, form, reached: start };
     caller.onMember();
-    const revoked = () => outlet.end(closeCodes.unauthorized, (session.signal.reason as Error).message);
+    const revoked = () => {
+      const reason = session.signal.reason as Error;
+      const mayReturn = isGatewayError(reason, 'bridge/unavailable');
+      outlet.end(mayReturn ? closeCodes.restarting : closeCodes.unauthorized, reason.message);
+    };
     session.signal.addEventListener('abort', revoked, { once: true });
     outlet.write({ op: 'hello', hub: desk.hub.id, cursor: start, client: `app:${client.name}` });
   };

@@ -204,6 +204,16 @@ export const gatewaySchema: readonly string[] = [
   -- JSON of what it looks like, as its own messages say.
   ALTER TABLE peers ADD COLUMN avatar TEXT;
   `,
+  `
+  ALTER TABLE clients ADD COLUMN role TEXT;
+  -- Goes up with every change, but not by being used.
+  ALTER TABLE clients ADD COLUMN version INTEGER NOT NULL DEFAULT 1;
+  -- Tokens that were replaced and are good for a while: JSON of their hashes and ends.
+  ALTER TABLE clients ADD COLUMN previous TEXT NOT NULL DEFAULT '[]';
+  ALTER TABLE clients ADD COLUMN rotated_at INTEGER;
+  ALTER TABLE clients ADD COLUMN used_at INTEGER;
+  ALTER TABLE clients ADD COLUMN used_from TEXT;
+  `,
 ];
 
 export const meshSchema: readonly string[] = [

@@ -276,6 +276,21 @@ test('revoking a token ends its connections', async () => {
   await closed;
 });
 
+test('a token that ends, is replaced or has other rights ends its connections', async () => {
+  await using hub = await openHub();
+  const { clients } = hub.desk;
+  const closed: Promise<void>[] = [];
+  for (const name of ['brief', 'replaced', 'changed']) {
+    const device = await hub.connect(name, ['mqtt']);
+    closed.push(new Promise(resolve => device.once('close', () => resolve())));
+  }
+  await clients.rotate('replaced', 100);
+  await clients.change('changed', { scopes: ['mqtt', 'messages:send'] });
+  await clients.rotate('brief', 60_000);
+  await clients.change('brief', { expiresAt: Date.now() + 100 });
+  await Promise.all(closed);
+});
+
 test('a command is heard by its device and nobody else, whatever they subscribe to', async () => {
   await using hub = await openHub();
   const [pump, spy, owner] = [

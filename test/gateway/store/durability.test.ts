@@ -63,6 +63,7 @@ test('a job that fails takes none of its group with it', async () => {
     expires_at: null,
     revoked_at: null,
     identity: 'hub',
+    role: null,
   });
   const results = await Promise.allSettled([
     store.committer.commit('client.create', row('1', 'a')),
