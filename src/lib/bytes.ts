@@ -237,6 +237,20 @@ export function fromHex(text: string, length?: number): Uint8Array {
   return Uint8Array.fromHex(text);
 }
 
+/** Bytes as a text of as many characters, which takes less memory than an array where there are few of them. */
+export function toLatin1(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
+}
+
+/** Fresh bytes of such a text. */
+export function fromLatin1(text: string): Uint8Array {
+  const bytes = new Uint8Array(text.length);
+  for (let at = 0; at < bytes.length; at++) {
+    bytes[at] = text.charCodeAt(at);
+  }
+  return bytes;
+}
+
 const encoder = new TextEncoder();
 const strictDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 

@@ -81,8 +81,8 @@ const heapGrowth = 256 * 1024 * 1024;
 
 /** More than any of these in a node with four interfaces and six peers is a table without a bound. */
 const bounds: Readonly<Record<string, number>> = {
-  known: 50_000,
-  paths: 50_000,
+  known: 100_000,
+  paths: 100_000,
   receipts: 16_384,
   rebroadcasts: 20_000,
   'announce-rates': 20_000,

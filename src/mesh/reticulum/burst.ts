@@ -29,12 +29,18 @@ export class Frequency {
     this.#count += 1;
   }
 
-  /** Whether it happens more often than `rate` times a second. */
-  exceeds(rate: number, now: number): boolean {
+  /** How often it happened in the last ten seconds, as far as that is remembered. */
+  lately(now: number): number {
     while (this.#count > 0 && now - this.#times[this.#first]! > memory) {
       this.#first = (this.#first + 1) % samples;
       this.#count -= 1;
     }
+    return this.#count;
+  }
+
+  /** Whether it happens more often than `rate` times a second. */
+  exceeds(rate: number, now: number): boolean {
+    this.lately(now);
     if (this.#count === 0) {
       return false;
     }
@@ -70,6 +76,11 @@ export class Burst {
   /** It happens once more. */
   note(now: number): void {
     this.#frequency.note(now);
+  }
+
+  /** See `Frequency.lately`. */
+  lately(now: number): number {
+    return this.#frequency.lately(now);
   }
 
   /** Whether it is more than the rate at this moment. */

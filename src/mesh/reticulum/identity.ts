@@ -39,7 +39,6 @@ export class PublicIdentity {
   /** 16 B. */
   readonly hash: Uint8Array;
   #encryption: KeyObject | undefined;
-  #verification: KeyObject | undefined;
 
   /** Keeps a copy of the 64 bytes; `wire/truncated` or `wire/malformed` where they are not 64. The keys are imported when first used. */
   constructor(publicKey: Uint8Array) {
@@ -84,13 +83,14 @@ export class PublicIdentity {
   /** Undefined where the bytes are no key. */
   #verificationKey(): KeyObject | undefined {
     try {
-      this.#verification ??= importPublic('ed25519', this.publicKey.subarray(keyLength));
+      // Not kept: it takes kilobytes, and next to nothing of the time that verifying takes.
+      return importPublic('ed25519', this.publicKey.subarray(keyLength));
     } catch (error) {
-      if (!isGatewayError(error)) {
-        throw error;
+      if (isGatewayError(error)) {
+        return undefined;
       }
+      throw error;
     }
-    return this.#verification;
   }
 
   #encryptionKey(): KeyObject {

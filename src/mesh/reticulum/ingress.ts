@@ -3,6 +3,7 @@ import type { Counters } from '../../lib/counters.ts';
 import { Alarm } from './alarm.ts';
 import { Burst, type BurstLimits } from './burst.ts';
 import type { Inbound, InterfaceHandle } from './dispatch.ts';
+import { groupOf } from './fair-queue.ts';
 import { inboundFrom } from './inbound.ts';
 import type { IngressPolicy } from './interface-policy.ts';
 
@@ -45,7 +46,22 @@ const announceSpan = 2500;
 /** ms until it is looked again whether an interface has calmed down. */
 const lookAgain = 1000;
 
+/** New destinations that all the peers of a listener bring, as a multiple of what one interface may. */
+const listenerShare = 4;
+/** ms that it is measured over at the least. */
+const crowdSpan = 1000;
+/** What one of them may bring in ten seconds however much the others bring. */
+const peerLeast = 1;
+
+/** A listener, whose peers together must not bring what none of them may alone. */
+interface Listener {
+  readonly announces: Burst;
+  peers: number;
+}
+
 interface Gate {
+  /** The one that found it. */
+  readonly listener: Listener | undefined;
   readonly announces: Burst;
   readonly pathRequests: Burst;
   readonly held: Map<string, HeldAnnounce>;
@@ -57,7 +73,8 @@ interface Gate {
 /**
  * What an interface may bring that is new. While it brings announces of unknown destinations faster than its limit,
  * those that nobody asked for are held, bounded, and let in one by one when it is calm again, the nearest first: a
- * flood costs neither signatures nor room in tables. Whoever asks for a destination gets at what is held at once.
+ * flood costs neither signatures nor room in tables. Whoever asks for a destination gets at what is held at once. The
+ * peers of a listener are limited together, too: while all of them bring too much, each may bring little.
  *
  * Source: Reticulum manual, “Interfaces › New Interface Rate Limiting”; the figures of RNS 1.5.7. Beside the reference:
  * re-announces of known destinations do not count, and what is held is verified when it is let in, not before.
@@ -65,6 +82,7 @@ interface Gate {
 export class Ingress {
   readonly #parts: IngressParts;
   readonly #gates = new Map<InterfaceHandle, Gate>();
+  readonly #listeners = new Map<string, Listener>();
   #held = 0;
 
   constructor(parts: IngressParts) {
@@ -97,12 +115,16 @@ export class Ingress {
     }
     gate.announces.note(now);
     const was = gate.announces.since;
-    if (!gate.announces.lasts(announceLimits(policy, iface, now), now)) {
+    const lasts = gate.announces.lasts(announceLimits(policy, iface, now), now);
+    if (!(lasts || this.#isCrowd(gate, policy, now))) {
       return false;
     }
-    if (was === undefined) {
+    if (lasts && was === undefined) {
       gate.releaseAt = now + (policy.penalty ?? ingressDefaults.penalty);
       counters.add('announce/burst');
+    } else if (!lasts && gate.held.size === 0) {
+      gate.releaseAt = now + (policy.penalty ?? ingressDefaults.penalty);
+      counters.add('announce/crowd');
     }
     this.#hold(gate, { key, hops: packet.hops, inbound: inboundFrom(raw.slice(), iface, quality) }, policy);
     return true;
@@ -140,6 +162,12 @@ export class Ingress {
       gate.alarm.stop();
       this.#held -= gate.held.size;
       this.#gates.delete(iface);
+      if (gate.listener !== undefined) {
+        gate.listener.peers -= 1;
+        if (gate.listener.peers === 0) {
+          this.#listeners.delete(groupOf(iface.name));
+        }
+      }
     }
   }
 
@@ -172,12 +200,17 @@ export class Ingress {
     if (gate.held.size === 0) {
       return;
     }
-    if (gate.announces.exceeds(announceLimits(policy, iface, now), now)) {
+    const listener = gate.listener?.announces;
+    if (
+      gate.announces.exceeds(announceLimits(policy, iface, now), now) ||
+      listener?.exceeds(listenerLimits(policy), now)
+    ) {
       gate.alarm.at(now + lookAgain);
       return;
     }
     gate.releaseAt = now + (policy.releaseEvery ?? ingressDefaults.releaseEvery);
     gate.alarm.at(gate.releaseAt);
+    listener?.note(now);
     this.#let(gate, nearest(gate.held.values()));
   }
 
@@ -192,9 +225,33 @@ export class Ingress {
     this.#held -= 1;
   }
 
+  /** Whether all that a listener found bring too much together, and this one not only little of it. */
+  #isCrowd({ announces, listener }: Gate, policy: IngressPolicy, now: number): boolean {
+    if (listener === undefined) {
+      return false;
+    }
+    if (listener.announces.lasts(listenerLimits(policy), now) && announces.lately(now) > peerLeast) {
+      return true;
+    }
+    listener.announces.note(now);
+    return false;
+  }
+
+  #listenerOf({ name }: InterfaceHandle): Listener | undefined {
+    const group = groupOf(name);
+    if (group === name) {
+      return undefined;
+    }
+    const made = () => ({ announces: new Burst(crowdSpan), peers: 0 });
+    const listener = this.#listeners.getOrInsertComputed(group, made);
+    listener.peers += 1;
+    return listener;
+  }
+
   #gate(iface: InterfaceHandle): Gate {
     return this.#gates.getOrInsertComputed(iface, () => {
       const gate: Gate = {
+        listener: this.#listenerOf(iface),
         announces: new Burst(announceSpan),
         pathRequests: new Burst(),
         held: new Map(),
@@ -225,6 +282,13 @@ function announceLimits(policy: IngressPolicy, iface: InterfaceHandle, now: numb
     ? (policy.announceRateYoung ?? ingressDefaults.announceRateYoung)
     : (policy.announceRate ?? ingressDefaults.announceRate);
   return { rate, calm: policy.calmTime ?? ingressDefaults.calmTime };
+}
+
+function listenerLimits(policy: IngressPolicy): BurstLimits {
+  return {
+    rate: listenerShare * (policy.announceRate ?? ingressDefaults.announceRate),
+    calm: policy.calmTime ?? ingressDefaults.calmTime,
+  };
 }
 
 function requestLimits(policy: IngressPolicy, iface: InterfaceHandle, now: number): BurstLimits {

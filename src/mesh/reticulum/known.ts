@@ -1,4 +1,4 @@
-import { Reader, toHex, Writer } from '../../lib/bytes.ts';
+import { fromLatin1, Reader, toHex, toLatin1, Writer } from '../../lib/bytes.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
 import { codeOf, GatewayError } from '../../lib/errors.ts';
@@ -42,7 +42,7 @@ export interface Known {
 /** How long a peer's ratchet is used after it was heard, ms. */
 export const ratchetLifetime = 30 * 24 * 3_600_000;
 /** Destinations remembered. */
-const defaultCapacity = 50_000;
+const defaultCapacity = 100_000;
 const version = 2;
 
 export interface KnownParts {
@@ -73,7 +73,8 @@ export interface Heard {
 export class KnownDestinations {
   readonly #clock: Clock;
   readonly #capacity: number;
-  readonly #heardOnly = new Map<string, Known>();
+  /** As they are stored, as text: 100 000 of them are to have room. */
+  readonly #heardOnly = new Map<string, string>();
   readonly #used = new Map<string, Known>();
   readonly #journal: WriteBehind;
 
@@ -122,7 +123,9 @@ export class KnownDestinations {
   /** In no order. */
   *values(): Iterable<Known> {
     yield* this.#used.values();
-    yield* this.#heardOnly.values();
+    for (const [key, stored] of this.#heardOnly) {
+      yield decodeKnown(key, fromLatin1(stored));
+    }
   }
 
   /** An announce was taken. A ratchet heard earlier stays where this one brings none. */
@@ -143,7 +146,7 @@ export class KnownDestinations {
 
   /** Something is sent to it. */
   use(key: string): void {
-    const known = this.#heardOnly.get(key);
+    const known = this.#used.has(key) ? undefined : this.#find(key);
     if (known) {
       this.#heardOnly.delete(key);
       this.#used.set(key, { ...known, used: true });
@@ -162,13 +165,22 @@ export class KnownDestinations {
   }
 
   #find(key: string): Known | undefined {
-    return this.#used.get(key) ?? this.#heardOnly.get(key);
+    const used = this.#used.get(key);
+    if (used !== undefined) {
+      return used;
+    }
+    const stored = this.#heardOnly.get(key);
+    return stored === undefined ? undefined : decodeKnown(key, fromLatin1(stored));
   }
 
   #put(key: string, known: Known): void {
-    const map = known.used ? this.#used : this.#heardOnly;
-    map.delete(key);
-    map.set(key, known);
+    if (known.used) {
+      this.#used.delete(key);
+      this.#used.set(key, known);
+    } else {
+      this.#heardOnly.delete(key);
+      this.#heardOnly.set(key, toLatin1(encodeKnown(known)));
+    }
     if (this.size > this.#capacity) {
       const victims = this.#heardOnly.size > 0 ? this.#heardOnly : this.#used;
       const oldest = victims.keys().next().value as string;

@@ -1,4 +1,4 @@
-import { concat, equal, toHex } from '../../lib/bytes.ts';
+import { concat, equal, fromLatin1, toHex, toLatin1 } from '../../lib/bytes.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
 import { codeOf } from '../../lib/errors.ts';
@@ -6,6 +6,7 @@ import type { Log } from '../../lib/log.ts';
 import type { MeshStorage } from '../storage.ts';
 import { emittedAt, randomBlobLength } from './announce.ts';
 import { decodePath, encodePath } from './path-codec.ts';
+import { Shelf } from './shelf.ts';
 import { WriteBehind } from './write-behind.ts';
 
 /** The way to a destination, learnt from its announce. */
@@ -41,6 +42,20 @@ interface Entry extends PathRecord {
   used: number;
 }
 
+/** When a way was heard, used and is over: of one that nobody uses, `used` is left out. */
+interface PathTimes {
+  readonly heard: number;
+  readonly expires: number;
+  readonly used?: number;
+}
+
+/** A way that nobody uses: 100 000 of them are to have room. */
+interface PackedPath extends PathTimes {
+  readonly interfaceName: string;
+  /** As it is stored, as text. */
+  readonly stored: string;
+}
+
 /** A way that an announce offers. The bytes are the table's to keep. */
 export interface Candidate {
   readonly destinationHash: Uint8Array;
@@ -58,7 +73,7 @@ const blobsKept = 64;
 /** ms between two looks for paths that are over, while new ones are learnt: nobody may ever ask for them again. */
 const cullEvery = 10 * 60_000;
 /** Paths remembered. */
-const defaultCapacity = 50_000;
+const defaultCapacity = 100_000;
 
 /** Who sends over a path: nobody yet, others through this node, or this node. */
 const users = ['nobody', 'others', 'us'] as const;
@@ -97,7 +112,7 @@ export class PathTable {
   readonly #parts: PathTableParts;
   readonly #capacity: number;
   readonly #gone: ((path: Path) => void) | undefined;
-  readonly #entries = new Map<string, Entry>();
+  readonly #entries = new Shelf<Entry, PackedPath>({ pack: packed, unpack: unpacked });
   /** Keys by who uses them, those heard longest ago first. */
   readonly #order: Readonly<Record<PathUser, Set<string>>> = {
     nobody: new Set(),
@@ -233,13 +248,13 @@ export class PathTable {
   markUnresponsive(key: string): void {
     const entry = this.#entries.get(key);
     if (entry) {
-      this.#entries.set(key, { ...entry, unresponsive: true });
+      this.#entries.setOpen(key, { ...entry, unresponsive: true });
     }
   }
 
   /** Something goes that way: it holds as long again, and is kept longer than what nobody uses. */
   use(key: string, user: 'us' | 'others'): void {
-    const entry = this.#entries.get(key);
+    const entry = this.#entries.open(key);
     if (entry === undefined) {
       return;
     }
@@ -281,7 +296,7 @@ export class PathTable {
 
   /** Forgets every way over an interface that is gone for good. */
   dropOver(interfaceName: string): void {
-    for (const [key, entry] of this.#entries) {
+    for (const [key, entry] of this.#entries.kept()) {
       if (entry.interfaceName === interfaceName) {
         this.drop(key);
       }
@@ -290,16 +305,21 @@ export class PathTable {
 
   /** All ways over an interface. */
   over(interfaceName: string): Path[] {
-    return [...this.#entries.values().filter(entry => entry.interfaceName === interfaceName)];
+    const over: Path[] = [];
+    for (const [key, entry] of this.#entries.kept()) {
+      if (entry.interfaceName === interfaceName) {
+        over.push(this.#entries.get(key)!);
+      }
+    }
+    return over;
   }
 
   /** What leads over one interface leads over another from now on. */
   move(from: string, to: string): void {
-    for (const [key, entry] of this.#entries) {
-      if (entry.interfaceName === from) {
-        this.#entries.set(key, { ...entry, interfaceName: to });
-        this.#journal.mark(key);
-      }
+    const moved = [...this.#entries.kept()].filter(([, entry]) => entry.interfaceName === from);
+    for (const [key] of moved) {
+      this.#entries.set(key, { ...this.#entries.get(key)!, interfaceName: to });
+      this.#journal.mark(key);
     }
   }
 
@@ -334,7 +354,7 @@ export class PathTable {
     }
     this.#culled = this.#clock.monotonic();
     const now = this.#clock.now();
-    for (const [key, entry] of this.#entries) {
+    for (const [key, entry] of this.#entries.kept()) {
       if (endOf(entry) <= now) {
         this.drop(key);
       }
@@ -345,7 +365,11 @@ export class PathTable {
     const user = this.#userOf(key);
     this.#leave(key);
     this.#order[user].add(key);
-    this.#entries.set(key, entry);
+    if (entry.unresponsive || entry.used !== entry.heard) {
+      this.#entries.setOpen(key, entry);
+    } else {
+      this.#entries.set(key, entry);
+    }
     if (this.#entries.size > this.#capacity) {
       // Some room stays for those that nobody uses yet, and for others: what is full of used ones learns nothing.
       const crowd = users.find(one => this.#order[one].size > this.#capacity / 4) ?? 'us';
@@ -362,6 +386,15 @@ export class PathTable {
       this.#order[user].delete(key);
     }
   }
+}
+
+function packed(entry: Entry): PackedPath {
+  const { interfaceName, heard, expires } = entry;
+  return { interfaceName, heard, expires, stored: toLatin1(encodePath(entry)) };
+}
+
+function unpacked(key: string, { interfaceName, heard, expires, stored }: PackedPath): Entry {
+  return { ...decodePath(key, fromLatin1(stored)), interfaceName, heard, expires, used: heard };
 }
 
 const noBlobs = new Uint8Array(0);
@@ -385,6 +418,6 @@ function withBlob(blobs: Uint8Array, blob: Uint8Array): Uint8Array {
 }
 
 /** ms epoch: a way that is used holds for its lifetime from then. */
-function endOf({ heard, expires, used }: PathRecord): number {
+function endOf({ heard, expires, used = heard }: PathTimes): number {
   return expires + (used - heard);
 }

@@ -159,6 +159,34 @@ describe('announces of unknown destinations', () => {
     assert.equal(ingress.size, 0);
   });
 
+  test('of all peers of a listener together are limited, and each may bring one in ten seconds all the same', async () => {
+    const { clock, ingress, released, bring } = gate({ capacity: 100_000 });
+    const peers = Array.from({ length: 200 }, (_, at) => handle(`server/192.0.2.1:${at}`));
+    let taken = 0;
+    for (let second = 0; second < 60; second++) {
+      for (const peer of peers) {
+        taken += bring(2, peer);
+      }
+      await clock.advance(1000);
+    }
+    // Not twice 200 a second: about 40 of all, and one in ten seconds of each.
+    const all = taken + released.length;
+    assert.ok(all <= 60 * (40 + 20) + 200, `${taken} came in, ${released.length} were let in`);
+    const quiet = handle('server/192.0.2.2:1');
+    assert.equal(bring(1, quiet), 1);
+    assert.equal(bring(3, handle('uplink')), 3);
+    const before = released.length;
+    await clock.advance(120_000);
+    const later = released.length - before;
+    assert.ok(later > 0 && later <= 120 * 45, `${later} were let in`);
+    for (const peer of [...peers, quiet]) {
+      ingress.dropOver(peer);
+    }
+    assert.equal(ingress.size, 0);
+    assert.equal(bring(2, handle('server/192.0.2.3:1')), 2);
+    ingress.close();
+  });
+
   test('that somebody asks for come in at once', () => {
     const { released, ingress, iface, bring } = gate();
     bring(7);
