@@ -212,7 +212,7 @@ function announceOf(params: Params, defaults: Params): AnnouncePolicy {
 }
 
 /** Lets an announce wait a while before it is passed on, so that the test is sooner. */
-const leastFraction = 0.9;
+const leastFraction = 0.98;
 
 function loadedRandom(): LoadedRandom {
   let loaded: Uint8Array | undefined;
