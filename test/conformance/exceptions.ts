@@ -41,20 +41,6 @@ const values: readonly Exception[] = [
     reason: 'a packet without data is malformed since RNS 1.5.1',
   },
   {
-    test: 'tests/test_reticulum_config_completeness.py::test_header2_maxsize_is_35*',
-    rns: both,
-    kind: 'value',
-    reason:
-      'a packet without data, which is measured here, is malformed since RNS 1.5.1: it is not made either',
-  },
-  {
-    test: 'tests/test_reticulum_config_completeness.py::test_mdu_derivation*',
-    rns: both,
-    kind: 'value',
-    reason:
-      'a packet without data, which is measured here, is malformed since RNS 1.5.1: it is not made either',
-  },
-  {
     test: 'tests/wire/test_path_discovery.py::test_discover_paths_for_mode_gating[*->kos->*-boundary]',
     rns: both,
     kind: 'value',

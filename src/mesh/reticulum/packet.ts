@@ -135,14 +135,11 @@ function truncated(bytes: Uint8Array): GatewayError {
 }
 
 /**
- * Fresh bytes of a packet. Says nothing about the MTU, which is the interface's or the link's; refuses
- * with `wire/malformed` what no peer would accept: empty data, too many hops, a hash of another length.
+ * Fresh bytes of a packet. Says nothing about the MTU, which is the interface's or the link's, nor of whether there is
+ * data, without which no peer takes it; refuses with `wire/malformed` too many hops, a hash of another length.
  */
 export function encodePacket(packet: Packet): Uint8Array {
   const { transportId, destinationHash, data } = packet;
-  if (data.length === 0) {
-    throw new GatewayError('wire/malformed', 'data: empty');
-  }
   if (packet.hops >= maxHops) {
     throw new GatewayError('wire/malformed', `hops: ${packet.hops}, at most ${maxHops - 1}`);
   }

@@ -118,6 +118,9 @@ export class Sender {
     target: InterfaceHandle | 'all',
     burden?: Burden,
   ): Promise<boolean> {
+    if (data.length === 0) {
+      throw new GatewayError('wire/malformed', 'data: empty');
+    }
     if (data.length > packetMdu) {
       throw new GatewayError('mesh/too-large', `${data.length} bytes, a plain packet carries ${packetMdu}`);
     }

@@ -94,7 +94,7 @@ function transportIdOf(params: Params, type: PacketType): Uint8Array {
   return id;
 }
 
-function build(params: Params): Uint8Array {
+function build(params: Params): { readonly raw: Uint8Array; readonly data: Uint8Array } {
   const kind = textIf(params, 'dest_type') ?? 'plain';
   const packetType = typeOf(params, 0);
   const header = String(params.header_type ?? 1).replace('HEADER_', '');
@@ -102,7 +102,8 @@ function build(params: Params): Uint8Array {
   const { hash, seal } = destinationOf(kind);
   const data = bytesIf(params, 'data') ?? new Uint8Array(0);
   const context = integerIf(params, 'context') ?? contexts.none;
-  return encode({
+  const body = packetType === 'data' && !travelsClear(context) ? seal(data) : data;
+  const raw = encode({
     hops: integerIf(params, 'hops') ?? 0,
     transportId: header === '2' ? transportIdOf(params, packetType) : undefined,
     contextFlag: integerIf(params, 'context_flag') === 1,
@@ -111,8 +112,9 @@ function build(params: Params): Uint8Array {
     packetType,
     destinationHash: hash,
     context,
-    data: packetType === 'data' && !travelsClear(context) ? seal(data) : data,
+    data: body,
   });
+  return { raw, data: body };
 }
 
 const dataTo = (kind: DestinationType, destination: Uint8Array, data: Uint8Array): Packet => ({
@@ -128,8 +130,9 @@ const dataTo = (kind: DestinationType, destination: Uint8Array, data: Uint8Array
 
 export const commands: Commands = {
   packet_build: params => {
-    const raw = build(params);
-    return { raw: hex(raw), ...fieldsOf(raw) };
+    const { raw, data } = build(params);
+    // What has no data is made, and read by nobody.
+    return { raw: hex(raw), ...(data.length === 0 ? { hash: hex(packetHash(raw)) } : fieldsOf(raw)) };
   },
   packet_unpack: params => {
     const raw = bytesOf(params, 'raw');
@@ -149,13 +152,13 @@ export const commands: Commands = {
   },
   packet_build_raw_header2: params => {
     try {
-      const data = bytesIf(params, 'data');
-      const raw = build({
+      const { raw } = build({
         ...params,
         packet_type: integerIf(params, 'packet_type') ?? packetTypes.indexOf('announce'),
         dest_type: 'single',
         header_type: 2,
-        data: data === undefined || data.length === 0 ? '00' : hex(data),
+        // Where the suite says nothing of its data, it is a byte.
+        data: textIf(params, 'data') || '00',
       });
       return { raw: hex(raw), raw_len: raw.length };
     } catch (error) {

@@ -258,10 +258,9 @@ async function request(node: Node, owner: LocalDestination, data: Uint8Array, ho
     packetType: 'link-request',
     destinationHash: owner.hash,
     context: 0,
-    // No packet without data can be encoded: what is to have none is cut afterwards.
-    data: data.length === 0 ? Uint8Array.of(0) : data,
+    data,
   });
-  (await asideOf(node)).say(data.length === 0 ? whole.subarray(0, whole.length - 1) : whole);
+  (await asideOf(node)).say(whole);
   await sleep(30);
 }
 
