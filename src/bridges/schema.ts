@@ -1,16 +1,13 @@
 import { z } from 'zod';
 import {
   type Conversation,
-  consents,
   type DeliveryItem,
   type DeliveryView,
   deliveryStates,
   eventKinds,
   type GatewayEvent,
   type MessageView,
-  type Peer,
   scopes,
-  trusts,
 } from '../gateway/desk.ts';
 import {
   assurances,
@@ -20,6 +17,7 @@ import {
   type Message,
   priorities,
 } from '../gateway/message.ts';
+import { consents, type Peer, trusts } from '../gateway/society-contract.ts';
 import { type FieldError, GatewayError } from '../lib/errors.ts';
 import { deepestJson, escapePointer } from './json.ts';
 

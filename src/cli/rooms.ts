@@ -1,4 +1,4 @@
-import type { MemberState, Peer, RoomDetail, RouteTrial, RouteView } from '../gateway/desk.ts';
+import type { MemberState, Peer, RoomDetail, RouteTrial, RouteView } from '../gateway/society-contract.ts';
 import { ask, type Call, type Command, print, printable, usage } from './call.ts';
 import { keysOf } from './interfaces.ts';
 

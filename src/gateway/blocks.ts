@@ -1,7 +1,7 @@
 import type { Clock } from '../lib/clock.ts';
 import { GatewayError } from '../lib/errors.ts';
-import type { BlockView } from './desk.ts';
 import type { Address } from './message.ts';
+import type { BlockView } from './society-contract.ts';
 import type { Store } from './store/store.ts';
 
 /** Whom nothing is taken from and nothing goes to: addresses, and patterns in which `*` stands for anything. */

@@ -1,5 +1,4 @@
 import type { Readable } from 'node:stream';
-import type { Avatar } from './desk.ts';
 import type {
   Address,
   Assurance,
@@ -12,6 +11,7 @@ import type {
   Priority,
   RemoteId,
 } from './message.ts';
+import type { Avatar } from './society-contract.ts';
 
 /** 32 hex digits; the idempotency key of a delivery towards its far side. */
 export type DeliveryId = string;

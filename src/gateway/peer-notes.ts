@@ -1,6 +1,6 @@
 import { GatewayError } from '../lib/errors.ts';
-import type { Consent, Trust } from './desk.ts';
 import type { Address } from './message.ts';
+import type { Consent, Trust } from './society-contract.ts';
 import type { NoteRow } from './store/note-table.ts';
 import type { Store } from './store/store.ts';
 

@@ -1,5 +1,5 @@
-import type { Avatar } from './desk.ts';
 import type { Address } from './message.ts';
+import type { Avatar } from './society-contract.ts';
 
 /** A peer as it was heard. */
 export interface HeardPeer {

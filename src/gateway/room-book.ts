@@ -1,7 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../lib/clock.ts';
 import { GatewayError } from '../lib/errors.ts';
-import type { RoomBrief } from './desk.ts';
 import { type Address, nameOf, schemeOf } from './message.ts';
 import { isKept } from './own-rooms.ts';
 import type { Residents } from './residents.ts';
@@ -14,6 +13,7 @@ import {
   type RoomSetting,
   type WantedRoom,
 } from './room-overlay.ts';
+import type { RoomBrief } from './society-contract.ts';
 import type { EventDraft } from './store/event-table.ts';
 import type { Store } from './store/store.ts';
 

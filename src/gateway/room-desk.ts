@@ -1,22 +1,14 @@
 import { GatewayError } from '../lib/errors.ts';
 import { holds, requireScope } from './access.ts';
 import type { BlockBook } from './blocks.ts';
-import type {
-  Client,
-  DeliveryState,
-  DeliveryView,
-  Guard,
-  MemberState,
-  RoomDetail,
-  RoomPatch,
-  Rooms,
-} from './desk.ts';
+import type { Client, DeliveryState, DeliveryView } from './desk.ts';
 import type { Address } from './message.ts';
 import { hubRoom, isKept, sensorRoom } from './own-rooms.ts';
 import type { PeerNotes } from './peer-notes.ts';
 import type { Residents } from './residents.ts';
 import type { RoomBook } from './room-book.ts';
 import type { RoomInForce, WantedRoom } from './room-overlay.ts';
+import type { Guard, MemberState, RoomDetail, RoomPatch, Rooms } from './society-contract.ts';
 import type { Store } from './store/store.ts';
 
 export interface RoomDeskParts {

@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto';
 import type { Clock } from '../lib/clock.ts';
 import { GatewayError } from '../lib/errors.ts';
 import type { Random } from '../lib/random.ts';
-import type { Guard, RouteView } from './desk.ts';
 import type { RouteRule } from './route-rule.ts';
 import type { Routes } from './routes.ts';
+import type { Guard, RouteView } from './society-contract.ts';
 import type { Store } from './store/store.ts';
 
 /** The rules in force: those of the configuration, which can be switched off here, and those made here. */

@@ -1,11 +1,11 @@
 import { GatewayError } from '../lib/errors.ts';
-import type { RouteDesk } from './desk.ts';
 import { withWords } from './folding.ts';
 import type { Message } from './message.ts';
 import type { RouteBook } from './route-book.ts';
 import { matches, type RouteRule } from './route-rule.ts';
 import { type RoutingFacts, route } from './router.ts';
 import type { Routes } from './routes.ts';
+import type { RouteDesk } from './society-contract.ts';
 
 /** Rules as an admin sees, changes and tries them. */
 export function createRouteDesk(parts: {

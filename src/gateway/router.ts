@@ -1,8 +1,9 @@
 import { GatewayError } from '../lib/errors.ts';
-import type { Client, Consent } from './desk.ts';
+import type { Client } from './desk.ts';
 import { type Address, type Message, nameOf, type Priority, schemeOf } from './message.ts';
 import { hubRoom, isKept } from './own-rooms.ts';
 import { matches, type RouteRule } from './route-rule.ts';
+import type { Consent } from './society-contract.ts';
 
 /** What the router knows of the world; nothing of it is asked for anywhere else. */
 export interface RoutingFacts {

@@ -1,10 +1,10 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../lib/clock.ts';
 import type { Counters } from '../lib/counters.ts';
-import type { RouteView } from './desk.ts';
 import type { Address, Message } from './message.ts';
 import { type Rate, type RouteRule, rateOf } from './route-rule.ts';
 import type { Recipient } from './router.ts';
+import type { RouteView } from './society-contract.ts';
 import { fill, readTemplate, type Template, type TemplateFacts } from './template.ts';
 
 /** The rules in use: holds their rates, and says what passed and what did not. */

@@ -6,14 +6,12 @@ import type { Random } from '../lib/random.ts';
 import { type ServiceHealth, supervise } from '../lib/service.ts';
 import { createAcceptor } from './acceptor.ts';
 import { createAudit } from './audit.ts';
-import { createBlocks } from './blocks.ts';
 import type { Bridge, BridgePort } from './bridge.ts';
 import { type ClientBook, createClients } from './clients.ts';
 import { createConversations } from './conversations.ts';
 import { createCursors } from './cursor.ts';
 import { createDeliveryList } from './delivery-list.ts';
 import type { Client, Desk, EventKind, GatewayEvent, Health, HubFacts } from './desk.ts';
-import { createDirectory } from './directory.ts';
 import { watchDisk } from './disk-watch.ts';
 import { createDoor } from './door.ts';
 import { createEvents } from './events.ts';
@@ -21,23 +19,17 @@ import { house } from './housing.ts';
 import { createHubClock } from './hub-clock.ts';
 import { createInbox } from './inbox.ts';
 import { defaultLimits, type Limits } from './limits.ts';
-import { type Address, messageId, schemeOf, shownName } from './message.ts';
+import { messageId, schemeOf } from './message.ts';
 import { createMessages } from './messages.ts';
-import { plainName } from './names.ts';
 import { Outbox } from './outbox.ts';
-import { isKept } from './own-rooms.ts';
-import { createPeerNotes } from './peer-notes.ts';
 import { createRecentMessages } from './recent-messages.ts';
 import type { ReplicaDesk } from './replicas/contract.ts';
 import { createResidents } from './residents.ts';
-import { type ConfiguredRooms, createRoomBook } from './room-book.ts';
+import type { ConfiguredRooms } from './room-book.ts';
 import { createRoomDesk } from './room-desk.ts';
-import type { RoomInForce } from './room-overlay.ts';
-import { createRouteBook } from './route-book.ts';
 import { createRouteDesk } from './route-desk.ts';
 import type { RouteRule } from './route-rule.ts';
-import { membersOf, type RoutingFacts } from './router.ts';
-import { createRoutes } from './routes.ts';
+import { createSociety } from './society.ts';
 import { viewOf } from './store/delivery-table.ts';
 import type { Store } from './store/store.ts';
 import { sweepOnce } from './sweep.ts';
@@ -117,137 +109,23 @@ export function createSwitch(options: SwitchOptions): Switch {
   });
   const inbox = createInbox({ store, clock, log, cursors });
   const events = createEvents({ store, cursors, recent });
-  const notes = createPeerNotes(store);
-  const blocks = createBlocks({ store, clock, onBlocked: cancelBlocked });
-  const pinned = new Set<Address>();
-  const directory = createDirectory({ store, clock, log, limits, pinned, notes, blocks });
-
-  const routes = createRoutes({
-    rules: [],
-    clock,
-    counters,
-    facts: { hub, nameOf: personName },
-  });
-  const book = createRoomBook({
-    store,
-    clock,
-    residents,
-    configured: options.rooms,
-    limit: limits.residents,
-    membersLimit: limits.members,
-    audience: (name, room) =>
-      (membersOf(name, { ...routing(), rooms: { [name]: room } }) ?? []).filter(isApp),
-    onChange: roomChanged,
-  });
-  const routeBook = createRouteBook({
+  const society = createSociety({
     store,
     clock,
     random,
-    routes,
-    configured: options.routes ?? [],
-    limit: limits.routes,
-    onChange: () => pin(),
+    log,
+    counters,
+    limits,
+    hub,
+    bridges: options.bridges,
+    residents,
+    clients,
+    outbox,
+    rooms: options.rooms,
+    routes: options.routes ?? [],
+    onGone: () => void house(housing),
   });
-  /** The rooms in force, with the places that far sides have for them. */
-  let rooms: RoutingFacts['rooms'] = {};
-  furnish();
-  const routing = (): RoutingFacts => ({
-    hubLxmf: hub.lxmf,
-    rooms,
-    clients: clients.active(),
-    reaches(address) {
-      const bridge = bridges.get(schemeOf(address));
-      return bridge === undefined
-        ? undefined
-        : (bridge.reaches?.(address) ?? address.length > bridge.name.length + 1);
-    },
-    routes: routes.rules,
-    headOf: store.read.headOf,
-    toldOf: store.read.toldOf,
-    partyAt: residents.at,
-    hubMembers: options.bridges.flatMap(bridge => bridge.hubMembers ?? []),
-    consentOf: address => notes.get(address)?.consent,
-    isBlocked: blocks.has,
-  });
-  const roomExists = (room: string) => membersOf(room, routing()) !== undefined;
-  const isApp = (address: Address) => schemeOf(address) === 'app';
-
-  function placesOf(room: string): readonly Address[] {
-    return isKept(room) ? [] : options.bridges.flatMap(bridge => bridge.placeOf?.(room) ?? []);
-  }
-
-  /** Makes the rooms known to those who go by them. */
-  function furnish(): void {
-    rooms = Object.fromEntries(
-      Object.entries(book.rooms).map(([name, room]) => [
-        name,
-        { ...room, members: [...room.members, ...placesOf(name)] },
-      ]),
-    );
-    pin();
-    const own = Object.fromEntries(Object.entries(book.rooms).filter(([name]) => !isKept(name)));
-    for (const bridge of options.bridges) {
-      bridge.onRooms?.(own);
-    }
-  }
-
-  /** Whom rooms and routes name is not forgotten. */
-  function pin(): void {
-    const addresses = [
-      ...Object.values(book.rooms).flatMap(({ members }) => members),
-      ...routes.rules.flatMap(({ to }) => to),
-    ];
-    directory.keep(addresses.filter(address => !pinned.has(address)));
-    pinned.clear();
-    for (const address of addresses) {
-      pinned.add(address);
-    }
-  }
-
-  /** A room is another one: what waits for who is not in it any more is called back. */
-  function roomChanged(name: string, before: RoomInForce | undefined, after: RoomInForce | undefined): void {
-    const was = before?.members ?? [];
-    furnish();
-    const members = new Set(after === undefined ? [] : (membersOf(name, routing()) ?? []));
-    const left = new Set([...was, ...placesOf(name)].filter(address => !members.has(address)));
-    const reason = after === undefined ? `the room ${name} is gone` : `not in the room ${name} any more`;
-    const waiting = store.read.waitingOf(`room:${name}`).filter(({ recipient }) => left.has(recipient));
-    outbox
-      .cancel(
-        waiting.map(({ id }) => id),
-        reason,
-      )
-      .catch(error =>
-        log.warn({ code: codeOf(error) }, 'what waited for a former member was not called back'),
-      );
-    if (after === undefined) {
-      void house(housing);
-    }
-  }
-
-  /** What waits for somebody who is blocked now is called back. */
-  async function cancelBlocked(): Promise<void> {
-    const waiting = store.read.openDeliveries().filter(({ recipient }) => blocks.has(recipient));
-    await outbox.cancel(
-      waiting.map(({ id }) => id),
-      'its recipient is blocked',
-    );
-  }
-  /** Who is in a room without anybody having put them there. */
-  function automatic(room: string) {
-    const { [room]: _, ...others } = rooms;
-    const facts = { ...routing(), rooms: { ...others, [room]: { members: [] } } };
-    const all = membersOf(room, facts) ?? [];
-    return {
-      tokens: all.filter(isApp),
-      bridges: all.filter(address => !isApp(address)),
-    };
-  }
-  const roomsOf = (client: Client) => {
-    const facts = routing();
-    const known = new Set([...Object.keys(rooms), ...client.rooms]);
-    return [...known].filter(room => membersOf(room, facts)?.includes(`app:${client.name}`) === true);
-  };
+  const { notes, blocks, directory, book, routes, routeBook, routing, roomsOf, roomExists } = society;
   const mayReadBlob = (client: Client, sha256: string): boolean =>
     client.scopes.includes('admin') ||
     store.read.ownsBlob(sha256, client.name) ||
@@ -301,7 +179,7 @@ export function createSwitch(options: SwitchOptions): Switch {
     counters,
     log,
     partyAt: residents.at,
-    membersOf: room => membersOf(room, routing()) ?? [],
+    membersOf: society.membersOf,
     hubName: () => hub.name,
   });
 
@@ -393,15 +271,9 @@ export function createSwitch(options: SwitchOptions): Switch {
         await (resident === undefined ? residents.giveUp(address) : residents.host(address, resident.name));
       },
       residentOf: residents.of,
-      nameOf: personName,
+      nameOf: society.nameOf,
       blobs: store.blobs,
     };
-  }
-
-  /** How people call whoever has the address. */
-  function personName(address: Address): string {
-    const known = residents.of(address)?.name ?? directory.nameOf(address);
-    return known ?? shownName(plainName(address)) ?? schemeOf(address);
   }
 
   async function runBridge(bridge: Bridge, signal: AbortSignal): Promise<void> {
@@ -472,9 +344,9 @@ export function createSwitch(options: SwitchOptions): Switch {
       blocks,
       residents,
       hubAddress: `lxmf:${hub.lxmf}`,
-      membersOf: room => membersOf(room, routing()) ?? [],
-      automatic,
-      placesOf,
+      membersOf: society.membersOf,
+      automatic: society.automatic,
+      placesOf: society.placesOf,
       roomsOf,
       isAsked: address => bridges.get(schemeOf(address))?.residence !== undefined,
       welcome: door.welcome,
@@ -502,12 +374,7 @@ export function createSwitch(options: SwitchOptions): Switch {
     report,
     async adopt(wanted) {
       hub.name = wanted.name;
-      for (const adopting of [routeBook.adopt(wanted.routes ?? []), book.adopt(wanted.rooms)]) {
-        await adopting.catch(error => {
-          log.warn({ code: codeOf(error) }, 'a change of the configuration could not be noted on disk');
-        });
-      }
-      furnish();
+      await society.adopt(wanted.rooms, wanted.routes ?? []);
       await house(housing);
     },
     forget(name) {
@@ -524,9 +391,7 @@ export function createSwitch(options: SwitchOptions): Switch {
     async run(signal) {
       await time.begin();
       await outbox.restore();
-      await book.adopt(options.rooms).catch(error => {
-        log.warn({ code: codeOf(error) }, 'what was changed of rooms could not be tidied up');
-      });
+      await society.adopt(options.rooms, options.routes ?? []);
       await house(housing);
       const running = options.bridges.map(bridge => runBridge(bridge, signal));
       const watching = watchDisk({ store, clock, random, report }, signal);

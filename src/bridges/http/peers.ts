@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { consents, type Desk, type Peer, type PeerPatch, trusts } from '../../gateway/desk.ts';
+import type { Desk } from '../../gateway/desk.ts';
+import { consents, type Peer, type PeerPatch, trusts } from '../../gateway/society-contract.ts';
 import { addressSchema, peerJson, peerSchema } from '../schema.ts';
 import { pageAnswer, pageSchema } from './page.ts';
 import { conditionsOf, preconditions, tagged } from './precondition.ts';

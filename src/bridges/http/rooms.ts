@@ -1,6 +1,7 @@
 import { z } from 'zod';
-import { consents, type Desk, deliveryStates, type RoomDetail } from '../../gateway/desk.ts';
+import { type Desk, deliveryStates } from '../../gateway/desk.ts';
 import { addressSchema as memberSchema } from '../../gateway/route-schema.ts';
+import { consents, type RoomDetail } from '../../gateway/society-contract.ts';
 import { conditionsOf, preconditions, tagged } from './precondition.ts';
 import { type Route, route } from './route.ts';
 

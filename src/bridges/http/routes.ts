@@ -1,7 +1,8 @@
 import { z } from 'zod';
-import type { Desk, RouteView } from '../../gateway/desk.ts';
+import type { Desk } from '../../gateway/desk.ts';
 import type { RouteRule } from '../../gateway/route-rule.ts';
 import { ruleIdSchema, ruleShape } from '../../gateway/route-schema.ts';
+import type { RouteView } from '../../gateway/society-contract.ts';
 import { messageDraftSchema } from '../schema.ts';
 import { conditionsOf, preconditions, tagged } from './precondition.ts';
 import { type Route, route } from './route.ts';

@@ -1,7 +1,7 @@
 import type { Incoming } from '../../gateway/bridge.ts';
-import type { Avatar } from '../../gateway/desk.ts';
 import { defaultLimits } from '../../gateway/limits.ts';
 import { type BinaryData, type JsonValue, latestTime, shownName } from '../../gateway/message.ts';
+import type { Avatar } from '../../gateway/society-contract.ts';
 import { isGatewayError } from '../../lib/errors.ts';
 import { decode, type MsgpackValue } from '../../lib/msgpack.ts';
 import { fields, relationKeys } from '../../mesh/lxmf/fields.ts';
