@@ -1,7 +1,9 @@
 import type { Clock } from '../lib/clock.ts';
+import type { GatewayError } from '../lib/errors.ts';
+import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
 import type { ServiceHealth } from '../lib/service.ts';
-import { sizeText } from './store/room.ts';
+import { neededToStart, sizeText } from './store/room.ts';
 import type { Store } from './store/store.ts';
 
 /** ms between two looks at the disk. */
@@ -12,55 +14,96 @@ const littleRoom = 32 * 1024 * 1024;
 const probeSize = 16 * 1024;
 
 /**
- * Says that the disk is full, from the first write that met it until there is room again, and before that when there
- * is little left. Until the signal.
+ * Says that the disk is full or cannot be written, from the first write that met it until one is kept again, that there is
+ * little left before that, and which databases are damaged. Until the signal.
  */
 export async function watchDisk(
   parts: {
     readonly store: Store;
     readonly clock: Clock;
     readonly random: Random;
+    readonly log: Log;
     readonly report: (health: ServiceHealth) => void;
   },
   signal: AbortSignal,
 ): Promise<void> {
-  const { store, clock, random, report } = parts;
-  let full = false;
+  const { store, clock, random, log, report } = parts;
+  let trouble: GatewayError | undefined;
   let said: string | undefined;
+  /** Databases that were damaged, and under which names they lie aside. */
+  const aside = new Map<string, string>();
+  const tell = (name: string, health: Pick<ServiceHealth, 'state' | 'reason' | 'code'>) =>
+    report({ name, since: clock.now(), bugs: 0, ...health });
   const say = (health: Pick<ServiceHealth, 'state' | 'reason' | 'code'>) => {
     // The amount changes all the time; what is said is that there is little.
     const word = `${health.state} ${health.code}`;
     if (word !== said && (said !== undefined || health.state !== 'up')) {
-      report({ name: 'disk', since: clock.now(), bugs: 0, ...health });
+      tell('disk', health);
     }
     said = word;
   };
+  const lookAside = () => {
+    const there = new Map(store.asides().map(file => [file.replace(/\.damaged-\d+$/, ''), file]));
+    for (const [name, file] of there) {
+      if (aside.get(name) !== file) {
+        const reason = `it was damaged and lies aside as ${file}: what it holds is not used. Put a backup back (kosctl restore), or take that file away`;
+        log.error({ file }, 'a damaged database lies aside: what it holds is not used');
+        tell(name, { state: 'waiting', code: 'store/unavailable', reason });
+      }
+    }
+    for (const name of aside.keys()) {
+      if (!there.has(name)) {
+        tell(name, { state: 'up' });
+      }
+    }
+    aside.clear();
+    for (const [name, file] of there) {
+      aside.set(name, file);
+    }
+  };
+  const probe = () =>
+    store.committer.commit('store.probe', { bytes: random.bytes(probeSize) }).catch(() => undefined);
   const look = async () => {
     const free = await store.freeBytes();
     const left = free === undefined ? '' : `: ${sizeText(free)} free`;
-    if (full) {
-      say({ state: 'waiting', code: 'store/full', reason: `no room to store anything${left}` });
+    if (trouble?.code === 'store/full') {
+      say({ state: 'waiting', code: trouble.code, reason: `no room to store anything${left}` });
+    } else if (trouble !== undefined) {
+      say({ state: 'waiting', code: trouble.code, reason: `nothing can be stored: ${trouble.message}` });
     } else if (free !== undefined && free < littleRoom) {
       say({ state: 'waiting', reason: `little room left on the disk of the data folder${left}` });
     } else {
       say({ state: 'up' });
     }
+    return free;
   };
-  const stop = store.committer.onRoom(room => {
-    full = !room;
-    void look();
-  });
+  const stops = [
+    store.committer.onTrouble(met => {
+      trouble = met;
+      void look();
+    }),
+    store.onDamage((file, reason) => {
+      const advice = 'copy the data folder away, stop the gateway and put a backup back (kosctl restore)';
+      tell(file, { state: 'waiting', code: 'store/unavailable', reason: `damaged: ${reason}; ${advice}` });
+    }),
+  ];
   try {
     while (!signal.aborted) {
-      if (full) {
-        await store.committer
-          .commit('store.probe', { bytes: random.bytes(probeSize) })
-          .catch(() => undefined);
+      lookAside();
+      if (trouble === undefined) {
+        await store.keepBallast();
+      }
+      // A disk without room need not have been met by a message yet.
+      const free = trouble === undefined ? await store.freeBytes() : 0;
+      if (free !== undefined && free < neededToStart) {
+        await probe();
       }
       await look();
       await clock.sleep(lookEvery, signal).catch(() => undefined);
     }
   } finally {
-    stop();
+    for (const stop of stops) {
+      stop();
+    }
   }
 }

@@ -184,6 +184,11 @@ export function createSwitch(options: SwitchOptions): Switch {
   });
 
   const services = new Map<string, ServiceHealth>();
+  /** The database of messages: of what it gives, nobody can say what is missing. */
+  let damaged = false;
+  store.onDamage(file => {
+    damaged ||= file === 'gateway.db';
+  });
   const healthListeners = new Set<(health: Health) => void>();
 
   function health(): Health {
@@ -191,7 +196,8 @@ export function createSwitch(options: SwitchOptions): Switch {
     return {
       ready:
         (services.get('store')?.state ?? 'up') === 'up' &&
-        services.get('disk')?.code !== 'store/full' &&
+        services.get('disk')?.code === undefined &&
+        damaged === false &&
         options.bridges.every(works),
       services: [...services.values()],
       queued: outbox.size,
@@ -394,7 +400,7 @@ export function createSwitch(options: SwitchOptions): Switch {
       await society.adopt(options.rooms, options.routes ?? []);
       await house(housing);
       const running = options.bridges.map(bridge => runBridge(bridge, signal));
-      const watching = watchDisk({ store, clock, random, report }, signal);
+      const watching = watchDisk({ store, clock, random, log, report }, signal);
       const timing = time.run(signal);
       const sweeping = sweep(signal);
       if (!signal.aborted) {

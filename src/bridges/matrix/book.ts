@@ -192,7 +192,7 @@ function openDatabase(file: string, { clock, log }: { clock: Clock; log: Log }):
     if (code !== 11 && code !== 26) {
       throw unavailable(cause);
     }
-    const aside = `${file}.broken-${clock.now()}`;
+    const aside = `${file}.damaged-${clock.now()}`;
     log.error({ file: aside }, 'the book of the Matrix bridge is broken and was put aside');
     return guarded(() => {
       renameSync(file, aside);

@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs';
+import { existsSync, renameSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { GatewayError } from '../../lib/errors.ts';
 
@@ -30,10 +30,10 @@ const handshakeLifetime = 24 * 60 * 60 * 1000;
 /**
  * The journal in a SQLite file of its own. It is written without an fsync: losing its last rows to a power
  * cut costs a repeated message at most, because the messages themselves are in the gateway's database.
- * A file that cannot be read is replaced by an empty one.
+ * A file that cannot be read is put aside, and an empty one begun.
  */
 export function openJournal(file: string, now: number): Journal {
-  const database = openDatabase(file);
+  const database = openDatabase(file, now);
   const expire = database.prepare('DELETE FROM handshake WHERE at < ?');
   expire.run(now - handshakeLifetime);
   const put = database.prepare('INSERT OR REPLACE INTO handshake VALUES (?, ?, ?, ?, ?)');
@@ -74,7 +74,7 @@ const schema = `
   CREATE TABLE IF NOT EXISTS retained (topic TEXT NOT NULL UNIQUE, payload BLOB NOT NULL);
 `;
 
-function openDatabase(file: string): DatabaseSync {
+function openDatabase(file: string, now: number): DatabaseSync {
   const open = () => {
     const database = new DatabaseSync(file);
     try {
@@ -88,13 +88,15 @@ function openDatabase(file: string): DatabaseSync {
   try {
     return open();
   } catch (cause) {
-    // Only a file that is no database, or a broken one, may be thrown away.
+    // Only a file that is no database, or a broken one, is put aside.
     const code = (cause as { errcode?: number }).errcode;
     if (code !== 11 && code !== 26) {
       throw unavailable(cause);
     }
     for (const suffix of ['', '-wal', '-shm']) {
-      rmSync(file + suffix, { force: true });
+      if (existsSync(file + suffix)) {
+        renameSync(file + suffix, `${file}.damaged-${now}${suffix}`);
+      }
     }
     return guarded(open);
   }

@@ -49,8 +49,10 @@ export interface Committer {
   carryEvents(on: boolean): void;
   /** The writer thread is gone, or back: while it is not `up` every job is refused with `store/unavailable`. */
   onHealth(listener: (health: ServiceHealth) => void): () => void;
-  /** Whether there is room for what is accepted: called with false when a job met a full disk or database, with true when one was written again. */
-  onRoom(listener: (room: boolean) => void): () => void;
+  /** Whether what is accepted can be kept: called with why not when a job met a full disk, or one that cannot be written, and with undefined when one was written again. */
+  onTrouble(listener: (trouble: GatewayError | undefined) => void): () => void;
+  /** A job met a database that is damaged: called with its path and what SQLite says. */
+  onDamage(listener: (path: string, reason: string) => void): () => void;
   readonly ready: WriterReady;
   /** Jobs posted and not yet answered. */
   readonly waiting: number;
@@ -60,7 +62,7 @@ export interface Committer {
   close(): Promise<void>;
 }
 
-export interface CommitterOptions extends Omit<WriterData, 'signals' | 'first'> {
+export interface CommitterOptions extends Omit<WriterData, 'signals' | 'first' | 'now'> {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -69,7 +71,7 @@ export interface CommitterOptions extends Omit<WriterData, 'signals' | 'first'> 
 }
 
 interface Waiting {
-  /** Its outcome tells whether there is room for messages. */
+  /** Its outcome tells whether messages can be kept. */
   readonly tells: boolean;
   readonly resolve: (value: never) => void;
   readonly reject: (error: unknown) => void;
@@ -95,8 +97,9 @@ export async function startCommitter(options: CommitterOptions): Promise<Committ
   let carrying = false;
   const replies: JobReply[] = [];
   const listeners = new Set<EventListener>();
-  const roomListeners = new Set<(room: boolean) => void>();
-  let room = true;
+  const troubleListeners = new Set<(trouble: GatewayError | undefined) => void>();
+  const damageListeners = new Set<(path: string, reason: string) => void>();
+  let trouble: string | undefined;
   const healthListeners = new Set<(health: ServiceHealth) => void>();
   const closing = new AbortController();
   let thread: WriterThread | undefined;
@@ -156,17 +159,25 @@ export async function startCommitter(options: CommitterOptions): Promise<Committ
     posted -= 1;
     const job = waiting.get(reply.id);
     waiting.delete(reply.id);
-    const isFull = 'failure' in reply && reply.failure.code === 'store/full';
-    if (job?.tells === true && room === isFull) {
-      room = !isFull;
-      for (const listener of roomListeners) {
-        listener(room);
+    const failure = 'failure' in reply ? reply.failure : undefined;
+    const error = failure && failureError(failure);
+    const met = error?.code.startsWith('store/') === true ? error : undefined;
+    // A job that failed by itself tells nothing, and one that was refused for what it asked for neither.
+    if (job?.tells === true && met?.code !== trouble && (error === undefined || met !== undefined)) {
+      trouble = met?.code;
+      for (const listener of troubleListeners) {
+        listener(met);
       }
     }
-    if ('failure' in reply) {
-      job?.reject(failureError(reply.failure));
+    if (failure?.damaged !== undefined) {
+      for (const listener of damageListeners) {
+        listener(failure.damaged, failure.message);
+      }
+    }
+    if (error !== undefined) {
+      job?.reject(error);
     } else {
-      job?.resolve(reply.value as never);
+      job?.resolve((reply as { value: unknown }).value as never);
     }
   }
 
@@ -212,7 +223,7 @@ export async function startCommitter(options: CommitterOptions): Promise<Committ
   }
 
   async function start(first: boolean): Promise<WriterThread> {
-    const started = await startWriterThread({ ...data, first }, take);
+    const started = await startWriterThread({ ...data, first, now: clock.now() }, take);
     started.follow(carrying);
     onWriter?.(started.worker);
     return started;
@@ -295,9 +306,13 @@ export async function startCommitter(options: CommitterOptions): Promise<Committ
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
-    onRoom(listener) {
-      roomListeners.add(listener);
-      return () => roomListeners.delete(listener);
+    onTrouble(listener) {
+      troubleListeners.add(listener);
+      return () => troubleListeners.delete(listener);
+    },
+    onDamage(listener) {
+      damageListeners.add(listener);
+      return () => damageListeners.delete(listener);
     },
     onHealth(listener) {
       healthListeners.add(listener);

@@ -1,4 +1,4 @@
-import { chmodSync, closeSync, openSync } from 'node:fs';
+import { chmodSync, closeSync, openSync, renameSync, statSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { GatewayError } from '../../lib/errors.ts';
 
@@ -35,12 +35,54 @@ export function openWritable(options: WritableOptions): DatabaseSync {
       `);
     });
     migrate(database, options.path, options.schema);
+    look(database, options.path);
     database.exec(`PRAGMA max_page_count = ${Math.max(1, Math.floor(options.limit / pageSize))}`);
     return database;
   } catch (error) {
     database.close();
     throw error;
   }
+}
+
+/**
+ * As `openWritable`, but a file that is damaged is put aside, with its log, and an empty one begun: for what the hub can do
+ * without. It is never removed.
+ */
+export function openOrPutAside(options: WritableOptions, now: number): DatabaseSync {
+  try {
+    return openWritable(options);
+  } catch (error) {
+    if (!isDamage(error)) {
+      throw error;
+    }
+    putAside(options.path, now);
+    return openWritable(options);
+  }
+}
+
+/** Moves a database and its side files to another name beside it: `PATH.damaged-MS`. */
+export function putAside(path: string, now: number): void {
+  for (const suffix of ['', '-wal', '-shm']) {
+    if (statSync(path + suffix, { throwIfNoEntry: false }) !== undefined) {
+      renameSync(path + suffix, `${path}.damaged-${now}${suffix}`);
+    }
+  }
+}
+
+/** Whether an error, or what caused it, says that a file is no whole database. */
+export function isDamage(error: unknown): boolean {
+  const { errcode, cause, detail } = error as {
+    errcode?: number;
+    cause?: unknown;
+    detail?: { damaged?: unknown };
+  };
+  const primary = errcode === undefined ? undefined : errcode & 0xff;
+  return (
+    primary === sqliteCorrupt ||
+    primary === sqliteNotADatabase ||
+    detail?.damaged === true ||
+    (cause !== undefined && isDamage(cause))
+  );
 }
 
 /** Opens a database that exists for reading beside its writer. */
@@ -80,6 +122,10 @@ export function readError(error: unknown): unknown {
 }
 
 const sqliteFull = 13;
+const sqliteCorrupt = 11;
+const sqliteNotADatabase = 26;
+/** Bytes up to which a database is looked through as it is opened: some tens of ms. Larger ones are when they are backed up. */
+const looksThrough = 16 * 1024 * 1024;
 /** Busy, locked, read-only, I/O, corrupt, cannot open, not a database. */
 const unavailable: ReadonlySet<number> = new Set([5, 6, 8, 10, 11, 14, 26]);
 
@@ -92,14 +138,45 @@ function migrate(database: DatabaseSync, path: string, schema: readonly string[]
     );
   }
   for (let step = version; step < schema.length; step++) {
-    database.exec(`BEGIN IMMEDIATE; ${schema[step]} PRAGMA user_version = ${step + 1}; COMMIT;`);
+    try {
+      database.exec(`BEGIN IMMEDIATE; ${schema[step]} PRAGMA user_version = ${step + 1}; COMMIT;`);
+    } catch (cause) {
+      const ours = storeError(cause);
+      throw new GatewayError(
+        ours instanceof GatewayError ? ours.code : 'store/unavailable',
+        `${path} cannot be brought from schema ${step} to ${step + 1}: ${(cause as Error).message}. Nothing was changed`,
+        { cause },
+      );
+    }
   }
+}
+
+/** Throws `store/unavailable` where the file is no whole database. What a flipped bit made of somebody's words cannot be told. */
+function look(database: DatabaseSync, path: string): void {
+  if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) > looksThrough) {
+    return;
+  }
+  const found = attempt(path, () => database.prepare('PRAGMA quick_check(1)').get()?.quick_check);
+  if (found !== 'ok') {
+    throw damaged(path, String(found).replaceAll(/\s+/g, ' '));
+  }
+}
+
+function damaged(path: string, why: string, cause?: unknown): GatewayError {
+  return new GatewayError(
+    'store/unavailable',
+    `${path} is damaged (${why}). Nothing was changed. Copy the data folder away, then put a backup back (kosctl restore), or move this file and its -wal aside to begin without it`,
+    { detail: { damaged: true }, cause },
+  );
 }
 
 function attempt<T>(path: string, open: () => T): T {
   try {
     return open();
   } catch (error) {
+    if (isDamage(error)) {
+      throw damaged(path, (error as Error).message, error);
+    }
     const ours = storeError(error);
     if (ours instanceof GatewayError) {
       throw new GatewayError(ours.code, `${path}: ${(error as Error).message}`, { cause: error });

@@ -59,6 +59,8 @@ export interface JobFailure {
   readonly code: string;
   readonly message: string;
   readonly retryable: boolean;
+  /** The file that is no whole database any more, where that is why. */
+  readonly damaged?: string;
 }
 
 /** From the writer thread to the switch: one per commit. */
@@ -81,6 +83,8 @@ export interface WriterData {
   readonly outboxLimit: number;
   /** Whether this is the first writer of the process: what follows a crash is no new start of the hub. */
   readonly first: boolean;
+  /** ms epoch: names what is put aside. */
+  readonly now: number;
   readonly signals: Int32Array<SharedArrayBuffer>;
 }
 

@@ -44,7 +44,7 @@ function isBusy(error: unknown): boolean {
   return [5, 6].includes(errcode & 0xff);
 }
 
-/** Leaves word of the holder, for people: on a full disk there is none, and the lock holds all the same. */
+/** Leaves word of the holder, for people: on a disk that is full, or fails, there is none, and the lock holds all the same. */
 function sign(database: DatabaseSync): void {
   try {
     database.exec(`
@@ -55,7 +55,7 @@ function sign(database: DatabaseSync): void {
       BEGIN IMMEDIATE;
     `);
   } catch (error) {
-    if (!isGatewayError(storeError(error), 'store/full')) {
+    if (isBusy(error)) {
       throw error;
     }
     if (!database.isTransaction) {

@@ -1,5 +1,5 @@
-import { chmodSync, mkdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { chmodSync, mkdirSync, readdirSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import type { Worker } from 'node:worker_threads';
 import { type Clock, systemClock } from '../../lib/clock.ts';
 import { GatewayError } from '../../lib/errors.ts';
@@ -8,11 +8,12 @@ import { type Random, systemRandom } from '../../lib/random.ts';
 import type { MeshStorage } from '../../mesh/storage.ts';
 import { defaultLimits } from '../limits.ts';
 import { auditReads } from './audit-table.ts';
+import { keepBallast, makeRoomToStart } from './ballast.ts';
 import { blobReads } from './blob-table.ts';
 import { type BlobFiles, type BlobLimits, openBlobs } from './blobs.ts';
 import { clientReads } from './client-table.ts';
 import { type Committer, startCommitter } from './committer.ts';
-import { openReadable, readError } from './database.ts';
+import { isDamage, openReadable, readError } from './database.ts';
 import { deliveryReads } from './delivery-table.ts';
 import { eventReads } from './event-table.ts';
 import { inboxReads } from './inbox-table.ts';
@@ -56,6 +57,12 @@ export interface Store extends AsyncDisposable {
   readonly blobs: BlobFiles;
   /** Bytes free on the disk of the data directory; undefined where the system does not say. */
   freeBytes(): Promise<number | undefined>;
+  /** Takes back the room that the next start on a full disk needs, where there is any. */
+  keepBallast(): Promise<void>;
+  /** Files of databases that were damaged and lie aside, by name: what they hold is not used. */
+  asides(): readonly string[];
+  /** Called when a read or a write meets a database that is damaged, with the name of its file and what SQLite says. */
+  onDamage(listener: (file: string, reason: string) => void): () => void;
 }
 
 export type Reads = ReturnType<typeof openReads>;
@@ -72,11 +79,18 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   await using stack = new AsyncDisposableStack();
   makeFolder(dir);
   stack.use(lockDirectory(dir));
+  const log = options.log ?? silentLog;
+  if (!(await makeRoomToStart(dir))) {
+    log.warn(
+      { folder: dir },
+      'the disk of the data folder is full, and there is nothing left to make room with',
+    );
+  }
   const gatewayPath = join(dir, 'gateway.db');
   const meshPath = join(dir, 'mesh.db');
   const outboxPath = join(dir, 'replica-outbox.db');
   const limit = options.databaseLimit ?? databaseLimit;
-  const { clock = systemClock, random = systemRandom, log = silentLog, onWriter } = options;
+  const { clock = systemClock, random = systemRandom, onWriter } = options;
   const committer = await startCommitter({
     gatewayPath,
     meshPath,
@@ -96,18 +110,39 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   stack.defer(() => outbox.close());
   const blobs = await openBlobs(join(dir, 'blobs'), { ...defaultLimits, ...options.blobs });
   const { boot, epoch } = committer.ready;
+  const listeners = new Set<(file: string, reason: string) => void>();
+  const onDamage = (path: string, reason: string) => {
+    for (const listener of [...listeners]) {
+      listener(basename(path), reason);
+    }
+  };
+  committer.onDamage(onDamage);
   const resources = stack.move();
   return {
     boot,
     epoch,
     committer,
-    read: openReads(database),
+    read: openReads(database, reason => onDamage(gatewayPath, reason)),
     mesh: createMeshStorage(meshPath, committer),
-    outbox: guarded(outboxReads(outbox)),
+    outbox: guarded(outboxReads(outbox), reason => onDamage(outboxPath, reason)),
     blobs,
     freeBytes: () => freeBytes(dir),
+    keepBallast: () => keepBallast(dir),
+    asides: () => asidesIn(dir),
+    onDamage(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };
+}
+
+function asidesIn(dir: string): readonly string[] {
+  try {
+    return readdirSync(dir).filter(name => /\.damaged-\d+$/.test(name));
+  } catch {
+    return [];
+  }
 }
 
 function makeFolder(dir: string): void {
@@ -122,8 +157,8 @@ function makeFolder(dir: string): void {
   }
 }
 
-function openReads(database: ReturnType<typeof openReadable>) {
-  return guarded({
+function openReads(database: ReturnType<typeof openReadable>, onDamage: (reason: string) => void) {
+  const reads = {
     ...messageReads(database),
     ...deliveryReads(database),
     ...inboxReads(database),
@@ -137,17 +172,21 @@ function openReads(database: ReturnType<typeof openReadable>) {
     ...blobReads(database),
     ...auditReads(database),
     ...webhookReads(database),
-  });
+  };
+  return guarded(reads, onDamage);
 }
 
 /** Reads whose failure says that the store is at fault for now, and not the one who asked. */
-function guarded<R extends object>(reads: R): R {
+function guarded<R extends object>(reads: R, onDamage: (reason: string) => void): R {
   const safe = Object.entries(reads).map(([name, read]: [string, (...args: unknown[]) => unknown]) => [
     name,
     (...args: unknown[]) => {
       try {
         return read(...args);
       } catch (error) {
+        if (isDamage(error)) {
+          onDamage((error as Error).message);
+        }
         throw readError(error);
       }
     },

@@ -1,9 +1,10 @@
+import { statSync } from 'node:fs';
 import { flushCompileCache } from 'node:module';
 import type { DatabaseSync } from 'node:sqlite';
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
-import { isGatewayError } from '../../lib/errors.ts';
+import { GatewayError, isGatewayError } from '../../lib/errors.ts';
 import { type Checkpoints, createCheckpoints } from './checkpoints.ts';
-import { openWritable, storeError } from './database.ts';
+import { isDamage, openOrPutAside, openWritable, storeError } from './database.ts';
 import { eventReads } from './event-table.ts';
 import { gatewayVerbs, generation } from './gateway-verbs.ts';
 import {
@@ -45,6 +46,9 @@ interface Lane {
 
 interface Target {
   readonly database: DatabaseSync;
+  readonly path: string;
+  /** Of the file that is open: another one at its path would not get what is written. */
+  readonly inode: number;
   readonly verbs: AnyVerbs;
   readonly log: Checkpoints;
   readonly news?: News;
@@ -66,8 +70,11 @@ const parent = parentPort as MessagePort;
 
 parent.once('message', (ports: WriterPorts) => {
   const gateway = openWritable({ path: data.gatewayPath, schema: gatewaySchema, limit: data.gatewayLimit });
-  const mesh = openWritable({ path: data.meshPath, schema: meshSchema, limit: data.meshLimit });
-  const outbox = openWritable({ path: data.outboxPath, schema: outboxSchema, limit: data.outboxLimit });
+  const mesh = openOrPutAside({ path: data.meshPath, schema: meshSchema, limit: data.meshLimit }, data.now);
+  const outbox = openOrPutAside(
+    { path: data.outboxPath, schema: outboxSchema, limit: data.outboxLimit },
+    data.now,
+  );
   const { newestEvent } = eventReads(gateway);
   parent.postMessage({ ...generation(gateway, data.first), newestEvent: newestEvent() });
   // A thread that is ended writes nothing at its end: without this each start compiles it anew.
@@ -82,13 +89,11 @@ parent.once('message', (ports: WriterPorts) => {
     },
     {
       gateway: {
-        database: gateway,
-        verbs: gatewayVerbs(gateway) as AnyVerbs,
-        log: createCheckpoints(gateway),
+        ...target(gateway, data.gatewayPath, gatewayVerbs(gateway) as AnyVerbs),
         news: newsOf(gateway),
       },
-      mesh: { database: mesh, verbs: meshVerbs(mesh) as AnyVerbs, log: createCheckpoints(mesh) },
-      outbox: { database: outbox, verbs: outboxVerbs(outbox) as AnyVerbs, log: createCheckpoints(outbox) },
+      mesh: target(mesh, data.meshPath, meshVerbs(mesh) as AnyVerbs),
+      outbox: target(outbox, data.outboxPath, outboxVerbs(outbox) as AnyVerbs),
     },
   );
   gateway.close();
@@ -99,6 +104,22 @@ parent.once('message', (ports: WriterPorts) => {
     port.close();
   }
 });
+
+function target(database: DatabaseSync, path: string, verbs: AnyVerbs): Target {
+  return { database, path, inode: statSync(path).ino, verbs, log: createCheckpoints(database) };
+}
+
+/** Throws `store/unavailable` where what is committed would be lost with this process: its file has no name any more. */
+function requireFile({ path, inode }: Target): void {
+  const there = statSync(path, { throwIfNoEntry: false });
+  if (there?.ino !== inode) {
+    throw new GatewayError(
+      'store/unavailable',
+      `${path} is gone${there === undefined ? '' : ': another file lies in its place'}. Put the data folder back, or stop the gateway`,
+      { retryable: true },
+    );
+  }
+}
 
 function serve(
   lanes: Readonly<Record<LaneName, Lane>>,
@@ -160,6 +181,7 @@ function commitGroup(
   const replies: JobReply[] = [];
   const taken = { urgent: [] as number[], replies: [] as number[] };
   try {
+    requireFile(target);
     database.exec('BEGIN IMMEDIATE');
     const until = performance.now() + groupTime;
     let hurried = hurry;
@@ -184,7 +206,7 @@ function commitGroup(
     if (taken.urgent.length + taken.replies.length === 0) {
       taken[hurry ? 'urgent' : 'replies'].push(first.id);
     }
-    const failure = describe(error);
+    const failure = describe(error, target);
     const failed = (ids: readonly number[]) => ids.map(id => ({ id, failure }));
     return { urgent: failed(taken.urgent), replies: failed(taken.replies) };
   }
@@ -201,7 +223,8 @@ function rollBack(database: DatabaseSync): void {
 }
 
 /** The first of a group has nobody before it to take along: the transaction is its savepoint. */
-function runFirst({ database, verbs }: Target, job: JobRequest): JobReply {
+function runFirst(target: Target, job: JobRequest): JobReply {
+  const { database, verbs } = target;
   try {
     return { id: job.id, value: verbs[job.verb]?.(job.args as never) };
   } catch (error) {
@@ -213,7 +236,7 @@ function runFirst({ database, verbs }: Target, job: JobRequest): JobReply {
     } catch {
       throw error;
     }
-    return { id: job.id, failure: describe(error) };
+    return { id: job.id, failure: describe(error, target) };
   }
 }
 
@@ -235,7 +258,7 @@ function runJob(target: Target, job: JobRequest): JobReply {
     } catch {
       throw error;
     }
-    return { id: job.id, failure: describe(error) };
+    return { id: job.id, failure: describe(error, target) };
   }
 }
 
@@ -264,10 +287,11 @@ function report(commit: CommitReport): void {
   parent.postMessage(commit);
 }
 
-function describe(error: unknown): JobFailure {
+function describe(error: unknown, { path }: Target): JobFailure {
   const ours = storeError(error);
   if (isGatewayError(ours)) {
-    return { code: ours.code, message: ours.message, retryable: ours.retryable };
+    const damaged = isDamage(error) ? { damaged: path } : {};
+    return { code: ours.code, message: ours.message, retryable: ours.retryable, ...damaged };
   }
   return {
     code: 'internal',

@@ -143,5 +143,5 @@ test('a broken book is put aside and not thrown away', () => {
   book.set('a', 'b');
   assert.equal(book.get('a'), 'b');
   book[Symbol.dispose]();
-  assert.ok(readdirSync(shop.dir).some(name => name.startsWith('matrix.db.broken-')));
+  assert.ok(readdirSync(shop.dir).some(name => name.startsWith('matrix.db.damaged-')));
 });
