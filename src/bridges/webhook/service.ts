@@ -108,16 +108,18 @@ export function openWebhooks(parts: WebhookParts): Webhooks {
     const { ended, failingSince, lastFailure } = hook.progress;
     const name = `webhook:${hook.id.slice(0, 8)}`;
     const failing = failingSince !== undefined && clock.now() - failingSince >= limits.notable;
-    const reason = ended
+    const why = ended
       ? 'disabled by the hub; GET /v1/webhooks says why'
-      : failing && hook.settings.enabled
+      : failing
         ? `nothing gets through (${lastFailure?.code})`
         : undefined;
+    // Whoever has switched it off knows of it.
+    const reason = hook.settings.enabled ? why : undefined;
     if (told.get(name) === reason) {
       return;
     }
     const since = clock.now();
-    if (ended) {
+    if (ended && reason !== undefined) {
       counters.add('webhook/disabled');
       log.warn({ webhook: hook.id.slice(0, 8), code: lastFailure?.code }, 'a webhook was disabled');
     }
