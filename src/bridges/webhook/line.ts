@@ -10,7 +10,7 @@ import { shows } from '../event-filter.ts';
 import { watchCommits } from '../follow.ts';
 import { addressOf } from './bridge.ts';
 import type { WebhookLimits } from './config.ts';
-import { type Hook, isOn, type Keeper } from './hook.ts';
+import { type Hook, isOn, type Keeper, restart } from './hook.ts';
 import { eventPayload, gapPayload, type Payload } from './payload.ts';
 import type { Reply } from './post.ts';
 import { judge } from './progress.ts';
@@ -48,6 +48,7 @@ export async function runLine(hook: Hook, parts: LineParts, signal: AbortSignal)
   const { desk, clock, keeper, limits, log } = parts;
   const life = hook.changed.signal;
   using news = watchCommits(desk, signal);
+  using rights = watchRights(desk, () => restart(hook, 'the rights of its client have changed'));
   let written = clock.monotonic();
   const stand = (position: string) => {
     hook.position = position;
@@ -63,6 +64,7 @@ export async function runLine(hook: Hook, parts: LineParts, signal: AbortSignal)
       continue;
     }
     hook.paused = undefined;
+    rights.of(client);
     if (hook.progress.gap !== undefined) {
       const { gap, lastSuccessAt } = hook.progress;
       if (await tell(gapPayload(desk.hub, hook.id, gap, lastSuccessAt))) {
@@ -176,4 +178,20 @@ export async function runLine(hook: Hook, parts: LineParts, signal: AbortSignal)
       log.debug({ code: codeOf(error) }, 'a delivery state could not be written');
     }
   }
+}
+
+/** Tells when the client that events are read for may not see any more what it could: what was read before is not told then. */
+function watchRights(desk: Desk, onEnd: () => void): Disposable & { of(client: Client): void } {
+  let watched: Client | undefined;
+  let stop = () => {};
+  return {
+    of(client) {
+      if (client !== watched) {
+        stop();
+        watched = client;
+        stop = desk.clients.watch(client, onEnd);
+      }
+    },
+    [Symbol.dispose]: () => stop(),
+  };
 }

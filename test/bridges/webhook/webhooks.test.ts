@@ -389,6 +389,26 @@ test('what an endpoint has taken was given to the client, and with acknowledge i
   await (await states('two'))('delivered');
 });
 
+test('with its rights taken a client is told nothing more of what it could see, not even of what was read for it already', async () => {
+  await using gateway = await open();
+  await using receiver = await openReceiver();
+  const { ownerToken } = gateway.hub;
+  const token = await gateway.client('a', { scopes: ['messages:read', 'admin'] });
+  const hold = Promise.withResolvers<void>();
+  receiver.answer = async response => {
+    await hold.promise;
+    response.writeHead(200).end();
+  };
+  await gateway.call(token, 'POST', '/v1/webhooks', { url: receiver.url, ...messages });
+  await say(gateway, ownerToken, 'app:owner', 'one', 'two', 'three');
+  await until('the first is under way', () => receiver.received.length === 1);
+  await gateway.desk.clients.change('a', { scopes: ['messages:read'], rooms: [] });
+  hold.resolve();
+  await say(gateway, ownerToken, 'app:a', 'for a');
+  await until('its own came', () => texts(receiver.received).includes('for a'));
+  assert.deepEqual(texts(receiver.received), ['one', 'for a']);
+});
+
 test('a client whose token has expired is told nothing until it has one again', async () => {
   await using gateway = await open();
   await using receiver = await openReceiver();
