@@ -323,7 +323,10 @@ export class Outbox {
     this.#attempts.hold(entry.line, this.#options.limits.firstRetry);
   }
 
-  /** Calls back what has not left: waiting entries, and attempts that only wait for something. */
+  /**
+   * Calls back what has not left: waiting entries, and attempts that only wait for something. With a reason it is not to go
+   * any more: an attempt under way is the last one.
+   */
   async cancel(ids: readonly DeliveryId[], reason?: string): Promise<void> {
     const input = { on: 'cancel', ...(reason === undefined ? {} : { reason }) } as const;
     await Promise.all(
@@ -338,6 +341,8 @@ export class Outbox {
           attempt.ending = input;
           attempt.controller.abort(new GatewayError('request/conflict', 'cancelled'));
           await within(this.#options.clock, attempt.done, cancelPatience);
+        } else if (reason !== undefined) {
+          attempt.ending ??= input;
         }
       }),
     );

@@ -161,26 +161,34 @@ export function createSociety(parts: SocietyParts): Society {
     const members = new Set(after === undefined ? [] : (membersOf(name, routing()) ?? []));
     const left = new Set([...was, ...placesOf(name)].filter(address => !members.has(address)));
     const reason = after === undefined ? `the room ${name} is gone` : `not in the room ${name} any more`;
-    const waiting = store.read.waitingOf(`room:${name}`).filter(({ recipient }) => left.has(recipient));
-    outbox
-      .cancel(
-        waiting.map(({ id }) => id),
-        reason,
-      )
-      .catch(error =>
-        log.warn({ code: codeOf(error) }, 'what waited for a former member was not called back'),
-      );
+    callBack(
+      () => store.read.waitingOf(`room:${name}`).filter(({ recipient }) => left.has(recipient)),
+      reason,
+    ).catch(error =>
+      log.warn({ code: codeOf(error) }, 'what waited for a former member was not called back'),
+    );
     if (after === undefined) {
       parts.onGone();
     }
   }
 
   /** What waits for somebody who is blocked now is called back. */
-  async function cancelBlocked(): Promise<void> {
-    const waiting = store.read.openDeliveries().filter(({ recipient }) => blocks.has(recipient));
-    await outbox.cancel(
-      waiting.map(({ id }) => id),
+  function cancelBlocked(): Promise<void> {
+    return callBack(
+      () => store.read.openDeliveries().filter(({ recipient }) => blocks.has(recipient)),
       'its recipient is blocked',
+    );
+  }
+
+  /**
+   * Calls back what waits and is not to go any more. What was routed just before the change is being written now: an empty
+   * commit behind it waits for that.
+   */
+  async function callBack(find: () => readonly { readonly id: string }[], reason: string): Promise<void> {
+    await store.committer.commit('events.add', { events: [] }).catch(() => undefined);
+    await outbox.cancel(
+      find().map(({ id }) => id),
+      reason,
     );
   }
 

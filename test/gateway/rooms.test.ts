@@ -402,3 +402,59 @@ test('a rule that stops keeps later ones out; order, urgency and room say which 
   assert.equal(eventsOf(hub, 'route.changed').length, 3);
   await until(() => bridge.delivered.length === 3);
 });
+
+test('members that come and go while others speak: nothing is left waiting for who is out, and nothing said to who is in is lost', async () => {
+  const bridge = mesh();
+  bridge.respond = () => {
+    throw new GatewayError('bridge/unavailable', 'no path yet', { retryable: true });
+  };
+  const { hub } = await open({ mesh: bridge, rooms: { plaza: { members: [ada, ben, eve] } } });
+  await using _ = hub;
+  const { rooms, messages } = hub.desk;
+  const post = (text: string) => messages.post(hub.owner, { to: 'room:plaza', text });
+  const work: Promise<unknown>[] = [];
+  for (let n = 0; n < 30; n++) {
+    work.push(post(`${n}`));
+    const who = [ada, ben][n % 2]!;
+    const isOut = n % 4 < 2;
+    work.push(
+      (isOut
+        ? rooms.removeMember(hub.owner, 'plaza', who)
+        : rooms.addMember(hub.owner, 'plaza', who, 'given')
+      ).catch(() => undefined),
+    );
+    if (n % 7 === 0) {
+      await Promise.all(work.splice(0));
+    }
+  }
+  await Promise.all(work);
+  for (const who of [ada, ben]) {
+    await rooms.removeMember(hub.owner, 'plaza', who).catch(() => undefined);
+  }
+  const waits = () => hub.store.read.waitingOf('room:plaza').map(({ recipient }) => recipient);
+  await until(() => !waits().includes(ada) && !waits().includes(ben), 'something still waits for them');
+  const toEve = messages
+    .list(hub.owner, { room: 'plaza', limit: 200 })
+    .items.filter(({ deliveries }) =>
+      deliveries.some(({ to, state }) => to === eve && state !== 'cancelled'),
+    );
+  assert.equal(toEve.length, 30);
+});
+
+test('an attempt that is under way when its member is taken out is the last one', async () => {
+  const bridge = mesh();
+  const gate = Promise.withResolvers<never>();
+  gate.promise.catch(() => undefined);
+  bridge.respond = () => gate.promise;
+  const { hub } = await open({ mesh: bridge, rooms: { plaza: { members: [ada] } } });
+  await using _ = hub;
+  const { id } = (await hub.desk.messages.post(hub.owner, { to: 'room:plaza', text: 'hello' })).message;
+  await until(() => bridge.delivered.length === 1);
+  await hub.desk.directory.change(hub.owner, ada, { blocked: true });
+  await hub.desk.rooms.removeMember(hub.owner, 'plaza', ada);
+  gate.reject(new GatewayError('bridge/unavailable', 'peer did not answer', { retryable: true }));
+  const delivery = () => hub.desk.messages.get(hub.owner, id).deliveries[0];
+  await until(() => delivery()?.state === 'cancelled');
+  assert.equal(delivery()?.reason, 'its recipient is blocked');
+  assert.equal(bridge.delivered.length, 1);
+});
