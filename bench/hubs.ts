@@ -77,14 +77,28 @@ export class HubClient implements AsyncDisposable {
   /** By message id: its end, or who waits for it. */
   readonly #ends = new Map<string, string>();
   readonly #waiting = new Map<string, (state: string) => void>();
+  readonly #onFrame = new Set<(length: number) => void>();
 
   private constructor(daemon: Daemon, socket: WebSocket) {
     this.#daemon = daemon;
     this.#socket = socket;
-    socket.on('message', data => this.#take(JSON.parse(String(data)) as Frame));
+    socket.on('message', data => {
+      const text = String(data);
+      const frame = JSON.parse(text) as Frame;
+      this.#take(frame);
+      if (frame.op === 'event') {
+        for (const told of this.#onFrame) {
+          told(Buffer.byteLength(text));
+        }
+        this.#onFrame.clear();
+      }
+    });
   }
 
-  static async connect(daemon: Daemon): Promise<HubClient> {
+  static async connect(
+    daemon: Daemon,
+    filter: Readonly<Record<string, readonly string[]>> = { kinds: ['delivery.changed'] },
+  ): Promise<HubClient> {
     const socket = new WebSocket(`${daemon.ready.http.replace('http', 'ws')}/v1/ws`, {
       headers: { authorization: `Bearer ${daemon.ready.ownerToken}` },
     });
@@ -94,13 +108,13 @@ export class HubClient implements AsyncDisposable {
     await promise;
     const client = new HubClient(daemon, socket);
     socket.send(JSON.stringify({ op: 'hello' }));
-    socket.send(JSON.stringify({ op: 'subscribe', id: 'all', filter: { kinds: ['delivery.changed'] } }));
+    socket.send(JSON.stringify({ op: 'subscribe', id: 'all', filter }));
     return client;
   }
 
   /** Posts a message; resolves with the state its delivery ended in. */
   async send(to: string, text: string): Promise<string> {
-    const id = await this.#post({ to, text });
+    const id = await this.post({ to, text });
     const ended = this.#ends.get(id);
     if (ended !== undefined) {
       this.#ends.delete(id);
@@ -138,7 +152,13 @@ export class HubClient implements AsyncDisposable {
     waiting(state);
   }
 
-  #post(message: { readonly to: string; readonly text: string }): Promise<string> {
+  /** The bytes of the next event's text. */
+  nextFrame(): Promise<number> {
+    return new Promise(resolve => this.#onFrame.add(resolve));
+  }
+
+  /** Posts a message; resolves with its id. */
+  post(message: { readonly to: string; readonly text: string; readonly type?: string }): Promise<string> {
     const body = JSON.stringify(message);
     const { promise, resolve, reject } = Promise.withResolvers<string>();
     const call = request(

@@ -22,6 +22,8 @@ const groups = [
   'start',
   'store',
   'post',
+  'fanout',
+  'million',
   'bzip2',
   'matrix',
   'replica',

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Client, Desk, GatewayEvent } from '../gateway/desk.ts';
 import type { MessageId } from '../gateway/message.ts';
 import { codeOf } from '../lib/errors.ts';
@@ -64,6 +65,10 @@ export async function* followEvents(
       );
       if (ids.length > 0) {
         await mark(ids);
+      }
+      if (batch.items.length === 0 || batch.items.length === batchSize) {
+        // Whoever comes back after a while has much to read, or to read through: others have their turn in between.
+        await nextTurn();
       }
     } else {
       await news.next();

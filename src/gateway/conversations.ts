@@ -5,8 +5,8 @@ import { type Address, type Message, schemeOf } from './message.ts';
 import { hubRoom } from './own-rooms.ts';
 import type { Store } from './store/store.ts';
 
-/** Messages looked at for one page: a flood of readings must not hold everybody up. */
-const scanned = 10_000;
+/** Messages looked at for one page: a flood of readings, or of what others say, must not hold everybody up. */
+const scanned = 4000;
 const chunk = 500;
 /** Characters of a message's text where it is only told of. */
 const briefText = 240;
@@ -34,20 +34,20 @@ export function createConversations(options: ConversationsOptions): ListConversa
     const me = `app:${client.name}`;
     const viewer = holds(client, 'admin') ? {} : { viewer: { address: me, rooms: options.roomsOf(client) } };
     const found = new Map<Address, number>();
-    let before = query.after === undefined ? Number.MAX_SAFE_INTEGER : cursors.decode('message', query.after);
-    let isEnd = false;
-    for (let looked = 0; looked < scanned && found.size < limit && !isEnd; ) {
-      const rows = store.read.messageHeads({ before, limit: chunk, ...viewer });
-      for (const { seq, sender, recipient } of rows) {
+    const end = store.read.newestMessage() + 1;
+    let before = query.after === undefined ? end : Math.min(end, cursors.decode('message', query.after));
+    for (let looked = 0; looked < scanned && found.size < limit && before > 1; looked += chunk) {
+      const floor = Math.max(1, before - chunk);
+      for (const { seq, sender, recipient } of store.read.messageHeads({ before, floor, ...viewer })) {
         before = seq;
-        looked += 1;
-        const address = otherEnd(me, sender, recipient);
-        found.getOrInsert(address, seq);
+        found.getOrInsert(otherEnd(me, sender, recipient), seq);
         if (found.size === limit) {
           break;
         }
       }
-      isEnd = rows.length < chunk && before === (rows.at(-1)?.seq ?? before);
+      if (found.size < limit) {
+        before = floor;
+      }
     }
     const items = [...found].flatMap(([address, seq]): Conversation[] => {
       const message = store.read.messageAt(seq);
@@ -56,7 +56,7 @@ export function createConversations(options: ConversationsOptions): ListConversa
         ? []
         : [{ address, ...(name !== undefined && { name }), last: briefOf(message) }];
     });
-    return { items, cursor: isEnd ? null : cursors.encode('message', before) };
+    return { items, cursor: before <= 1 ? null : cursors.encode('message', before) };
   };
 }
 

@@ -39,10 +39,12 @@ export function inboxSweeper(database: DatabaseSync): Sweeper {
   );
   let position = '';
 
-  /** The row up to which there are too many; the search for it is long, and mostly for nothing. */
-  function crowdedTo(recipient: string, first: number, most: number): number {
+  /** The row up to which there are too many. The search for it is long and mostly for nothing: one of them in a job. */
+  function crowdedTo(recipient: string, first: number, most: number): { to: number; searched: boolean } {
     const { seq } = newest.get(recipient) as { seq: number };
-    return seq - first < most ? 0 : ((crowd.get(recipient, most) as { seq: number } | undefined)?.seq ?? 0);
+    const searched = seq - first >= most;
+    const found = searched ? (crowd.get(recipient, most) as { seq: number } | undefined) : undefined;
+    return { to: found?.seq ?? 0, searched };
   }
 
   return ({ now, limits, pressed }) => {
@@ -54,7 +56,7 @@ export function inboxSweeper(database: DatabaseSync): Sweeper {
         return false;
       }
       const rows = oldest.all(recipient) as unknown as Row[];
-      const crowded = crowdedTo(recipient, rows[0]?.seq ?? 0, limits.inboxCount);
+      const { to: crowded, searched } = crowdedTo(recipient, rows[0]?.seq ?? 0, limits.inboxCount);
       let forgotten = 0;
       let gone = 0;
       for (const row of rows) {
@@ -76,7 +78,7 @@ export function inboxSweeper(database: DatabaseSync): Sweeper {
         return true;
       }
       position = recipient;
-      if (gone > 0) {
+      if (gone > 0 || searched) {
         return true;
       }
     }

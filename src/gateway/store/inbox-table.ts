@@ -105,17 +105,29 @@ export function inboxReads(database: DatabaseSync) {
   const newest = database.prepare(
     "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'deliveries'), 0) AS seq",
   );
-  const upToEvent = database.prepare(
-    `SELECT seq FROM deliveries WHERE recipient = ? AND bridge = 'app' AND event <= ? ORDER BY seq DESC LIMIT 1`,
+  const upTo = database.prepare(
+    `SELECT seq, event FROM deliveries WHERE recipient = ? AND bridge = 'app' AND seq <= ? ORDER BY seq DESC LIMIT 1`,
   );
   const firstUnread = database.prepare(
     `SELECT event FROM deliveries WHERE recipient = ? AND bridge = 'app' AND state IN ('queued', 'sent')
        AND expires_at > ? ORDER BY seq LIMIT 1`,
   );
   return {
-    /** The newest row whose message was accepted by an event at or before this one. */
-    inboxRowAt: (recipient: string, event: number) =>
-      (upToEvent.get(recipient, event) as { seq: number } | undefined)?.seq ?? 0,
+    /** The newest row whose message was accepted by an event at or before this one: rows and events are in one order. */
+    inboxRowAt(recipient: string, event: number): number {
+      let found = 0;
+      for (let low = 1, high = (newest.get() as { seq: number }).seq; low <= high; ) {
+        const middle = Math.floor((low + high) / 2);
+        const row = upTo.get(recipient, middle) as { seq: number; event: number } | undefined;
+        if (row === undefined || row.event <= event) {
+          found = row?.seq ?? found;
+          low = middle + 1;
+        } else {
+          high = row.seq - 1;
+        }
+      }
+      return found;
+    },
     /** The event of the oldest message that is not acknowledged. */
     firstUnreadEvent: (recipient: string, now: number) =>
       (firstUnread.get(recipient, now) as { event: number } | undefined)?.event,

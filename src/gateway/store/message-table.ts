@@ -206,19 +206,22 @@ export function messageReads(database: DatabaseSync) {
     'SELECT r.device, m.id AS message, r.at FROM readings r JOIN messages m ON m.seq = r.message ORDER BY r.device',
   );
   /** Newest first; a filter that has an index goes by it. */
-  const listWhere = (indexed: string) =>
-    database.prepare(`
+  const listWhere = (indexed: string) => `
       SELECT m.seq, m.body FROM messages m
       WHERE m.seq < :before AND m.seq >= :floor AND ${indexed}
         AND (:recipient IS NULL OR m.recipient = :recipient)
         AND (:peer IS NULL OR m.sender = :peer OR m.recipient = :peer)
         AND (:type IS NULL OR m.type = :type)
         AND ${seenBy}
-      ORDER BY m.seq DESC LIMIT :limit`);
+      ORDER BY m.seq DESC LIMIT :limit`;
   const list = {
-    all: listWhere('true'),
-    recipient: listWhere('m.recipient = :recipient'),
-    peer: listWhere('(m.sender = :peer OR m.recipient = :peer)'),
+    all: database.prepare(listWhere('true')),
+    recipient: database.prepare(listWhere('m.recipient = :recipient')),
+    // Each side by its own index, so that neither is sorted as a whole.
+    peer: database.prepare(`
+      SELECT * FROM (SELECT * FROM (${listWhere('m.sender = :peer')})
+        UNION ALL SELECT * FROM (${listWhere('m.recipient = :peer AND m.sender <> :peer')}))
+      ORDER BY seq DESC LIMIT :limit`),
   };
   const boundary = (column: 'sender' | 'recipient') =>
     database.prepare(
@@ -234,7 +237,9 @@ export function messageReads(database: DatabaseSync) {
       return to('recipient', recipient);
     }
     if (peer !== undefined) {
-      return Math.max(to('sender', peer), to('recipient', peer));
+      return type === undefined && viewer === undefined
+        ? 0
+        : Math.max(to('sender', peer), to('recipient', peer));
     }
     const filters = type !== undefined || viewer !== undefined;
     return filters ? Math.max(0, Math.min(before, newestSeq() + 1) - looked) : 0;
@@ -243,7 +248,7 @@ export function messageReads(database: DatabaseSync) {
   const at = database.prepare('SELECT body FROM messages WHERE seq = ?');
   const heads = database.prepare(`
       SELECT m.seq, m.sender, m.recipient FROM messages m
-      WHERE m.seq < :before AND ${seenBy} ORDER BY m.seq DESC LIMIT :limit`);
+      WHERE m.seq < :before AND m.seq >= :floor AND ${seenBy} ORDER BY m.seq DESC`);
   const newest = database.prepare(
     "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'messages'), 0) AS seq",
   );
@@ -271,11 +276,11 @@ export function messageReads(database: DatabaseSync) {
       const row = at.get(seq) as unknown as MessageRow | undefined;
       return row === undefined ? undefined : messageIn(row.body);
     },
-    /** Who wrote to whom, newest first: without the bodies. */
-    messageHeads: (filter: Pick<MessageFilter, 'before' | 'limit' | 'viewer'>) =>
+    /** Who wrote to whom, newest first and without the bodies: those the viewer may see of the rows from `floor` on. */
+    messageHeads: (filter: Pick<MessageFilter, 'before' | 'viewer'> & { readonly floor: number }) =>
       heads.all({
         before: filter.before,
-        limit: filter.limit,
+        floor: filter.floor,
         viewer: filter.viewer?.address ?? null,
         rooms: roomsJson(filter.viewer),
       }) as unknown as { seq: number; sender: Address; recipient: Address }[],

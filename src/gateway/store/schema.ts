@@ -214,6 +214,13 @@ export const gatewaySchema: readonly string[] = [
   ALTER TABLE clients ADD COLUMN used_at INTEGER;
   ALTER TABLE clients ADD COLUMN used_from TEXT;
   `,
+  `
+  -- With the type in it, what a list of somebody's messages passes over is not read from the table.
+  CREATE INDEX messages_sender_type ON messages (sender, seq, type);
+  CREATE INDEX messages_recipient_type ON messages (recipient, seq, type);
+  DROP INDEX messages_sender;
+  DROP INDEX messages_recipient;
+  `,
 ];
 
 export const meshSchema: readonly string[] = [
