@@ -195,7 +195,7 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
         stored = true;
         counters.add('accept/stored');
         const delivery = rows[0]?.id ?? '';
-        options.recent.keep(message, args.body.length, prepared && { delivery, bytes: prepared.bytes });
+        options.recent.keep(message, args.body.length, apps, prepared && { delivery, bytes: prepared.bytes });
         const open = rows.flatMap((row, index) =>
           row.bridge === 'app' || row.state !== 'queued'
             ? []

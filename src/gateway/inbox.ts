@@ -4,6 +4,7 @@ import type { Log } from '../lib/log.ts';
 import { pageLimit, requireScope } from './access.ts';
 import { type Cursors, eventOf } from './cursor.ts';
 import type { Client, Inbox, InboxItem } from './desk.ts';
+import type { RecentMessages } from './recent-messages.ts';
 import type { Store } from './store/store.ts';
 
 export interface InboxDesk extends Inbox {
@@ -19,8 +20,9 @@ export function createInbox(options: {
   readonly clock: Clock;
   readonly log: Log;
   readonly cursors: Cursors;
+  readonly recent: RecentMessages;
 }): InboxDesk {
-  const { store, clock, log, cursors } = options;
+  const { store, clock, log, cursors, recent } = options;
   const waiters = new Map<string, Set<() => void>>();
   let closed = false;
 
@@ -134,10 +136,13 @@ export function createInbox(options: {
     },
     acknowledged: client => cursors.encode('inbox', doneUpTo(addressOf(client))),
     async pushed(client, ids) {
-      if (ids.length > 0) {
+      const recipient = addressOf(client);
+      // Whoever only watches has nothing to mark: a thousand of them must not ask the writer for it.
+      const messages = ids.filter(id => recent.wentTo(id, recipient) !== false);
+      if (messages.length > 0) {
         await store.committer.commit('inbox.pushed', {
-          recipient: addressOf(client),
-          messages: ids,
+          recipient,
+          messages,
           at: clock.now(),
         });
       }

@@ -1,5 +1,5 @@
 import type { DeliveryId } from './bridge.ts';
-import type { Message, MessageId } from './message.ts';
+import type { Address, Message, MessageId } from './message.ts';
 
 /** Messages kept, and characters and bytes of them all. */
 const most = 256;
@@ -10,9 +10,14 @@ const mostLength = 1024 * 1024;
  * A message that waits longer is read from the store.
  */
 export interface RecentMessages {
-  /** Once it is on disk. `length` is about what it takes; `prepared` what every attempt of its only delivery must say. */
-  keep(message: Message, length: number, prepared?: Prepared): void;
+  /**
+   * Once it is on disk. `length` is about what it takes; `apps` are those it went to; `prepared` is what every attempt of its
+   * only delivery must say.
+   */
+  keep(message: Message, length: number, apps: readonly Address[], prepared?: Prepared): void;
   message(id: MessageId): Message | undefined;
+  /** Whether it went to this app; undefined where that is not known here any more. */
+  wentTo(id: MessageId, app: Address): boolean | undefined;
   prepared(message: MessageId, delivery: DeliveryId): Uint8Array | undefined;
   /** Its rows say something else now. */
   forget(): void;
@@ -23,8 +28,15 @@ export interface Prepared {
   readonly bytes: Uint8Array;
 }
 
+interface Kept {
+  readonly message: Message;
+  readonly length: number;
+  readonly apps: readonly Address[];
+  readonly prepared: Prepared | undefined;
+}
+
 export function createRecentMessages(): RecentMessages {
-  const kept = new Map<MessageId, { message: Message; length: number; prepared: Prepared | undefined }>();
+  const kept = new Map<MessageId, Kept>();
   let total = 0;
 
   function drop(id: MessageId): void {
@@ -33,12 +45,12 @@ export function createRecentMessages(): RecentMessages {
   }
 
   return {
-    keep(message, length, prepared) {
+    keep(message, length, apps, prepared) {
       const whole = length + (prepared?.bytes.length ?? 0);
       if (whole > mostLength / 8) {
         return;
       }
-      kept.set(message.id, { message, length: whole, prepared });
+      kept.set(message.id, { message, length: whole, apps, prepared });
       total += whole;
       for (const oldest of kept.keys()) {
         if (kept.size <= most && total <= mostLength) {
@@ -48,6 +60,7 @@ export function createRecentMessages(): RecentMessages {
       }
     },
     message: id => kept.get(id)?.message,
+    wentTo: (id, app) => kept.get(id)?.apps.includes(app),
     prepared(id, delivery) {
       const { prepared } = kept.get(id) ?? {};
       return prepared?.delivery === delivery ? prepared.bytes : undefined;

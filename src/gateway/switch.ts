@@ -107,7 +107,7 @@ export function createSwitch(options: SwitchOptions): Switch {
     bridges: options.bridges,
     recent,
   });
-  const inbox = createInbox({ store, clock, log, cursors });
+  const inbox = createInbox({ store, clock, log, cursors, recent });
   const events = createEvents({ store, cursors, recent });
   const society = createSociety({
     store,

@@ -9,23 +9,26 @@ const message = (id: string) => ({ id, text: id }) as Message;
 test('of recent messages a bounded number and length is kept, the newest ones', () => {
   const recent = createRecentMessages();
   for (let n = 0; n < 1000; n++) {
-    recent.keep(message(`${n}`), 100);
+    recent.keep(message(`${n}`), 100, []);
   }
   assert.equal(recent.message('0'), undefined);
   assert.equal(recent.message('999')?.id, '999');
   for (let n = 0; n < 20; n++) {
-    recent.keep(message(`large ${n}`), 100_000);
+    recent.keep(message(`large ${n}`), 100_000, []);
   }
   assert.equal(recent.message('999'), undefined);
   assert.equal(recent.message('large 19')?.id, 'large 19');
-  recent.keep(message('too large'), 1_000_000);
+  recent.keep(message('too large'), 1_000_000, []);
   assert.equal(recent.message('too large'), undefined);
 });
 
 test('what was prepared is given for its own delivery, until the rows say something else', () => {
   const recent = createRecentMessages();
   const bytes = new Uint8Array([1]);
-  recent.keep(message('a'), 10, { delivery: 'd', bytes });
+  recent.keep(message('a'), 10, ['app:one'], { delivery: 'd', bytes });
+  assert.equal(recent.wentTo('a', 'app:one'), true);
+  assert.equal(recent.wentTo('a', 'app:two'), false);
+  assert.equal(recent.wentTo('b', 'app:two'), undefined);
   assert.equal(recent.prepared('a', 'd'), bytes);
   assert.equal(recent.prepared('a', 'e'), undefined);
   recent.forget();
@@ -89,4 +92,18 @@ test('a reader that follows is told the same as one that comes later', async () 
   const later = hub.desk.events.read(hub.owner, cursor, 1000).items;
   assert.ok(followed.length >= 20 * 2);
   assert.deepEqual(followed, later.slice(0, followed.length));
+});
+
+test('whoever only watches marks nothing, and whoever a message is for does', async () => {
+  await using hub = await openTestSwitch();
+  const { client } = await hub.client('reader', { scopes: ['admin'] });
+  const { message } = await hub.desk.messages.post(hub.owner, { to: 'app:owner', text: 'mine' });
+  const state = () => hub.desk.messages.get(hub.owner, message.id).deliveries[0]?.state;
+  const before = hub.store.committer.waiting;
+  const watched = hub.desk.inbox.pushed(client, [message.id]);
+  assert.equal(hub.store.committer.waiting, before);
+  await watched;
+  assert.equal(state(), 'queued');
+  await hub.desk.inbox.pushed(hub.owner, [message.id]);
+  assert.equal(state(), 'sent');
 });

@@ -95,17 +95,40 @@ export function eventFrame(event: GatewayEvent, form: Form = 'json'): HubFrame {
 
 const encoded = new WeakMap<GatewayEvent, Buffer>();
 
-/** The frame of an event as it goes over the wire: made once for all who get it as most do. */
+/** The frame of an event as it goes over the wire, its head included: made once for all who get it as most do. */
 export function eventBytes(event: GatewayEvent, form: Form = 'json'): Buffer {
   if (form !== 'json' && event.message !== undefined) {
-    return Buffer.from(JSON.stringify(eventFrame(event, form)));
+    return textFrame(JSON.stringify(eventFrame(event, form)));
   }
   let bytes = encoded.get(event);
   if (bytes === undefined) {
-    bytes = Buffer.from(JSON.stringify(eventFrame(event)));
+    bytes = textFrame(JSON.stringify(eventFrame(event)));
     encoded.set(event, bytes);
   }
   return bytes;
+}
+
+/**
+ * A whole text frame of a server, which masks nothing: fin and opcode 1; the length in 7 bits, or 126 and 16, or 127 and 64.
+ *
+ * Source: RFC 6455 §5.2.
+ */
+export function textFrame(text: string): Buffer {
+  const length = Buffer.byteLength(text);
+  const head = length < 126 ? 2 : length < 65_536 ? 4 : 10;
+  const frame = Buffer.allocUnsafeSlow(head + length);
+  frame[0] = 0x81;
+  if (head === 2) {
+    frame[1] = length;
+  } else if (head === 4) {
+    frame[1] = 126;
+    frame.writeUInt16BE(length, 2);
+  } else {
+    frame[1] = 127;
+    frame.writeBigUInt64BE(BigInt(length), 2);
+  }
+  frame.write(text, head);
+  return frame;
 }
 
 export function errorFrame(error: unknown, id?: string): ErrorFrame {

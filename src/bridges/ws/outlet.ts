@@ -10,13 +10,39 @@ export interface Outlet {
   readonly ended: AbortSignal;
   /** Sends an answer; a client that lets too many pile up is closed. */
   write(frame: HubFrame): void;
-  /** Sends an event, text in UTF-8, and, where the client lags, waits until it has caught up. Rejects once the socket ends. */
+  /** Sends an event, framed already, and, where the client lags, waits until it has caught up. Rejects once the socket ends. */
   push(frame: Buffer): Promise<void>;
   end(code: number, reason: string): void;
 }
 
-export function createOutlet(socket: WebSocket, wire: Duplex, clock: Clock, limits: WsLimits): Outlet {
+/** Numbers the turns of the event loop in which it is asked. */
+export function countTurns(): () => number {
+  let turn = 0;
+  let isCounted = false;
+  return () => {
+    if (!isCounted) {
+      isCounted = true;
+      process.nextTick(() => {
+        turn += 1;
+        isCounted = false;
+      });
+    }
+    return turn;
+  };
+}
+
+export interface OutletParts {
+  /** What lies under the socket: a frame that is made once for many is written to it as it is. */
+  readonly wire: Duplex;
+  readonly clock: Clock;
+  readonly limits: WsLimits;
+  /** See `countTurns`; one for many sockets. */
+  readonly turns: () => number;
+}
+
+export function createOutlet(socket: WebSocket, { wire, clock, limits, turns }: OutletParts): Outlet {
   let gathering = false;
+  let lastTurn = -1;
   const ended = new AbortController();
   socket.on('close', () => ended.abort());
 
@@ -28,9 +54,12 @@ export function createOutlet(socket: WebSocket, wire: Duplex, clock: Clock, limi
       socket.terminate();
     }
   };
-  /** What one turn of the event loop has to say leaves in one piece. */
+  /** The first of a turn leaves at once, and what the same turn has to say besides in one piece. */
   const gather = () => {
-    if (!gathering) {
+    const turn = turns();
+    if (turn !== lastTurn) {
+      lastTurn = turn;
+    } else if (!gathering) {
       gathering = true;
       wire.cork();
       process.nextTick(() => {
@@ -45,7 +74,11 @@ export function createOutlet(socket: WebSocket, wire: Duplex, clock: Clock, limi
       return;
     }
     gather();
-    socket.send(frame, { binary: false }, taken);
+    if (typeof frame === 'string') {
+      socket.send(frame, { binary: false }, taken);
+    } else {
+      wire.write(frame, taken);
+    }
     if (socket.bufferedAmount > limits.buffered) {
       end(closeCodes.slow, 'too much is waiting for you');
     }

@@ -32,6 +32,8 @@ export interface SessionParts {
   readonly access: Access;
   readonly sessions: Sessions;
   readonly limits: WsLimits;
+  /** Numbers the turns of the event loop: one for all sockets. */
+  readonly turns: () => number;
   /** Aborted when the gateway stops. */
   readonly closing: AbortSignal;
 }
@@ -65,7 +67,7 @@ interface Member {
  */
 export function serveSocket(socket: WebSocket, wire: Duplex, caller: Caller, parts: SessionParts): void {
   const { desk, clock, log, access, sessions, limits, closing } = parts;
-  const outlet = createOutlet(socket, wire, clock, limits);
+  const outlet = createOutlet(socket, { wire, clock, limits, turns: parts.turns });
   const subscriptions = new Map<string, Filter>();
   let member: Member | undefined;
   let inFlight = 0;

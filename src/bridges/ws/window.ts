@@ -2,16 +2,17 @@ import { WebSocketServer } from 'ws';
 import { GatewayError } from '../../lib/errors.ts';
 import { type Listener, sendProblem } from '../listener.ts';
 import { type WsLimits, wsLimits } from './limits.ts';
+import { countTurns } from './outlet.ts';
 import { type SessionParts, serveSocket } from './session.ts';
 
-export type WsParts = Omit<SessionParts, 'limits' | 'closing'> & {
+export type WsParts = Omit<SessionParts, 'limits' | 'turns' | 'closing'> & {
   readonly limits?: Partial<WsLimits>;
 };
 
 /** The live window: `GET /v1/ws`. Before `listen`. */
 export function addWsWindow(listener: Listener, parts: WsParts): void {
   const limits = { ...wsLimits, ...parts.limits };
-  const session: SessionParts = { ...parts, limits, closing: listener.closing };
+  const session: SessionParts = { ...parts, limits, turns: countTurns(), closing: listener.closing };
   const server = new WebSocketServer({
     noServer: true,
     clientTracking: false,
