@@ -83,8 +83,7 @@ export function idOf(instance: Instance, iface: { readonly name: string } | unde
 }
 
 /** s epoch of the machine's clock for ms epoch of the instance's. */
-export const epochOf = ({ clock }: Instance, time: number): number =>
-  (time - (clock.now() - Date.now())) / 1000;
+export const epochOf = ({ clock }: Instance, time: number): number => (time - clock.ahead) / 1000;
 
 /** s epoch of the machine's clock for a monotonic ms of the instance's. */
 export const epochAt = ({ clock }: Instance, time: number): number =>
