@@ -164,7 +164,7 @@ export async function createListener(parts: ListenerParts): Promise<Listener> {
   });
   // Behind what answers preflights, and before anything looks at the body or at what a method asks of it.
   app.addHook('preParsing', (request, _reply, payload, done) => {
-    if (request.is404) {
+    if (request.is404 && request.method !== 'OPTIONS') {
       done(nothingAt(request.url));
       return;
     }
@@ -183,6 +183,14 @@ export async function createListener(parts: ListenerParts): Promise<Listener> {
     sendProblem(reply, ours);
   });
   app.setNotFoundHandler((request, reply) => {
+    const allow = known(request.url.split('?', 1)[0] ?? '/');
+    if (request.method === 'OPTIONS' && allow.length > 0) {
+      reply
+        .code(204)
+        .header('allow', [...allow, 'OPTIONS'].sort().join(', '))
+        .send();
+      return;
+    }
     sendProblem(reply, nothingAt(request.url));
   });
 

@@ -8,6 +8,7 @@ import { createListener, type Listener } from '../bridges/listener.ts';
 import { LxmfBridge } from '../bridges/lxmf/bridge.ts';
 import { addAppservice } from '../bridges/matrix/appservice.ts';
 import { createMqttBridge, type MqttBridge } from '../bridges/mqtt/bridge.ts';
+import { createRates } from '../bridges/rate.ts';
 import { createSessions } from '../bridges/sessions.ts';
 import type { SvcListener } from '../bridges/svc/listener.ts';
 import { addWsWindow } from '../bridges/ws/window.ts';
@@ -239,6 +240,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
   });
   const access = createAccess({ clients: desk.clients, clock, counters, audit: desk.audit });
   const sessions = createSessions({ clients: desk.clients });
+  const rates = createRates({ clock, counters, policies: config.bridges.http.rates });
   const logins = createLogins({ ...parts, desk, file: loginFile(data) });
   const mintedOwnerToken = await desk.clients.ensureOwner({
     given,
@@ -279,6 +281,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
     desk,
     access,
     sessions,
+    rates,
     counters: () => counters.snapshot(),
     transport: config.hub.transport ? 'on' : 'off',
     config: config.bridges.http,
@@ -302,7 +305,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
       ...(cloud !== undefined && { replicas: cloud.url() }),
     }),
   });
-  addWsWindow(listener, { ...parts, desk, access, sessions });
+  addWsWindow(listener, { ...parts, desk, access, sessions, rates });
   listener.onUpgrade('/mqtt', (request, socket, head) => {
     listener.keep(request);
     mqtt.handleUpgrade(request, socket, head);

@@ -9,6 +9,7 @@ import type { Settings } from '../../src/bridges/http/settings.ts';
 import { addHttpWindow } from '../../src/bridges/http/window.ts';
 import { createListener, type Listener } from '../../src/bridges/listener.ts';
 import { problemSchema } from '../../src/bridges/problems.ts';
+import { createRates } from '../../src/bridges/rate.ts';
 import { createSessions } from '../../src/bridges/sessions.ts';
 import { webhookConfigSchema } from '../../src/bridges/webhook/config.ts';
 import type { WsLimits } from '../../src/bridges/ws/limits.ts';
@@ -118,6 +119,8 @@ export async function openGateway(
   const listener = await createListener({ ...parts, counters: hub.counters, host: '127.0.0.1', port: 0 });
   const access = createAccess({ clients: desk.clients, clock, counters: hub.counters, audit: desk.audit });
   const sessions = createSessions({ clients: desk.clients });
+  const config = httpConfigSchema.parse(options.http ?? {});
+  const rates = createRates({ clock, counters: hub.counters, policies: config.rates });
   await webhooks.start();
   addHttpWindow(listener, {
     ...parts,
@@ -126,14 +129,15 @@ export async function openGateway(
     sessions,
     counters: () => hub.counters.snapshot(),
     logins: createLogins({ ...parts, desk, random: systemRandom }),
-    config: httpConfigSchema.parse(options.http ?? {}),
+    config,
+    rates,
     mesh: { ...noMesh, ...options.mesh },
     interfaces: { ...nothing, ...options.interfaces } as InterfaceControl,
     settings: { ...nothing, ...options.settings } as Settings,
     management: { ...noManagement, ...options.management },
     webhooks: webhooks.desk,
   });
-  addWsWindow(listener, { ...parts, counters: hub.counters, desk, access, sessions, limits });
+  addWsWindow(listener, { ...parts, counters: hub.counters, desk, access, sessions, rates, limits });
   await listener.listen();
   const { url } = listener.address();
   return {

@@ -63,11 +63,14 @@ test('a path that is not there is a problem', async () => {
 
 test('a method a path does not have is 405 with Allow, for methods nobody has heard of too', async () => {
   await using listener = await open();
-  for (const method of ['POST', 'PUT', 'OPTIONS', 'PROPFIND']) {
+  for (const method of ['POST', 'PUT', 'PROPFIND']) {
     const answer = await fetch(`${listener.address().url}/things/1?x=1`, { method });
     assert.equal(answer.status, 405, method);
     assert.equal(answer.headers.get('allow'), 'DELETE, GET');
   }
+  const options = await fetch(`${listener.address().url}/things/1`, { method: 'OPTIONS' });
+  assert.deepEqual([options.status, options.headers.get('allow')], [204, 'DELETE, GET, OPTIONS']);
+  assert.equal((await fetch(`${listener.address().url}/nowhere`, { method: 'OPTIONS' })).status, 404);
 });
 
 test('a bug is a 500 that tells nothing of the inside', async () => {

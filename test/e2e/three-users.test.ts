@@ -206,6 +206,13 @@ test(`no read or write of three users crosses in ${operations} random operations
     async forbidden(user) {
       const [method, path, body] = pick([
         ['GET', '/v1/tokens', undefined],
+        ['GET', `/v1/tokens/${pick(names)}`, undefined],
+        ['PATCH', `/v1/tokens/${pick(names)}`, { role: 'owner' }],
+        ['POST', `/v1/tokens/${pick(names)}/rotate`, {}],
+        ['DELETE', `/v1/tokens/${pick(names)}`, undefined],
+        ['GET', '/v1/audit', undefined],
+        ['GET', '/v1/config', undefined],
+        ['PUT', '/v1/log', { level: 'debug' }],
         ['POST', '/v1/tokens', { name: 'mine', scopes: ['admin'] }],
         ['POST', '/v1/mesh/announce', {}],
         ['GET', '/v1/mesh/paths', undefined],
@@ -213,6 +220,10 @@ test(`no read or write of three users crosses in ${operations} random operations
       ] as const);
       const { status } = await call(user, method, path, body === undefined ? {} : { body });
       assert.equal(status, 403, `${user} ${method} ${path}`);
+    },
+    async self(user) {
+      const { status, body } = await call<{ name: string; scopes: string[] }>(user, 'GET', '/v1/me');
+      assert.deepEqual([status, body.name, body.scopes], [200, user, [...users[user].scopes]]);
     },
     async pose(user) {
       const other = pick(names.filter(name => name !== user));

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { type RatePolicy, ratePolicies } from '../rate.ts';
 import { addressSchema } from '../schema.ts';
 
 const origin = z
@@ -9,6 +10,16 @@ const origin = z
     return url !== null && /^https?:$/.test(url.protocol) && url.origin === text;
   }, 'an origin such as https://app.example: scheme, host and port, nothing behind them');
 
+/** So many at once, and in each window for long. */
+const rate = (usual: RatePolicy | null) =>
+  z
+    .strictObject({
+      quota: z.int().min(1).max(100_000_000),
+      window: z.int().min(1).max(86_400).describe('s'),
+    })
+    .nullable()
+    .default(usual);
+
 /** `bridges.http` of the configuration. */
 export const httpConfigSchema = z.strictObject({
   cors: z
@@ -16,6 +27,13 @@ export const httpConfigSchema = z.strictObject({
     .max(64)
     .default([])
     .describe('origins of other sites whose pages may call the API with a token of their own'),
+  rates: z
+    .strictObject({
+      requests: rate(ratePolicies.requests).describe('of a client, over all'),
+      sends: rate(ratePolicies.sends).describe('messages and blobs of a client, over WebSocket too'),
+    })
+    .prefault({})
+    .describe('null: no limit; the owner on this machine has none'),
   legacySend: z
     .boolean()
     .default(false)

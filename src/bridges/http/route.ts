@@ -10,6 +10,7 @@ import { codeOf, GatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import { type Access, requireScope } from '../access.ts';
 import { type Listener, listenerLimits, sendProblem } from '../listener.ts';
+import type { RateKind, Rates } from '../rate.ts';
 import { invalid, mistakesOf } from '../schema.ts';
 import { actionOf, type Caller, doneEntry, refusedEntry } from './audited.ts';
 import { readJson } from './body.ts';
@@ -43,7 +44,7 @@ export interface Route {
   readonly responses: Readonly<Record<number, ResponseSpec>>;
   /** ms, where the default handler timeout is too short. */
   readonly timeout?: number;
-  /** Answers change by being read, or do not end: no HEAD, no ETag. */
+  /** Answers change by being read, or do not end: no ETag, and a HEAD reads nothing. */
   readonly live?: boolean;
   /** A file of the page and nothing for programs: it is not in the document. */
   readonly undocumented?: boolean;
@@ -155,6 +156,7 @@ export interface RouteParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly desk: Pick<Desk, 'audit' | 'clients'>;
+  readonly rates: Rates;
 }
 
 /** Registers the table. */
@@ -163,6 +165,7 @@ export function addRoutes(parts: RouteParts, routes: readonly Route[]): void {
     listener,
     clock,
     log,
+    rates,
     desk: { audit },
   } = parts;
   void listener.app.register((app, _options, done) => {
@@ -171,8 +174,9 @@ export function addRoutes(parts: RouteParts, routes: readonly Route[]): void {
     app.addContentTypeParser('*', (_request, _payload, parsed) => parsed(null));
     for (const one of routes) {
       const action = actionOf(one);
+      const kinds = rateKinds(one);
       app.route({
-        method: one.method === 'GET' && !one.live ? ['GET', 'HEAD'] : one.method,
+        method: one.method === 'GET' ? ['GET', 'HEAD'] : one.method,
         url: one.path.replaceAll(/\{(\w+)\}/g, ':$1'),
         config: { timesItself: true },
         handler: async (request, reply) => {
@@ -183,9 +187,15 @@ export function addRoutes(parts: RouteParts, routes: readonly Route[]): void {
           let answer: Answer;
           try {
             if (one.audience !== 'public') {
+              if (caller.door !== 'control') {
+                charge(rates, caller.client, kinds, request, reply);
+              }
               requireScope(caller.client, one.audience);
             }
             const call = await checked(one, caller.client, request, ends);
+            if (request.method === 'HEAD' && one.live === true) {
+              return reply.header('content-type', one.responses[200]?.mediaType ?? 'application/json').send();
+            }
             answer = await one.handle(call as Call<never, never, never>);
             if (action !== undefined) {
               await audit.record(doneEntry(action, caller, request, call, answer));
@@ -223,6 +233,30 @@ export function addRoutes(parts: RouteParts, routes: readonly Route[]): void {
     }
     done();
   });
+}
+
+/** What a call of it counts as: one that puts a message or a blob there is a send as well. */
+function rateKinds({ method, audience }: Route): readonly RateKind[] {
+  const isSend = method === 'POST' && audience !== 'public' && audience.includes('messages:send');
+  return isSend && audience.length === 1 ? ['requests', 'sends'] : ['requests'];
+}
+
+/** Says what the client has left, also where it has nothing left. */
+function charge(
+  rates: Rates,
+  client: Client,
+  kinds: readonly RateKind[],
+  request: FastifyRequest,
+  reply: FastifyReply,
+): void {
+  try {
+    reply.headers(rates.charge(client, request.ip, kinds));
+  } catch (error) {
+    if (error instanceof GatewayError && error.detail.fields !== undefined) {
+      reply.headers(error.detail.fields as Record<string, string>);
+    }
+    throw error;
+  }
 }
 
 /** The handler has taken too long: whoever waits is told so. */
@@ -327,7 +361,7 @@ function send(one: Route, answer: Answer, request: FastifyRequest, reply: Fastif
     reply.header('content-type', 'application/json; charset=utf-8');
   }
   if (one.method === 'GET' && answer.status === 200 && !one.live) {
-    const tag = tagOf(text);
+    const tag = answer.headers?.etag ?? tagOf(text);
     reply.header('etag', tag);
     if (matches(request.headers['if-none-match'], tag)) {
       reply.code(304).removeHeader('content-type').send();

@@ -5,7 +5,8 @@ import { roleNames, roles } from '../../gateway/roles.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import { inThePast, scopeSchema, timeSchema } from '../schema.ts';
-import { type Route, route } from './route.ts';
+import { preconditions } from './precondition.ts';
+import { type Route, route, tagOf } from './route.ts';
 
 const roleSchema = z
   .enum(roleNames)
@@ -163,7 +164,7 @@ export function tokenRoutes(desk: Desk, clock: Clock): Route[] {
       audience: ['admin'],
       params,
       responses: { 200: { description: 'the client', schema: clientSchema } },
-      handle: ({ params: { id } }) => ({ status: 200, json: clientJson(found(desk, id)) }),
+      handle: ({ params: { id } }) => answerOf(found(desk, id)),
     }),
     route({
       method: 'PATCH',
@@ -173,11 +174,13 @@ export function tokenRoutes(desk: Desk, clock: Clock): Route[] {
       audience: ['admin'],
       audit: 'tokens.change',
       params,
+      headers: ifMatch,
       body: changeSchema,
       responses: { 200: { description: 'the client as it is now', schema: clientSchema } },
-      async handle({ params: { id }, body }) {
+      async handle({ params: { id }, body, header }) {
         inTime(body.expiresAt);
-        return { status: 200, json: clientJson(await desk.clients.change(id, body)) };
+        requireVersion(header('if-match'), found(desk, id));
+        return answerOf(await desk.clients.change(id, body));
       },
     }),
     route({
@@ -201,8 +204,10 @@ export function tokenRoutes(desk: Desk, clock: Clock): Route[] {
       audience: ['admin'],
       audit: 'tokens.revoke',
       params,
+      headers: ifMatch,
       responses: { 204: { description: 'revoked' } },
-      async handle({ params: { id } }) {
+      async handle({ params: { id }, header }) {
+        requireVersion(header('if-match'), found(desk, id));
         await desk.clients.revoke(id);
         return { status: 204 };
       },
@@ -231,6 +236,26 @@ export function tokenRoutes(desk: Desk, clock: Clock): Route[] {
     }),
   ];
 }
+
+/** The version before the hash: members that change by being used are no change by others. */
+function answerOf(client: ClientView) {
+  const json = clientJson(client);
+  return {
+    status: 200,
+    json,
+    headers: { etag: `"${client.version}-${tagOf(JSON.stringify(json)).slice(1)}` },
+  };
+}
+
+/** Throws `request/precondition-failed` unless an `If-Match` names the version that is there. Source: RFC 9110 §13.1.1. */
+function requireVersion(header: string | undefined, { version }: ClientView): void {
+  const isThere = (tag: string) => tag.startsWith(`"${version}-`) || tag === '*';
+  if (header !== undefined && !header.split(',').some(tag => isThere(tag.trim()))) {
+    throw new GatewayError('request/precondition-failed', 'it has changed since it was read: read it again');
+  }
+}
+
+const ifMatch = { 'If-Match': preconditions['If-Match'] };
 
 function found(desk: Desk, nameOrId: string): ClientView {
   const client = desk.clients.find(nameOrId);

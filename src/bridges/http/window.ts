@@ -5,6 +5,7 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Access } from '../access.ts';
 import type { Listener } from '../listener.ts';
+import type { Rates } from '../rate.ts';
 import type { Sessions } from '../sessions.ts';
 import { auditRoutes } from './audit.ts';
 import { blobRoutes } from './blobs.ts';
@@ -43,6 +44,7 @@ export interface HttpParts {
   /** Shared with the other windows, so that one lock-out and one bound hold for all. */
   readonly access: Access;
   readonly sessions: Sessions;
+  readonly rates: Rates;
   /** All counters, for `/v1/status`. */
   readonly counters: () => Readonly<Record<string, number>>;
   /** Whether packets of others are passed on: `on` or `off`. */

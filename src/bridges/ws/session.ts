@@ -10,6 +10,7 @@ import { type Filter, shows } from '../event-filter.ts';
 import { followEvents } from '../follow.ts';
 import { draftOfKlp } from '../klp.ts';
 import { lastResort } from '../last-resort.ts';
+import type { Rates } from '../rate.ts';
 import { check, messageDraftSchema } from '../schema.ts';
 import type { Session, Sessions } from '../sessions.ts';
 import {
@@ -31,6 +32,7 @@ export interface SessionParts {
   readonly counters: Counters;
   readonly access: Access;
   readonly sessions: Sessions;
+  readonly rates: Rates;
   readonly limits: WsLimits;
   /** Numbers the turns of the event loop: one for all sockets. */
   readonly turns: () => number;
@@ -66,7 +68,7 @@ interface Member {
  * for this socket alone.
  */
 export function serveSocket(socket: WebSocket, wire: Duplex, caller: Caller, parts: SessionParts): void {
-  const { desk, clock, log, access, sessions, limits, closing } = parts;
+  const { desk, clock, log, access, sessions, rates, limits, closing } = parts;
   const outlet = createOutlet(socket, { wire, clock, limits, turns: parts.turns });
   const subscriptions = new Map<string, Filter>();
   let member: Member | undefined;
@@ -127,6 +129,7 @@ export function serveSocket(socket: WebSocket, wire: Duplex, caller: Caller, par
   };
 
   const post = async ({ id, message, envelope }: FrameOf<'send'>, { client, form }: Member) => {
+    rates.charge(client, caller.remote, ['sends']);
     inFlight += 1;
     if (inFlight >= limits.inFlight) {
       socket.pause();

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { httpConfigSchema } from '../../../src/bridges/http/config.ts';
+import { ratePolicies } from '../../../src/bridges/rate.ts';
 
 test('nothing need be said, and every mistake is told', () => {
-  assert.deepEqual(httpConfigSchema.parse({}), { cors: [], legacySend: false });
+  assert.deepEqual(httpConfigSchema.parse({}), { cors: [], legacySend: false, rates: ratePolicies });
   const { error } = httpConfigSchema.safeParse({
     cors: ['https://a.example', 'https://a.example/path', '*'],
     legacySend: 'perhaps',

@@ -92,8 +92,6 @@ test('waits, limits and cursors out of range are refused', async () => {
   ]);
   assert.equal((await gateway.call(a, 'GET', '/v1/inbox?after=nonsense')).status, 400);
   assert.equal((await gateway.call(a, 'GET', '/v1/inbox?after=')).status, 200);
-  const head = await fetch(`${gateway.url}/v1/inbox`, { method: 'HEAD' });
-  assert.equal(head.status, 405, 'reading changes an inbox, so it must be asked for');
 });
 
 test('streams of one client are bounded', async () => {

@@ -225,3 +225,40 @@ test('many requests of a client cost no write of when it was last there', async 
   await (gateway.desk.clients as unknown as { flush(): Promise<void> }).flush();
   await eventually(async () => onDisk(), '127.0.0.1');
 });
+
+test('a change that names what was read is refused where another came first, and not because the client was there', async () => {
+  await using boss = await openBoss();
+  const { gateway, call } = boss;
+  const pump = await gateway.client('pump');
+  const read = await call('GET', '/v1/tokens/pump');
+  const tag = read.headers.get('etag') ?? '';
+  await gateway.call(pump, 'GET', '/v1/me');
+  const change = (match: string, body: object) =>
+    gateway.call(gateway.hub.ownerToken, 'PATCH', '/v1/tokens/pump', body, {
+      headers: { 'if-match': match },
+    });
+  const used = await call('GET', '/v1/tokens/pump');
+  assert.notEqual(used.headers.get('etag'), tag, 'it reads otherwise now');
+  const mine = await change(tag, { rooms: [] });
+  assert.equal(mine.status, 200, JSON.stringify(mine.body));
+  const theirs = await change(tag, { rooms: ['hub'] });
+  assert.deepEqual([theirs.status, theirs.body.code], [412, 'request/precondition-failed']);
+  assert.equal((await change(mine.headers.get('etag') ?? '', { rooms: ['hub'] })).status, 200);
+  assert.equal((await change('*', { rooms: [] })).status, 200);
+});
+
+test('a HEAD of what changes by being read reads nothing', async () => {
+  await using gateway = await openGateway();
+  const pump = await gateway.client('pump');
+  const { deliveries } = (await gateway.call(pump, 'POST', '/v1/messages', { to: 'app:pump', text: 'x' }))
+    .body;
+  assert.equal(deliveries[0].state, 'queued');
+  for (const path of ['/v1/inbox?wait=30', '/v1/events']) {
+    const { status, body } = await gateway.call(pump, 'HEAD', path);
+    assert.deepEqual([status, body], [200, '']);
+  }
+  const [item] = gateway.desk.messages.list(gateway.hub.owner, {}).items;
+  assert.equal(item?.deliveries[0]?.state, 'queued');
+  const response = await fetch(`${gateway.url}/v1/inbox`, { method: 'HEAD' });
+  assert.equal(response.status, 401);
+});
