@@ -5,6 +5,7 @@ import type { Clients } from './client.ts';
 import type { Address, BinaryData, JsonValue, Message, MessageId, Priority } from './message.ts';
 import type { ReplicaDesk } from './replicas/contract.ts';
 import type { Blocks, Directory, Peer, RoomBrief, Rooms, RouteDesk } from './society-contract.ts';
+import type { Uploads } from './store/uploads.ts';
 
 /**
  * What the switch offers the windows local programs look through: http, ws, mqtt and the control socket.
@@ -28,6 +29,8 @@ export interface Desk {
   /** Local parties with addresses of their own on the mesh. */
   residents(): readonly (Resident & { readonly party: Address })[];
   readonly blobs: BlobStore;
+  /** Blobs that come in pieces. */
+  readonly uploads: Uploads;
   /** Whether the client may read this blob: it put it there, or may see a message that carries it. */
   mayReadBlob(client: Client, sha256: string): boolean;
   /** Marks that the client put the blob there. */

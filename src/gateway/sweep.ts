@@ -39,6 +39,7 @@ export async function sweepOnce(options: SweepOptions, now: number, signal?: Abo
     open = left;
   }
   try {
+    await store.uploads.expire();
     await store.blobs.collect(now - limits.orphanAge, store.read.isBlobNamed);
   } catch (error) {
     counters.add('retention/failed');

@@ -366,6 +366,7 @@ export function createSwitch(options: SwitchOptions): Switch {
     blocks,
     residents: residents.list,
     blobs: store.blobs,
+    uploads: store.uploads,
     mayReadBlob,
     async ownBlob(client, sha256) {
       await store.committer.commit('blob.own', { sha256, client: client.name, at: clock.now() });

@@ -6,7 +6,7 @@ import { priorities } from '../../gateway/message.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import { draftOfKlp, klpDraftSchema, klpType } from '../klp.ts';
-import { addressSchema, check, messageDraftSchema, timeSchema } from '../schema.ts';
+import { addressSchema, check, invalid, messageDraftSchema, timeSchema } from '../schema.ts';
 import { blobBytes } from './blobs.ts';
 import { readJson, readText, refuseEncoded, refuseLonger } from './body.ts';
 import { formBytes, formType, mediaTypeOf, parseForm } from './legacy/fields.ts';
@@ -142,7 +142,7 @@ async function readMultipart(
         continue;
       }
       if (attachments.length === mostFiles) {
-        throw new GatewayError('request/too-large', `more than ${mostFiles} files`);
+        throw invalid([{ pointer: `/${name}`, detail: `at most ${mostFiles} files` }]);
       }
       const { sha256 } = await desk.blobs.put(Readable.from(body, { objectMode: false }), blobBytes);
       await desk.ownBlob(client, sha256);

@@ -112,7 +112,8 @@ function operation(one: Route, schemas: Json): Json {
           typeof about === 'string'
             ? { description: about, type: 'string' }
             : (jsonSchema(about, 'input', schemas) as Json);
-        return { name: header, in: 'header', description, schema };
+        const required = one.needed?.includes(header) === true;
+        return { name: header, in: 'header', ...(required && { required }), description, schema };
       }),
     ],
     ...(one.body !== undefined && {

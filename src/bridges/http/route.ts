@@ -21,7 +21,7 @@ export type Audience = 'public' | readonly [Scope, ...Scope[]];
 
 /** One operation of the API. The table of these is the server, its validation and its OpenAPI document. */
 export interface Route {
-  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE' | 'OPTIONS';
   /** As in OpenAPI: `/v1/messages/{id}`. */
   readonly path: string;
   readonly summary: string;
@@ -33,6 +33,8 @@ export interface Route {
   readonly anyQuery?: boolean;
   /** Request headers that mean something, for the document, in words or as a schema; read with `call.header`. */
   readonly headers?: Readonly<Record<string, string | z.ZodType>>;
+  /** Those of them that must be there. */
+  readonly needed?: readonly string[];
   /** A schema for JSON; `raw` leaves the body a stream, which may be empty. */
   readonly body?: z.ZodType | 'raw';
   /** What the document shows of the body, where somebody else than `body` checks it more closely. */

@@ -35,6 +35,7 @@ import { type Settings, settingsRoutes } from './settings.ts';
 import { siteRoutes } from './site.ts';
 import { statusRoutes } from './status.ts';
 import { tokenRoutes } from './tokens.ts';
+import { uploadRoutes } from './uploads.ts';
 import { webhookRoutes } from './webhooks.ts';
 
 export interface HttpParts {
@@ -83,6 +84,7 @@ export function httpRoutes(parts: HttpParts): readonly Route[] {
     ...(config().sms === undefined ? [] : smsRoutes(legacy)),
     ...(config().ntfy === undefined ? [] : ntfyRoutes(legacy)),
     ...blobRoutes(desk),
+    ...uploadRoutes(desk),
     ...peerRoutes(desk),
     ...roomRoutes(desk),
     ...ruleRoutes(desk),

@@ -27,6 +27,7 @@ import { residentReads } from './resident-table.ts';
 import { freeBytes } from './room.ts';
 import { roomReads } from './room-table.ts';
 import { timeReads } from './time-table.ts';
+import { openUploads, type Uploads } from './uploads.ts';
 import { webhookReads } from './webhook-table.ts';
 
 export interface StoreOptions {
@@ -55,6 +56,7 @@ export interface Store extends AsyncDisposable {
   /** What the replicas' writes wait in; written by the `outbox.` verbs. */
   readonly outbox: OutboxReads;
   readonly blobs: BlobFiles;
+  readonly uploads: Uploads;
   /** Bytes free on the disk of the data directory; undefined where the system does not say. */
   freeBytes(): Promise<number | undefined>;
   /** Takes back the room that the next start on a full disk needs, where there is any. */
@@ -109,6 +111,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   const outbox = openReadable(outboxPath);
   stack.defer(() => outbox.close());
   const blobs = await openBlobs(join(dir, 'blobs'), { ...defaultLimits, ...options.blobs });
+  const uploads = await openUploads({ directory: join(dir, 'blobs', 'uploads'), blobs, clock, random });
   const { boot, epoch } = committer.ready;
   const listeners = new Set<(file: string, reason: string) => void>();
   const onDamage = (path: string, reason: string) => {
@@ -126,6 +129,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     mesh: createMeshStorage(meshPath, committer),
     outbox: guarded(outboxReads(outbox), reason => onDamage(outboxPath, reason)),
     blobs,
+    uploads,
     freeBytes: () => freeBytes(dir),
     keepBallast: () => keepBallast(dir),
     asides: () => asidesIn(dir),

@@ -1,0 +1,291 @@
+import { z } from 'zod';
+import type { Client, Desk } from '../../gateway/desk.ts';
+import { type Checksum, checksumAlgorithms, type Upload } from '../../gateway/store/uploads.ts';
+import { GatewayError, isGatewayError } from '../../lib/errors.ts';
+import { problemOf } from '../problems.ts';
+import { invalid, sha256Schema, timeSchema } from '../schema.ts';
+import { blobBytes, slowest } from './blobs.ts';
+import { refuseEncoded } from './body.ts';
+import { mediaTypeOf } from './legacy/fields.ts';
+import { type Answer, type Call, type Route, route } from './route.ts';
+
+const version = '1.0.0';
+const pieceType = 'application/offset+octet-stream';
+const base = { 'tus-resumable': version };
+
+const count = (about: string) =>
+  z
+    .string()
+    .regex(/^\d{1,15}$/)
+    .meta({ type: 'integer', minimum: 0, maximum: blobBytes, pattern: undefined })
+    .describe(about);
+const resumable = z
+  .string()
+  .regex(/^1\.0\.0$/)
+  .describe('the version of the protocol');
+const metadata = z
+  .string()
+  .max(4096)
+  .regex(/^(?:[!-+.-~-]+(?: [A-Za-z0-9+/=]*)?(?:, ?[!-+.-~-]+(?: [A-Za-z0-9+/=]*)?)*)?$/)
+  .describe('names with base64 values, between commas; given back as they came');
+const checksumHeader = z
+  .string()
+  .regex(new RegExp(`^(?:${checksumAlgorithms.join('|')}) [A-Za-z0-9+/]{22,44}={0,2}$`))
+  .describe('algorithm and base64 of the digest of this piece: a piece that differs is not kept (460)');
+
+const uploadSchema = z
+  .looseObject({
+    id: z.string(),
+    length: z.int(),
+    offset: z.int().describe('bytes that are on disk'),
+    expiresAt: timeSchema.describe('ms since 1970'),
+    sha256: sha256Schema.exactOptional().describe('once it is whole: the blob'),
+  })
+  .meta({ id: 'Upload' });
+
+const params = z.strictObject({ id: z.string().regex(/^[0-9a-f]{32}$/, 'the id of an upload') });
+const state = {
+  'Upload-Offset': 'bytes that are on disk',
+  'Upload-Expires': 'when it is forgotten unless more comes',
+  'Kos-Blob': 'SHA-256 of the blob, once the upload is whole',
+};
+
+/**
+ * Uploads that can be gone on with after a break: tus 1.0 with creation, creation-with-upload, expiration, termination and
+ * checksum, for the clients that exist. At the end the bytes are a blob like any other.
+ * Source: tus resumable upload protocol 1.0.0.
+ */
+export function uploadRoutes(desk: Desk): Route[] {
+  return [
+    route({
+      method: 'OPTIONS',
+      path: '/v1/uploads',
+      summary: 'What of the tus protocol there is',
+      tag: 'blobs',
+      audience: 'public',
+      responses: {
+        204: {
+          description: 'in the headers',
+          headers: {
+            'Tus-Version': 'the version',
+            'Tus-Extension': 'what is there beyond it',
+            'Tus-Max-Size': 'bytes of the largest upload',
+            'Tus-Checksum-Algorithm': 'what a piece may be checked by',
+          },
+        },
+      },
+      handle: () => ({
+        status: 204,
+        headers: {
+          ...base,
+          'tus-version': version,
+          'tus-extension': 'creation,creation-with-upload,expiration,termination,checksum',
+          'tus-max-size': String(blobBytes),
+          'tus-checksum-algorithm': checksumAlgorithms.join(','),
+        },
+      }),
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/uploads',
+      summary:
+        'Begin an upload that can be gone on with after a break (tus 1.0); the first piece may be the body',
+      tag: 'blobs',
+      audience: ['messages:send'],
+      headers: {
+        'Upload-Length': count('bytes there will be'),
+        'Upload-Metadata': metadata,
+        'Tus-Resumable': resumable,
+      },
+      needed: ['Upload-Length'],
+      timeout: slowest,
+      responses: {
+        201: {
+          description: 'send the pieces to Location',
+          schema: uploadSchema,
+          headers: { Location: 'the upload', ...state },
+          links: {
+            getUploadsId: { id: '$response.body#/id' },
+            deleteUploadsId: { id: '$response.body#/id' },
+          },
+        },
+      },
+      handle: call =>
+        tus(call, async () => {
+          const length = number(call, 'upload-length');
+          const about = checked(call, 'upload-metadata', metadata);
+          const owner = call.client.id;
+          let upload = await desk.uploads.create(owner, length, about);
+          if (mediaTypeOf(call.request) === pieceType && length > 0) {
+            upload = (await append(desk, call, upload.id, 0)) ?? upload;
+          }
+          return {
+            status: 201,
+            headers: { location: `/v1/uploads/${upload.id}`, ...stateOf(upload) },
+            json: await shown(desk, call.client, upload),
+          };
+        }),
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/uploads/{id}',
+      summary: 'How far an upload is; HEAD says it in headers alone',
+      tag: 'blobs',
+      audience: ['messages:send'],
+      params,
+      responses: {
+        200: {
+          description: 'how far it is',
+          schema: uploadSchema,
+          headers: { 'Upload-Length': 'bytes', ...state },
+        },
+      },
+      handle: call =>
+        tus(call, async () => {
+          const upload = await desk.uploads.find(call.client.id, call.params.id);
+          return {
+            status: 200,
+            headers: {
+              ...stateOf(upload),
+              'upload-length': String(upload.length),
+              ...(upload.metadata !== undefined && { 'upload-metadata': upload.metadata }),
+            },
+            json: await shown(desk, call.client, upload),
+          };
+        }),
+    }),
+    route({
+      method: 'PATCH',
+      path: '/v1/uploads/{id}',
+      summary: 'Send the next piece; what came of one that breaks stays',
+      tag: 'blobs',
+      audience: ['messages:send'],
+      params,
+      headers: {
+        'Upload-Offset': count('where the upload stands'),
+        'Upload-Checksum': checksumHeader,
+        'Tus-Resumable': resumable,
+      },
+      needed: ['Upload-Offset'],
+      body: 'raw',
+      bodyTypes: { [pieceType]: z.string().meta({ contentEncoding: 'binary' }) },
+      timeout: slowest,
+      responses: { 204: { description: 'on disk', headers: state } },
+      handle: call =>
+        tus(call, async () => {
+          if (mediaTypeOf(call.request) !== pieceType) {
+            throw new GatewayError('request/unsupported', `send the piece as ${pieceType}`);
+          }
+          const upload = await append(desk, call, call.params.id, number(call, 'upload-offset'));
+          if (upload === undefined) {
+            const error = new GatewayError(
+              'request/invalid',
+              'the piece is not what its checksum says; it is not kept',
+            );
+            return { status: 460, error };
+          }
+          await shown(desk, call.client, upload);
+          return { status: 204, headers: stateOf(upload) };
+        }),
+    }),
+    route({
+      method: 'DELETE',
+      path: '/v1/uploads/{id}',
+      summary: 'Give an upload up; a blob that it has become stays',
+      tag: 'blobs',
+      audience: ['messages:send'],
+      params,
+      responses: { 204: { description: 'it is gone' } },
+      handle: call =>
+        tus(call, async () => {
+          await desk.uploads.remove(call.client.id, call.params.id);
+          return { status: 204 };
+        }),
+    }),
+  ];
+}
+
+type AnyCall = Pick<Call<unknown, unknown, unknown>, 'client' | 'request' | 'header'>;
+
+/** Every answer says the version, errors too; a client of another version is told which there is. */
+async function tus(call: AnyCall, handle: () => Promise<Answer>): Promise<Answer> {
+  const asked = call.header('tus-resumable');
+  try {
+    if (asked !== undefined && asked !== version) {
+      const error = new GatewayError('request/unsupported', `there is tus ${version}`);
+      return { status: 412, error, headers: { ...base, 'tus-version': version } };
+    }
+    const answer = await handle();
+    return { ...answer, headers: { ...base, ...answer.headers } };
+  } catch (error) {
+    if (!isGatewayError(error)) {
+      throw error;
+    }
+    return { status: problemOf(error).status, error, headers: base };
+  }
+}
+
+/** Streams the body to the end of an upload. The request lives on, for its client is to get an answer. */
+async function append(desk: Desk, call: AnyCall, id: string, offset: number): Promise<Upload | undefined> {
+  const { raw } = call.request;
+  refuseEncoded(raw);
+  const sum = checksumOf(call);
+  try {
+    return await desk.uploads.append(
+      call.client.id,
+      id,
+      offset,
+      raw.iterator({ destroyOnReturn: false }),
+      sum,
+    );
+  } catch (error) {
+    throw !isGatewayError(error) && raw.destroyed && !raw.complete
+      ? new GatewayError('request/invalid', 'the piece ended early; what came is kept', { cause: error })
+      : error;
+  } finally {
+    raw.resume();
+  }
+}
+
+/** What the document shows of it; a whole one is the client's blob from then on. */
+async function shown(
+  desk: Desk,
+  client: Client,
+  { metadata: _, ...upload }: Upload,
+): Promise<Omit<Upload, 'metadata'>> {
+  if (upload.sha256 !== undefined) {
+    await desk.ownBlob(client, upload.sha256);
+  }
+  return upload;
+}
+
+function stateOf({ offset, expiresAt, sha256 }: Upload): Record<string, string> {
+  return {
+    'upload-offset': String(offset),
+    'upload-expires': new Date(expiresAt).toUTCString(),
+    ...(sha256 !== undefined && { 'kos-blob': sha256, link: `</v1/blobs/${sha256}>; rel="alternate"` }),
+  };
+}
+
+function number(call: AnyCall, header: string): number {
+  const text = call.header(header) ?? '';
+  if (!/^\d{1,15}$/.test(text)) {
+    throw invalid([{ pointer: `/header/${header}`, detail: 'a whole number of bytes' }]);
+  }
+  return Number(text);
+}
+
+function checked(call: AnyCall, header: string, schema: z.ZodType<string>): string | undefined {
+  const text = call.header(header);
+  if (text !== undefined && !schema.safeParse(text).success) {
+    throw invalid([{ pointer: `/header/${header}`, detail: 'not in the form of the protocol' }]);
+  }
+  return text;
+}
+
+function checksumOf(call: AnyCall): Checksum | undefined {
+  const text = checked(call, 'upload-checksum', checksumHeader);
+  const [algorithm, digest = ''] = text?.split(' ') ?? [];
+  const known = checksumAlgorithms.find(one => one === algorithm);
+  return known === undefined ? undefined : { algorithm: known, digest: Buffer.from(digest, 'base64') };
+}

@@ -1,0 +1,151 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { appendFile, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { openBlobs } from '../../../src/gateway/store/blobs.ts';
+import { openUploads, type UploadLimits } from '../../../src/gateway/store/uploads.ts';
+import { GatewayError, isGatewayError } from '../../../src/lib/errors.ts';
+import { systemRandom } from '../../../src/lib/random.ts';
+import { ManualClock } from '../../sim/clock.ts';
+
+const limits = { blobBytes: 1_000_000, blobsTotal: 10_000_000 };
+
+/** Uploads on a folder of their own, opened again as after a kill. */
+async function bench(given: Partial<UploadLimits> = {}) {
+  const folder = await mkdtemp(join(tmpdir(), 'kos-uploads-'));
+  const clock = new ManualClock(1_700_000_000_000);
+  const blobs = await openBlobs(join(folder, 'blobs'), limits);
+  const directory = join(folder, 'blobs', 'uploads');
+  const open = () =>
+    openUploads({
+      directory,
+      blobs,
+      clock,
+      random: systemRandom,
+      limits: { ...given, blobBytes: limits.blobBytes },
+    });
+  return {
+    clock,
+    blobs,
+    directory,
+    open,
+    [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }),
+  };
+}
+
+async function* pieces(bytes: Uint8Array, breaksAt?: number): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += 700) {
+    if (breaksAt !== undefined && at >= breaksAt) {
+      throw new GatewayError('request/invalid', 'the line broke');
+    }
+    yield bytes.subarray(at, at + 700);
+  }
+}
+
+const codeIs = (code: string) => (error: unknown) => isGatewayError(error, code as 'request/conflict');
+
+test('an upload that breaks anywhere, as often as it likes, becomes the blob it was to be', async () => {
+  await using here = await bench({ step: 2000 });
+  await fc.assert(
+    fc.asyncProperty(
+      fc.integer({ min: 0, max: 20_000 }),
+      fc.array(
+        fc.record({
+          take: fc.integer({ min: 0, max: 9000 }),
+          breaksAt: fc.option(fc.integer({ min: 0, max: 9000 }), { nil: undefined }),
+          then: fc.constantFrom('go on', 'kill', 'wrong offset', 'wrong sum', 'right sum'),
+        }),
+        { maxLength: 12 },
+      ),
+      async (length, steps) => {
+        const bytes = systemRandom.bytes(length);
+        let uploads = await here.open();
+        const { id } = await uploads.create('a', length, 'filename YQ==');
+        let { offset } = await uploads.find('a', id);
+        for (const { take, breaksAt, then } of steps) {
+          const piece = bytes.subarray(offset, offset + take);
+          if (then === 'wrong offset') {
+            await assert.rejects(
+              uploads.append('a', id, offset + 1, pieces(piece)),
+              codeIs('request/conflict'),
+            );
+          } else if (then.endsWith('sum')) {
+            const digest = createHash('sha1')
+              .update(piece)
+              .update(then === 'wrong sum' ? '!' : '')
+              .digest();
+            const sum = { algorithm: 'sha1', digest } as const;
+            const whole = await uploads.find('a', id);
+            const after = await uploads.append('a', id, offset, pieces(piece), sum);
+            if (whole.sha256 === undefined) {
+              assert.equal(after === undefined, then === 'wrong sum');
+            }
+          } else {
+            await uploads.append('a', id, offset, pieces(piece, breaksAt)).catch(() => {});
+          }
+          if (then === 'kill') {
+            // What a kill leaves behind the last count.
+            const { sha256 } = await uploads.find('a', id);
+            if (sha256 === undefined) {
+              await appendFile(join(here.directory, `${id}.part`), 'torn');
+            }
+            uploads = await here.open();
+          }
+          const now = await uploads.find('a', id);
+          assert.ok(now.offset >= offset && now.offset <= length, 'what was told to be there is there');
+          offset = now.offset;
+        }
+        const done = await uploads.append('a', id, offset, pieces(bytes.subarray(offset)));
+        const sha256 = createHash('sha256').update(bytes).digest('hex');
+        assert.equal(done?.sha256, sha256);
+        assert.deepEqual(Buffer.from(await here.blobs.read(sha256)), Buffer.from(bytes));
+        assert.equal((await uploads.find('a', id)).metadata, 'filename YQ==');
+        await assert.rejects(uploads.find('b', id), codeIs('request/not-found'));
+        await uploads.remove('a', id);
+        assert.deepEqual(await readdir(here.directory), []);
+      },
+    ),
+    { numRuns: 30 },
+  );
+});
+
+test('a new piece ends one that hangs, and stands where that got to', async () => {
+  await using here = await bench();
+  const uploads = await here.open();
+  const { id } = await uploads.create('a', 10);
+  const came = Promise.withResolvers<void>();
+  async function* hanging(): AsyncGenerator<Uint8Array> {
+    yield Buffer.from('1234');
+    // Asked for more: those are written.
+    came.resolve();
+    await new Promise(() => {});
+  }
+  const first = uploads.append('a', id, 0, hanging());
+  const refused = assert.rejects(first, codeIs('request/conflict'));
+  await came.promise;
+  assert.equal((await uploads.find('a', id)).offset, 4);
+  await refused;
+  assert.equal((await uploads.append('a', id, 4, pieces(Buffer.from('567890'))))?.offset, 10);
+});
+
+test('uploads are bounded for each client and together, and are forgotten in time', async () => {
+  await using here = await bench({ perClient: 2, total: 1000, lifetime: 1000 });
+  const uploads = await here.open();
+  await assert.rejects(uploads.create('a', limits.blobBytes + 1), codeIs('request/too-large'));
+  const one = await uploads.create('a', 400);
+  await uploads.create('a', 400);
+  await assert.rejects(uploads.create('a', 1), codeIs('request/rate-limited'));
+  await assert.rejects(uploads.create('b', 400), codeIs('store/full'));
+  await assert.rejects(
+    uploads.append('a', one.id, 0, pieces(Buffer.alloc(401))),
+    codeIs('request/too-large'),
+  );
+  await here.clock.advance(1001);
+  await assert.rejects(uploads.find('a', one.id), codeIs('request/not-found'));
+  assert.equal(await uploads.expire(), 2);
+  assert.deepEqual(await readdir(here.directory), []);
+  await uploads.create('b', 400);
+});
