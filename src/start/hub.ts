@@ -29,6 +29,7 @@ import { createSignatureThreads } from '../lib/signature-threads.ts';
 import { interfaceSchema } from '../radio/config.ts';
 import { placeOf } from '../radio/local-config.ts';
 import type { OpenSerial } from '../radio/serial.ts';
+import { asyncapi } from './asyncapi.ts';
 import { openIdentity, openIdentityFile, transportIdentityOf } from './identity.ts';
 import { createInterfaceControl } from './interface-control.ts';
 import { addressOf, createInterface, policyFor } from './interfaces.ts';
@@ -297,6 +298,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
       log,
     }),
     interfaceSchema,
+    asyncapi,
     settings,
     management: management.view,
     webhooks: webhooks.desk,

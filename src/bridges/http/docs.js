@@ -89,6 +89,38 @@ async function draw() {
   }
 }
 
-draw().catch(error => {
-  document.getElementById('about').textContent = `The document cannot be read: ${error.message}`;
-});
+/** What is said without being asked: one block for each channel of the AsyncAPI document. */
+async function drawChannels() {
+  const api = await (await fetch('/asyncapi.json')).json();
+  const at = reference =>
+    reference
+      .slice(2)
+      .split('/')
+      .reduce((node, step) => node[step], api);
+  const blocks = Object.entries(api.channels).map(([name, channel]) => {
+    const said = Object.values(api.operations)
+      .filter(operation => operation.channel.$ref === `#/channels/${name}`)
+      .flatMap(({ action, messages }) =>
+        messages.map(({ $ref }) => ({ by: action === 'send' ? 'hub' : 'client', ...at(at($ref).$ref) })),
+      );
+    return element(
+      'details',
+      { id: `channel-${name}` },
+      element('summary', {}, element('code', {}, channel.address ?? name), ` ${channel.description}`),
+      table(said.map(one => [one.by, element('code', {}, one.name), one.summary])),
+      ...said.flatMap(one => [element('h4', {}, one.name), drawSchema(one.payload)]),
+    );
+  });
+  document
+    .getElementById('operations')
+    .append(
+      element('h2', {}, 'as it happens (', element('a', { href: '/asyncapi.json' }, '/asyncapi.json'), ')'),
+      ...blocks,
+    );
+}
+
+draw()
+  .then(drawChannels)
+  .catch(error => {
+    document.getElementById('about').textContent = `The document cannot be read: ${error.message}`;
+  });

@@ -1,11 +1,10 @@
 import { z } from 'zod';
+import { type Json, jsonSchema } from '../json-schema.ts';
 import { problemSchema } from '../problems.ts';
 import { eventSchema } from '../schema.ts';
 import { operationIdOf } from './operation.ts';
 import { type Route, route } from './route.ts';
 import { payloadSchema } from './webhooks.ts';
-
-type Json = { [key: string]: unknown };
 
 /** The OpenAPI 3.1 document of the table: what is served, what is checked and what is written down are one thing. */
 export function openapiDocument(routes: readonly Route[], version: string): Json {
@@ -85,6 +84,23 @@ export function openapiRoute(make: () => Json): Route {
     tag: 'status',
     audience: 'public',
     responses: { 200: { description: 'OpenAPI 3.1', schema: z.looseObject({ openapi: z.string() }) } },
+    handle() {
+      document ??= make();
+      return { status: 200, json: document };
+    },
+  });
+}
+
+/** The AsyncAPI document beside it. */
+export function asyncapiRoute(make: () => Json): Route {
+  let document: Json | undefined;
+  return route({
+    method: 'GET',
+    path: '/asyncapi.json',
+    summary: 'WebSocket, MQTT and webhooks, as an AsyncAPI document',
+    tag: 'status',
+    audience: 'public',
+    responses: { 200: { description: 'AsyncAPI 3.0', schema: z.looseObject({ asyncapi: z.string() }) } },
     handle() {
       document ??= make();
       return { status: 200, json: document };
@@ -190,58 +206,4 @@ function parameters(shape: z.ZodObject | undefined, where: 'path' | 'query', sch
     ...(description !== undefined && { description }),
     schema,
   }));
-}
-
-/** JSON Schema with everything that has an id moved to the document's components. */
-function jsonSchema(schema: z.ZodType, io: 'input' | 'output', schemas: Json): Json {
-  const {
-    $schema: _dialect,
-    $defs = {},
-    ...whole
-  } = z.toJSONSchema(schema, {
-    io,
-    unrepresentable: 'any',
-    override({ zodSchema, jsonSchema: made }) {
-      // What must not be there at all.
-      if (zodSchema._zod.def.type === 'undefined') {
-        made.not = {};
-      }
-    },
-  }) as Json;
-  Object.assign(
-    schemas,
-    Object.fromEntries(Object.entries($defs as Json).map(([id, one]) => [id, rewire(one)])),
-  );
-  const id = (whole as { id?: string }).id;
-  if (id === undefined) {
-    return rewire(whole) as Json;
-  }
-  schemas[id] = rewire(whole);
-  return { $ref: `#/components/schemas/${id}` };
-}
-
-function rewire(value: unknown): unknown {
-  if (Array.isArray(value)) {
-    return value.map(rewire);
-  }
-  if (typeof value !== 'object' || value === null) {
-    return value;
-  }
-  return Object.fromEntries(
-    Object.entries(value)
-      .filter(([key, member]) => !(key === 'id' && typeof member === 'string'))
-      .map(([key, member]) => [
-        key,
-        key === '$ref' && typeof member === 'string'
-          ? member.replace('#/$defs/', '#/components/schemas/')
-          : key === 'pattern' && typeof member === 'string'
-            ? portable(member)
-            : rewire(member),
-      ]),
-  );
-}
-
-/** A pattern that regular expressions without Unicode classes understand too: those of Python, Go and many generators. */
-function portable(pattern: string): string {
-  return pattern.replaceAll('\\p{Cc}', '\\u0000-\\u001f\\u007f-\\u009f');
 }

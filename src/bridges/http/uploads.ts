@@ -10,19 +10,16 @@ import { mediaTypeOf } from './legacy/fields.ts';
 import { type Answer, type Call, type Route, route } from './route.ts';
 
 const version = '1.0.0';
-const pieceType = 'application/offset+octet-stream';
+/** That of the protocol, and what others say who mean the same. */
+const pieceTypes: readonly string[] = ['application/offset+octet-stream', 'application/octet-stream'];
 const base = { 'tus-resumable': version };
 
 const count = (about: string) =>
   z
     .string()
-    .regex(/^\d{1,15}$/)
-    .meta({ type: 'integer', minimum: 0, maximum: blobBytes, pattern: undefined })
+    .regex(/^\d{1,8}$/)
     .describe(about);
-const resumable = z
-  .string()
-  .regex(/^1\.0\.0$/)
-  .describe('the version of the protocol');
+const resumable = z.enum([version]).describe('the version of the protocol');
 const metadata = z
   .string()
   .max(4096)
@@ -30,8 +27,11 @@ const metadata = z
   .describe('names with base64 values, between commas; given back as they came');
 const checksumHeader = z
   .string()
-  .regex(new RegExp(`^(?:${checksumAlgorithms.join('|')}) [A-Za-z0-9+/]{22,44}={0,2}$`))
-  .describe('algorithm and base64 of the digest of this piece: a piece that differs is not kept (460)');
+
+  .max(100)
+  .regex(/^(?:sha256|sha1|md5) [A-Za-z0-9+/=]+$/)
+  .describe('algorithm and base64 of the digest of this piece: a piece that differs is not kept (460)')
+  .meta({ examples: ['sha1 2jmj7l5rSw0yVb/vlWAYkK/YBwk='] });
 
 const uploadSchema = z
   .looseObject({
@@ -116,7 +116,7 @@ export function uploadRoutes(desk: Desk): Route[] {
           const about = checked(call, 'upload-metadata', metadata);
           const owner = call.client.id;
           let upload = await desk.uploads.create(owner, length, about);
-          if (mediaTypeOf(call.request) === pieceType && length > 0) {
+          if (pieceTypes.includes(mediaTypeOf(call.request)) && length > 0) {
             upload = (await append(desk, call, upload.id, 0)) ?? upload;
           }
           return {
@@ -168,13 +168,13 @@ export function uploadRoutes(desk: Desk): Route[] {
       },
       needed: ['Upload-Offset'],
       body: 'raw',
-      bodyTypes: { [pieceType]: z.string().meta({ contentEncoding: 'binary' }) },
+      bodyTypes: Object.fromEntries(pieceTypes.map(type => [type, z.string().meta({ format: 'binary' })])),
       timeout: slowest,
       responses: { 204: { description: 'on disk', headers: state } },
       handle: call =>
         tus(call, async () => {
-          if (mediaTypeOf(call.request) !== pieceType) {
-            throw new GatewayError('request/unsupported', `send the piece as ${pieceType}`);
+          if (!pieceTypes.includes(mediaTypeOf(call.request))) {
+            throw new GatewayError('request/unsupported', `send the piece as ${pieceTypes[0]}`);
           }
           const upload = await append(desk, call, call.params.id, number(call, 'upload-offset'));
           if (upload === undefined) {
@@ -284,8 +284,17 @@ function checked(call: AnyCall, header: string, schema: z.ZodType<string>): stri
 }
 
 function checksumOf(call: AnyCall): Checksum | undefined {
-  const text = checked(call, 'upload-checksum', checksumHeader);
-  const [algorithm, digest = ''] = text?.split(' ') ?? [];
+  const text = call.header('upload-checksum');
+  if (text === undefined) {
+    return undefined;
+  }
+  const [algorithm, digest = ''] = text.split(' ');
   const known = checksumAlgorithms.find(one => one === algorithm);
-  return known === undefined ? undefined : { algorithm: known, digest: Buffer.from(digest, 'base64') };
+  if (known === undefined || !checksumHeader.safeParse(text).success) {
+    throw new GatewayError(
+      'wire/unsupported',
+      `/header/upload-checksum: one of ${checksumAlgorithms.join(', ')} and base64`,
+    );
+  }
+  return { algorithm: known, digest: Buffer.from(digest, 'base64') };
 }

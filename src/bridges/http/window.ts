@@ -4,6 +4,7 @@ import type { WebhookDesk } from '../../gateway/webhooks.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Access } from '../access.ts';
+import { asyncapiDocument } from '../asyncapi.ts';
 import type { Listener } from '../listener.ts';
 import type { Rates } from '../rate.ts';
 import type { Sessions } from '../sessions.ts';
@@ -24,7 +25,7 @@ import { type MeshManagement, meshManagementRoutes } from './mesh-management.ts'
 import { meshRoutes } from './mesh-routes.ts';
 import { messageRoutes } from './messages.ts';
 import { metricsRoutes } from './metrics.ts';
-import { openapiDocument, openapiRoute } from './openapi.ts';
+import { asyncapiRoute, openapiDocument, openapiRoute } from './openapi.ts';
 import { peerRoutes } from './peers.ts';
 import { replicaRoutes } from './replicas.ts';
 import { roomRoutes } from './rooms.ts';
@@ -56,6 +57,8 @@ export interface HttpParts {
   readonly interfaces: InterfaceControl;
   /** An entry of `interfaces:`, for the document. */
   readonly interfaceSchema?: z.ZodType;
+  /** The AsyncAPI document of a version: only who composes the hub knows all its doors. */
+  readonly asyncapi?: (version: string) => Record<string, unknown>;
   readonly settings: Settings;
   readonly management: MeshManagement;
   readonly webhooks: WebhookDesk;
@@ -101,6 +104,7 @@ export function httpRoutes(parts: HttpParts): readonly Route[] {
     ...settingsRoutes(() => parts.settings),
     ...auditRoutes(desk),
     openapiRoute(() => openapiDocument(routes, desk.hub.version)),
+    asyncapiRoute(() => parts.asyncapi?.(desk.hub.version) ?? asyncapiDocument([], desk.hub.version)),
     ...docsRoutes(),
     ...siteRoutes(),
   ];

@@ -10,31 +10,38 @@ import { check, eventJson, messageDraftSchema, messageViewJson } from '../schema
 const idSchema = z.string().regex(/^[\x21-\x7e]{1,255}$/, '1 to 255 printable ASCII characters');
 const cursorSchema = z.string().max(64);
 
+/** What a client may say, by `op`. */
+export const clientFrames = {
+  hello: z.strictObject({
+    op: z.literal('hello'),
+    token: z.string().min(1).max(512).exactOptional(),
+    after: cursorSchema.exactOptional(),
+    form: z
+      .enum(['json', 'klp'])
+      .exactOptional()
+      .describe('klp: messages come as KLP envelopes on this socket'),
+  }),
+  subscribe: z.strictObject({
+    op: z.literal('subscribe'),
+    id: idSchema,
+    filter: filterSchema.exactOptional(),
+  }),
+  send: z
+    .strictObject({
+      op: z.literal('send'),
+      id: idSchema.describe('the idempotency key'),
+      message: messageDraftSchema.exactOptional(),
+      envelope: klpDraftSchema.exactOptional().describe('instead of message'),
+    })
+    .refine(({ message, envelope }) => (message === undefined) !== (envelope === undefined), {
+      error: 'a message or an envelope',
+    }),
+  seen: z.strictObject({ op: z.literal('seen'), cursor: cursorSchema.min(1) }),
+} as const;
+
 const clientFrameSchema = z.discriminatedUnion(
   'op',
-  [
-    z.strictObject({
-      op: z.literal('hello'),
-      token: z.string().min(1).max(512).exactOptional(),
-      after: cursorSchema.exactOptional(),
-      form: z
-        .enum(['json', 'klp'])
-        .exactOptional()
-        .describe('klp: messages come as KLP envelopes on this socket'),
-    }),
-    z.strictObject({ op: z.literal('subscribe'), id: idSchema, filter: filterSchema.exactOptional() }),
-    z
-      .strictObject({
-        op: z.literal('send'),
-        id: idSchema.describe('the idempotency key'),
-        message: messageDraftSchema.exactOptional(),
-        envelope: klpDraftSchema.exactOptional().describe('instead of message'),
-      })
-      .refine(({ message, envelope }) => (message === undefined) !== (envelope === undefined), {
-        error: 'a message or an envelope',
-      }),
-    z.strictObject({ op: z.literal('seen'), cursor: cursorSchema.min(1) }),
-  ],
+  [clientFrames.hello, clientFrames.subscribe, clientFrames.send, clientFrames.seen],
   { error: 'one of hello, subscribe, send, seen' },
 );
 

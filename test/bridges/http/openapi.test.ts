@@ -47,6 +47,7 @@ test('what needs no token is a short list', () => {
     '/healthz',
     '/readyz',
     '/openapi.json',
+    '/asyncapi.json',
     '/docs',
     '/docs/docs.js',
   ]);

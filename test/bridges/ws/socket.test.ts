@@ -1,14 +1,26 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { Ajv2020 } from 'ajv/dist/2020.js';
 import { type ClientOptions, WebSocket } from 'ws';
 import { eventSchema, messageViewSchema } from '../../../src/bridges/schema.ts';
 import { systemClock } from '../../../src/lib/clock.ts';
+import { asyncapiPath } from '../../../tools/asyncapi.ts';
 import { memoryBridge } from '../../gateway/fixture.ts';
 import { eventually, foreign, openGateway, type TestGateway } from '../gateway.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: frames are looked at, not used.
 type Frame = any;
+
+const ajv = new Ajv2020({ strict: false, validateFormats: false });
+ajv.addSchema(JSON.parse(readFileSync(asyncapiPath, 'utf8')), 'asyncapi');
+
+/** Every frame of every test is what the AsyncAPI document says of its kind. */
+function assertDescribed(frame: Frame): void {
+  const check = ajv.compile({ $ref: `asyncapi#/components/messages/ws.hub.${frame.op}/payload` });
+  assert.ok(check(frame), `${JSON.stringify(frame)}: ${ajv.errorsText(check.errors)}`);
+}
 
 /** A client as anybody would write one. */
 interface Socket extends Disposable {
@@ -31,7 +43,9 @@ function dial(
   let wake = () => {};
   let gone = false;
   ws.on('message', data => {
-    frames.push(JSON.parse(data.toString()));
+    const frame = JSON.parse(data.toString());
+    assertDescribed(frame);
+    frames.push(frame);
     wake();
   });
   ws.on('error', () => {});

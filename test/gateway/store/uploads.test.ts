@@ -56,7 +56,7 @@ test('an upload that breaks anywhere, as often as it likes, becomes the blob it 
         fc.record({
           take: fc.integer({ min: 0, max: 9000 }),
           breaksAt: fc.option(fc.integer({ min: 0, max: 9000 }), { nil: undefined }),
-          then: fc.constantFrom('go on', 'kill', 'wrong offset', 'wrong sum', 'right sum'),
+          fate: fc.constantFrom('go on', 'kill', 'wrong offset', 'wrong sum', 'right sum'),
         }),
         { maxLength: 12 },
       ),
@@ -65,28 +65,28 @@ test('an upload that breaks anywhere, as often as it likes, becomes the blob it 
         let uploads = await here.open();
         const { id } = await uploads.create('a', length, 'filename YQ==');
         let { offset } = await uploads.find('a', id);
-        for (const { take, breaksAt, then } of steps) {
+        for (const { take, breaksAt, fate } of steps) {
           const piece = bytes.subarray(offset, offset + take);
-          if (then === 'wrong offset') {
+          if (fate === 'wrong offset') {
             await assert.rejects(
               uploads.append('a', id, offset + 1, pieces(piece)),
               codeIs('request/conflict'),
             );
-          } else if (then.endsWith('sum')) {
+          } else if (fate.endsWith('sum')) {
             const digest = createHash('sha1')
               .update(piece)
-              .update(then === 'wrong sum' ? '!' : '')
+              .update(fate === 'wrong sum' ? '!' : '')
               .digest();
             const sum = { algorithm: 'sha1', digest } as const;
             const whole = await uploads.find('a', id);
             const after = await uploads.append('a', id, offset, pieces(piece), sum);
             if (whole.sha256 === undefined) {
-              assert.equal(after === undefined, then === 'wrong sum');
+              assert.equal(after === undefined, fate === 'wrong sum');
             }
           } else {
             await uploads.append('a', id, offset, pieces(piece, breaksAt)).catch(() => {});
           }
-          if (then === 'kill') {
+          if (fate === 'kill') {
             // What a kill leaves behind the last count.
             const { sha256 } = await uploads.find('a', id);
             if (sha256 === undefined) {
