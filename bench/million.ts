@@ -42,7 +42,7 @@ export async function bench(rounds: number): Promise<Row[]> {
       beside.push(await postBesideSweep(hub, token));
       // The sweep goes on for a while.
       await new Promise(resolve => setTimeout(resolve, 3000));
-      for (const [name, times] of await measure(hub, data, token)) {
+      for (const [name, times] of await measure(hub, dir, token)) {
         each.getOrInsertComputed(name, () => []).push(times);
       }
     } finally {
@@ -88,7 +88,7 @@ async function postBesideSweep(hub: Daemon, token: string): Promise<number[]> {
   return times;
 }
 
-async function measure(hub: Daemon, data: string, token: string): Promise<Map<string, number[]>> {
+async function measure(hub: Daemon, seeded: string, token: string): Promise<Map<string, number[]>> {
   using owner = new Asker(hub, token);
   const draft = { name: million.app(3), scopes: ['messages:read'], rooms: ['hub'] };
   const made = await owner.ask('POST', '/v1/tokens', { body: draft });
@@ -96,7 +96,7 @@ async function measure(hub: Daemon, data: string, token: string): Promise<Map<st
   const page = (await owner.ask('GET', '/v1/messages?limit=1')) as { cursor: string };
   const epoch = page.cursor.slice(1, 5);
   const cursor = (kind: string, row: number) => `${kind}${epoch}-${Math.round(row).toString(36)}`;
-  const { first, last, inbox } = marksIn(data);
+  const { first, last, inbox } = marksIn(seeded);
   const middle = `&after=${cursor('m', million.messages / 2)}`;
   const peer = (n: number) => `peer=${million.peer(n)}`;
   const lists = {
@@ -134,6 +134,7 @@ async function measure(hub: Daemon, data: string, token: string): Promise<Map<st
   return times;
 }
 
+/** Places in the store as it was made: what was posted since is not for the app that looks. */
 function marksIn(data: string): { first: number; last: number; inbox: number } {
   using database = new DatabaseSync(join(data, 'gateway.db'), { readOnly: true });
   const { first, last } = database
