@@ -23,7 +23,8 @@ export interface Command {
   run(call: Call): Promise<number>;
 }
 
-function targetOf(c: Call): Target {
+/** Where the gateway is that the options and the environment name. Throws `config/invalid`. */
+export function targetOf(c: Call): Target {
   const url = c.options.url ?? c.environment.KOS_URL;
   if (typeof url === 'string') {
     const file = c.environment.KOS_TOKEN_FILE;

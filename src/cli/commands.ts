@@ -2,6 +2,7 @@ import { configJsonSchema } from '../config.ts';
 import { definitionJsonSchema } from '../gateway/replicas/definition.ts';
 import { definitionsOf } from '../start/replicas.ts';
 import { auditCommands } from './audit.ts';
+import { backupCommands } from './backup.ts';
 import { ask, type Call, type Command, configOf, print, printable, usage } from './call.ts';
 import { drawPacket } from './decode.ts';
 import { interfaceCommands } from './interfaces.ts';
@@ -107,6 +108,7 @@ export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
   ],
   ['replica online', { words: 'ID', does: 'let it be used again', run: c => forceReplica(c, false) }],
   ...webhookCommands,
+  ...backupCommands,
   ['decode', { words: 'HEX', does: 'draw a Reticulum packet field by field', run: decode }],
 ]);
 

@@ -77,7 +77,8 @@ export function call(
   });
 }
 
-function unreachable(target: Target, cause: Error): Error {
+/** Why nobody answered, in words. */
+export function unreachable(target: Target, cause: Error): Error {
   if (cause.name === 'AbortError') {
     return cause;
   }

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import manifest from '../../package.json' with { type: 'json' };
 import { createAccess } from '../bridges/access.ts';
+import type { Backups } from '../bridges/http/backup.ts';
 import { createLogins } from '../bridges/http/session.ts';
 import type { Reloaded } from '../bridges/http/settings.ts';
 import { addHttpWindow } from '../bridges/http/window.ts';
@@ -277,6 +278,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
     hubName: () => desk.hub.name,
     version: manifest.version,
   });
+  let backups: Backups | undefined;
   addHttpWindow(listener, {
     ...parts,
     desk,
@@ -300,6 +302,14 @@ async function openAll(options: HubOptions): Promise<Hub> {
     interfaceSchema,
     asyncapi,
     settings,
+    backups: {
+      // Loaded where it is used: once a day, or never.
+      async open(order, signal) {
+        const { createBackups } = await import('./backup/backups.ts');
+        backups ??= createBackups({ data, store, clock, log, hub: () => desk.hub, file: options.file });
+        return await backups.open(order, signal);
+      },
+    },
     management: management.view,
     webhooks: webhooks.desk,
     addresses: () => ({

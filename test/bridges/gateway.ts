@@ -136,6 +136,7 @@ export async function openGateway(
     settings: { ...nothing, ...options.settings } as Settings,
     management: { ...noManagement, ...options.management },
     webhooks: webhooks.desk,
+    backups: { open: () => Promise.reject(new GatewayError('store/unavailable', 'no backups here')) },
   });
   addWsWindow(listener, { ...parts, counters: hub.counters, desk, access, sessions, rates, limits });
   await listener.listen();

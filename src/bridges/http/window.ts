@@ -9,6 +9,7 @@ import type { Listener } from '../listener.ts';
 import type { Rates } from '../rate.ts';
 import type { Sessions } from '../sessions.ts';
 import { auditRoutes } from './audit.ts';
+import { type Backups, backupRoutes } from './backup.ts';
 import { blobRoutes } from './blobs.ts';
 import { blockRoutes } from './blocks.ts';
 import { type HttpConfig, httpConfigSchema } from './config.ts';
@@ -60,6 +61,7 @@ export interface HttpParts {
   /** The AsyncAPI document of a version: only who composes the hub knows all its doors. */
   readonly asyncapi?: (version: string) => Record<string, unknown>;
   readonly settings: Settings;
+  readonly backups: Backups;
   readonly management: MeshManagement;
   readonly webhooks: WebhookDesk;
   /** Browsers that are logged in. */
@@ -102,6 +104,7 @@ export function httpRoutes(parts: HttpParts): readonly Route[] {
     ...statusRoutes({ ...parts, transport: parts.transport ?? 'off' }),
     ...metricsRoutes(parts),
     ...settingsRoutes(() => parts.settings),
+    ...backupRoutes(() => parts.backups),
     ...auditRoutes(desk),
     openapiRoute(() => openapiDocument(routes, desk.hub.version)),
     asyncapiRoute(() => parts.asyncapi?.(desk.hub.version) ?? asyncapiDocument([], desk.hub.version)),

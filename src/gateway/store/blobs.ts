@@ -19,6 +19,8 @@ const roomOf = (size: number) => Math.max(size, leastRoom);
 export interface BlobFiles extends BlobStore {
   /** Bytes of all blobs together, each counted with 4096 at least. */
   readonly total: number;
+  /** Nothing is collected until it is disposed of. */
+  hold(): Disposable;
   /** Removes blobs older than `before` (ms epoch) that `isNamed` denies; gives how many. */
   collect(before: number, isNamed: (sha256: string) => boolean): Promise<number>;
 }
@@ -34,6 +36,7 @@ export async function openBlobs(directory: string, limits: BlobLimits): Promise<
     await rm(join(incoming, name), { recursive: true, force: true });
   }
   let total = 0;
+  let holds = 0;
   for await (const blob of every(directory)) {
     total += roomOf(blob.size);
   }
@@ -149,8 +152,19 @@ export async function openBlobs(directory: string, limits: BlobLimits): Promise<
       }
       return createReadStream(path, range) satisfies Readable;
     },
+    hold() {
+      holds += 1;
+      return {
+        [Symbol.dispose]() {
+          holds -= 1;
+        },
+      };
+    },
     async collect(before, isNamed) {
       let removed = 0;
+      if (holds > 0) {
+        return removed;
+      }
       for await (const blob of every(directory)) {
         if (blob.changed < before && !isNamed(blob.sha256)) {
           const path = place(blob.sha256);

@@ -24,6 +24,7 @@ import { noteReads } from './note-table.ts';
 import { type OutboxReads, outboxReads } from './outbox-table.ts';
 import { peerReads } from './peer-table.ts';
 import { residentReads } from './resident-table.ts';
+import { finishRestore } from './restored.ts';
 import { freeBytes } from './room.ts';
 import { roomReads } from './room-table.ts';
 import { timeReads } from './time-table.ts';
@@ -81,6 +82,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   await using stack = new AsyncDisposableStack();
   makeFolder(dir);
   stack.use(lockDirectory(dir));
+  finishRestore(dir);
   const log = options.log ?? silentLog;
   if (!(await makeRoomToStart(dir))) {
     log.warn(

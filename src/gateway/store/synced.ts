@@ -1,0 +1,26 @@
+import { closeSync, fsyncSync, openSync, renameSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** What a folder lists is on disk when it returns. */
+export function syncFolder(path: string): void {
+  const folder = openSync(path, 'r');
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
+  }
+}
+
+/** Writes a small file, 0600, that is there whole or as it was before. */
+export function writeSynced(folder: string, name: string, text: string): void {
+  const fresh = join(folder, `${name}.new`);
+  const file = openSync(fresh, 'w', 0o600);
+  try {
+    writeSync(file, text);
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+  renameSync(fresh, join(folder, name));
+  syncFolder(folder);
+}

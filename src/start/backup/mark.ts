@@ -1,0 +1,148 @@
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { gatewaySchema, meshSchema, outboxSchema } from '../../gateway/store/schema.ts';
+import { GatewayError } from '../../lib/errors.ts';
+
+/*
+ * What must be changed in the databases of a backup before they are used again, so that the hub says nothing that it cannot know: its
+ * state is that of the day of the backup, and the world has gone on since.
+ */
+
+export interface MarkOptions {
+  /** The folder of the databases, which nobody has open. */
+  readonly dir: string;
+  /** ms epoch of the backup, and of now. */
+  readonly at: number;
+  readonly now: number;
+  /** Send again what waited, instead of asking. */
+  readonly resend: boolean;
+}
+
+export interface Marked {
+  /** Deliveries held as ambiguous, and queued again. */
+  readonly held: number;
+  readonly queued: number;
+  /** Writes for cloud services that are looked at before they are sent. */
+  readonly writes: number;
+}
+
+/** Known schemas; a file without one here is opened by its bridge, which checks it by itself. */
+const schemas: Readonly<Record<string, number>> = {
+  'gateway.db': gatewaySchema.length,
+  'mesh.db': meshSchema.length,
+  'replica-outbox.db': outboxSchema.length,
+};
+
+/** Looks through a database of a backup. Throws `store/unavailable` where it is not whole, or of a newer version. */
+export function inspect(dir: string, name: string): void {
+  using database = open(dir, name);
+  const found = database.prepare('PRAGMA integrity_check(1)').get()?.integrity_check;
+  if (found !== 'ok') {
+    throw new GatewayError('store/unavailable', `${name} in the backup is damaged: ${found}`);
+  }
+  const version = Number(database.prepare('PRAGMA user_version').get()?.user_version);
+  if (version > (schemas[name] ?? Number.POSITIVE_INFINITY)) {
+    throw new GatewayError(
+      'store/unavailable',
+      `${name} in the backup was written by a newer version of this program`,
+    );
+  }
+}
+
+/** Makes the changes. */
+export function mark(options: MarkOptions): Marked {
+  const { dir } = options;
+  const counts = markDeliveries(options);
+  const writes = existsSync(join(dir, 'replica-outbox.db')) ? markWrites(options) : 0;
+  if (existsSync(join(dir, 'mqtt.db'))) {
+    // A client uses its packet ids again: what it says under one now is not what it said then.
+    using database = open(dir, 'mqtt.db');
+    database.exec('DELETE FROM handshake');
+  }
+  return { ...counts, writes };
+}
+
+function markDeliveries({ dir, at, now, resend }: MarkOptions): Pick<Marked, 'held' | 'queued'> {
+  using database = open(dir, 'gateway.db');
+  const before = database.prepare("SELECT value FROM meta WHERE key = 'epoch'").get()?.value;
+  let epoch = before;
+  while (epoch === before) {
+    epoch = randomBytes(2).toString('hex');
+  }
+  const rows = database
+    .prepare(
+      `SELECT seq, bridge, history, EXISTS (SELECT 1 FROM remembered WHERE delivery = seq) AS same
+       FROM deliveries WHERE bridge <> 'app' AND (state IN ('queued', 'sending') OR underway = 1)`,
+    )
+    .all() as { seq: number; bridge: string; history: string; same: number }[];
+  const put = database.prepare(
+    'UPDATE deliveries SET state = ?, reason = ?, code = NULL, underway = 0, next_at = NULL, history = ? WHERE seq = ?',
+  );
+  const day = new Date(at).toISOString().slice(0, 16).replace('T', ' ');
+  let held = 0;
+  database.exec('BEGIN IMMEDIATE');
+  for (const { seq, bridge, history, same } of rows) {
+    // The very bytes of the first attempt: an LXMF peer knows them again for months, whatever has become of them since.
+    const isKnown = bridge === 'lxmf' && same === 1;
+    const state = resend || isKnown ? 'queued' : 'ambiguous';
+    const reason =
+      state === 'queued'
+        ? `restored from a backup of ${day} UTC: ${isKnown ? 'sent again, a repeat is known as one' : 'sent again on request'}`
+        : `restored from a backup of ${day} UTC: it may have arrived since`;
+    held += state === 'ambiguous' ? 1 : 0;
+    const steps = [...(JSON.parse(history) as unknown[]), { state, at: now, reason }];
+    put.run(state, reason, JSON.stringify(steps), seq);
+  }
+  // Cursors carry it: one from after the backup is expired, instead of skipping what comes.
+  database.prepare("INSERT OR REPLACE INTO meta (key, value) VALUES ('epoch', ?)").run(epoch ?? null);
+  database.exec('COMMIT');
+  return { held, queued: rows.length - held };
+}
+
+/** A write that waited may have been sent since: it is taken for one whose answer was lost, which is asked for or held. */
+function markWrites({ dir, at, now }: MarkOptions): number {
+  using database = open(dir, 'replica-outbox.db');
+  const rows = database.prepare("SELECT seq, status FROM operations WHERE state = 'queued'").all() as {
+    seq: number;
+    status: string;
+  }[];
+  const put = database.prepare(
+    "UPDATE operations SET state = 'inflight', next_at = NULL, status = ? WHERE seq = ?",
+  );
+  database.exec('BEGIN IMMEDIATE');
+  for (const { seq, status } of rows) {
+    const {
+      nextAt: _,
+      waits: __,
+      ...was
+    } = JSON.parse(status) as {
+      nextAt?: number;
+      waits?: string;
+      sentAt?: number;
+      history: unknown[];
+    };
+    const reason = 'restored from a backup: it may have been sent since';
+    const history = [...was.history, { state: 'inflight', at: now, reason }];
+    put.run(JSON.stringify({ ...was, state: 'inflight', sentAt: was.sentAt ?? at, reason, history }), seq);
+  }
+  database.exec('COMMIT');
+  return rows.length;
+}
+
+function open(dir: string, name: string): DatabaseSync {
+  try {
+    const database = new DatabaseSync(join(dir, name));
+    database.exec('PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY');
+    return database;
+  } catch (cause) {
+    throw new GatewayError(
+      'store/unavailable',
+      `${name} in the backup is no database: ${(cause as Error).message}`,
+      {
+        cause,
+      },
+    );
+  }
+}

@@ -1,0 +1,244 @@
+import { createHash } from 'node:crypto';
+import { createReadStream, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { Readable } from 'node:stream';
+import { lockDirectory } from '../../gateway/store/lock.ts';
+import { decideRestore, finishRestore, restoreFolder } from '../../gateway/store/restored.ts';
+import { syncFolder } from '../../gateway/store/synced.ts';
+import { GatewayError, isGatewayError } from '../../lib/errors.ts';
+import {
+  type BackupHead,
+  backupFormat,
+  belongs,
+  blobName,
+  headName,
+  headSchema,
+  isBackupName,
+  manifestName,
+  manifestSchema,
+} from './manifest.ts';
+import { inspect, type Marked, mark } from './mark.ts';
+import { readTar, type TarEntry } from './tar.ts';
+
+export interface RestoreOptions {
+  readonly file: string;
+  readonly dir: string;
+  readonly passphrase?: string | undefined;
+  /** `AGE-SECRET-KEY-1…` */
+  readonly identities: readonly string[];
+  /** Move what is in the folder aside. */
+  readonly force: boolean;
+  readonly resend: boolean;
+  /** ms epoch. */
+  readonly now: number;
+  readonly onProgress?: (bytes: number) => void;
+}
+
+export interface Restored extends Marked {
+  readonly head: BackupHead;
+  readonly files: number;
+  readonly blobs: number;
+  /** Where the old files are now, below the folder. */
+  readonly aside: string | undefined;
+}
+
+/** Bytes of head and manifest that are read. */
+const largestText = 16 * 1024 * 1024;
+
+/**
+ * Makes a data folder out of a backup. Everything is read, decrypted and looked through before the first old file moves; where
+ * that fails, nothing is changed. Throws `crypto/undecryptable`, `wire/*`, `request/conflict` for a folder that is not empty,
+ * `store/unavailable` for one that a running gateway has, or for a database that is not whole, `store/full`.
+ */
+export async function restoreBackup(options: RestoreOptions): Promise<Restored> {
+  const { dir, now } = options;
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  using _lock = lockDirectory(dir);
+  finishRestore(dir);
+  const old = readdirSync(dir).filter(name => belongs(name) || name === 'blobs');
+  if (old.length > 0 && !options.force) {
+    throw new GatewayError(
+      'request/conflict',
+      `${dir} is not empty. With --force what is there is moved into a folder before-restore-… inside it`,
+    );
+  }
+  const staging = join(dir, restoreFolder);
+  const files = join(staging, 'files');
+  mkdirSync(files, { recursive: true, mode: 0o700 });
+  try {
+    const { head, names, blobs } = await unpack(options, files);
+    for (const name of names.filter(one => one.endsWith('.db'))) {
+      inspect(files, name);
+    }
+    const marked = mark({ dir: files, at: head.at, now, resend: options.resend });
+    for (const name of names) {
+      await syncFile(join(files, name));
+    }
+    syncFolder(files);
+    const aside = `before-restore-${now}`;
+    decideRestore(dir, aside);
+    finishRestore(dir);
+    return { ...marked, head, files: names.length, blobs, aside: old.length > 0 ? aside : undefined };
+  } catch (error) {
+    // Once it is decided it is gone on with; before that nothing of it stays.
+    if (!isGatewayError(error) || !error.message.includes('could not be finished')) {
+      rmSync(staging, { recursive: true, force: true });
+    }
+    throw error;
+  }
+}
+
+/** Reads a backup to its end without keeping anything. Throws as `restoreBackup` does. */
+export async function checkBackup(options: Omit<RestoreOptions, 'dir' | 'force' | 'resend' | 'now'>) {
+  return await unpack(options, undefined);
+}
+
+async function unpack(
+  options: Pick<RestoreOptions, 'file' | 'passphrase' | 'identities' | 'onProgress'>,
+  target: string | undefined,
+): Promise<{ readonly head: BackupHead; readonly names: readonly string[]; readonly blobs: number }> {
+  const there = new Map<string, { size: number; sha256: string }>();
+  const blobs = { count: 0, bytes: 0 };
+  let head: BackupHead | undefined;
+  let manifest: ReturnType<typeof manifestSchema.parse> | undefined;
+  for await (const entry of readTar(decrypted(options))) {
+    if (head === undefined) {
+      head = await readHead(entry);
+    } else if (entry.name === manifestName) {
+      manifest = manifestSchema.parse(JSON.parse(await textOf(entry)));
+    } else if (!isBackupName(entry.name) || there.has(entry.name) || manifest !== undefined) {
+      throw new GatewayError('wire/malformed', `the backup holds what does not belong there: ${entry.name}`);
+    } else {
+      const sha256 = await keep(entry, target);
+      const [, blob] = blobName.exec(entry.name) ?? [];
+      if (blob === undefined) {
+        there.set(entry.name, { size: entry.size, sha256 });
+      } else if (blob === sha256) {
+        blobs.count += 1;
+        blobs.bytes += entry.size;
+      } else {
+        throw new GatewayError('wire/malformed', `a blob in the backup is not what its name says: ${blob}`);
+      }
+    }
+  }
+  if (head === undefined || manifest === undefined) {
+    throw new GatewayError('wire/truncated', 'the backup ends early');
+  }
+  for (const { name, size, sha256 } of manifest.files) {
+    const found = there.get(name);
+    if (found?.size !== size || found.sha256 !== sha256) {
+      throw new GatewayError('wire/malformed', `${name} in the backup is not what its manifest says`);
+    }
+  }
+  const needed = ['identity', 'gateway.db', 'mesh.db'].filter(name => !there.has(name));
+  if (needed.length > 0 || there.size !== manifest.files.length || blobs.count !== manifest.blobs.count) {
+    throw new GatewayError(
+      'wire/malformed',
+      `the backup is not whole: ${needed.join(', ') || 'its manifest says otherwise'}`,
+    );
+  }
+  return { head, names: [...there.keys()], blobs: blobs.count };
+}
+
+async function* decrypted(
+  options: Pick<RestoreOptions, 'file' | 'passphrase' | 'identities' | 'onProgress'>,
+): AsyncGenerator<Uint8Array> {
+  const { Decrypter } = await import('age-encryption');
+  const decrypter = new Decrypter();
+  if (options.passphrase !== undefined) {
+    decrypter.addPassphrase(options.passphrase);
+  }
+  try {
+    for (const identity of options.identities) {
+      decrypter.addIdentity(identity);
+    }
+  } catch (cause) {
+    throw new GatewayError('request/invalid', 'the identity is none of age (AGE-SECRET-KEY-1…)', { cause });
+  }
+  const file = createReadStream(options.file, { highWaterMark: 256 * 1024 });
+  const counted = (async function* () {
+    let read = 0;
+    for await (const chunk of file) {
+      read += (chunk as Uint8Array).length;
+      options.onProgress?.(read);
+      yield new Uint8Array(chunk as Uint8Array);
+    }
+  })();
+  let isOpen = false;
+  try {
+    const plain = await decrypter.decrypt(ReadableStream.from(counted) as ReadableStream<Uint8Array>);
+    isOpen = true;
+    yield* plain;
+  } catch (cause) {
+    if (isGatewayError(cause)) {
+      throw cause;
+    }
+    if ((cause as { code?: string }).code === 'ENOENT') {
+      throw new GatewayError('request/not-found', `${options.file} is not there`, { cause });
+    }
+    throw new GatewayError(
+      'crypto/undecryptable',
+      isOpen
+        ? 'the backup is cut off or was changed: nothing of it is used'
+        : 'the backup cannot be opened: the passphrase or key is not its own, or it is no file of age',
+      { cause },
+    );
+  } finally {
+    file.destroy();
+  }
+}
+
+async function readHead(entry: TarEntry): Promise<BackupHead> {
+  const read = entry.name === headName ? headSchema.safeParse(JSON.parse(await textOf(entry))) : undefined;
+  if (read?.success !== true) {
+    throw new GatewayError('wire/malformed', 'not a backup of a kOS gateway');
+  }
+  if (read.data.format > backupFormat) {
+    throw new GatewayError(
+      'wire/unsupported',
+      `the backup was made by a newer version of this program (${read.data.version})`,
+    );
+  }
+  return read.data;
+}
+
+async function textOf({ name, size, bytes }: TarEntry): Promise<string> {
+  if (size > largestText) {
+    throw new GatewayError('wire/malformed', `${name} in the backup is too large`);
+  }
+  return await Readable.from(bytes, { objectMode: false })
+    .setEncoding('utf8')
+    .reduce((all, part) => all + part, '');
+}
+
+/** Its SHA-256; written below `target` where there is one. */
+async function keep(entry: TarEntry, target: string | undefined): Promise<string> {
+  const hash = createHash('sha256');
+  const path = target && join(target, entry.name);
+  if (path !== undefined) {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  }
+  const file = path === undefined ? undefined : await open(path, 'wx', 0o600);
+  try {
+    for await (const part of entry.bytes) {
+      hash.update(part);
+      await file?.writeFile(part);
+    }
+    await file?.sync();
+  } catch (error) {
+    if (['ENOSPC', 'EDQUOT'].includes((error as { code?: string }).code ?? '')) {
+      throw new GatewayError('store/full', 'no room for what the backup holds', { cause: error });
+    }
+    throw error;
+  } finally {
+    await file?.close();
+  }
+  return hash.digest('hex');
+}
+
+async function syncFile(path: string): Promise<void> {
+  const file = await open(path, 'r');
+  await file.sync();
+  await file.close();
+}
