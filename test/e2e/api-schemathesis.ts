@@ -61,8 +61,11 @@ export async function driveApi(python: string, seed: number, examples: number): 
     const found = error.stdout?.slice(error.stdout.search(/^=+ (?:ERRORS|FAILURES)/m)).slice(0, 20_000);
     throw new Error(`schemathesis with seed ${seed} has findings:\n${found ?? error.message}`);
   });
-  const bugs = (await daemon.call<{ services: { bugs: number }[] }>('GET', '/v1/status')).body.services;
-  if (bugs.some(service => service.bugs > 0) || /a bug in/.test(daemon.stderr())) {
+  const { status, body } = await daemon.call<{ services: { bugs: number }[] }>('GET', '/v1/status');
+  if (status !== 200) {
+    throw new Error(`the token did not hold to the end: ${status} ${JSON.stringify(body)}`);
+  }
+  if (body.services.some(service => service.bugs > 0) || /a bug in/.test(daemon.stderr())) {
     throw new Error(`the daemon logged a bug with seed ${seed}:\n${daemon.stderr().slice(-4000)}`);
   }
   return stdout;
@@ -86,7 +89,8 @@ async function openDoor(port: number): Promise<{ readonly port: number } & Async
     const far = connect({ port, host: '127.0.0.1', ...(platform() === 'linux' && { localAddress }) });
     near.pipe(far).pipe(near);
     near.on('error', () => far.destroy()).on('close', () => far.destroy());
-    far.on('error', () => near.destroy()).on('close', () => near.destroy());
+    // What the daemon did not want to read is read here, so that its answer is not lost with a reset.
+    far.on('error', () => near.unpipe(far).resume().end()).on('close', () => near.unpipe(far).resume().end());
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
