@@ -14,6 +14,8 @@ export const uploadLimits = {
   /** Unfinished ones of a client, and the bytes that all of everybody may come to have. */
   perClient: 8,
   total: 256 * 1024 * 1024,
+  /** Whole ones of a client that still say which blob they became: the oldest are forgotten first, their blobs are not. */
+  wholePerClient: 64,
   /** Since the last byte came. */
   lifetime: 24 * 60 * 60 * 1000,
   /** What is lost at most when the process dies: so much is written before it is synced and counted. */
@@ -184,6 +186,18 @@ export async function openUploads({
     }
   }
 
+  /** Keeps the uploads of a client that are whole few. */
+  async function tidy(client: string): Promise<void> {
+    const whole = [...uploads].filter(
+      ([, { entry, running }]) =>
+        entry.client === client && entry.sha256 !== undefined && running === undefined,
+    );
+    whole.sort(([, a], [, b]) => a.entry.expiresAt - b.entry.expiresAt);
+    for (const [id] of whole.slice(0, Math.max(0, whole.length - limits.wholePerClient))) {
+      await forget(id);
+    }
+  }
+
   /** Makes the blob of an upload that is whole; what was killed between that and telling so does it again. */
   async function finish(id: string, live: Live): Promise<void> {
     if (live.offset === live.entry.length && live.entry.sha256 === undefined) {
@@ -254,6 +268,7 @@ export async function openUploads({
         throw new GatewayError('request/too-large', `at most ${limits.blobBytes} bytes`);
       }
       await expire();
+      await tidy(client);
       const open = [...uploads.values()].filter(({ entry }) => entry.sha256 === undefined);
       if (open.filter(({ entry }) => entry.client === client).length >= limits.perClient) {
         throw new GatewayError('request/rate-limited', `${limits.perClient} unfinished uploads at most`, {
@@ -293,7 +308,11 @@ export async function openUploads({
       return shown(id, live);
     },
     async append(client, id, offset, bytes, checksum) {
-      const live = await own(client, id);
+      let live = await own(client, id);
+      // Others may have waited for the same end: nothing may come between this look and the mark below.
+      while (live.running !== undefined) {
+        live = await own(client, id);
+      }
       if (offset !== live.offset) {
         throw new GatewayError('request/conflict', `the upload stands at ${live.offset}`, {
           detail: { offset: live.offset },

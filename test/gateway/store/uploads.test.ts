@@ -149,3 +149,47 @@ test('uploads are bounded for each client and together, and are forgotten in tim
   assert.deepEqual(await readdir(here.directory), []);
   await uploads.create('b', 400);
 });
+
+test('of two pieces that wait for one that hangs, one is written and the other ends it or is refused', async () => {
+  await using here = await bench();
+  const uploads = await here.open();
+  const bytes = systemRandom.bytes(20_000);
+  const { id } = await uploads.create('a', bytes.length);
+  const came = Promise.withResolvers<void>();
+  async function* hanging(): AsyncGenerator<Uint8Array> {
+    yield bytes.subarray(0, 1000);
+    came.resolve();
+    await new Promise(() => {});
+  }
+  const first = assert.rejects(uploads.append('a', id, 0, hanging()), codeIs('request/conflict'));
+  await came.promise;
+  const ends = await Promise.allSettled([
+    uploads.append('a', id, 1000, pieces(bytes.subarray(1000, 19_000))),
+    uploads.append('a', id, 1000, pieces(bytes.subarray(1000, 9000))),
+  ]);
+  await first;
+  const written = ends.filter(({ status }) => status === 'fulfilled');
+  assert.ok(written.length <= 1, 'never two at once in one file');
+  const { offset } = await uploads.find('a', id);
+  const done = await uploads.append('a', id, offset, pieces(bytes.subarray(offset)));
+  assert.equal(done?.sha256, createHash('sha256').update(bytes).digest('hex'));
+});
+
+test('uploads that are whole are few for each client, however many there were; their blobs stay', async () => {
+  await using here = await bench({ wholePerClient: 3 });
+  const uploads = await here.open();
+  const other = await uploads.create('b', 0);
+  const made: string[] = [];
+  for (let turn = 0; turn < 8; turn++) {
+    await here.clock.advance(1);
+    const { id } = await uploads.create('a', 1);
+    await uploads.append('a', id, 0, pieces(Buffer.from([turn])));
+    made.push(id);
+  }
+  await uploads.create('a', 1);
+  assert.equal((await readdir(here.directory)).filter(name => name.endsWith('.json')).length, 5);
+  await assert.rejects(uploads.find('a', made[0]!), codeIs('request/not-found'));
+  const { sha256 } = await uploads.find('a', made[7]!);
+  assert.deepEqual([...(await here.blobs.read(sha256!))], [7]);
+  assert.equal((await uploads.find('b', other.id)).length, 0);
+});
