@@ -1,6 +1,6 @@
 import type { Clock } from '../lib/clock.ts';
 import type { Counters } from '../lib/counters.ts';
-import { codeOf } from '../lib/errors.ts';
+import { codeOf, isGatewayError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
 import type { Acceptor } from './acceptor.ts';
@@ -81,11 +81,20 @@ export function createDoor(parts: DoorParts): Door {
       return `The room ${room} is not open: ask somebody who is in it to add you.`;
     }
     if (!isIn) {
-      await book.put(room, before => ({
-        members: [...(before?.members ?? []), from],
-        open: before?.open ?? false,
-        asked: before?.asked ?? [],
-      }));
+      try {
+        await book.put(room, before => ({
+          members: [...(before?.members ?? []), from],
+          open: before?.open ?? false,
+          asked: before?.asked ?? [],
+        }));
+      } catch (error) {
+        // Refused, the message would come again and again.
+        if (!isGatewayError(error, 'request/invalid')) {
+          throw error;
+        }
+        counters.add('rooms/join-refused');
+        return `The room ${room} is full.`;
+      }
     }
     if (notes.get(from)?.consent !== 'given') {
       await notes.put(from, { consent: 'given' });

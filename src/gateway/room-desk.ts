@@ -212,6 +212,7 @@ export function createRoomDesk(parts: RoomDeskParts): Rooms {
             errors: [{ pointer: '/name', detail: 'is taken' }],
           });
         }
+        mayMake(client, name);
         return { ...wanted, members: withMaker(client, wanted.members ?? []) };
       });
     },
@@ -221,7 +222,9 @@ export function createRoomDesk(parts: RoomDeskParts): Rooms {
       const room = await become(client, name, before => {
         made = before === undefined;
         guarded(guard, name, before);
-        if (before !== undefined) {
+        if (before === undefined) {
+          mayMake(client, name);
+        } else {
           mayReplace(client, name);
         }
         const members = wanted.members ?? [];
@@ -273,6 +276,19 @@ export function createRoomDesk(parts: RoomDeskParts): Rooms {
       });
     },
   };
+
+  /** What was said in a room that is gone is for admins: nobody else makes a room of its name, and so comes to read it. */
+  function mayMake(client: Client, name: string): void {
+    const said = () =>
+      store.read.messages({ before: Number.MAX_SAFE_INTEGER, limit: 1, recipient: `room:${name}` }).rows;
+    if (!holds(client, 'admin') && said().length > 0) {
+      const detail =
+        'was the name of another room, and what was said there is kept: an admin can make it anew';
+      throw new GatewayError('request/conflict', `the name ${name} ${detail}`, {
+        errors: [{ pointer: '/name', detail }],
+      });
+    }
+  }
 
   /** A room that is there is another's business: whoever is not in it is told that the name is taken, and no more. */
   function mayReplace(client: Client, name: string): void {
