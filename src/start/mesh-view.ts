@@ -119,14 +119,14 @@ export function createMeshView({ mesh, interfaces: live, services, announce }: M
       if (destination !== undefined) {
         return Number(transport.dropPath(fromHex(destination, 16)));
       }
-      const over = [...transport.paths()].filter(path => toHex(path.nextHop) === nextHop);
-      return over.filter(path => transport.dropPath(path.destinationHash)).length;
+      const over = Iterator.from(transport.paths()).filter(path => toHex(path.nextHop) === nextHop);
+      return over.toArray().filter(path => transport.dropPath(path.destinationHash)).length;
     },
     pathCounts() {
       const counts = new Map<string, number>();
-      for (const { interfaceName } of transport.paths()) {
-        const root = interfaceName.split('/', 1)[0] as string;
-        counts.set(root, (counts.get(root) ?? 0) + 1);
+      for (const [name, count] of transport.pathCounts()) {
+        const root = name.split('/', 1)[0] as string;
+        counts.set(root, (counts.get(root) ?? 0) + count);
       }
       return counts;
     },

@@ -20,9 +20,24 @@ export function meshVerbs(database: DatabaseSync) {
   };
 }
 
-/** Every entry of a kind, read at once: an open cursor would keep the WAL from being checkpointed. */
-export function meshEntries(database: DatabaseSync, kind: string): StoredEntry[] {
-  return database
-    .prepare('SELECT key, value FROM entries WHERE kind = ?')
-    .all(kind) as unknown as StoredEntry[];
+/** Entries read at once. */
+const pageSize = 1000;
+
+/**
+ * Every entry of a kind, by key, a page at a time: an open cursor would keep the WAL from being checkpointed, and all of
+ * them at once take more memory than what is made of them.
+ */
+export function* meshEntries(database: DatabaseSync, kind: string): Iterable<StoredEntry> {
+  const read = database.prepare(
+    `SELECT key, value FROM entries WHERE kind = ? AND key > ? ORDER BY key LIMIT ${pageSize}`,
+  );
+  let after = '';
+  for (;;) {
+    const page = read.all(kind, after) as unknown as StoredEntry[];
+    yield* page;
+    if (page.length < pageSize) {
+      return;
+    }
+    after = page.at(-1)!.key;
+  }
 }

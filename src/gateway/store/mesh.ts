@@ -6,10 +6,10 @@ import { meshEntries } from './mesh-table.ts';
 /** What the mesh asks to be remembered, in mesh.db, by the same writer thread as everything else. */
 export function createMeshStorage(path: string, committer: Committer): MeshStorage {
   return {
-    load(kind) {
+    *load(kind) {
       const database = openReadable(path);
       try {
-        return meshEntries(database, kind);
+        yield* meshEntries(database, kind);
       } finally {
         database.close();
       }

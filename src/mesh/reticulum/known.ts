@@ -1,4 +1,4 @@
-import { fromLatin1, Reader, toHex, toLatin1, Writer } from '../../lib/bytes.ts';
+import { fromLatin1, Reader, toLatin1, Writer } from '../../lib/bytes.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
 import { codeOf, GatewayError } from '../../lib/errors.ts';
@@ -93,17 +93,24 @@ export class KnownDestinations {
         return known && encodeKnown(known);
       },
     });
-    const stored: Known[] = [];
+    // What was only heard is not held decoded while it is sorted: a table's worth of that is ten times the table.
+    const stored: { readonly key: string; readonly heard: number; readonly kept: Known | string }[] = [];
     for (const { key, value } of storage.load('identity-heard')) {
       try {
-        stored.push(decodeKnown(key, value));
+        const known = decodeKnown(key, value);
+        stored.push({ key, heard: known.heard, kept: known.used ? known : toLatin1(value) });
       } catch (error) {
         counters.add(codeOf(error));
         this.#journal.mark(key);
       }
     }
-    for (const known of stored.sort((a, b) => a.heard - b.heard)) {
-      this.#put(toHex(known.destinationHash), known);
+    for (const { key, kept } of stored.sort((a, b) => a.heard - b.heard)) {
+      if (typeof kept === 'string') {
+        this.#heardOnly.set(key, kept);
+      } else {
+        this.#used.set(key, kept);
+      }
+      this.#makeRoom();
     }
   }
 
@@ -181,6 +188,10 @@ export class KnownDestinations {
       this.#heardOnly.delete(key);
       this.#heardOnly.set(key, toLatin1(encodeKnown(known)));
     }
+    this.#makeRoom();
+  }
+
+  #makeRoom(): void {
     if (this.size > this.#capacity) {
       const victims = this.#heardOnly.size > 0 ? this.#heardOnly : this.#used;
       const oldest = victims.keys().next().value as string;

@@ -1,4 +1,4 @@
-import { concat, equal, fromLatin1, toHex, toLatin1 } from '../../lib/bytes.ts';
+import { concat, equal, fromLatin1, toLatin1 } from '../../lib/bytes.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
 import { codeOf } from '../../lib/errors.ts';
@@ -141,22 +141,25 @@ export class PathTable {
         return entry && encodePath(entry);
       },
     });
-    const stored: Entry[] = [];
+    // Packed at once: a table's worth of entries is many times what the table takes.
+    const stored: { readonly key: string; readonly path: PackedPath }[] = [];
     for (const { key, value } of storage.load('path')) {
       try {
         const entry = decodePath(key, value);
         if (entry.expires <= clock.now()) {
           this.#journal.mark(key);
         } else {
-          stored.push(entry);
+          stored.push({ key, path: packed(entry) });
         }
       } catch (error) {
         counters.add(codeOf(error));
         this.#journal.mark(key);
       }
     }
-    for (const entry of stored.sort((a, b) => a.heard - b.heard)) {
-      this.#put(toHex(entry.destinationHash), entry);
+    for (const { key, path } of stored.sort((a, b) => a.path.heard - b.path.heard)) {
+      this.#order.nobody.add(key);
+      this.#entries.setPacked(key, path);
+      this.#makeRoom();
     }
   }
 
@@ -177,6 +180,15 @@ export class PathTable {
   /** In no order. */
   values(): Iterable<Path> {
     return this.#entries.values();
+  }
+
+  /** How many ways go over each interface. */
+  counts(): Map<string, number> {
+    const counts = new Map<string, number>();
+    for (const [, { interfaceName }] of this.#entries.kept()) {
+      counts.set(interfaceName, (counts.get(interfaceName) ?? 0) + 1);
+    }
+    return counts;
   }
 
   /**
@@ -370,6 +382,10 @@ export class PathTable {
     } else {
       this.#entries.set(key, entry);
     }
+    this.#makeRoom();
+  }
+
+  #makeRoom(): void {
     if (this.#entries.size > this.#capacity) {
       // Some room stays for those that nobody uses yet, and for others: what is full of used ones learns nothing.
       const crowd = users.find(one => this.#order[one].size > this.#capacity / 4) ?? 'us';

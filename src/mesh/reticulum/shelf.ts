@@ -53,7 +53,12 @@ export class Shelf<T, P> {
     }
   }
 
-  /** The same, and keeps it open. */
+  /** The same for one that is packed already and was not there before. */
+  setPacked(key: string, packed: P): void {
+    this.#packed.set(key, packed);
+  }
+
+  /** Puts a record in place of the one there was, and keeps it open. */
   setOpen(key: string, record: T): void {
     this.#packed.delete(key);
     this.#open.set(key, record);

@@ -301,6 +301,11 @@ export class Transport {
     return this.#ways.values();
   }
 
+  /** How many paths go over each interface, by its name. */
+  pathCounts(): ReadonlyMap<string, number> {
+    return this.#ways.counts();
+  }
+
   /** The interface that a path goes over, if it is up. */
   interfaceOf(path: Path): InterfaceHandle | undefined {
     return this.#ways.over(path);

@@ -103,6 +103,16 @@ export class Ways {
     }
   }
 
+  /** How many there are by the name of the interface, without looking into any of them. */
+  counts(): ReadonlyMap<string, number> {
+    const counts = new Map<string, number>();
+    for (const [pathName, count] of this.table.counts()) {
+      const name = this.tunnels.interfaceName(pathName);
+      counts.set(name, (counts.get(name) ?? 0) + count);
+    }
+    return counts;
+  }
+
   /** The interface that a path goes over, if it is up. */
   over(path: Path): Attachment | undefined {
     return this.interfaceNamed(path.interfaceName);

@@ -116,7 +116,9 @@ export async function answerCall(call: RpcCall, parts: AnswersParts): Promise<Ms
       return isKnown;
     }
     case 'keep-identity': {
-      const its = [...transport.known()].filter(({ identity }) => equal(identity.hash, call.identity));
+      const its = Iterator.from(transport.known())
+        .filter(({ identity }) => equal(identity.hash, call.identity))
+        .toArray();
       for (const { destinationHash } of its) {
         transport.use(destinationHash);
       }
@@ -181,7 +183,7 @@ function lowestBitrate(transport: Transport): number | undefined {
 
 /** How many there were. */
 function dropAll(transport: Transport, isMeant: (path: Path) => boolean): number {
-  const meant = [...transport.paths()].filter(isMeant);
+  const meant = Iterator.from(transport.paths()).filter(isMeant).toArray();
   for (const { destinationHash } of meant) {
     transport.dropPath(destinationHash);
   }
