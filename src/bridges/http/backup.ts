@@ -44,7 +44,7 @@ const backupSchema = z
     ({ passphrase, recipients }) => (passphrase === undefined) !== (recipients === undefined),
     'either a passphrase or recipients',
   )
-  .meta({ id: 'BackupOrder' });
+  .meta({ id: 'BackupOrder', oneOf: [{ required: ['passphrase'] }, { required: ['recipients'] }] });
 
 /** For the owner. */
 export function backupRoutes(backups: () => Backups): Route[] {

@@ -65,7 +65,7 @@ try {
   await run();
 } catch (error) {
   const ours = storeError(error);
-  const known = isGatewayError(ours, 'store/full', 'store/unavailable');
+  const known = isGatewayError(ours, 'store/full', 'store/unavailable', 'config/invalid');
   say({ say: 'failed', code: known ? ours.code : 'internal', reason: (error as Error).message });
 } finally {
   rmSync(order.temporary, { recursive: true, force: true });
@@ -104,7 +104,13 @@ async function run(): Promise<void> {
     encrypter.setPassphrase(order.passphrase);
   }
   for (const recipient of order.recipients) {
-    encrypter.addRecipient(recipient);
+    try {
+      encrypter.addRecipient(recipient);
+    } catch (cause) {
+      throw new GatewayError('config/invalid', `${recipient.slice(0, 12)}… is no public key of age`, {
+        cause,
+      });
+    }
   }
   const sealed = await encrypter.encrypt(
     ReadableStream.from(archive(databases, held)) as ReadableStream<Uint8Array>,
