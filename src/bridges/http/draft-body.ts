@@ -4,7 +4,8 @@ import { z } from 'zod';
 import type { Client, Desk, DraftAttachment, MessageDraft } from '../../gateway/desk.ts';
 import { priorities } from '../../gateway/message.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { GatewayError } from '../../lib/errors.ts';
+import { GatewayError, isGatewayError } from '../../lib/errors.ts';
+import { parseJson } from '../json.ts';
 import { draftOfKlp, klpDraftSchema, klpType } from '../klp.ts';
 import { addressSchema, check, invalid, messageDraftSchema, timeSchema } from '../schema.ts';
 import { blobBytes } from './blobs.ts';
@@ -112,11 +113,23 @@ function draftOfForm(
   });
 }
 
+/** Read as strictly as a JSON body; what would be no number or text of its own, such as a long number, is text. */
 function jsonOrText(text: string): unknown {
+  let value: unknown;
   try {
-    return JSON.parse(text);
+    value = JSON.parse(text);
   } catch {
     return text;
+  }
+  try {
+    return parseJson(text);
+  } catch (error) {
+    if (typeof value !== 'object') {
+      return text;
+    }
+    throw isGatewayError(error)
+      ? invalid(error.errors.map(({ pointer, detail }) => ({ pointer: `/data${pointer}`, detail })))
+      : error;
   }
 }
 

@@ -69,6 +69,33 @@ test('mistakes of a form have their places, and are one line for who asks for te
   assert.equal((await post(gateway.url, a, 'to=x', { 'content-type': 'text/csv' })).status, 415);
 });
 
+test('data of a form is read as strictly as a JSON body, and a number that would lose digits is text', async () => {
+  await using gateway = await openGateway();
+  const a = await gateway.client('a');
+  const send = async (data: string) => {
+    const answer = await post(gateway.url, a, new URLSearchParams({ to: 'app:a', text: 'x', data }));
+    return { status: answer.status, body: (await answer.json()) as Record<string, unknown> };
+  };
+  for (const [data, pointer] of [
+    ['{"a":1,"a":2}', '/data/a'],
+    ['{"__proto__":{"admin":true}}', '/data/__proto__'],
+    ['{"n":12345678901234567890}', '/data/n'],
+    ['['.repeat(60_000) + ']'.repeat(60_000), '/data'],
+  ] as const) {
+    const { status, body } = await send(data);
+    assert.equal(status, 400);
+    assert.deepEqual((body.errors as { pointer: string }[])[0]?.pointer.slice(0, pointer.length), pointer);
+  }
+  for (const [data, kept] of [
+    ['4006381333931000000123', '4006381333931000000123'],
+    ['1e400', '1e400'],
+    ['21.5', 21.5],
+    ['{not json', '{not json'],
+  ] as const) {
+    assert.deepEqual((await send(data)).body.data, kept);
+  }
+});
+
 test('files of a form become attachments, whatever stands in them', async () => {
   await using gateway = await openGateway();
   const a = await gateway.client('a');
