@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { assurances, latestTime, type Message, priorities } from '../gateway/message.ts';
 import { GatewayError } from '../lib/errors.ts';
-import { canonicalJson, isObject } from './json.ts';
+import { canonicalJson, isObject, parseJson } from './json.ts';
 import { addressSchema, check, messageDraftSchema, messageIdSchema, timeSchema } from './schema.ts';
 
 /**
@@ -203,7 +203,7 @@ function entry(name: string, members: Readonly<Record<string, unknown>>): Readon
 /** Unknown members that were kept; none where somebody wrote something else there. */
 function keptOf(text: string | undefined, isFree: (name: string) => boolean): Record<string, unknown> {
   try {
-    const value: unknown = JSON.parse(Buffer.from(text ?? '', 'base64').toString('utf8') || '{}');
+    const value = parseJson(Buffer.from(text ?? '', 'base64').toString('utf8') || '{}');
     return isObject(value) ? Object.fromEntries(Object.entries(value).filter(([name]) => isFree(name))) : {};
   } catch {
     return {};

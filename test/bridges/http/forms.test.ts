@@ -200,6 +200,23 @@ async function* inPieces(bytes: Buffer, sizes: readonly number[]): AsyncGenerato
   }
 }
 
+test('what somebody wrote where members of envelopes are kept cannot keep others from reading envelopes', async () => {
+  await using gateway = await openGateway();
+  const a = await gateway.client('a');
+  const b = await gateway.client('b');
+  const deep = `{"kept":${'['.repeat(20_000)}${']'.repeat(20_000)}}`;
+  const native = { 'klp:envelope': Buffer.from(deep).toString('base64') };
+  const { status, body } = await gateway.call(a, 'POST', '/v1/messages', { to: 'app:b', text: 'hi', native });
+  assert.equal(status, 201);
+  for (const path of ['/v1/inbox', `/v1/messages/${body.id}`]) {
+    const answer = await fetch(`${gateway.url}${path}`, {
+      headers: { authorization: `Bearer ${b}`, accept: klp },
+    });
+    assert.equal(answer.status, 200);
+    assert.match(await answer.text(), /"text":"hi"/);
+  }
+});
+
 test('the parts of a form are the same however its bytes are cut', async () => {
   const content = fc.array(
     fc.record({
