@@ -357,7 +357,7 @@ export class Link {
         );
         break;
       case 'send-close':
-        this.#send('data', contexts.linkClose, this.#line.seal(this.id));
+        this.#sayClosed();
         break;
       case 'established':
         this.#guard(() => this.#established(this));
@@ -371,6 +371,18 @@ export class Link {
           this.#alarm.at(effect.at);
         }
         break;
+    }
+  }
+
+  /** Whoever asked for it with a key that gives no secret hears nothing, and could not have read it. */
+  #sayClosed(): void {
+    try {
+      this.#send('data', contexts.linkClose, this.#line.seal(this.id));
+    } catch (error) {
+      if (!isGatewayError(error, 'crypto/undecryptable')) {
+        throw error;
+      }
+      this.#parts.counters.add(error.code);
     }
   }
 

@@ -443,6 +443,26 @@ describe('two nodes of ours and a link between them', () => {
     assert.equal(got.length, 1);
   });
 
+  test('a link asked for with a key that gives no secret is closed with all others', async () => {
+    await using nodes = twoNodes();
+    const destination = await nodes.serve({ onLink: () => ({}) });
+    nodes.fate = packet => {
+      if (decodePacket(packet).packetType === 'link-request') {
+        packet.fill(0, 19, 19 + 32);
+      }
+      return [{ after: 1 }];
+    };
+    nodes.open(destination).catch(() => {});
+    await nodes.clock.advance(20);
+    nodes.fate = sound;
+    const link = await nodes.until(nodes.open(destination));
+    assert.equal(nodes.b.links.size, 2);
+    nodes.b.links.close();
+    await nodes.clock.advance(20);
+    assert.equal(nodes.b.links.size, 0);
+    assert.equal(link.state.at, 'closed');
+  });
+
   test('half-open links give way to new ones', async () => {
     await using nodes = twoNodes();
     const destination = await nodes.serve({ onLink: () => ({}) });
