@@ -93,7 +93,7 @@ const viewShape = {
   state: z
     .enum(webhookStates)
     .describe(
-      'idle: told of everything; waiting: for its next attempt; paused: the token has expired; disabled: see reason',
+      'idle: told of everything; waiting: for its next attempt; paused: the token has expired, or may not read; disabled: see reason',
     ),
   reason: z.string().exactOptional(),
   cursor: z.string().describe('done up to here: a cursor of /v1/events'),

@@ -1,4 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises';
+import { holds } from '../../gateway/access.ts';
 import type { Client, Desk, GatewayEvent } from '../../gateway/desk.ts';
 import type { WebhookShelf } from '../../gateway/webhook-shelf.ts';
 import type { Clock } from '../../lib/clock.ts';
@@ -36,6 +37,15 @@ export interface LineParts {
 
 /** ms between two looks at whether a client that is away is back. */
 const pauseBetween = 30_000;
+/** Why nothing is told to the webhooks of a client for now; undefined where it is. */
+export function awayOf(client: Client | undefined): string | undefined {
+  return client === undefined
+    ? 'the token of its client has expired'
+    : holds(client, 'messages:read')
+      ? undefined
+      : 'its client may not read messages any more';
+}
+
 /** ms until the store is asked again that could not be read. */
 const storeWait = 2000;
 
@@ -58,12 +68,11 @@ export async function runLine(hook: Hook, parts: LineParts, signal: AbortSignal)
 
   while (!signal.aborted && isOn(hook)) {
     const client = parts.clientOf(hook.client);
-    if (client === undefined) {
-      hook.paused = 'the token of its client has expired';
+    hook.paused = awayOf(client);
+    if (client === undefined || hook.paused !== undefined) {
       await clock.sleep(pauseBetween, signal);
       continue;
     }
-    hook.paused = undefined;
     rights.of(client);
     if (hook.progress.gap !== undefined) {
       const { gap, lastSuccessAt } = hook.progress;

@@ -4,6 +4,7 @@ import type { WebhookShelf } from '../../gateway/webhook-shelf.ts';
 import type { WebhookDesk } from '../../gateway/webhooks.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
+import { GatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Random } from '../../lib/random.ts';
 import { type ServiceHealth, supervise } from '../../lib/service.ts';
@@ -13,7 +14,7 @@ import { deliverTo } from './deliver.ts';
 import { createWebhookDesk } from './desk.ts';
 import { createGuard, type Guard, type Lookup } from './guard.ts';
 import { createKeeper, type Hook, hookOf, isOn, moveTimes, restart } from './hook.ts';
-import { runLine } from './line.ts';
+import { awayOf, runLine } from './line.ts';
 import { fewAtOnce } from './names.ts';
 import type { Payload } from './payload.ts';
 import { createPoster, type Poster, type Reply } from './post.ts';
@@ -221,7 +222,14 @@ export function openWebhooks(parts: WebhookParts): Webhooks {
   return {
     desk: createWebhookDesk({ ...set, ...parts, limits }),
     has: id => hooks.has(id),
-    deliver: (id, delivery, signal) => deliverTo(hooks.get(id), delivery, delivering, signal),
+    async deliver(id, delivery, signal) {
+      const hook = hooks.get(id);
+      const away = hook && awayOf(parts.clientOf(hook.client));
+      if (away !== undefined) {
+        throw new GatewayError('bridge/unavailable', away, { retryable: true });
+      }
+      return await deliverTo(hook, delivery, delivering, signal);
+    },
     adopt(wanted, ca) {
       const before = poster;
       adopt(wanted, ca);

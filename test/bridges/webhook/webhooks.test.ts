@@ -409,6 +409,32 @@ test('with its rights taken a client is told nothing more of what it could see, 
   assert.deepEqual(texts(receiver.received), ['one', 'for a']);
 });
 
+test('a client that may not read any more is told nothing, neither of events nor by deliveries, until it may again', async () => {
+  await using gateway = await open({ limits: { firstRetry: 20, longestRetry: 40 } });
+  await using receiver = await openReceiver();
+  const token = await gateway.client('a', { scopes: ['messages:read', 'messages:send'] });
+  const { ownerToken } = gateway.hub;
+  const made = await gateway.call(token, 'POST', '/v1/webhooks', { url: receiver.url, ...messages });
+  await say(gateway, ownerToken, 'app:a', 'before');
+  await until('the first came', () => receiver.received.length === 1);
+  await gateway.desk.clients.change('a', { scopes: ['messages:send'] });
+  await say(gateway, ownerToken, 'app:a', 'after');
+  const to = `webhook:${made.body.id}`;
+  const sent = await gateway.call(ownerToken, 'POST', '/v1/messages', { to, text: 'by delivery' });
+  await until('it is paused, and says why', async () => {
+    const { body } = await gateway.call(ownerToken, 'GET', `/v1/webhooks/${made.body.id}`);
+    return body.state === 'paused' && /may not read/.test(body.reason);
+  });
+  await until('the delivery waits', async () => {
+    const { body } = await gateway.call(ownerToken, 'GET', `/v1/messages/${sent.body.id}`);
+    return /may not read/.test(body.deliveries[0].reason);
+  });
+  assert.equal(receiver.received.length, 1);
+  await gateway.desk.clients.change('a', { scopes: ['messages:read'] });
+  await gateway.call(ownerToken, 'PATCH', `/v1/webhooks/${made.body.id}`, { enabled: true });
+  await until('both came', () => receiver.received.length === 3);
+});
+
 test('a client whose token has expired is told nothing until it has one again', async () => {
   await using gateway = await open();
   await using receiver = await openReceiver();
