@@ -26,6 +26,8 @@ export interface HdlcSocketParts {
   readonly patient?: boolean;
   /** Shared with the other peers of a listener. Default its own. */
   readonly room?: SendRoom;
+  /** The same for packets that have come in part. Default as much as one takes. */
+  readonly inRoom?: SendRoom;
 }
 
 interface Waiting {
@@ -63,12 +65,19 @@ export class HdlcSocket {
 
   constructor(
     socket: Socket,
-    { clock, counters, patient = false, framing = hdlcFraming, room = new SendRoom() }: HdlcSocketParts,
+    {
+      clock,
+      counters,
+      patient = false,
+      framing = hdlcFraming,
+      room = new SendRoom(),
+      inRoom,
+    }: HdlcSocketParts,
   ) {
     this.#socket = socket;
     this.#room = room;
     this.#framing = framing;
-    this.#deframer = framing.deframer();
+    this.#deframer = framing.deframer(inRoom && { room: inRoom });
     this.#patient = patient;
     this.#clock = clock;
     this.#counters = counters;
@@ -256,6 +265,7 @@ export class HdlcSocket {
       reject(this.#ended);
     }
     this.#room.give(this.#waitingBytes);
+    this.#deframer.end?.();
     this.#waiting = [];
     this.#waitingBytes = 0;
   }

@@ -5,7 +5,7 @@ const totalDefault = 32 * 1024 * 1024;
 /** Bytes that may wait for a peer however much others leave waiting. */
 const ensured = 64 * 1024;
 
-/** Memory for what waits to be sent: bounded for each peer and in all, so that one that reads is not shut out. */
+/** Memory for what waits to be sent, or for the rest of a packet that has come in part: bounded for each peer and in all, so that one that reads is not shut out. */
 export class SendRoom {
   readonly #total: number;
   #held = 0;

@@ -39,6 +39,8 @@ export class SocketServer {
   /** Those that have not said anything yet: they give way when it is full. */
   readonly #silent = new Set<Socket>();
   readonly #room = new SendRoom();
+  /** For packets whose end has not come: anybody can begin long ones over as many connections as there may be. */
+  readonly #inRoom = new SendRoom();
   #server: Server | undefined;
 
   constructor(options: SocketServerOptions, parts: SocketServerParts) {
@@ -104,7 +106,7 @@ export class SocketServer {
       this.#silent.delete(socket);
     });
     const room = this.#room;
-    const connection = new HdlcSocket(socket, { ...this.#parts, patient, room });
+    const connection = new HdlcSocket(socket, { ...this.#parts, patient, room, inRoom: this.#inRoom });
     const spoke = () => this.#silent.delete(socket);
     port.attach(politePeer({ name, mtu, bitrate, connection, clock: this.#parts.clock, room, spoke }));
   }

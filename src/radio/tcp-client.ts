@@ -78,5 +78,6 @@ export function carriedBy(
 
 /** Frames of packets of `mtu` bytes, and the longest access code before them. */
 export function upTo(mtu: number, framing: Framing): Framing {
-  return { ...framing, deframer: () => framing.deframer({ longest: Math.max(mtu, tcpMtu) + longestCode }) };
+  const longest = Math.max(mtu, tcpMtu) + longestCode;
+  return { ...framing, deframer: options => framing.deframer({ ...options, longest }) };
 }

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { describe, test } from 'node:test';
 import { systemClock } from '../../src/lib/clock.ts';
+import { frame } from '../../src/radio/framing/hdlc.ts';
 import { HdlcSocket } from '../../src/radio/hdlc-socket.ts';
 import { SendRoom, sendLimit } from '../../src/radio/send-room.ts';
 import { packetOf, until } from '../contract/interface.ts';
@@ -56,6 +57,26 @@ describe('the room for what waits to be sent', () => {
     for (const socket of arrived) {
       socket.destroy();
     }
+    server.close();
+  });
+
+  test('for packets that come in part is given back when their connection is gone', async () => {
+    const server = createServer(socket => {
+      socket.on('error', () => {}).write(frame(new Uint8Array(100_000).fill(1)).subarray(0, 80_000));
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as { port: number };
+    const inRoom = new SendRoom();
+    const socket = connect(port, '127.0.0.1');
+    await once(socket, 'connect');
+    const connection = new HdlcSocket(socket, { clock: systemClock, inRoom });
+    const stop = new AbortController();
+    const running = connection.run({ ready() {}, attach() {}, receive: () => undefined }, stop.signal);
+    await until(() => inRoom.held >= 79_999);
+    stop.abort();
+    await running;
+    assert.equal(inRoom.held, 0);
     server.close();
   });
 });

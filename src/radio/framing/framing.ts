@@ -8,9 +8,17 @@ export interface Framing {
   deframer(options?: DeframerOptions): Deframer;
 }
 
+/** Memory that several share; see `SendRoom`. */
+export interface FrameRoom {
+  take(waiting: number, bytes: number): boolean;
+  give(bytes: number): void;
+}
+
 export interface DeframerOptions {
   /** Bytes of the longest packet. */
   readonly longest?: number;
+  /** Shared with other streams: memory for frames whose end has not come. Default as much as the longest takes. */
+  readonly room?: FrameRoom;
   /** The device at the other end has room for another packet, where it says so. */
   readonly onReady?: () => void;
 }
@@ -20,15 +28,18 @@ export interface Deframer {
   feed(chunk: Uint8Array): Uint8Array[];
   /** Frames that held no packet, or only the beginning of one. */
   readonly broken: number;
+  /** The stream is over: gives back what it takes of shared memory. */
+  end?(): void;
 }
 
 /** Reticulum's HDLC, as on TCP, serial lines and pipes. */
 export const hdlcFraming: Framing = {
   frame,
-  deframer({ longest } = {}) {
-    const deframer = new HdlcDeframer(longest === undefined ? {} : { maxFrame: longest });
+  deframer({ longest, room } = {}) {
+    const deframer = new HdlcDeframer({ maxFrame: longest, room });
     return {
       feed: chunk => deframer.feed(chunk),
+      end: () => deframer.end(),
       get broken() {
         const { runts, oversize, malformed } = deframer.discarded;
         return runts + oversize + malformed;

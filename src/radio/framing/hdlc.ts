@@ -1,3 +1,5 @@
+import type { FrameRoom } from './framing.ts';
+
 /**
  * Reticulum's HDLC on a stream: what a TCP or a serial interface puts around a packet. No address, no
  * checksum: packets carry their own proof.
@@ -99,11 +101,16 @@ function find(source: Buffer, byte: number, from: number): number {
 export interface HdlcDiscarded {
   /** Too short to be a packet. */
   readonly runts: number;
-  /** Longer than a packet may be. */
+  /** Longer than a packet may be, or than there is room for now. */
   readonly oversize: number;
   /** An escape before the flag, or one of neither FLAG nor ESC. */
   readonly malformed: number;
   readonly noise: number;
+}
+
+export interface HdlcDeframerOptions {
+  readonly maxFrame?: number | undefined;
+  readonly room?: FrameRoom | undefined;
 }
 
 /** A buffer this large is given back once its frame is out; most frames need a fraction of it. */
@@ -115,6 +122,7 @@ const keptBuffer = 16_384;
  */
 export class HdlcDeframer {
   readonly #maxFrame: number;
+  readonly #room: FrameRoom | undefined;
   /** The frame whose end has not come. */
   #buffer = new Uint8Array(0);
   #held = 0;
@@ -125,9 +133,10 @@ export class HdlcDeframer {
   #malformed = 0;
   #noise = 0;
 
-  /** `maxFrame`: longest packet in bytes, unescaped. */
-  constructor({ maxFrame = defaultMaxFrame }: { readonly maxFrame?: number } = {}) {
+  /** `maxFrame`: longest packet in bytes, unescaped. `room`: see `DeframerOptions`. */
+  constructor({ maxFrame = defaultMaxFrame, room }: HdlcDeframerOptions = {}) {
     this.#maxFrame = maxFrame;
+    this.#room = room;
   }
 
   get discarded(): HdlcDiscarded {
@@ -161,6 +170,13 @@ export class HdlcDeframer {
       this.#hold(bytes.subarray(start));
     }
     return packets;
+  }
+
+  /** Forgets what is held. */
+  end(): void {
+    this.#room?.give(this.#buffer.length);
+    this.#buffer = new Uint8Array(0);
+    this.#held = 0;
   }
 
   /** `piece` is the end of a frame: all of it, or what follows the bytes held. */
@@ -200,25 +216,36 @@ export class HdlcDeframer {
       return;
     }
     const length = this.#held + piece.length;
-    if (length > this.#maxFrame * 2) {
+    if (length > this.#maxFrame * 2 || !this.#grow(length)) {
       this.#oversize += 1;
       this.#at = 'skip';
       this.#forget();
       return;
     }
-    if (length > this.#buffer.length) {
-      const larger = new Uint8Array(Math.max(length, this.#buffer.length * 2));
-      larger.set(this.#buffer.subarray(0, this.#held));
-      this.#buffer = larger;
-    }
     this.#buffer.set(piece, this.#held);
     this.#held = length;
+  }
+
+  /** Whether the buffer has room for so many bytes now. */
+  #grow(length: number): boolean {
+    const had = this.#buffer.length;
+    if (length <= had) {
+      return true;
+    }
+    const size = Math.min(Math.max(length, had * 2), this.#maxFrame * 2);
+    if (this.#room?.take(had, size - had) === false) {
+      return false;
+    }
+    const larger = new Uint8Array(size);
+    larger.set(this.#buffer.subarray(0, this.#held));
+    this.#buffer = larger;
+    return true;
   }
 
   #forget(): void {
     this.#held = 0;
     if (this.#buffer.length > keptBuffer) {
-      this.#buffer = new Uint8Array(0);
+      this.end();
     }
   }
 }

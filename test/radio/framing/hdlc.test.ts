@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { frame, HdlcDeframer } from '../../../src/radio/framing/hdlc.ts';
+import { SendRoom } from '../../../src/radio/send-room.ts';
 
 interface Vector {
   readonly name: string;
@@ -97,6 +98,33 @@ test('a frame too long is dropped once, before it is held whole, and the next on
   }
   assert.deepEqual(deframer.feed(frame(packet(100))), [packet(100)]);
   assert.equal(deframer.discarded.oversize, 2);
+});
+
+test('frames begun on many streams share their memory, and short ones come through whatever others hold', () => {
+  const room = new SendRoom(2 ** 20);
+  const streams = Array.from({ length: 40 }, () => new HdlcDeframer({ room }));
+  const begun = frame(packet(200_000)).subarray(0, 150_000);
+  for (const stream of streams) {
+    assert.deepEqual(stream.feed(Uint8Array.from(begun)), []);
+  }
+  assert.ok(room.held <= 2 ** 20, `${room.held} bytes`);
+  const dropped = streams.filter(({ discarded }) => discarded.oversize === 1);
+  assert.equal(dropped.length, 34);
+  const short = packet(30_000);
+  const framed = frame(short);
+  for (const stream of dropped) {
+    assert.deepEqual(stream.feed(Uint8Array.from(framed.subarray(0, 20_000))), []);
+    assert.deepEqual(stream.feed(Uint8Array.from(framed.subarray(20_000))), [short]);
+  }
+  for (const stream of streams) {
+    stream.end();
+  }
+  assert.equal(room.held, 0);
+  const long = frame(packet(200_000));
+  const [again] = streams;
+  assert.deepEqual(again!.feed(Uint8Array.from(long.subarray(0, 150_000))), []);
+  assert.equal(again!.feed(Uint8Array.from(long.subarray(150_000))).length, 1);
+  assert.equal(room.held, 0);
 });
 
 test('noise before the first flag and escapes that make no sense are counted and dropped', () => {
