@@ -142,7 +142,12 @@ export function draftOfKlp(
   value: unknown,
   self: string,
   now: number,
-): { readonly draft: Readonly<Record<string, unknown>>; readonly key?: string } {
+): {
+  readonly draft: Readonly<Record<string, unknown>>;
+  readonly key?: string;
+  /** The draft without what depends on when it was read, where that is so: by this a repeat is known. */
+  readonly asked?: Readonly<Record<string, unknown>>;
+} {
   const envelope = check(envelopeSchema, isObject(value) ? withPayload(value) : value);
   const { protocol: _, id, from, to, type, timestamp, ttl, priority, payload = {}, ...others } = envelope;
   if (from !== undefined && from !== self) {
@@ -155,18 +160,22 @@ export function draftOfKlp(
     ...entry(keptEnvelope, rest),
     ...entry(keptPayload, Object.fromEntries(Object.entries(payload).filter(([name]) => !isMember(name)))),
   };
+  const asked = {
+    // Who spoke is the far room's to claim, not a client's.
+    ...Object.fromEntries(said.filter(([name]) => name !== 'author' && name !== 'native')),
+    to,
+    ...(Object.keys(native).length > 0 && { native }),
+    ...(type !== undefined && { type }),
+    ...(priority !== undefined && { priority }),
+    ...(timestamp !== undefined && { sentAt: timestamp }),
+  };
   return {
     draft: {
-      // Who spoke is the far room's to claim, not a client's.
-      ...Object.fromEntries(said.filter(([name]) => name !== 'author' && name !== 'native')),
-      to,
-      ...(Object.keys(native).length > 0 && { native }),
-      ...(type !== undefined && { type }),
-      ...(priority !== undefined && { priority }),
-      ...(timestamp !== undefined && { sentAt: timestamp }),
+      ...asked,
       ...(ttl !== undefined && { expiresAt: Math.min((timestamp ?? now) + ttl, latestTime) }),
     },
     ...(id !== undefined && { key: id }),
+    ...(ttl !== undefined && timestamp === undefined && { asked: { ...asked, ttl } }),
   };
 }
 

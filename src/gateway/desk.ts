@@ -143,12 +143,14 @@ export interface Messages {
   /**
    * Accepts a message from `app:<client>`; resolves once durable. The message's id is made from (hub, client,
    * key), so a repeat under the same key gives the first answer with `repeated`; another body under the
-   * key is `request/idempotency-mismatch`. Needs `messages:send`. Throws as `BridgePort.accept` does.
+   * key is `request/idempotency-mismatch`. `asked` is what is compared, where some of the draft depends on when it was
+   * made. Needs `messages:send`. Throws as `BridgePort.accept` does.
    */
   post(
     client: Client,
     draft: MessageDraft,
     key?: string,
+    asked?: object,
   ): Promise<{ readonly message: MessageView; readonly repeated: boolean }>;
   get(client: Client, id: MessageId): MessageView;
   list(client: Client, query: MessageQuery): Page<MessageView>;

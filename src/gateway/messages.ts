@@ -116,14 +116,14 @@ export function createMessages(options: MessagesOptions): MessageDesk {
 
   return {
     maySee,
-    async post(client, draft, key) {
+    async post(client, draft, key, asked) {
       requireScope(client, 'messages:send');
       if (key !== undefined && (key.length === 0 || key.length > longestKey)) {
         throw refuse('request/invalid', '/idempotencyKey', `1 to ${longestKey} characters`);
       }
       const remoteId = `${client.name}/${key ?? orderedId(clock, options.random)}`;
       // Without a key nobody can say it again.
-      const fingerprint = key === undefined ? undefined : fingerprintOf(draft);
+      const fingerprint = key === undefined ? undefined : fingerprintOf(asked ?? draft);
       const first = key === undefined ? undefined : store.read.knownAs('app', remoteId);
       if (first !== undefined) {
         if (first.fingerprint === null || fingerprint?.equals(first.fingerprint) !== true) {
@@ -200,7 +200,7 @@ export function createMessages(options: MessagesOptions): MessageDesk {
   };
 }
 
-function fingerprintOf(draft: MessageDraft): Buffer {
+function fingerprintOf(draft: object): Buffer {
   return createHash('sha256')
     .update(canonical(draft as unknown as JsonValue))
     .digest();

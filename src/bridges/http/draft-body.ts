@@ -70,18 +70,18 @@ export interface DraftParts {
 }
 
 /**
- * The message that a request's body asks to be sent, in whichever form; `key` where the form has one of its own. Files of a
- * form are on disk then. Throws as `readJson` does, with every mistake.
+ * The message that a request's body asks to be sent, in whichever form; `key` where the form has one of its own, `asked`
+ * where a repeat is known by that and not by the draft. Files of a form are on disk then. Throws as `readJson` does, with every mistake.
  */
 export async function readDraft(
   { desk, clock }: DraftParts,
   client: Client,
   request: FastifyRequest,
-): Promise<{ readonly draft: MessageDraft; readonly key?: string }> {
+): Promise<{ readonly draft: MessageDraft; readonly key?: string; readonly asked?: object }> {
   const type = mediaTypeOf(request);
   if (type === klpType) {
-    const { draft, key } = draftOfKlp(await readJson(request.raw), `app:${client.name}`, clock.now());
-    return { draft: check(messageDraftSchema, draft), ...(key !== undefined && { key }) };
+    const { draft, ...rest } = draftOfKlp(await readJson(request.raw), `app:${client.name}`, clock.now());
+    return { draft: check(messageDraftSchema, draft), ...rest };
   }
   if (type === formType) {
     return { draft: draftOfForm(parseForm(await readText(request.raw, formBytes)), []) };

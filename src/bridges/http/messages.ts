@@ -70,8 +70,8 @@ export function messageRoutes(desk: Desk, clock: Clock): Route[] {
           return notAcceptable();
         }
         const given = idempotencyKey(header('idempotency-key'));
-        const { draft, key } = await readDraft({ desk, clock }, client, request);
-        const { message, repeated } = await desk.messages.post(client, draft, given ?? key);
+        const { draft, key, asked } = await readDraft({ desk, clock }, client, request);
+        const { message, repeated } = await desk.messages.post(client, draft, given ?? key, asked);
         return messageAnswer(form, 201, message, {
           location: `/v1/messages/${message.id}`,
           ...(repeated && { 'idempotency-replayed': 'true' }),

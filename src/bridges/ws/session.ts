@@ -135,9 +135,12 @@ export function serveSocket(socket: WebSocket, wire: Duplex, caller: Caller, par
       socket.pause();
     }
     try {
-      const draft =
-        message ?? check(messageDraftSchema, draftOfKlp(envelope, `app:${client.name}`, clock.now()).draft);
-      const posted = await desk.messages.post(client, draft, id);
+      const read =
+        message === undefined
+          ? draftOfKlp(envelope, `app:${client.name}`, clock.now())
+          : { draft: message, asked: undefined };
+      const draft = message ?? check(messageDraftSchema, read.draft);
+      const posted = await desk.messages.post(client, draft, id, read.asked);
       outlet.write(ackFrame(id, posted.message, posted.repeated, form));
     } finally {
       inFlight -= 1;

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { boundaryOf, parts } from '../../../src/bridges/http/multipart.ts';
 import { isGatewayError } from '../../../src/lib/errors.ts';
@@ -199,6 +200,19 @@ async function* inPieces(bytes: Buffer, sizes: readonly number[]): AsyncGenerato
     at += size;
   }
 }
+
+test('an envelope that counts its time from now is known again later', async () => {
+  await using gateway = await openGateway();
+  const a = await gateway.client('a');
+  const envelope = { id: 'task-18', to: 'app:a', ttl: 3_600_000, payload: { text: 'water' } };
+  const send = (body: object) => post(gateway.url, a, JSON.stringify(body), { 'content-type': klp });
+  const first = await send(envelope);
+  assert.equal(first.status, 201);
+  await sleep(5);
+  const again = await send(envelope);
+  assert.deepEqual([again.status, again.headers.get('idempotency-replayed')], [201, 'true']);
+  assert.equal((await send({ ...envelope, ttl: 1_800_000 })).status, 422, 'another body');
+});
 
 test('what somebody wrote where members of envelopes are kept cannot keep others from reading envelopes', async () => {
   await using gateway = await openGateway();
