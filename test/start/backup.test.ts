@@ -4,11 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { loadConfig } from '../../src/config.ts';
+import { openStore } from '../../src/gateway/store/store.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { systemRandom } from '../../src/lib/random.ts';
+import { createBackups } from '../../src/start/backup/backups.ts';
 import { checkBackup, restoreBackup } from '../../src/start/backup/restore.ts';
 import { startHub } from '../../src/start/hub.ts';
+import { testHub } from '../gateway/fixture.ts';
 
 const passphrase = 'four words and a number 7';
 
@@ -163,4 +166,25 @@ test('a backup that is cut off, changed or opened with another passphrase is ref
   changed[bytes.length - 1000] = (changed[bytes.length - 1000] ?? 0) ^ 1;
   await attempt(changed);
   await attempt(new TextEncoder().encode('not a file of age at all'));
+});
+
+test('a backup whose reader was gone before it began keeps nothing from the next one', {
+  timeout: 60_000,
+}, async () => {
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'kos-backup-'));
+  const data = folder.path;
+  await using store = await openStore({ dir: data });
+  const backups = createBackups({
+    data,
+    store,
+    clock: systemClock,
+    log: silentLog,
+    hub: () => ({ ...testHub, boot: 1 }),
+    file: undefined,
+  });
+  const order = { passphrase };
+  await assert.rejects(backups.open(order, AbortSignal.abort()));
+  const { bytes } = await backups.open(order, new AbortController().signal);
+  assert.ok((await bytes.toArray()).length > 0);
+  assert.ok(!(await readdir(data)).includes('backup.tmp'));
 });

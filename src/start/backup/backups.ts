@@ -64,6 +64,10 @@ export function createBackups(parts: BackupsParts): Backups {
         return ending;
       };
       signal.addEventListener('abort', end, { once: true });
+      if (signal.aborted) {
+        // Whoever asked was gone before: nobody will read it, and nothing else would end it.
+        void end();
+      }
       try {
         const first = await words.next();
         if (first.value?.say !== 'ready') {
