@@ -54,8 +54,8 @@ export function createMeshView({ mesh, interfaces: live, services, announce }: M
           (a.name < b.name ? -1 : 1),
       );
     },
-    *paths() {
-      for (const path of transport.paths()) {
+    *paths(may) {
+      for (const path of transport.paths(may)) {
         yield {
           destination: toHex(path.destinationHash),
           hops: path.hops,
@@ -80,8 +80,8 @@ export function createMeshView({ mesh, interfaces: live, services, announce }: M
         };
       }
     },
-    *announces() {
-      for (const known of transport.known()) {
+    *announces(may) {
+      for (const known of transport.known(may)) {
         const path = transport.path(known.destinationHash);
         yield {
           destination: toHex(known.destinationHash),

@@ -75,7 +75,13 @@ export function meshRoutes(mesh: MeshView): Route[] {
         const { after = '', limit = 1000 } = query;
         return pageAnswer(
           request,
-          pageOf(all, () => true, placesOf(all), after, limit),
+          pageOf(
+            () => all,
+            () => true,
+            placesOf(all),
+            after,
+            limit,
+          ),
           one => one,
         );
       },
@@ -85,7 +91,7 @@ export function meshRoutes(mesh: MeshView): Route[] {
       summary: 'The known ways, by destination',
       schema: pathSchema,
       query: pathQuery,
-      all: () => mesh.paths(),
+      all: (may, { destination }) => mesh.paths(onlyOf(destination, may)),
       keyOf: one => one.destination,
       isWanted: (one, { destination, nextHop, interface: name, maxHops }) =>
         (destination === undefined || one.destination === destination) &&
@@ -108,7 +114,7 @@ export function meshRoutes(mesh: MeshView): Route[] {
       summary: 'Destinations known from announces, by destination',
       schema: announceSchema,
       query: announceQuery,
-      all: () => mesh.announces(),
+      all: (may, { destination }) => mesh.announces(onlyOf(destination, may)),
       keyOf: one => one.destination,
       isWanted: (one, { destination, identity, aspect, interface: name, maxHops }) =>
         (destination === undefined || one.destination === destination) &&
@@ -191,12 +197,15 @@ function isOver(name: string, wanted: string | undefined): boolean {
   return wanted === undefined || name === wanted || name.startsWith(`${wanted}/`);
 }
 
+type MayBe = (key: string) => boolean;
+
 interface Table<T, Q extends z.ZodObject> {
   readonly name: string;
   readonly summary: string;
   readonly schema: z.ZodType;
   readonly query: Q;
-  readonly all: () => Iterable<T>;
+  /** `may`: whether one is of use, by its key; whoever makes one only then need not make the rest. */
+  readonly all: (may: MayBe, query: z.output<Q>) => Iterable<T>;
   readonly keyOf: (one: T) => string;
   readonly isWanted: (one: T, query: z.output<Q>) => boolean;
 }
@@ -218,16 +227,26 @@ function list<T, Q extends typeof pathQuery | typeof linkQuery | typeof announce
       const asked = query as z.output<Q>;
       return pageAnswer(
         request,
-        pageOf(all(), one => isWanted(one, asked), keyOf, asked.after ?? '', asked.limit ?? 50),
+        pageOf(
+          may => all(may, asked),
+          one => isWanted(one, asked),
+          keyOf,
+          asked.after ?? '',
+          asked.limit ?? 50,
+        ),
         one => one,
       );
     },
   });
 }
 
-/** The first after a key, in order: of a long table no more is sorted than some pages. */
+function onlyOf(key: string | undefined, may: MayBe): MayBe {
+  return key === undefined ? may : one => one === key && may(one);
+}
+
+/** The first after a key, in order: of a long table no more is sorted than some pages, nor made where that asks first. */
 function pageOf<T>(
-  all: Iterable<T>,
+  all: (may: MayBe) => Iterable<T>,
   isWanted: (one: T) => boolean,
   keyOf: (one: T) => string,
   after: string,
@@ -236,9 +255,9 @@ function pageOf<T>(
   const byKey = (a: T, b: T) => (keyOf(a) < keyOf(b) ? -1 : 1);
   let first: T[] = [];
   let last: string | undefined;
-  for (const one of all) {
-    const key = keyOf(one);
-    if (key > after && (last === undefined || key < last) && isWanted(one)) {
+  const may = (key: string) => key > after && (last === undefined || key < last);
+  for (const one of all(may)) {
+    if (may(keyOf(one)) && isWanted(one)) {
       first.push(one);
       if (first.length > 8 * (limit + 1)) {
         first = first.sort(byKey).slice(0, limit + 1);

@@ -158,10 +158,10 @@ export interface MeshView {
   /** Announces the hub's destinations; whether an interface took it. */
   announce(): Promise<boolean>;
   interfaces(): readonly InterfaceView[];
-  /** In no order. */
-  paths(): Iterable<PathView>;
+  /** In no order. `may`: whether one is of use, by its destination. */
+  paths(may?: (destination: string) => boolean): Iterable<PathView>;
   links(): Iterable<LinkView>;
-  announces(): Iterable<AnnounceView>;
+  announces(may?: (destination: string) => boolean): Iterable<AnnounceView>;
   rates(): Iterable<RateView>;
   transit(): Iterable<TransitView>;
   /** Forgets the ways that are wanted so; how many there were. */

@@ -127,11 +127,17 @@ export class KnownDestinations {
     return known;
   }
 
-  /** In no order. */
-  *values(): Iterable<Known> {
-    yield* this.#used.values();
+  /** In no order. `may`: whether one is of use, by its destination hash as hex: what is not is not decoded. */
+  *values(may: (key: string) => boolean = () => true): Iterable<Known> {
+    for (const [key, known] of this.#used) {
+      if (may(key)) {
+        yield known;
+      }
+    }
     for (const [key, stored] of this.#heardOnly) {
-      yield decodeKnown(key, fromLatin1(stored));
+      if (may(key)) {
+        yield decodeKnown(key, fromLatin1(stored));
+      }
     }
   }
 

@@ -177,9 +177,9 @@ export class PathTable {
     return entry;
   }
 
-  /** In no order. */
-  values(): Iterable<Path> {
-    return this.#entries.values();
+  /** In no order. `may`: whether one is of use, by its destination hash as hex: what is not is not unpacked. */
+  values(may?: (key: string) => boolean): Iterable<Path> {
+    return this.#entries.values(may);
   }
 
   /** How many ways go over each interface. */

@@ -68,11 +68,17 @@ export class Shelf<T, P> {
     return this.#open.delete(key) || this.#packed.delete(key);
   }
 
-  /** Every record, unpacked one after the other. */
-  *values(): Iterable<T> {
-    yield* this.#open.values();
+  /** Every record that may be wanted by its key, unpacked one after the other. */
+  *values(may: (key: string) => boolean = () => true): Iterable<T> {
+    for (const [key, record] of this.#open) {
+      if (may(key)) {
+        yield record;
+      }
+    }
     for (const [key, packed] of this.#packed) {
-      yield this.#packing.unpack(key, packed);
+      if (may(key)) {
+        yield this.#packing.unpack(key, packed);
+      }
     }
   }
 

@@ -286,9 +286,9 @@ export class Transport {
     return this.#known.get(toHex(destination));
   }
 
-  /** All destinations known from announces. */
-  known(): Iterable<Known> {
-    return this.#known.values();
+  /** All destinations known from announces; `may`: whether one is of use, by its hash as hex. */
+  known(may?: (destination: string) => boolean): Iterable<Known> {
+    return this.#known.values(may);
   }
 
   /** The way to a destination (16 B), if one is known and its interface is up. */
@@ -296,9 +296,9 @@ export class Transport {
     return this.#ways.get(destination);
   }
 
-  /** All paths, also those whose interface is down. */
-  paths(): Iterable<Path> {
-    return this.#ways.values();
+  /** All paths, also those whose interface is down; `may`: whether one is of use, by its destination hash as hex. */
+  paths(may?: (destination: string) => boolean): Iterable<Path> {
+    return this.#ways.values(may);
   }
 
   /** How many paths go over each interface, by its name. */

@@ -97,8 +97,8 @@ export class Ways {
   }
 
   /** All ways, also those whose interface is down. */
-  *values(): Iterable<Path> {
-    for (const path of this.table.values()) {
+  *values(may?: (key: string) => boolean): Iterable<Path> {
+    for (const path of this.table.values(may)) {
       yield this.#shown(path);
     }
   }

@@ -230,6 +230,31 @@ test('the tables of the mesh are read in order, page by page, by interface, dist
   assert.equal((await gateway.call(watcher, 'GET', '/v1/mesh/links?maxHops=1')).status, 400);
 });
 
+test('a page of a long table is made without making the rest of it', async () => {
+  let made = 0;
+  function* paths(may: (destination: string) => boolean = () => true): Iterable<PathView> {
+    for (let n = 0; n < 20_000; n++) {
+      const destination = ((n * 7919) % 20_000).toString(16).padStart(32, '0');
+      if (may(destination)) {
+        made += 1;
+        yield { destination, hops: 1, interface: 'lan', nextHop: destination, heard: 1, expires: 2 };
+      }
+    }
+  }
+  await using gateway = await openGateway({ mesh: { paths } });
+  const watcher = await gateway.client('watcher', { scopes: ['mesh:read'] });
+  const { body } = await gateway.call(watcher, 'GET', '/v1/mesh/paths?limit=10');
+  assert.equal(body.items.length, 10);
+  assert.ok(made < 1000, `${made} of 20 000`);
+  made = 0;
+  const one = body.items[3].destination;
+  assert.equal(
+    (await gateway.call(watcher, 'GET', `/v1/mesh/paths?destination=${one}`)).body.items.length,
+    1,
+  );
+  assert.equal(made, 1);
+});
+
 test('a crowd of peers is read page by page, each behind the interface that found it', async () => {
   const { total: _total, ...single } = radio;
   const peers = Array.from({ length: 300 }, (_, n): InterfaceView => {

@@ -62,6 +62,9 @@ describe('what is loaded at a start', () => {
     assert.equal(known.size, 4000);
     assert.ok(grown() < count * 1000, `${Math.round(grown() / count)} B each`);
     assert.equal(Math.min(...[...known.values()].map(({ heard }) => heard)), count - 4000);
+    const [some] = known.values();
+    const key = toHex(some!.destinationHash);
+    assert.deepEqual([...known.values(one => one === key)], [some]);
   });
 
   test('of paths neither, and how many go where is told', () => {
@@ -77,6 +80,9 @@ describe('what is loaded at a start', () => {
     assert.equal(paths.size, 4000);
     assert.ok(grown() < count * 1000, `${Math.round(grown() / count)} B each`);
     assert.equal(Math.min(...[...paths.values()].map(({ heard }) => heard)), count - 4000);
+    const [some] = paths.values();
+    const key = toHex(some!.destinationHash);
+    assert.deepEqual([...paths.values(one => one === key)], [some]);
     assert.deepEqual(
       paths.counts(),
       new Map([
