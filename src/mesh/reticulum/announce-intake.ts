@@ -12,7 +12,7 @@ import {
   verifyAnnounceBeside,
 } from './announce.ts';
 import type { Blackhole } from './blackhole.ts';
-import type { Inbound } from './dispatch.ts';
+import type { Inbound, InterfaceHandle } from './dispatch.ts';
 import type { Forwarding } from './forwarding.ts';
 import { PublicIdentity } from './identity.ts';
 import type { InboundQueue } from './inbound-queue.ts';
@@ -55,6 +55,8 @@ export interface AnnounceIntakeParts {
 export class AnnounceIntake {
   readonly #parts: AnnounceIntakeParts;
   readonly ingress: Ingress;
+  /** Interfaces that went while threads may still be at what they brought. */
+  readonly #gone = new WeakSet<InterfaceHandle>();
   #closed = false;
 
   constructor(parts: AnnounceIntakeParts) {
@@ -108,7 +110,8 @@ export class AnnounceIntake {
     verifyAnnounceBeside(threads, packet, announce, identity, valid => {
       try {
         // Others may have come before it meanwhile.
-        const still = this.#closed ? undefined : this.#offered(inbound);
+        const isOver = this.#closed || this.#gone.has(inbound.iface);
+        const still = isOver ? undefined : this.#offered(inbound);
         resolve(still === undefined ? 1 : this.#learn(inbound, { ...still, identity }, valid));
       } catch (error) {
         reject(error);
@@ -187,6 +190,12 @@ export class AnnounceIntake {
       quality,
     });
     return 1;
+  }
+
+  /** An interface is gone: nothing leads over it. */
+  dropOver(iface: InterfaceHandle): void {
+    this.#gone.add(iface);
+    this.ingress.dropOver(iface);
   }
 
   close(): void {

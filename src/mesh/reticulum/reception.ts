@@ -123,7 +123,7 @@ export class Reception {
 
   /** An interface is gone. */
   dropOver(iface: InterfaceHandle): void {
-    this.ingress.dropOver(iface);
+    this.#announces.dropOver(iface);
     this.#queue.dropOver(iface);
   }
 

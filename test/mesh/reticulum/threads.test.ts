@@ -27,11 +27,12 @@ function node(air: Air, name: string) {
     threads: createSignatureThreads(),
   });
   const stop = new AbortController();
-  const { service } = transport.attach(air.join(name), { ingress: { limited: false } });
-  void service.run(() => {}, stop.signal);
+  const attachment = transport.attach(air.join(name), { ingress: { limited: false } });
+  void attachment.service.run(() => {}, stop.signal);
   return {
     transport,
     counters,
+    attachment,
     async [Symbol.asyncDispose]() {
       stop.abort();
       await transport.close();
@@ -98,6 +99,19 @@ describe('signatures of many packets at once', () => {
     await until(() => outcomes.length === 100);
     assert.ok(outcomes.every(what => what === 'delivered'));
     assert.equal(here.transport.sizes().receipts, 0);
+  });
+
+  test('teach no ways over an interface that is gone meanwhile', async () => {
+    const air = new Air();
+    await using there = node(air, 'there');
+    for (let at = 0; at < 100; at++) {
+      air.carry(announced(String(at)).packet);
+    }
+    there.attachment.detach();
+    for (let round = 0; round < 50; round++) {
+      await turn();
+    }
+    assert.equal(there.transport.sizes().paths, 0);
   });
 
   test('are forgotten where the node is closed meanwhile', async () => {
