@@ -223,8 +223,9 @@ export async function openUploads({
   ): Promise<boolean> {
     const from = live.offset;
     const hash = checksum === undefined ? undefined : createHash(checksum.algorithm);
-    const part = await open(file(id, 'part'), 'r+').catch(() => open(file(id, 'part'), 'wx+', 0o600));
-    const at = await open(file(id, 'at'), 'r+').catch(() => open(file(id, 'at'), 'wx+', 0o600));
+    // Closed whatever fails: one that is left to the garbage collector ends the process.
+    await using part = await open(file(id, 'part'), 'r+').catch(() => open(file(id, 'part'), 'wx+', 0o600));
+    await using at = await open(file(id, 'at'), 'r+').catch(() => open(file(id, 'at'), 'wx+', 0o600));
     let end = from;
     let isGood = true;
     const count = async () => {
@@ -256,8 +257,6 @@ export async function openUploads({
       if (isGood) {
         await count();
       }
-      await part.close();
-      await at.close();
     }
     return isGood;
   }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { appendFile, mkdtemp, readdir, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { appendFile, mkdir, mkdtemp, readdir, readlink, rm, rmdir, symlink } from 'node:fs/promises';
+import { platform, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -192,4 +192,30 @@ test('uploads that are whole are few for each client, however many there were; t
   const { sha256 } = await uploads.find('a', made[7]!);
   assert.deepEqual([...(await here.blobs.read(sha256!))], [7]);
   assert.equal((await uploads.find('b', other.id)).length, 0);
+});
+
+test('a disk that is full leaves no file open, and the upload goes on when there is room', {
+  skip: platform() === 'linux' ? false : 'looks at /proc/self/fd',
+}, async () => {
+  await using here = await bench();
+  const uploads = await here.open();
+  const bytes = Buffer.from('1234567890');
+  const { id } = await uploads.create('a', bytes.length);
+  const openFiles = async () => {
+    const places = await Promise.all(
+      (await readdir('/proc/self/fd')).map(fd => readlink(`/proc/self/fd/${fd}`).catch(() => '')),
+    );
+    return places.filter(place => place.startsWith(here.directory) || place === '/dev/full');
+  };
+  const count = join(here.directory, `${id}.at`);
+  await symlink('/dev/full', count);
+  await assert.rejects(uploads.append('a', id, 0, pieces(bytes)), codeIs('store/full'));
+  assert.deepEqual(await openFiles(), []);
+  await rm(count);
+  await mkdir(count);
+  await assert.rejects(uploads.append('a', id, 0, pieces(bytes)));
+  assert.deepEqual(await openFiles(), []);
+  await rmdir(count);
+  const done = await uploads.append('a', id, 0, pieces(bytes));
+  assert.equal(done?.sha256, createHash('sha256').update(bytes).digest('hex'));
 });
