@@ -105,6 +105,8 @@ export function createPoster({ clock, guard, limits, ca }: PosterParts): Poster 
       },
       response => {
         drain(response);
+        // Answered before it was read: a rest that nobody takes would keep the connection for ever.
+        response.on('close', () => sent.writableFinished || sent.destroy());
         end(verdict(response));
       },
     );

@@ -2,7 +2,10 @@ import assert from 'node:assert/strict';
 import type { LookupAddress } from 'node:dns';
 import { createServer, type Socket } from 'node:net';
 import { test } from 'node:test';
-import type { Lookup } from '../../../src/bridges/webhook/guard.ts';
+import { webhookLimits } from '../../../src/bridges/webhook/config.ts';
+import { createGuard, type Lookup } from '../../../src/bridges/webhook/guard.ts';
+import { createPoster } from '../../../src/bridges/webhook/post.ts';
+import { systemClock } from '../../../src/lib/clock.ts';
 import type { Log } from '../../../src/lib/log.ts';
 import { silentLog } from '../../../src/lib/log.ts';
 import { type Answer, openGateway } from '../gateway.ts';
@@ -232,6 +235,29 @@ test('endpoints that hang, drip, talk nonsense or never stop are given up in tim
     [hanging, dripping, informing, giant, switching, endless].every(({ sockets }) => sockets.size === 0),
   );
   assert.ok(sent < 64 * 1024 * 1024, `${sent} bytes were taken`);
+});
+
+test('an endpoint that answers without reading keeps no connection', async () => {
+  const length = 32 * 1024 * 1024;
+  let received = 0;
+  const raw = await rawServer(socket => {
+    socket.pause();
+    socket.on('data', bytes => {
+      received += bytes.length;
+    });
+    socket.write('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n');
+  });
+  await using _ = raw;
+  const clock = systemClock;
+  const guard = createGuard({ clock, lookup: () => undefined, allowPrivate: loopback, patience: 1 });
+  using poster = createPoster({ clock, guard, limits: webhookLimits });
+  const reply = await poster.post(new URL(raw.url), {}, Buffer.alloc(length));
+  assert.equal(reply.state, 'delivered');
+  for (const socket of raw.sockets) {
+    socket.resume();
+  }
+  await until('it is closed', () => raw.sockets.size === 0);
+  assert.ok(received < length, 'the rest was not sent');
 });
 
 test('endpoints that hang do not hold up those of others, nor the hub', async () => {
