@@ -161,7 +161,7 @@ export function createMessages(options: MessagesOptions): MessageDesk {
     list(client, query) {
       requireScope(client, 'messages:read');
       const limit = pageLimit(query.limit);
-      const { rows, floor } = store.read.messages({
+      const { rows, seqs, floor } = store.read.messages({
         before: query.after === undefined ? Number.MAX_SAFE_INTEGER : cursors.decode('message', query.after),
         limit: limit + 1,
         ...(query.room === undefined ? {} : { recipient: `room:${query.room}` }),
@@ -173,13 +173,15 @@ export function createMessages(options: MessagesOptions): MessageDesk {
       });
       // What was said in a room that is gone is there for admins.
       const isLost = query.room !== undefined && !options.roomExists(query.room);
-      if (isLost && (!holds(client, 'admin') || rows.length === 0)) {
+      const isEmpty = seqs.length === 0 && floor === 0 && query.after === undefined;
+      if (isLost && (!holds(client, 'admin') || isEmpty)) {
         throw new GatewayError('request/not-found', `there is no room ${query.room}`);
       }
-      const page = rows.slice(0, limit);
-      const last = page.at(-1);
+      // A damaged message is passed over, and hides none behind it.
+      const last = seqs.length > limit ? seqs[limit - 1] : undefined;
+      const page = last === undefined ? rows : rows.filter(({ seq }) => seq >= last);
       // Where the filter was not through with all, a page may be short or empty and yet not the last.
-      const next = rows.length > limit && last !== undefined ? last.seq : floor;
+      const next = last ?? floor;
       return {
         items: page.map(({ message }) => view(client, message)),
         cursor: next > 0 ? cursors.encode('message', next) : null,

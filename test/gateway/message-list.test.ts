@@ -1,4 +1,8 @@
 import assert from 'node:assert/strict';
+import { mkdtempDisposable } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
 import { openTestSwitch } from './fixture.ts';
 
@@ -29,4 +33,32 @@ test('a filter that lets nothing through looks at some thousands of messages at 
   assert.deepEqual(pagesOf(hub.owner, { peer: 'app:nobody' }), { found: [], pages: 1 });
   assert.deepEqual(pagesOf(hub.owner, { peer: 'app:ann' }), { ...rare, pages: 1 });
   assert.deepEqual(pagesOf(hub.owner, { room: 'hub' }), { found: [], pages: 1 });
+});
+
+test('a damaged message ends no list: what lies behind it is on the next page', async () => {
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'kos-list-'));
+  const dir = folder.path;
+  {
+    await using before = await openTestSwitch({ dir });
+    for (const text of ['one', 'two', 'three', 'four']) {
+      await before.desk.messages.post(before.owner, { to: 'app:owner', text });
+    }
+  }
+  {
+    using database = new DatabaseSync(join(dir, 'gateway.db'));
+    database.exec("UPDATE messages SET body = '{' WHERE seq = 3");
+  }
+  await using hub = await openTestSwitch({ dir });
+  for (const limit of [1, 2]) {
+    const found: string[] = [];
+    for (let after: string | undefined; ; ) {
+      const page = hub.desk.messages.list(hub.owner, { limit, ...(after === undefined ? {} : { after }) });
+      found.push(...page.items.map(({ text }) => text));
+      if (page.cursor === null) {
+        break;
+      }
+      after = page.cursor;
+    }
+    assert.deepEqual(found, ['four', 'two', 'one']);
+  }
 });

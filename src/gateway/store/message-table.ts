@@ -285,9 +285,13 @@ export function messageReads(database: DatabaseSync) {
         rooms: roomsJson(filter.viewer),
       }) as unknown as { seq: number; sender: Address; recipient: Address }[],
     newestMessage: newestSeq,
-    /** Messages the filter lets through, and the row down to which was looked; 0 where there are no more. */
+    /**
+     * Messages the filter lets through, and the row down to which was looked; 0 where there are no more. `seqs` are all rows
+     * that were found, those that are damaged too.
+     */
     messages(filter: MessageFilter): {
       readonly rows: readonly { readonly seq: number; readonly message: Message }[];
+      readonly seqs: readonly number[];
       readonly floor: number;
     } {
       const floor = floorOf(filter);
@@ -306,7 +310,7 @@ export function messageReads(database: DatabaseSync) {
         const message = messageIn(body);
         return message === undefined ? [] : [{ seq, message }];
       });
-      return { rows: found, floor };
+      return { rows: found, seqs: rows.map(({ seq }) => seq), floor };
     },
   };
 }
