@@ -2,6 +2,9 @@ import { flushCompileCache } from 'node:module';
 import { parseArgs } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
 
+/** ms from ready until the heap is settled. */
+const settleAfter = 2000;
+
 const usage = `kosd [--config FILE] [--data DIR] [--json]
 
   --config FILE   configuration; else KOS_CONFIG, else ./kos.yaml, else none
@@ -32,7 +35,11 @@ export async function main({ configFile }: { readonly configFile: string | undef
   }
   // Loading makes garbage once. Until the hub is ready the heap is kept from growing for it: 8 MB less when idle.
   setFlagsFromString('--optimize-for-size');
-  const { runDaemon } = await import('./start/daemon.ts');
+  const [{ runDaemon }, { systemClock }, { settleHeap }] = await Promise.all([
+    import('./start/daemon.ts'),
+    import('./lib/clock.ts'),
+    import('./start/settle-heap.ts'),
+  ]);
   await runDaemon({
     file: configFile,
     data: options.data,
@@ -43,6 +50,8 @@ export async function main({ configFile }: { readonly configFile: string | undef
       setFlagsFromString('--no-optimize-for-size');
       // Kept now: a thread that is ended and a process that is killed write nothing at their end.
       flushCompileCache();
+      // When whoever waited for the start has been served.
+      systemClock.after(settleAfter, settleHeap);
     },
   });
 }

@@ -7,7 +7,6 @@ import type { Reloaded } from '../bridges/http/settings.ts';
 import { addHttpWindow } from '../bridges/http/window.ts';
 import { createListener, type Listener } from '../bridges/listener.ts';
 import { LxmfBridge } from '../bridges/lxmf/bridge.ts';
-import { addAppservice } from '../bridges/matrix/appservice.ts';
 import { createMqttBridge, type MqttBridge } from '../bridges/mqtt/bridge.ts';
 import { createRates } from '../bridges/rate.ts';
 import { createSessions } from '../bridges/sessions.ts';
@@ -149,7 +148,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
     ...mqttAt,
     file: join(data, 'mqtt.db'),
   });
-  const matrix = openMatrix(config, {
+  const matrix = await openMatrix(config, {
     ...parts,
     desk: () => gateway.desk,
     file: join(data, 'matrix.db'),
@@ -323,7 +322,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
     mqtt.handleUpgrade(request, socket, head);
   });
   if (matrix !== undefined) {
-    addAppservice(listener, matrix.appservice, parts);
+    matrix.addAppservice(listener, matrix.appservice, parts);
   }
 
   // Before the bridge runs, which would open the port itself and knows nothing of moving on.

@@ -1,20 +1,30 @@
-import { createMatrixBridge, type MatrixBridge, type MatrixParts } from '../bridges/matrix/bridge.ts';
-import { checkSetup } from '../bridges/matrix/setup.ts';
+import type { addAppservice } from '../bridges/matrix/appservice.ts';
+import type { MatrixBridge, MatrixParts } from '../bridges/matrix/bridge.ts';
 import type { Config } from '../config.ts';
 import { GatewayError } from '../lib/errors.ts';
 
+export type HubMatrix = MatrixBridge & {
+  readonly serverName: string;
+  readonly addAppservice: typeof addAppservice;
+};
+
 /**
- * The Matrix bridge, where the configuration has one. Throws `config/invalid` where its registration cannot work: a
- * gateway that starts without it would seem to be there and take nothing.
+ * The Matrix bridge, where the configuration has one; loaded only then. Rejects with `config/invalid` where its
+ * registration cannot work: a gateway that starts without it would seem to be there and take nothing.
  */
-export function openMatrix(
+export async function openMatrix(
   config: Config,
   parts: Omit<MatrixParts, 'config' | 'registration'>,
-): (MatrixBridge & { readonly serverName: string }) | undefined {
+): Promise<HubMatrix | undefined> {
   const { matrix } = config.bridges;
   if (matrix === undefined) {
     return undefined;
   }
+  const [{ addAppservice }, { createMatrixBridge }, { checkSetup }] = await Promise.all([
+    import('../bridges/matrix/appservice.ts'),
+    import('../bridges/matrix/bridge.ts'),
+    import('../bridges/matrix/setup.ts'),
+  ]);
   const { registration, mistakes, warnings } = checkSetup(matrix, config.listen.http);
   if (registration === undefined || mistakes.length > 0) {
     throw new GatewayError(
@@ -27,5 +37,5 @@ export function openMatrix(
     parts.log.warn({ key: pointer }, `${matrix.registration}: ${pointer} ${detail}`);
   }
   const bridge = createMatrixBridge({ ...parts, config: matrix, registration });
-  return { ...bridge, serverName: matrix.serverName };
+  return { ...bridge, serverName: matrix.serverName, addAppservice };
 }

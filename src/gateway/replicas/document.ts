@@ -1,5 +1,6 @@
+import { createRequire } from 'node:module';
 import type { ValidateFunction } from 'ajv';
-import { Ajv2020 } from 'ajv/dist/2020.js';
+import type { Ajv2020 } from 'ajv/dist/2020.js';
 import type { FieldError } from '../../lib/errors.ts';
 import { isObject, type Json, type JsonObject } from './pointer.ts';
 import { compileTemplate, type Template } from './template.ts';
@@ -37,23 +38,7 @@ export function openDocument(document: unknown): ApiDocument {
     .sort((a, b) => count(a) - count(b))
     .map(text => ({ template: compileTemplate(text), text }));
   const described = new Map<string, Described | undefined>();
-  const ajv = new Ajv2020({
-    strict: false,
-    allErrors: true,
-    validateFormats: true,
-    validateSchema: false,
-    logger: false,
-  });
-  ajv.addFormat('uuid', /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i);
-  ajv.addFormat('date-time', {
-    type: 'string',
-    validate: text => dateTime.test(text) && !Number.isNaN(Date.parse(text)),
-  });
-  ajv.addFormat('date', {
-    type: 'string',
-    validate: text => /^\d{4}-\d{2}-\d{2}$/.test(text) && !Number.isNaN(Date.parse(text)),
-  });
-  ajv.addSchema(document as object, root);
+  let ajv: Ajv2020 | undefined;
   const validators = new Map<string, ValidateFunction | undefined>();
 
   /** A schema that cannot be compiled says nothing. */
@@ -62,6 +47,7 @@ export function openDocument(document: unknown): ApiDocument {
       try {
         // A fragment of a URI: braces and the like are encoded in it.
         const fragment = pointer.split('/').map(encodeURIComponent).join('/');
+        ajv ??= compilerOf(document as object);
         return ajv.compile({ $ref: `${root}#${fragment}` });
       } catch {
         return undefined;
@@ -151,6 +137,29 @@ export function openDocument(document: unknown): ApiDocument {
         : described.getOrInsertComputed(`${method} ${found}`, () => describe(method, found));
     },
   };
+}
+
+/** Loaded with the first body that is looked at: most of the time a hub has none. */
+function compilerOf(document: object): Ajv2020 {
+  const loaded = createRequire(import.meta.url)('ajv/dist/2020.js') as { readonly Ajv2020: typeof Ajv2020 };
+  const ajv = new loaded.Ajv2020({
+    strict: false,
+    allErrors: true,
+    validateFormats: true,
+    validateSchema: false,
+    logger: false,
+  });
+  ajv.addFormat('uuid', /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i);
+  ajv.addFormat('date-time', {
+    type: 'string',
+    validate: text => dateTime.test(text) && !Number.isNaN(Date.parse(text)),
+  });
+  ajv.addFormat('date', {
+    type: 'string',
+    validate: text => /^\d{4}-\d{2}-\d{2}$/.test(text) && !Number.isNaN(Date.parse(text)),
+  });
+  ajv.addSchema(document, root);
+  return ajv;
 }
 
 const dateTime = /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:[Zz]|[+-]\d{2}:\d{2})$/;
