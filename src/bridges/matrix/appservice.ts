@@ -1,7 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Counters } from '../../lib/counters.ts';
-import { codeOf } from '../../lib/errors.ts';
+import { codeOf, isGatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Listener } from '../listener.ts';
 import { matrixLimits } from './config.ts';
@@ -38,7 +38,11 @@ export function addAppservice(listener: Listener, appservice: Appservice, parts:
     scope.removeAllContentTypeParsers();
     // Parsed below: the framework's own parser refuses keys that a message may have.
     scope.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, parsed) => parsed(null, body));
-    scope.setErrorHandler((error: { statusCode?: number }, _request, reply) => {
+    scope.setErrorHandler((error: { statusCode?: number }, request, reply) => {
+      // The listener says so itself, before the body is read, and in words of its own.
+      if (isGatewayError(error, 'request/not-found', 'request/method-not-allowed')) {
+        return nothingThere(request, reply);
+      }
       const status = error.statusCode;
       if (status === 413) {
         return refuse(reply, 413, 'M_TOO_LARGE', `a body may have ${matrixLimits.transactionBytes} bytes`);
@@ -109,25 +113,28 @@ export function addAppservice(listener: Listener, appservice: Appservice, parts:
     });
     scope.register(
       (under, _under, ready) => {
-        const routes: readonly (readonly [path: string, methods: string])[] = [
-          ['/v1/transactions/', 'PUT'],
-          ['/v1/users/', 'GET'],
-          ['/v1/rooms/', 'GET'],
-          ['/v1/ping', 'POST'],
-        ];
-        under.setNotFoundHandler((request: FastifyRequest, reply: FastifyReply) => {
-          const asked = request.url.replace('/_matrix/app', '');
-          const known = routes.find(([start]) => asked.startsWith(start));
-          return known === undefined
-            ? refuse(reply, 404, 'M_UNRECOGNIZED', 'there is nothing at this path')
-            : refuse(reply.header('allow', known[1]), 405, 'M_UNRECOGNIZED', `only ${known[1]} here`);
-        });
+        under.setNotFoundHandler(nothingThere);
         ready();
       },
       { prefix: '/_matrix/app' },
     );
     done();
   });
+}
+
+const routes: readonly (readonly [path: string, methods: string])[] = [
+  ['/v1/transactions/', 'PUT'],
+  ['/v1/users/', 'GET'],
+  ['/v1/rooms/', 'GET'],
+  ['/v1/ping', 'POST'],
+];
+
+function nothingThere(request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const asked = request.url.replace('/_matrix/app', '');
+  const known = routes.find(([start]) => asked.startsWith(start));
+  return known === undefined
+    ? refuse(reply, 404, 'M_UNRECOGNIZED', 'there is nothing at this path')
+    : refuse(reply.header('allow', known[1]), 405, 'M_UNRECOGNIZED', `only ${known[1]} here`);
 }
 
 function refuse(reply: FastifyReply, status: number, errcode: string, error: string): FastifyReply {

@@ -16,7 +16,7 @@ export function referenceEntry(notice: InterfaceNotice): string {
     ...(networkName === undefined ? [] : [['network_name', quoted(networkName)]]),
     ...(passphrase === undefined ? [] : [['passphrase', quoted(passphrase)]]),
   ];
-  const name = shownName(notice).replaceAll(/[[\]#"',=]/g, '');
+  const name = plain(shownName(notice)).replaceAll(/[[\]#"',=]/g, '');
   return [
     `[[${name.trim() || notice.type}]]`,
     ...lines.map(([key, value]) => `  ${key} = ${value ?? ''}`.trimEnd()),

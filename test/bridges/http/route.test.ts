@@ -17,7 +17,8 @@ async function serve(routes: readonly Route[]) {
     log: silentLog,
     counters: new Counters(),
   });
-  const parts = { listener, clock: systemClock, log: silentLog } as Partial<RouteParts> as RouteParts;
+  const desk = {} as RouteParts['desk'];
+  const parts = { listener, clock: systemClock, log: silentLog, desk } as Partial<RouteParts> as RouteParts;
   addRoutes(parts, routes);
   await listener.listen();
   return listener;
