@@ -2,13 +2,13 @@ import type { Counters } from '../lib/counters.ts';
 import { codeOf } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { ClientBook } from './clients.ts';
-import { nameOf, schemeOf } from './message.ts';
+import { type Address, nameOf, schemeOf } from './message.ts';
 import type { Residents } from './residents.ts';
 
 export interface HousingParts {
   readonly residents: Residents;
   readonly clients: ClientBook;
-  /** Of the configuration, by name. */
+  /** Those in force now, by name. */
   readonly rooms: Readonly<Record<string, unknown>>;
   readonly counters: Counters;
   readonly log: Log;
@@ -19,24 +19,22 @@ export interface HousingParts {
  * has none. What the store cannot take now is tried again at the next time.
  */
 export async function house(parts: HousingParts): Promise<void> {
-  const { residents, clients, counters, log } = parts;
-  const wanted = new Set(Object.keys(parts.rooms).map(room => `room:${room}`));
-  for (const { name, identity } of clients.active()) {
-    if (identity === 'own') {
-      wanted.add(`app:${name}`);
-    }
-  }
-  const gone = residents
-    .list()
-    .filter(({ party }) => ['room', 'app'].includes(schemeOf(party)) && !wanted.has(party));
+  const { residents, counters, log } = parts;
   try {
+    const wanted = wantedOf(parts);
+    const gone = residents
+      .list()
+      .filter(({ party }) => ['room', 'app'].includes(schemeOf(party)) && !wanted.has(party));
     for (const { party } of gone) {
-      await residents.giveUp(party);
+      // It may have been made anew while others were written.
+      if (!wantedOf(parts).has(party)) {
+        await residents.giveUp(party);
+      }
     }
-    for (const party of wanted) {
-      // Known ones need nothing written; what is wanted may have been revoked while others were written.
-      const isGone = schemeOf(party) === 'app' && !clients.active().some(one => `app:${one.name}` === party);
-      if (!isGone && residents.of(party) === undefined) {
+    // Asked for again: one may have been made while its own address was being taken away.
+    for (const party of wantedOf(parts)) {
+      // Known ones need nothing written; what is wanted may have gone while others were written.
+      if (residents.of(party) === undefined && wantedOf(parts).has(party)) {
         await residents.host(party, nameOf(party));
       }
     }
@@ -47,4 +45,13 @@ export async function house(parts: HousingParts): Promise<void> {
       'a room or an app could not be given its address',
     );
   }
+}
+
+/** Who is to have an address now. */
+function wantedOf({ rooms, clients }: HousingParts): ReadonlySet<Address> {
+  const apps = clients.active().filter(({ identity }) => identity === 'own');
+  return new Set([
+    ...Object.keys(rooms).map(room => `room:${room}`),
+    ...apps.map(({ name }) => `app:${name}`),
+  ]);
 }

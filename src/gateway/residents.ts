@@ -105,7 +105,7 @@ export function createResidents(options: {
         const before = living.get(party);
         const rows = rowsFor(party, name);
         const same = before?.length === rows.length && rows.every(row => row.name === before[0]?.name);
-        if (!same) {
+        if (!same && rows.length > 0) {
           await store.committer.commit('residents.put', { rows, remembered: limit });
           opened(rows);
         }

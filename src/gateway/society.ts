@@ -37,8 +37,8 @@ export interface SocietyParts {
   readonly outbox: Outbox;
   readonly rooms: ConfiguredRooms;
   readonly routes: readonly RouteRule[];
-  /** A room is gone: nobody lives at its address any more. */
-  readonly onGone: () => void;
+  /** A room is gone and its address with it, or one is there that has none. */
+  readonly onMoved: () => void;
 }
 
 /** Whom the hub knows, who is in which room, and by which rules others hear of it; all of it changes while the hub runs. */
@@ -167,8 +167,9 @@ export function createSociety(parts: SocietyParts): Society {
     ).catch(error =>
       log.warn({ code: codeOf(error) }, 'what waited for a former member was not called back'),
     );
-    if (after === undefined) {
-      parts.onGone();
+    // One that is made anew may find its address being taken away.
+    if (after === undefined || (!isKept(name) && residents.of(`room:${name}`) === undefined)) {
+      parts.onMoved();
     }
   }
 

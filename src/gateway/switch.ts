@@ -123,7 +123,7 @@ export function createSwitch(options: SwitchOptions): Switch {
     outbox,
     rooms: options.rooms,
     routes: options.routes ?? [],
-    onGone: () => void house(housing),
+    onMoved: () => void house(housing),
   });
   const { notes, blocks, directory, book, routes, routeBook, routing, roomsOf, roomExists } = society;
   const mayReadBlob = (client: Client, sha256: string): boolean =>

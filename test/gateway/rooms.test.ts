@@ -82,6 +82,22 @@ test('a room made while the hub runs has an address, carries what is said, and i
   }
 });
 
+test('a room that is made anew while it still gives up its address keeps it', async () => {
+  const { hub, bridge } = await open();
+  await using _ = hub;
+  const address = (await hub.desk.rooms.create(hub.owner, 'den', {})).addresses[0]!;
+  for (let turn = 0; turn < 5; turn++) {
+    await hub.desk.rooms.remove(hub.owner, 'den');
+    await hub.desk.rooms.create(hub.owner, 'den', {});
+    // Commits are in order: whatever was begun before is over behind these.
+    for (let more = 0; more < 3; more++) {
+      await hub.desk.messages.post(hub.owner, { to: 'room:den', text: 'x' });
+    }
+    await until(() => bridge.open.get(address) === 'room:den');
+    assert.deepEqual(hub.desk.rooms.get(hub.owner, 'den').addresses, [address]);
+  }
+});
+
 test('what was changed of a configured room lies over it and can be forgotten', async () => {
   const dir = await mkdtemp(join(tmpdir(), 'kos-rooms-'));
   const yard = 'mqtt:yard';
