@@ -14,6 +14,8 @@ export const uploadLimits = {
   /** Unfinished ones of a client, and the bytes that all of everybody may come to have. */
   perClient: 8,
   total: 256 * 1024 * 1024,
+  /** Of these, what one client may have: nobody's unfinished uploads keep out those of all others. */
+  clientTotal: 128 * 1024 * 1024,
   /** Whole ones of a client that still say which blob they became: the oldest are forgotten first, their blobs are not. */
   wholePerClient: 64,
   /** Since the last byte came. */
@@ -47,7 +49,7 @@ export interface Upload {
 
 /** Uploads that can be gone on with after any break, also of the hub itself. All of one client's own: for others they are not there. */
 export interface Uploads {
-  /** Throws `request/too-large`, `request/rate-limited` (too many of this client), `store/full`. */
+  /** Throws `request/too-large`, `request/rate-limited` (too many or too much of this client), `store/full`. */
   create(client: string, length: number, metadata?: string): Promise<Upload>;
   /** Ends a piece that is still coming: its connection is dead, or its client would not ask. `request/not-found`. */
   find(client: string, id: string): Promise<Upload>;
@@ -269,12 +271,21 @@ export async function openUploads({
       await expire();
       await tidy(client);
       const open = [...uploads.values()].filter(({ entry }) => entry.sha256 === undefined);
-      if (open.filter(({ entry }) => entry.client === client).length >= limits.perClient) {
+      const bytesOf = (some: readonly Live[]) => some.reduce((sum, { entry }) => sum + entry.length, length);
+      const mine = open.filter(({ entry }) => entry.client === client);
+      if (mine.length >= limits.perClient) {
         throw new GatewayError('request/rate-limited', `${limits.perClient} unfinished uploads at most`, {
           retryable: true,
         });
       }
-      if (open.reduce((sum, { entry }) => sum + entry.length, length) > limits.total) {
+      if (bytesOf(mine) > limits.clientTotal) {
+        throw new GatewayError(
+          'request/rate-limited',
+          `unfinished uploads of a client may have ${limits.clientTotal} bytes together`,
+          { retryable: true },
+        );
+      }
+      if (bytesOf(open) > limits.total) {
         throw new GatewayError('store/full', `unfinished uploads may have ${limits.total} bytes together`, {
           retryable: true,
         });

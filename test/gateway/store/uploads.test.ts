@@ -175,6 +175,14 @@ test('of two pieces that wait for one that hangs, one is written and the other e
   assert.equal(done?.sha256, createHash('sha256').update(bytes).digest('hex'));
 });
 
+test('what one client has begun keeps no other from uploading', async () => {
+  await using here = await bench({ total: 2_000_000, clientTotal: 1_000_000 });
+  const uploads = await here.open();
+  await uploads.create('a', 1_000_000);
+  await assert.rejects(uploads.create('a', 1), codeIs('request/rate-limited'));
+  await uploads.create('b', 1_000_000);
+});
+
 test('uploads that are whole are few for each client, however many there were; their blobs stay', async () => {
   await using here = await bench({ wholePerClient: 3 });
   const uploads = await here.open();
