@@ -256,9 +256,11 @@ export function createClients(options: {
       const previous = [
         { hash, client: until(client, ends) },
         ...before.map(one => ({ hash: one.hash, client: until(one.client, ends) })),
-      ]
-        .filter(one => (one.client.expiresAt ?? 0) > now)
-        .slice(0, mostPrevious);
+      ].filter(one => (one.client.expiresAt ?? 0) > now);
+      if (previous.length > mostPrevious) {
+        // Not the oldest: whoever got no answer, however often, still has that one. Those behind it nobody may ever have seen.
+        previous.splice(-2, 1);
+      }
       await store.committer.commit('client.rotate', {
         id: client.id,
         version,

@@ -103,6 +103,19 @@ test('a rotation whose answer was lost is asked for again, and the token in use 
   }
 });
 
+test('however often the answer is lost, the token in use stays good for its grace, and the newest too', async () => {
+  await using boss = await openBoss();
+  const { gateway } = boss;
+  const old = await gateway.client('pump');
+  let newest = '';
+  for (let turn = 0; turn < 9; turn++) {
+    const { status, body } = await gateway.call(old, 'POST', '/v1/me/rotate');
+    assert.equal(status, 200);
+    newest = body.token;
+  }
+  assert.deepEqual([await statusOf(gateway, old), await statusOf(gateway, newest)], [200, 200]);
+});
+
 test('what is open with a token that is replaced ends with its grace, and not before', async () => {
   await using boss = await openBoss();
   const { gateway, call } = boss;
