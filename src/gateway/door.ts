@@ -96,7 +96,10 @@ export function createDoor(parts: DoorParts): Door {
         return `The room ${room} is full.`;
       }
     }
-    if (notes.get(from)?.consent !== 'given') {
+    // Whoever was not asked needs no note to be in an open room: strangers must not use up those there may be.
+    const known = notes.get(from)?.consent;
+    const wasAsked = known === 'asked' || book.get(room)?.asked.includes(from) === true;
+    if (known !== 'given' && (wasAsked || known === 'refused')) {
       await notes.put(from, { consent: 'given' });
     }
     counters.add('rooms/joined');

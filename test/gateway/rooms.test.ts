@@ -265,6 +265,21 @@ test('whoever asks to join an open room that is full is answered, and the word i
   assert.ok(!hub.desk.rooms.get(hub.owner, 'plaza').members.includes(eve));
 });
 
+test('strangers that come and go in an open room leave nothing behind', async () => {
+  const { hub, bridge } = await open();
+  await using _ = hub;
+  const made = await hub.desk.rooms.create(hub.owner, 'plaza', { open: true });
+  for (const [index, from] of [ada, ben, eve].entries()) {
+    await bridge.say({ remoteId: `in${index}`, from, to: made.addresses[0]!, text: '/join' });
+    assert.ok(hub.desk.rooms.get(hub.owner, 'plaza').members.includes(from));
+    await hub.desk.messages.post(hub.owner, { to: 'room:plaza', text: `hello ${index}` });
+    await until(() => said(bridge, from).includes(`hello ${index}`));
+    await bridge.say({ remoteId: `out${index}`, from, to: made.addresses[0]!, text: '/leave' });
+  }
+  assert.deepEqual(hub.desk.rooms.get(hub.owner, 'plaza').members, []);
+  assert.deepEqual([...hub.store.read.peerNotes()], []);
+});
+
 test('somebody on the mesh is asked into a room, gets nothing of it before saying yes, and leaves by a word', async () => {
   const { hub, bridge } = await open();
   await using _ = hub;
