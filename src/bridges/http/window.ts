@@ -80,7 +80,7 @@ export function addHttpWindow(listener: Listener, parts: HttpParts): void {
 export function httpRoutes(parts: HttpParts): readonly Route[] {
   const { desk, clock, log, sessions } = parts;
   const config = () => parts.config ?? httpConfigSchema.parse({});
-  const legacy = () => ({ desk, access: parts.access, config: config() });
+  const legacy = () => ({ desk, access: parts.access, rates: parts.rates, config: config() });
   const routes: Route[] = [
     ...messageRoutes(desk, clock),
     ...inboxRoutes(desk, sessions),

@@ -107,6 +107,32 @@ test('a program for SMS gateways sends to numbers, and is told in its own words 
   assert.deepEqual(texts, ['fire', 'two', 'two', 'posted']);
 });
 
+test('what old programs send counts as what their client may send', async () => {
+  const rates = { requests: null, sends: { quota: 2, window: 3600 } };
+  await using gateway = await openGateway({
+    http: { rates, legacySend: true, sms: { numbers: {} }, ntfy: { topics: { alarm: bob } } },
+  });
+  const bobs = await gateway.client('bob');
+  const sms = await gateway.client('sms');
+  const several = `/cgi-bin/sendsms?password=${sms}&to=${bob},${bob},${bob}&text=x`;
+  assert.equal((await ask(gateway, several)).status, 403);
+  assert.deepEqual(await inboxOf(gateway, bobs), [], 'none of several goes where not all may');
+  const send = await gateway.client('send');
+  const ntfy = await gateway.client('ntfy');
+  const publish = { method: 'POST', body: 'x', headers: { authorization: `Bearer ${ntfy}` } };
+  const statuses: number[][] = [];
+  for (let turn = 0; turn < 3; turn++) {
+    const one = await ask(gateway, `/v1/send?to=${bob}&text=x&token=${send}`);
+    const two = await ask(gateway, '/ntfy/alarm', publish);
+    statuses.push([one.status, two.status]);
+  }
+  assert.deepEqual(statuses, [
+    [200, 200],
+    [200, 200],
+    [429, 429],
+  ]);
+});
+
 test('a script for ntfy publishes to a topic and polls it', async () => {
   await using gateway = await openGateway({
     rooms: { alerts: { members: [bob] } },

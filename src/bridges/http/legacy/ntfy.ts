@@ -36,8 +36,14 @@ const pollMost = 200;
  * Source: docs.ntfy.sh/publish and /subscribe/api.
  */
 export function ntfyRoutes(parts: () => LegacyParts): Route[] {
-  async function publish(client: Client, topic: string, note: Notification): Promise<Answer> {
-    const { desk, config } = parts();
+  async function publish(
+    { ip }: FastifyRequest,
+    client: Client,
+    topic: string,
+    note: Notification,
+  ): Promise<Answer> {
+    const { desk, config, rates } = parts();
+    rates.charge(client, ip, ['sends']);
     requireScope(client, ['messages:send']);
     const { message, title, priority = 3, tags, click } = note;
     const extra = { ...(tags && tags.length > 0 && { tags }), ...(click !== undefined && { click }) };
@@ -52,6 +58,12 @@ export function ntfyRoutes(parts: () => LegacyParts): Route[] {
   }
 
   function authenticate(request: FastifyRequest): Client {
+    const client = holderOf(request);
+    parts().rates.charge(client, request.ip, ['requests']);
+    return client;
+  }
+
+  function holderOf(request: FastifyRequest): Client {
     const { access } = parts();
     const { authorization } = request.headers;
     const asked = new URL(request.url, 'http://hub').searchParams.get('auth');
@@ -89,7 +101,7 @@ export function ntfyRoutes(parts: () => LegacyParts): Route[] {
         if (value === undefined) {
           throw invalid(errors);
         }
-        return publish(client, params.topic, value);
+        return publish(request, client, params.topic, value);
       },
     });
 
@@ -115,7 +127,7 @@ export function ntfyRoutes(parts: () => LegacyParts): Route[] {
         if (value === undefined) {
           throw invalid(errors);
         }
-        return publish(client, value.topic, value);
+        return publish(request, client, value.topic, value);
       },
     }),
     route({

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { Client, Desk, MessageView } from '../../../gateway/desk.ts';
 import { priorities } from '../../../gateway/message.ts';
 import { type Access, requireScope } from '../../access.ts';
+import type { Rates } from '../../rate.ts';
 import { addressSchema, invalid, messageViewJson, mistakesOf } from '../../schema.ts';
 import type { HttpConfig } from '../config.ts';
 import type { Answer, Route } from '../route.ts';
@@ -24,12 +25,13 @@ const sendSchema = z.strictObject({
 export interface LegacyParts {
   readonly desk: Desk;
   readonly access: Access;
+  readonly rates: Rates;
   readonly config: HttpConfig;
 }
 
-/** The client whose token stands in the `Authorization` header or among the fields, and may send. */
+/** The client whose token stands in the `Authorization` header or among the fields, and may send; it counts as one send. */
 export function senderOf(
-  { access }: Pick<LegacyParts, 'access'>,
+  { access, rates }: Pick<LegacyParts, 'access' | 'rates'>,
   request: FastifyRequest,
   token: string | undefined,
 ): Client {
@@ -38,6 +40,7 @@ export function senderOf(
     header === undefined && token !== undefined
       ? access.client(token, request.ip)
       : access.bearer(header, request.ip);
+  rates.charge(client, request.ip, ['requests', 'sends']);
   requireScope(client, ['messages:send']);
   return client;
 }
@@ -55,9 +58,9 @@ function sentAnswer(request: FastifyRequest, message: MessageView): Answer {
  */
 export function sendRoutes(parts: () => LegacyParts): Route[] {
   return fieldRoutes('/v1/send', 'Send a message from a query or a form', async request => {
-    const { desk, access } = parts();
+    const { desk, access, rates } = parts();
     const { value, errors } = mistakesOf(sendSchema, await fieldsOf(request));
-    const client = senderOf({ access }, request, value?.token);
+    const client = senderOf({ access, rates }, request, value?.token);
     if (value === undefined) {
       throw invalid(errors);
     }

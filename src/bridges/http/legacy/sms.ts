@@ -32,13 +32,13 @@ export function smsRoutes(parts: () => LegacyParts): Route[] {
   }
 
   async function send(request: FastifyRequest): Promise<void> {
-    const { desk, access, config } = parts();
+    const { desk, access, rates, config } = parts();
     const fields = await fieldsOf(request);
     const field = (...names: readonly string[]) => {
       const value = names.map(name => fields[name]).find(one => one !== undefined);
       return typeof value === 'string' ? value : undefined;
     };
-    const client = senderOf({ access }, request, field('password', 'pass') ?? '');
+    const client = senderOf({ access, rates }, request, field('password', 'pass') ?? '');
     if (!/^(?:|utf-?8)$/i.test(field('charset') ?? '')) {
       throw new GatewayError('request/invalid', 'charset: only UTF-8');
     }
@@ -55,6 +55,9 @@ export function smsRoutes(parts: () => LegacyParts): Route[] {
       }
       return known;
     });
+    for (const _ of addresses.slice(1)) {
+      rates.charge(client, request.ip, ['sends']);
+    }
     for (const address of addresses) {
       await desk.messages.post(client, { to: address, text });
     }
