@@ -6,8 +6,9 @@ import type { ServiceHealth } from '../lib/service.ts';
 import { neededToStart, sizeText } from './store/room.ts';
 import type { Store } from './store/store.ts';
 
-/** ms between two looks at the disk. */
+/** ms between two looks at the disk; while nothing can be kept. */
 const lookEvery = 10_000;
+const lookAgain = 2000;
 /** Bytes below which it is said that the disk will be full soon. */
 const littleRoom = 32 * 1024 * 1024;
 /** Bytes written to see whether there is room again. */
@@ -28,6 +29,9 @@ export async function watchDisk(
   signal: AbortSignal,
 ): Promise<void> {
   const { store, clock, random, log, report } = parts;
+  /** What the last write met. */
+  let met: GatewayError | undefined;
+  /** What is said: a full disk that had room for something small is full all the same. */
   let trouble: GatewayError | undefined;
   let said: string | undefined;
   /** Databases that were damaged, and under which names they lie aside. */
@@ -65,6 +69,9 @@ export async function watchDisk(
     store.committer.commit('store.probe', { bytes: random.bytes(probeSize) }).catch(() => undefined);
   const look = async () => {
     const free = await store.freeBytes();
+    if (met !== undefined || trouble?.code !== 'store/full' || free === undefined || free >= neededToStart) {
+      trouble = met;
+    }
     const left = free === undefined ? '' : `: ${sizeText(free)} free`;
     if (trouble?.code === 'store/full') {
       say({ state: 'waiting', code: trouble.code, reason: `no room to store anything${left}` });
@@ -78,8 +85,9 @@ export async function watchDisk(
     return free;
   };
   const stops = [
-    store.committer.onTrouble(met => {
-      trouble = met;
+    store.committer.onTrouble(now => {
+      met = now;
+      trouble = now ?? trouble;
       void look();
     }),
     store.onDamage((file, reason) => {
@@ -99,7 +107,7 @@ export async function watchDisk(
         await probe();
       }
       await look();
-      await clock.sleep(lookEvery, signal).catch(() => undefined);
+      await clock.sleep(trouble === undefined ? lookEvery : lookAgain, signal).catch(() => undefined);
     }
   } finally {
     for (const stop of stops) {
