@@ -279,7 +279,7 @@ for (const version of versions) {
       const link = await at.open();
 
       link.events = { ...at.events, onResourceOffer: () => 'reject' };
-      const refused = await peer.sendResource(link.key, { size: 50_000 });
+      const refused = await peer.sendResource(link.key, { size: 50_000 }, { timeout: 10_000 });
       assert.notEqual(refused.status, 'complete');
 
       const cancelling = (cancel: () => void) => {
@@ -293,7 +293,11 @@ for (const version of versions) {
         };
       };
       link.events = { ...at.events, onResourceOffer: () => cancelling(nothing) };
-      const cancelled = await peer.sendResource(link.key, { size: 1_000_000 }, { compress: false });
+      const cancelled = await peer.sendResource(
+        link.key,
+        { size: 1_000_000 },
+        { compress: false, timeout: 10_000 },
+      );
       assert.notEqual(cancelled.status, 'complete');
 
       const failed = Promise.withResolvers<string>();
