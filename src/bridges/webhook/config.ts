@@ -73,9 +73,8 @@ export const webhookLimits = {
   attempts: 20,
   /** Events read at once. */
   batch: 32,
-  /** How long a secret is used beside its successor: by default and at most, and how many are. */
+  /** How long a secret is used beside its successor where nobody says, and how many are. */
   grace: 24 * 60 * 60_000,
-  longestGrace: 7 * 24 * 60 * 60_000,
   secrets: 3,
   /** Between two writes of where it stands while there was nothing to send. */
   idleWrite: 10_000,

@@ -2,16 +2,17 @@ import type { Delivery, Progress } from '../../gateway/bridge.ts';
 import type { HubFacts } from '../../gateway/desk.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { GatewayError } from '../../lib/errors.ts';
+import type { WebhookLimits } from './config.ts';
 import { type Hook, isOn, type Keeper } from './hook.ts';
 import { messagePayload, type Payload } from './payload.ts';
 import type { Reply } from './post.ts';
-import { attemptOf } from './progress.ts';
+import { attemptOf, isTaken, judgeDelivery } from './progress.ts';
 
 export interface DeliverParts {
   readonly hub: HubFacts;
   readonly clock: Clock;
   readonly keeper: Keeper;
-  readonly attempts: number;
+  readonly limits: Pick<WebhookLimits, 'attempts'>;
   readonly send: (hook: Hook, payload: Payload, signal: AbortSignal) => Promise<Reply>;
   readonly onProgress: (hook: Hook) => void;
 }
@@ -36,19 +37,13 @@ export async function deliverTo(
   const payload = messagePayload(hook.id, delivery);
   const reply = await parts.send(hook, payload, signal);
   const attempt = attemptOf({ id: payload.id, type: payload.type, at }, reply);
-  const attempts = [attempt, ...hook.progress.attempts].slice(0, parts.attempts);
-  const through = reply.state === 'delivered' || reply.state === 'sent';
-  hook.progress = {
-    ...hook.progress,
-    attempts,
-    ...(through && { lastSuccessAt: parts.clock.now() }),
-    ...(reply.state === 'gone' && {
-      ended: { at: parts.clock.now(), reason: 'its endpoint answered 410: it wants no more' },
-    }),
-  };
+  hook.progress = judgeDelivery(hook.progress, attempt, reply, {
+    now: parts.clock.now(),
+    limits: parts.limits,
+  });
   parts.keeper.note(hook);
   parts.onProgress(hook);
-  if (reply.state === 'delivered' || reply.state === 'sent') {
+  if (isTaken(reply)) {
     return { state: reply.state };
   }
   throw new GatewayError('bridge/unavailable', reply.reason ?? 'it did not go through', {

@@ -9,7 +9,7 @@ import { endpointUrl, type Guard } from './guard.ts';
 import { type Hook, isOn, type Keeper, newHook, restart, rowOf, viewOf } from './hook.ts';
 import { type Payload, testPayload } from './payload.ts';
 import type { Reply } from './post.ts';
-import { attemptOf, forgiven, fresh } from './progress.ts';
+import { attemptOf, forgiven, fresh, remember } from './progress.ts';
 import { keyOf, mintSecret } from './signature.ts';
 
 /** The webhooks at work, as what shows and changes them needs them. */
@@ -45,7 +45,7 @@ export function createWebhookDesk(parts: WebhookDeskParts): WebhookDesk {
   const testing = new Set<string>();
   /** Clients whose webhooks are being made: they count already. */
   const making: string[] = [];
-  const owners = () => new Map(desk.clients.list().map(one => [one.id, one] as const));
+  const ownerOf = ({ client }: Hook) => desk.clients.find(client) ?? { name: client };
 
   function find(client: Client, id: string): Hook {
     const hook = hooks.get(id);
@@ -55,9 +55,8 @@ export function createWebhookDesk(parts: WebhookDeskParts): WebhookDesk {
     return hook;
   }
 
-  function view(hook: Hook, names = owners()): WebhookView {
-    const client = names.get(hook.client) ?? { name: hook.client };
-    return viewOf(hook, client, shelf.behind(hook.position), clock.now());
+  function view(hook: Hook): WebhookView {
+    return viewOf(hook, ownerOf(hook), shelf.behind(hook.position), clock.now());
   }
 
   function secretOf(given: string | undefined): string {
@@ -95,7 +94,7 @@ export function createWebhookDesk(parts: WebhookDeskParts): WebhookDesk {
           progress: fresh,
         });
         await shelf.add(rowOf(hook));
-        if (owners().get(client.id)?.revokedAt !== undefined) {
+        if (desk.clients.find(client.id)?.revokedAt !== undefined) {
           await shelf.remove([hook.id]);
           throw new GatewayError('request/unauthenticated', 'the token has been revoked');
         }
@@ -105,10 +104,7 @@ export function createWebhookDesk(parts: WebhookDeskParts): WebhookDesk {
         making.splice(making.indexOf(client.id), 1);
       }
     },
-    list(client) {
-      const names = owners();
-      return [...hooks.values()].filter(hook => mayTouch(client, hook)).map(hook => view(hook, names));
-    },
+    list: client => [...hooks.values()].filter(hook => mayTouch(client, hook)).map(view),
     get: (client, id) => view(find(client, id)),
     async change(client, id, patch) {
       const hook = find(client, id);
@@ -144,10 +140,9 @@ export function createWebhookDesk(parts: WebhookDeskParts): WebhookDesk {
       }
       testing.add(id);
       try {
-        const names = owners();
-        const whose = { id, client: names.get(hook.client)?.name ?? hook.client };
-        const payload = testPayload(desk.hub, whose, random.bytes(16), clock.now());
         const at = clock.now();
+        const whose = { id, client: ownerOf(hook).name };
+        const payload = testPayload(desk.hub, whose, random.bytes(16), at);
         const until = AbortSignal.any([parts.stopping, ...(signal === undefined ? [] : [signal])]);
         const reply = await send(hook, payload, until).catch(error => {
           throw until.aborted
@@ -156,8 +151,7 @@ export function createWebhookDesk(parts: WebhookDeskParts): WebhookDesk {
         });
         const attempt = attemptOf({ id: payload.id, type: payload.type, at }, reply);
         const over = { ...attempt, ...(attempt.state === 'queued' && { state: 'failed' as const }) };
-        const attempts = [over, ...hook.progress.attempts].slice(0, limits.attempts);
-        hook.progress = { ...hook.progress, attempts };
+        hook.progress = remember(hook.progress, over, limits);
         if (over.state !== 'failed' && hook.progress.nextAt !== undefined && isOn(hook)) {
           restart(hook, 'its endpoint answers again');
         }

@@ -14,7 +14,7 @@ import type { WebhookLimits } from './config.ts';
 import { type Hook, isOn, type Keeper, restart } from './hook.ts';
 import { eventPayload, gapPayload, type Payload } from './payload.ts';
 import type { Reply } from './post.ts';
-import { judge } from './progress.ts';
+import { isTaken, judge } from './progress.ts';
 
 export interface LineParts {
   readonly desk: Desk;
@@ -113,11 +113,13 @@ export async function runLine(hook: Hook, parts: LineParts, signal: AbortSignal)
 
   /** Whether all that the hook shows of these was taken. */
   async function tellAll(client: Client, items: readonly GatewayEvent[]): Promise<boolean> {
+    // A filter that is changed begins the line anew.
+    const filter = { ...hook.settings, kinds: hook.settings.events };
     for (const event of items) {
       if (signal.aborted || !isOn(hook)) {
         return false;
       }
-      if (shows({ ...hook.settings, kinds: hook.settings.events }, event) && !isDelivered(event)) {
+      if (shows(filter, event) && !isDelivered(event)) {
         if (!(await tell(eventPayload(desk.hub, event)))) {
           return false;
         }
@@ -152,7 +154,7 @@ export async function runLine(hook: Hook, parts: LineParts, signal: AbortSignal)
     hook.progress = progress;
     keeper.note(hook);
     parts.onProgress(hook);
-    if (reply.state === 'delivered' || reply.state === 'sent') {
+    if (isTaken(reply)) {
       return true;
     }
     if (delay > 0) {

@@ -9,6 +9,7 @@ import { isIP } from 'node:net';
 import { explain } from '../../gateway/replicas/origin-failure.ts';
 import type { WebhookFailure } from '../../gateway/webhooks.ts';
 import type { Clock } from '../../lib/clock.ts';
+import { retryAfterOf } from '../../lib/retry-after.ts';
 import type { WebhookLimits } from './config.ts';
 import { type Guard, hostOf } from './guard.ts';
 
@@ -211,14 +212,4 @@ export function createPoster({ clock, guard, limits, ca }: PosterParts): Poster 
       secure.destroy();
     },
   };
-}
-
-/** ms of a `Retry-After`: seconds or a date; undefined for anything else. Source: RFC 9110 §10.2.3. */
-export function retryAfterOf(header: string | undefined, now: number): number | undefined {
-  const text = header?.trim() ?? '';
-  if (/^\d{1,9}$/.test(text)) {
-    return Number(text) * 1000;
-  }
-  const at = /^[A-Za-z]{3,9},? /.test(text) ? Date.parse(text) : Number.NaN;
-  return Number.isNaN(at) ? undefined : Math.max(0, at - now);
 }

@@ -45,10 +45,9 @@ export function judge(
   },
 ): Judged {
   const attempt = attemptOf(sent, reply);
-  const attempts = [attempt, ...before.attempts].slice(0, limits.attempts);
-  const { nextAt: _, failingSince = sent.at, ...kept } = before;
-  if (reply.state === 'delivered' || reply.state === 'sent') {
-    return { progress: { ...kept, failures: 0, lastSuccessAt: now, attempts }, delay: 0 };
+  const { nextAt: _, failingSince = sent.at, ...kept } = remember(before, attempt, limits);
+  if (isTaken(reply)) {
+    return { progress: { ...kept, failures: 0, lastSuccessAt: now }, delay: 0 };
   }
   const { at, code, status, reason } = attempt;
   const failing: Progress = {
@@ -61,11 +60,9 @@ export function judge(
       ...(status !== undefined && { status }),
       ...(reason !== undefined && { reason }),
     },
-    attempts,
   };
   if (reply.state === 'gone') {
-    const ended = { at: now, reason: 'its endpoint answered 410: it wants no more' };
-    return { progress: { ...failing, ended }, delay: 0 };
+    return { progress: { ...failing, ended: goneAt(now) }, delay: 0 };
   }
   if (now - failingSince >= patience) {
     const days = Math.round(patience / 86_400_000);
@@ -76,6 +73,38 @@ export function judge(
   // Asked for a time, it comes a little later: not all at once.
   const delay = Math.max(jitter, (reply.retryAfter ?? 0) + chance * limits.firstRetry);
   return { progress: { ...failing, nextAt: now + Math.round(delay) }, delay };
+}
+
+/** What a message of the outbox tells of the endpoint; whether it fails is judged by events alone. */
+export function judgeDelivery(
+  before: Progress,
+  attempt: WebhookAttempt,
+  reply: Reply,
+  { now, limits }: { readonly now: number; readonly limits: Pick<WebhookLimits, 'attempts'> },
+): Progress {
+  return {
+    ...remember(before, attempt, limits),
+    ...(isTaken(reply) && { lastSuccessAt: now }),
+    ...(reply.state === 'gone' && { ended: goneAt(now) }),
+  };
+}
+
+/** Whether the endpoint took it. */
+export function isTaken(reply: Reply): reply is Reply & { readonly state: 'delivered' | 'sent' } {
+  return reply.state === 'delivered' || reply.state === 'sent';
+}
+
+/** With one more attempt: the newest first, the oldest forgotten. */
+export function remember(
+  before: Progress,
+  attempt: WebhookAttempt,
+  limits: Pick<WebhookLimits, 'attempts'>,
+): Progress {
+  return { ...before, attempts: [attempt, ...before.attempts].slice(0, limits.attempts) };
+}
+
+function goneAt(at: number): NonNullable<Progress['ended']> {
+  return { at, reason: 'its endpoint answered 410: it wants no more' };
 }
 
 /** An attempt as it is remembered and shown. */

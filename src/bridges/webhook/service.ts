@@ -18,6 +18,7 @@ import { awayOf, runLine } from './line.ts';
 import { fewAtOnce } from './names.ts';
 import type { Payload } from './payload.ts';
 import { createPoster, type Poster, type Reply } from './post.ts';
+import { isTaken } from './progress.ts';
 import { signedHeaders } from './signature.ts';
 import { createSlots } from './slots.ts';
 
@@ -91,7 +92,7 @@ export function openWebhooks(parts: WebhookParts): Webhooks {
         ...signedHeaders(hook.secrets, id, body, clock.now()),
       };
       const reply = await poster.post(new URL(hook.settings.url), headers, body, signal);
-      const through = reply.state === 'delivered' || reply.state === 'sent';
+      const through = isTaken(reply);
       if (through && hook.doubtful) {
         parts.onReachable(hook.id);
       }
@@ -192,21 +193,16 @@ export function openWebhooks(parts: WebhookParts): Webhooks {
     parts.onReachable(hook.id);
   }
 
-  const owners = () => new Map(desk.clients.list().map(one => [one.id, one] as const));
-
   adopt(config, parts.ca);
-  const known = owners();
-  const rows = shelf.rows();
-  const orphans = rows.filter(
-    ({ client }) => known.get(client)?.revokedAt !== undefined || !known.has(client),
-  );
+  const { orphans = [], kept = [] } = Object.groupBy(shelf.rows(), ({ client }) => {
+    const owner = desk.clients.find(client);
+    return owner === undefined || owner.revokedAt !== undefined ? 'orphans' : 'kept';
+  });
   if (orphans.length > 0) {
     shelf.remove(orphans.map(({ id }) => id)).catch(() => undefined);
   }
-  for (const row of rows) {
-    if (!orphans.includes(row)) {
-      begin(hookOf(row));
-    }
+  for (const row of kept) {
+    begin(hookOf(row));
   }
   const unwatch = desk.clients.onRevoked(client => {
     const gone = [...hooks.values()].filter(hook => hook.client === client.id);
@@ -218,7 +214,7 @@ export function openWebhooks(parts: WebhookParts): Webhooks {
   });
 
   const set = { hooks, keeper, guard: () => guard, begin, drop, send, onProgress, stopping: stop.signal };
-  const delivering = { hub: desk.hub, clock, keeper, attempts: limits.attempts, send, onProgress };
+  const delivering = { hub: desk.hub, clock, keeper, limits, send, onProgress };
   return {
     desk: createWebhookDesk({ ...set, ...parts, limits }),
     has: id => hooks.has(id),

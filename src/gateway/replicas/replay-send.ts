@@ -1,6 +1,7 @@
 import { utf8 } from '../../lib/bytes.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { isGatewayError } from '../../lib/errors.ts';
+import { retryAfterOf } from '../../lib/retry-after.ts';
 import type { BaseReads, ReplicaHost, ReplicaResponse } from './contract.ts';
 import { type Fields, field, without } from './fields.ts';
 import { mergeThree } from './merge.ts';
@@ -11,7 +12,7 @@ import type { Part } from './outbox-seal.ts';
 import type { WriteService } from './outbox-service.ts';
 import { isObject, type Json, sameJson } from './pointer.ts';
 import { idOf } from './projection-fold.ts';
-import { type ReplayInput, retryAfter, verdictOf } from './replay.ts';
+import { type ReplayInput, verdictOf } from './replay.ts';
 import { compose, reading } from './replay-compose.ts';
 import { probe } from './replay-probe.ts';
 
@@ -161,7 +162,7 @@ export async function attempt(
       case 'needs-auth':
         return { input: { on: 'refused', as: 'needs-auth', reason: `${said}: log in again` }, response };
       case 'retry': {
-        const after = retryAfter(field(response.headers, 'retry-after'), clock.now());
+        const after = retryAfterOf(field(response.headers, 'retry-after'), clock.now());
         const input = { on: 'put-off', reason: said, ...(after !== undefined && { after }) } as const;
         // A gateway before the service may say 504, or 502, of what the service did all the same.
         return (response.status === 504 || response.status === 502) && !repeatable()

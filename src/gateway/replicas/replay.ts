@@ -185,15 +185,3 @@ const codes = {
   'needs-auth': 'request/unauthenticated',
   rejected: 'replica/rejected',
 } as const;
-
-/** ms that a Retry-After asks for, in either form, or undefined. Source: RFC 9110 §10.2.3. */
-export function retryAfter(value: string | undefined, now: number): number | undefined {
-  if (value === undefined) {
-    return undefined;
-  }
-  if (/^\d{1,9}$/.test(value.trim())) {
-    return Number(value) * 1000;
-  }
-  const at = Date.parse(value);
-  return Number.isNaN(at) ? undefined : Math.max(0, at - now);
-}

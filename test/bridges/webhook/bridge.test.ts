@@ -37,7 +37,7 @@ bridgeContract('the webhook bridge', async (): Promise<FarSide> => {
     hub: { ...testHub, boot: 1 },
     clock,
     keeper: { note: () => undefined, settle: async () => undefined },
-    attempts: 20,
+    limits: webhookLimits,
     onProgress: () => undefined,
     send: (_: unknown, { id, body }: { id: string; body: Uint8Array }, signal: AbortSignal) =>
       poster.post(new URL(receiver.url), signedHeaders(hook.secrets, id, body, clock.now()), body, signal),

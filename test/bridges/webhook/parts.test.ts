@@ -5,7 +5,7 @@ import { networkOf, webhookConfigSchema } from '../../../src/bridges/webhook/con
 import { createGuard, type Lookup } from '../../../src/bridges/webhook/guard.ts';
 import { moveTimes, newHook } from '../../../src/bridges/webhook/hook.ts';
 import { fewAtOnce } from '../../../src/bridges/webhook/names.ts';
-import { type Reply, retryAfterOf } from '../../../src/bridges/webhook/post.ts';
+import type { Reply } from '../../../src/bridges/webhook/post.ts';
 import { attemptOf, fresh, judge, type Progress } from '../../../src/bridges/webhook/progress.ts';
 import { keyOf, signedHeaders } from '../../../src/bridges/webhook/signature.ts';
 import { createSlots } from '../../../src/bridges/webhook/slots.ts';
@@ -108,16 +108,6 @@ test('an attempt is remembered with what an answer said, and no more', () => {
     reason: 'r',
     duration: 3,
   });
-});
-
-test('Retry-After is seconds or a date, and anything else is nothing', () => {
-  const now = Date.parse('2026-01-01T00:00:00Z');
-  assert.equal(retryAfterOf('120', now), 120_000);
-  assert.equal(retryAfterOf('Thu, 01 Jan 2026 00:01:00 GMT', now), 60_000);
-  assert.equal(retryAfterOf('Wed, 31 Dec 2025 00:01:00 GMT', now), 0);
-  for (const wrong of [undefined, '', '-1', '1.5', 'soon', '2026-01-01', '9'.repeat(30)]) {
-    assert.equal(retryAfterOf(wrong, now), undefined, String(wrong));
-  }
 });
 
 test('places are given in turn, but to doubtful endpoints and to one client only a part of them', async () => {

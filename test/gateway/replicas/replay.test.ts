@@ -10,7 +10,6 @@ import {
   longestRetryAfter,
   longestWait,
   type ReplayInput,
-  retryAfter,
   step,
   verdictOf,
 } from '../../../src/gateway/replicas/replay.ts';
@@ -137,11 +136,4 @@ test('only 2xx and 303 count as delivered, and a deletion of what is not there',
     [301, 307, 400, 422].map(status => verdictOf('PUT', status)),
     Array(4).fill('rejected'),
   );
-});
-
-test('Retry-After is read as seconds or as a date', () => {
-  assert.equal(retryAfter('7', 0), 7000);
-  assert.equal(retryAfter('Thu, 01 Jan 1970 00:00:10 GMT', 4000), 6000);
-  assert.equal(retryAfter('Thu, 01 Jan 1970 00:00:10 GMT', 60_000), 0);
-  assert.equal(retryAfter('soon', 0), undefined);
 });
