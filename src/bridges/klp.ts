@@ -135,15 +135,15 @@ export function encodeKlp(message: Message): string {
 }
 
 /**
- * What an envelope asks to be sent, not yet checked as a message, and the key that its id is. Throws `request/invalid` with
- * every mistake of the envelope, `request/forbidden` for one from somebody else.
+ * The message that an envelope asks to be sent, and the key that its id is. Throws `request/invalid` with every mistake of
+ * the envelope or of the message, `request/forbidden` for one from somebody else.
  */
 export function draftOfKlp(
   value: unknown,
   self: string,
   now: number,
 ): {
-  readonly draft: Readonly<Record<string, unknown>>;
+  readonly draft: z.output<typeof messageDraftSchema>;
   readonly key?: string;
   /** The draft without what depends on when it was read, where that is so: by this a repeat is known. */
   readonly asked?: Readonly<Record<string, unknown>>;
@@ -170,10 +170,10 @@ export function draftOfKlp(
     ...(timestamp !== undefined && { sentAt: timestamp }),
   };
   return {
-    draft: {
+    draft: check(messageDraftSchema, {
       ...asked,
       ...(ttl !== undefined && { expiresAt: Math.min((timestamp ?? now) + ttl, latestTime) }),
-    },
+    }),
     ...(id !== undefined && { key: id }),
     ...(ttl !== undefined && timestamp === undefined && { asked: { ...asked, ttl } }),
   };

@@ -10,7 +10,7 @@ import { draftOfKlp, klpDraftSchema, klpType } from '../klp.ts';
 import { addressSchema, check, invalid, messageDraftSchema, timeSchema } from '../schema.ts';
 import { blobBytes } from './blobs.ts';
 import { readJson, readText, refuseEncoded, refuseLonger } from './body.ts';
-import { formBytes, formType, mediaTypeOf, parseForm } from './legacy/fields.ts';
+import { fieldsFrom, formBytes, formType, mediaTypeOf, parseForm } from './legacy/fields.ts';
 import { boundaryOf, parts } from './multipart.ts';
 
 export const multipartType = 'multipart/form-data';
@@ -80,8 +80,7 @@ export async function readDraft(
 ): Promise<{ readonly draft: MessageDraft; readonly key?: string; readonly asked?: object }> {
   const type = mediaTypeOf(request);
   if (type === klpType) {
-    const { draft, ...rest } = draftOfKlp(await readJson(request.raw), `app:${client.name}`, clock.now());
-    return { draft: check(messageDraftSchema, draft), ...rest };
+    return draftOfKlp(await readJson(request.raw), `app:${client.name}`, clock.now());
   }
   if (type === formType) {
     return { draft: draftOfForm(parseForm(await readText(request.raw, formBytes)), []) };
@@ -142,7 +141,7 @@ async function readMultipart(
   refuseEncoded(raw);
   refuseLonger(raw, multipartBytes);
   const boundary = boundaryOf(headers['content-type'] ?? '');
-  const fields = new URLSearchParams();
+  const fields: [name: string, value: string][] = [];
   const attachments: DraftAttachment[] = [];
   let fieldRoom = formBytes;
   const bytes = bounded(raw.iterator({ destroyOnReturn: false }), multipartBytes);
@@ -151,7 +150,7 @@ async function readMultipart(
       if (!fileFields.has(name)) {
         const text = await textOf(body, fieldRoom);
         fieldRoom -= Buffer.byteLength(text);
-        fields.append(name, text);
+        fields.push([name, text]);
         continue;
       }
       if (attachments.length === mostFiles) {
@@ -172,7 +171,7 @@ async function readMultipart(
   } finally {
     raw.resume();
   }
-  return draftOfForm(parseForm(fields.toString()), attachments);
+  return draftOfForm(fieldsFrom(fields), attachments);
 }
 
 const mostFiles = 32;

@@ -74,33 +74,32 @@ function told(schemas: Json): Json {
   };
 }
 
-/** The document itself, served; made when it is first asked for. */
+/** The document itself, served. */
 export function openapiRoute(make: () => Json): Route {
-  let document: Json | undefined;
-  return route({
-    method: 'GET',
+  return documentRoute(make, {
     path: '/openapi.json',
     summary: 'This document',
-    tag: 'status',
-    audience: 'public',
     responses: { 200: { description: 'OpenAPI 3.1', schema: z.looseObject({ openapi: z.string() }) } },
-    handle() {
-      document ??= make();
-      return { status: 200, json: document };
-    },
   });
 }
 
 /** The AsyncAPI document beside it. */
 export function asyncapiRoute(make: () => Json): Route {
-  let document: Json | undefined;
-  return route({
-    method: 'GET',
+  return documentRoute(make, {
     path: '/asyncapi.json',
     summary: 'WebSocket, MQTT and webhooks, as an AsyncAPI document',
+    responses: { 200: { description: 'AsyncAPI 3.0', schema: z.looseObject({ asyncapi: z.string() }) } },
+  });
+}
+
+/** Made when it is first asked for. */
+function documentRoute(make: () => Json, shown: Pick<Route, 'path' | 'summary' | 'responses'>): Route {
+  let document: Json | undefined;
+  return route({
+    ...shown,
+    method: 'GET',
     tag: 'status',
     audience: 'public',
-    responses: { 200: { description: 'AsyncAPI 3.0', schema: z.looseObject({ asyncapi: z.string() }) } },
     handle() {
       document ??= make();
       return { status: 200, json: document };
@@ -163,9 +162,7 @@ function response(spec: Route['responses'][number], schemas: Json): Json {
       ),
     }),
     ...(mediaType && {
-      content: {
-        ...contents({ [mediaType]: spec.schema ?? null, ...spec.also }, 'output', schemas),
-      },
+      content: contents({ [mediaType]: spec.schema ?? null, ...spec.also }, 'output', schemas),
     }),
     ...(spec.links && {
       links: Object.fromEntries(

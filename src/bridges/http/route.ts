@@ -129,9 +129,6 @@ export function integerParam(least: number, most: number, about: string) {
     .exactOptional();
 }
 
-/** A cursor in a query, of whatever list. */
-export const cursorParam = z.string().max(64).exactOptional().describe('a cursor from an earlier answer');
-
 /** A cursor of these lists; opaque to clients. The pattern tells what cannot be one of this list. */
 export function cursorOf(about: string, ...kinds: readonly CursorKind[]) {
   return z

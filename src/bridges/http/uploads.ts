@@ -27,7 +27,6 @@ const metadata = z
   .describe('names with base64 values, between commas; given back as they came');
 const checksumHeader = z
   .string()
-
   .max(100)
   .regex(/^(?:sha256|sha1|md5) [A-Za-z0-9+/=]+$/)
   .describe('algorithm and base64 of the digest of this piece: a piece that differs is not kept (460)')

@@ -11,7 +11,6 @@ import { followEvents } from '../follow.ts';
 import { draftOfKlp } from '../klp.ts';
 import { lastResort } from '../last-resort.ts';
 import type { Rates } from '../rate.ts';
-import { check, messageDraftSchema } from '../schema.ts';
 import type { Session, Sessions } from '../sessions.ts';
 import {
   ackFrame,
@@ -135,12 +134,11 @@ export function serveSocket(socket: WebSocket, wire: Duplex, caller: Caller, par
       socket.pause();
     }
     try {
-      const read =
+      const { draft, asked } =
         message === undefined
           ? draftOfKlp(envelope, `app:${client.name}`, clock.now())
           : { draft: message, asked: undefined };
-      const draft = message ?? check(messageDraftSchema, read.draft);
-      const posted = await desk.messages.post(client, draft, id, read.asked);
+      const posted = await desk.messages.post(client, draft, id, asked);
       outlet.write(ackFrame(id, posted.message, posted.repeated, form));
     } finally {
       inFlight -= 1;

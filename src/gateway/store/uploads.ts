@@ -109,7 +109,8 @@ export async function openUploads({
   const uploads = new Map<string, Live>();
   const file = (id: string, kind: 'json' | 'part' | 'at') => join(directory, `${id}.${kind}`);
   await mkdir(directory, { recursive: true, mode: 0o700 });
-  for (const name of await readdir(directory)) {
+  const names = await readdir(directory);
+  for (const name of names) {
     const id = /^([0-9a-f]{32})\.json$/.exec(name)?.[1];
     const entry =
       id === undefined ? undefined : entryOf(await readFile(file(id, 'json'), 'utf8').catch(() => ''));
@@ -122,7 +123,7 @@ export async function openUploads({
     }
   }
   // What a kill left of one that was being made or removed.
-  for (const name of await readdir(directory)) {
+  for (const name of names) {
     if (!uploads.has(name.split('.', 1)[0] ?? '') || name.endsWith('.new')) {
       await rm(join(directory, name), { force: true });
     }
@@ -290,7 +291,7 @@ export async function openUploads({
           retryable: true,
         });
       }
-      const id = Buffer.from(random.bytes(16)).toString('hex');
+      const id = random.bytes(16).toHex();
       const entry: Entry = {
         client,
         length,

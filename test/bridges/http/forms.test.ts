@@ -102,15 +102,17 @@ test('files of a form become attachments, whatever stands in them', async () => 
   const a = await gateway.client('a');
   const bytes = Buffer.from('\r\n--x\r\n--'.repeat(20_000));
   const form = new FormData();
-  form.set('text', 'two files');
+  form.set('text', 'two files, 100% \ufffd');
   form.append('attachment', new Blob([bytes], { type: 'image/png' }), 'C:\\photos\\"a".png');
   form.append('attachment', new Blob([]), 'empty');
   form.set('to', 'app:a');
   const sent = await post(gateway.url, a, form);
   assert.equal(sent.status, 201, await sent.clone().text());
-  const { attachments } = (await sent.json()) as {
+  const { text, attachments } = (await sent.json()) as {
+    text: string;
     attachments: { name: string; mediaType: string; size: number; sha256: string }[];
   };
+  assert.equal(text, 'two files, 100% \ufffd', 'a character is none that could not be read');
   assert.deepEqual(
     attachments.map(({ name, mediaType, size }) => [name, mediaType, size]),
     [

@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify';
 import { GatewayError } from '../../../lib/errors.ts';
-import { parseJson } from '../../json.ts';
+import { isObject, parseJson } from '../../json.ts';
 import { invalid } from '../../schema.ts';
 import { readText } from '../body.ts';
 import { type Answer, type Route, route } from '../route.ts';
@@ -19,12 +19,21 @@ export function mediaTypeOf(request: {
 
 /** The fields of a form. Throws `request/invalid` for a name that comes twice and for what is not UTF-8. */
 export function parseForm(text: string): Record<string, string> {
+  const isEncoded = /%[0-9a-f]{2}/i.test(text);
+  return fieldsFrom(new URLSearchParams(text), value => !(isEncoded && value.includes('\ufffd')));
+}
+
+/** The fields of a form from their names and values. Throws `request/invalid` for a name that comes twice. */
+export function fieldsFrom(
+  pairs: Iterable<readonly [name: string, value: string]>,
+  isUtf8: (value: string) => boolean = () => true,
+): Record<string, string> {
   const mistakes: { pointer: string; detail: string }[] = [];
   const fields: Record<string, string> = Object.create(null);
-  for (const [name, value] of new URLSearchParams(text)) {
+  for (const [name, value] of pairs) {
     if (name in fields || name === '__proto__') {
       mistakes.push({ pointer: `/${name.slice(0, 64)}`, detail: 'given twice, or a name that cannot be' });
-    } else if (value.includes('\ufffd') && /%[0-9a-f]{2}/i.test(text)) {
+    } else if (!isUtf8(value)) {
       mistakes.push({ pointer: `/${name.slice(0, 64)}`, detail: 'not UTF-8' });
     }
     fields[name] = value;
@@ -51,7 +60,7 @@ export async function fieldsOf(request: FastifyRequest): Promise<Record<string, 
     return query;
   }
   const body = type === 'application/json' ? parseJson(text) : parseForm(text);
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+  if (!isObject(body)) {
     throw invalid([{ pointer: '', detail: 'an object is expected' }]);
   }
   return { ...query, ...body };
