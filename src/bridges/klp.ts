@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { assurances, latestTime, type Message, priorities } from '../gateway/message.ts';
+import { canonicalJson } from '../lib/canonical-json.ts';
 import { GatewayError } from '../lib/errors.ts';
-import { canonicalJson, isObject, parseJson } from './json.ts';
+import { isObject, parseJson } from './json.ts';
 import { addressSchema, check, messageDraftSchema, messageIdSchema, timeSchema } from './schema.ts';
 
 /**

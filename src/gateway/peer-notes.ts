@@ -1,4 +1,5 @@
 import { GatewayError } from '../lib/errors.ts';
+import { createTurns } from '../lib/turns.ts';
 import type { Address } from './message.ts';
 import type { Consent, Trust } from './society-contract.ts';
 import type { NoteRow } from './store/note-table.ts';
@@ -21,20 +22,20 @@ export interface PeerNotes {
 }
 
 /** Notes there may be: each is somebody's word, and none is forgotten for another. */
-export const mostNotes = 10_000;
+const mostNotes = 10_000;
 
 export function createPeerNotes(store: Store): PeerNotes {
   const notes = new Map<Address, PeerNote>();
   for (const row of store.read.peerNotes()) {
     notes.set(row.address, noteOf(row));
   }
-  let last: Promise<unknown> = Promise.resolve();
+  const inTurn = createTurns();
   return {
     get: address => notes.get(address),
     has: address => notes.has(address),
     addresses: () => notes.keys(),
-    put(address, change) {
-      const done = last.then(async () => {
+    put: (address, change) =>
+      inTurn(async () => {
         const before = notes.get(address);
         const merged = { ...before, ...change };
         const row: NoteRow = {
@@ -57,10 +58,7 @@ export function createPeerNotes(store: Store): PeerNotes {
         } else {
           notes.set(address, note);
         }
-      });
-      last = done.catch(() => undefined);
-      return done;
-    },
+      }),
   };
 }
 

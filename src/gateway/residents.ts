@@ -1,5 +1,6 @@
 import type { Clock } from '../lib/clock.ts';
 import { GatewayError } from '../lib/errors.ts';
+import { createTurns } from '../lib/turns.ts';
 import type { Bridge, Resident } from './bridge.ts';
 import { type Address, nameOf, schemeOf, shownName } from './message.ts';
 import type { ResidentRow } from './store/resident-table.ts';
@@ -39,7 +40,7 @@ export function createResidents(options: {
   const ended = new Map<Address, readonly ResidentRow[]>();
   const parties = new Map<Address, Address>();
   /** One change at a time: each begins from what the one before has left on disk. */
-  let last: Promise<unknown> = Promise.resolve();
+  const inTurn = createTurns();
   const schemes = new Set(['app', 'room', ...options.bridges.map(({ name }) => name)]);
   const kept = store.read.residents().sort((a, b) => (a.ended_at ?? a.since) - (b.ended_at ?? b.since));
   for (const [party, rows] of Map.groupBy(kept, row => row.party)) {
@@ -86,12 +87,6 @@ export function createResidents(options: {
         ? { ...residence.make(), party, bridge, name: shown, since: clock.now(), ended_at: null }
         : { ...kept, name: shown, ended_at: null };
     });
-  }
-
-  function inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const done = last.then(work);
-    last = done.catch(() => undefined);
-    return done;
   }
 
   const residentOf = (rows: readonly ResidentRow[]): Resident => ({

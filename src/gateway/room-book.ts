@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../lib/clock.ts';
 import { GatewayError } from '../lib/errors.ts';
+import { createTurns } from '../lib/turns.ts';
 import { type Address, nameOf, schemeOf } from './message.ts';
 import { isKept } from './own-rooms.ts';
 import type { Residents } from './residents.ts';
@@ -61,7 +62,7 @@ export function createRoomBook(parts: RoomBookParts): RoomBook {
   const changes = new Map<string, RoomChange>();
   let rooms: Record<string, RoomInForce> = {};
   /** One change at a time: each begins from what the one before has left on disk. */
-  let last: Promise<unknown> = Promise.resolve();
+  const inTurn = createTurns();
   for (const { name, change } of store.read.roomChanges()) {
     changes.set(name, change);
   }
@@ -96,12 +97,6 @@ export function createRoomBook(parts: RoomBookParts): RoomBook {
         return room === undefined ? [] : [[name, room]];
       }),
     );
-  }
-
-  function inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const done = last.then(work);
-    last = done.catch(() => undefined);
-    return done;
   }
 
   const get = (name: string) =>

@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
+import { canonicalJson } from '../lib/canonical-json.ts';
 import type { Clock } from '../lib/clock.ts';
 import { GatewayError } from '../lib/errors.ts';
 import type { Random } from '../lib/random.ts';
+import { createTurns } from '../lib/turns.ts';
 import type { RouteRule } from './route-rule.ts';
 import type { Routes } from './routes.ts';
 import type { Guard, RouteView } from './society-contract.ts';
@@ -40,7 +42,7 @@ export function createRouteBook(parts: {
   const made = new Map<string, Identified>();
   /** Rules of the configuration that were switched off or on here. */
   const switched = new Map<string, boolean>();
-  let last: Promise<unknown> = Promise.resolve();
+  const inTurn = createTurns();
   for (const { id, body } of store.read.routeRows()) {
     if ('from' in body) {
       made.set(id, { ...body, id });
@@ -64,18 +66,12 @@ export function createRouteBook(parts: {
     parts.onChange();
   }
 
-  function inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const done = last.then(work);
-    last = done.catch(() => undefined);
-    return done;
-  }
-
   lay();
 
   const isConfigured = (id: string) => configured.some(rule => rule.id === id);
 
-  function viewOf(rule: Identified): RouteView {
-    const { passed, leftOut } = routes.counts().get(rule.id) ?? { passed: 0, leftOut: 0 };
+  function viewOf(rule: Identified, counts = routes.counts()): RouteView {
+    const { passed, leftOut } = counts.get(rule.id) ?? { passed: 0, leftOut: 0 };
     return {
       ...rule,
       enabled: rule.enabled !== false,
@@ -99,7 +95,10 @@ export function createRouteBook(parts: {
   }
 
   return {
-    list: () => inOrder().map(viewOf),
+    list() {
+      const counts = routes.counts();
+      return inOrder().map(rule => viewOf(rule, counts));
+    },
     get,
     put: (given, next) =>
       inTurn(async () => {
@@ -109,7 +108,7 @@ export function createRouteBook(parts: {
           const before = configured.find(one => one.id === id)!;
           const { enabled = true, ...wanted } = { ...rule, id };
           const { enabled: _, ...own } = before;
-          if (canonical(wanted) !== canonical(own)) {
+          if (canonicalJson(wanted) !== canonicalJson(own)) {
             throw new GatewayError(
               'request/conflict',
               'a rule of the configuration is changed there; here it is only switched off and on, by enabled',
@@ -168,7 +167,7 @@ function identified(rules: readonly RouteRule[]): readonly Identified[] {
     if (rule.id !== undefined) {
       return { ...rule, id: rule.id };
     }
-    const digest = createHash('sha256').update(canonical(rule)).digest('hex').slice(0, 12);
+    const digest = createHash('sha256').update(canonicalJson(rule)).digest('hex').slice(0, 12);
     let id = `c-${digest}`;
     for (let turn = 2; used.has(id); turn++) {
       id = `c-${digest}-${turn}`;
@@ -176,17 +175,4 @@ function identified(rules: readonly RouteRule[]): readonly Identified[] {
     used.add(id);
     return { ...rule, id };
   });
-}
-
-/** What a rule says, however its keys are ordered. */
-function canonical(rule: object): string {
-  return JSON.stringify(rule, (_key, value: unknown) =>
-    typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? Object.fromEntries(
-          Object.entries(value)
-            .filter(([, one]) => one !== undefined)
-            .sort(([a], [b]) => (a < b ? -1 : 1)),
-        )
-      : value,
-  );
 }

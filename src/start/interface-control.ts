@@ -12,6 +12,7 @@ import {
 } from '../config-overlay.ts';
 import { codeOf, type FieldError, GatewayError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
+import { createTurns } from '../lib/turns.ts';
 import { type InterfaceConfig, interfaceSchema, radioMistakes, withBase } from '../radio/config.ts';
 import { writeDurably } from './durable-file.ts';
 import type { LiveInterface, LiveInterfaces } from './live-interfaces.ts';
@@ -36,13 +37,7 @@ export interface InterfaceControlParts {
  */
 export function createInterfaceControl(parts: InterfaceControlParts): InterfaceControl {
   const { live, data, base, log } = parts;
-  let turn: Promise<unknown> = Promise.resolve();
-
-  function inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const done = turn.then(work);
-    turn = done.catch(() => undefined);
-    return done;
-  }
+  const inTurn = createTurns();
 
   function named(name: string): LiveInterface {
     const one = live.get(name);

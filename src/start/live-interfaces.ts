@@ -4,6 +4,7 @@ import { GatewayError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
 import { type ServiceHealth, supervise } from '../lib/service.ts';
+import { createTurns } from '../lib/turns.ts';
 import type { Interface } from '../mesh/interface.ts';
 import type { Attachment } from '../mesh/reticulum/attachment.ts';
 import type { InterfacePolicy } from '../mesh/reticulum/interface-policy.ts';
@@ -103,7 +104,7 @@ export function createLiveInterfaces(
   const all = new Map<string, Entry>();
   const over = Promise.withResolvers<void>();
   let signal: AbortSignal | undefined;
-  let turn: Promise<unknown> = Promise.resolve();
+  const inTurn = createTurns();
 
   for (const { config, origin } of entries) {
     all.set(config.name, prepared(config, origin));
@@ -251,12 +252,6 @@ export function createLiveInterfaces(
     return entry;
   }
 
-  function inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const done = turn.then(work);
-    turn = done.catch(() => undefined);
-    return done;
-  }
-
   return {
     list: () => [...all.values()],
     get: name => all.get(name),
@@ -340,7 +335,8 @@ export function createLiveInterfaces(
         ? Promise.resolve()
         : new Promise<void>(resolve => stop.addEventListener('abort', () => resolve(), { once: true }));
       await Promise.race([stopped, over.promise]);
-      await turn;
+      // What was begun ends first.
+      await inTurn(async () => undefined);
       await Promise.all([...all.values()].map(entry => entry.stop?.()));
     },
   };

@@ -3,6 +3,7 @@ import type { Reloaded, SettableLevel, Settings } from '../bridges/http/settings
 import type { Config } from '../config.ts';
 import { GatewayError } from '../lib/errors.ts';
 import type { LeveledLog } from '../lib/log.ts';
+import { createTurns } from '../lib/turns.ts';
 import type { LiveInterfaces } from './live-interfaces.ts';
 
 export interface SettingsParts {
@@ -48,7 +49,7 @@ export function createSettings(parts: SettingsParts): Settings & { readonly curr
   const { log } = parts;
   let current = parts.config;
   let restart: readonly string[] = [];
-  let turn: Promise<unknown> = Promise.resolve();
+  const inTurn = createTurns();
 
   async function reload(): Promise<Reloaded> {
     if (parts.reread === undefined) {
@@ -101,11 +102,7 @@ export function createSettings(parts: SettingsParts): Settings & { readonly curr
       overlaid: current.overlaid,
       restart,
     }),
-    reload() {
-      const done = turn.then(reload);
-      turn = done.catch(() => undefined);
-      return done;
-    },
+    reload: () => inTurn(reload),
     logLevel: () => log.level as SettableLevel,
     setLogLevel(level) {
       log.level = level;

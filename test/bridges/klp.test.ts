@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { canonicalJson } from '../../src/bridges/json.ts';
 import { draftOfKlp, encodeKlp } from '../../src/bridges/klp.ts';
 import { check, messageDraftSchema } from '../../src/bridges/schema.ts';
 import type { Message } from '../../src/gateway/message.ts';
+import { canonicalJson } from '../../src/lib/canonical-json.ts';
 import { isGatewayError } from '../../src/lib/errors.ts';
 
 const vectors = JSON.parse(

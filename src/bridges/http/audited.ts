@@ -2,6 +2,7 @@ import type { FastifyRequest } from 'fastify';
 import type { AuditEntry, Door } from '../../gateway/audit-entry.ts';
 import type { Client } from '../../gateway/desk.ts';
 import { codeOf, isGatewayError } from '../../lib/errors.ts';
+import { isObject } from '../json.ts';
 import { problemOf } from '../problems.ts';
 import { operationIdOf } from './operation.ts';
 import type { Answer, Route } from './route.ts';
@@ -86,8 +87,4 @@ function targetOf(params: unknown): string | undefined {
 function lastOf(location: string | undefined): string | undefined {
   const last = location?.split('/').at(-1);
   return last === undefined || last === '' ? undefined : decodeURIComponent(last);
-}
-
-function isObject(value: unknown): value is object {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -1,7 +1,7 @@
 import type { InboxItem, MessageView } from '../../gateway/desk.ts';
 import type { Message } from '../../gateway/message.ts';
+import { canonicalJson } from '../../lib/canonical-json.ts';
 import { GatewayError } from '../../lib/errors.ts';
-import { canonicalJson } from '../json.ts';
 import { encodeKlp, klpOf, klpType } from '../klp.ts';
 import { negotiate } from '../negotiate.ts';
 import { messageJson, messageViewJson } from '../schema.ts';

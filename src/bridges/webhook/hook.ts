@@ -4,9 +4,9 @@ import type { WebhookShelf } from '../../gateway/webhook-shelf.ts';
 import type { WebhookSettings, WebhookState, WebhookView } from '../../gateway/webhooks.ts';
 import { codeOf } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
+import { createTurns, type Turns } from '../../lib/turns.ts';
 import { forgiven, fresh, type Progress } from './progress.ts';
 import { type Secret, secretsAt } from './signature.ts';
-import { createTurns, type Turns } from './turns.ts';
 
 /** A webhook in memory: the truth while the hub runs, and what its row is written from. */
 export interface Hook {

@@ -3,6 +3,7 @@ import type { Cancel, Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
 import { codeOf, GatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
+import { createTurns } from '../../lib/turns.ts';
 import type { MeshStorage } from '../storage.ts';
 import {
   type Blackholed,
@@ -53,7 +54,7 @@ export class Blackhole {
   /** What holds, of all lists. */
   #blocked = new Map<string, BlackholeEntry>();
   readonly #changed: Listeners<undefined>;
-  #turn: Promise<unknown> = Promise.resolve();
+  readonly #inTurn = createTurns();
 
   /** Loads what is stored; a list that does not decode is counted and forgotten. */
   constructor(parts: BlackholeParts) {
@@ -271,12 +272,6 @@ export class Blackhole {
     storage.remove('blackhole', key).catch((error: unknown) => {
       log.warn({ code: codeOf(error) }, 'a blackhole list that is not used any more could not be removed');
     });
-  }
-
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.#turn.then(work);
-    this.#turn = done.catch(() => undefined);
-    return done;
   }
 }
 
