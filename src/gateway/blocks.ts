@@ -16,7 +16,7 @@ export interface BlockBook {
 }
 
 /** Patterns with a `*` are looked through one by one for every message; addresses are not. */
-export const blockLimits = { patterns: 256, addresses: 10_000, stars: 4 };
+const blockLimits = { patterns: 256, addresses: 10_000, stars: 4 };
 
 export function createBlocks(parts: {
   readonly store: Store;
@@ -66,7 +66,7 @@ export function createBlocks(parts: {
       if (blocks.size === 0) {
         return false;
       }
-      return blocks.has(address) || [...patterns].some(pattern => covers(pattern, address));
+      return blocks.has(address) || patterns.values().some(pattern => covers(pattern, address));
     },
     list: () => [...blocks.values()].sort((a, b) => (a.pattern < b.pattern ? -1 : 1)),
     get: pattern => blocks.get(pattern),

@@ -213,9 +213,9 @@ export function createClients(options: {
       return entry && viewOf(entry);
     },
     async change(nameOrId, change) {
-      const { client } = living(nameOrId, 'changed');
+      const { client, version, role } = living(nameOrId, 'changed');
       checkChange(change, clock.now());
-      const { id, version, role } = viewOf(living(nameOrId));
+      const { id } = client;
       const wanted = {
         scopes: change.role === undefined ? (change.scopes ?? client.scopes) : roles[change.role],
         rooms: change.rooms ?? client.rooms,

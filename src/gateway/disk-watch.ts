@@ -35,7 +35,7 @@ export async function watchDisk(
   let trouble: GatewayError | undefined;
   let said: string | undefined;
   /** Databases that were damaged, and under which names they lie aside. */
-  const aside = new Map<string, string>();
+  let aside: ReadonlyMap<string, string> = new Map();
   const tell = (name: string, health: Pick<ServiceHealth, 'state' | 'reason' | 'code'>) =>
     report({ name, since: clock.now(), bugs: 0, ...health });
   const say = (health: Pick<ServiceHealth, 'state' | 'reason' | 'code'>) => {
@@ -60,10 +60,7 @@ export async function watchDisk(
         tell(name, { state: 'up' });
       }
     }
-    aside.clear();
-    for (const [name, file] of there) {
-      aside.set(name, file);
-    }
+    aside = there;
   };
   const probe = () =>
     store.committer.commit('store.probe', { bytes: random.bytes(probeSize) }).catch(() => undefined);
@@ -82,7 +79,6 @@ export async function watchDisk(
     } else {
       say({ state: 'up' });
     }
-    return free;
   };
   const stops = [
     store.committer.onTrouble(now => {

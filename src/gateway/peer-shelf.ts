@@ -88,7 +88,7 @@ export function createPeerShelf(limit: number, isPinned: (address: Address) => b
       return true;
     }
     if (standing === 'friend') {
-      const oldest = [...raised].find(([, one]) => one === 'friend');
+      const oldest = raised.entries().find(([, one]) => one === 'friend');
       lower(oldest![0]);
       return true;
     }
@@ -98,7 +98,10 @@ export function createPeerShelf(limit: number, isPinned: (address: Address) => b
       return true;
     }
     // Writers that were never heard, and regulars that a restart did not bring back, have no row to be found in.
-    const unheard = [...raised].find(([address, one]) => one === standing && get(address) === undefined);
+    const mayBe = counts[standing] > rows[standing].size;
+    const unheard = mayBe
+      ? raised.entries().find(([address, one]) => one === standing && get(address) === undefined)
+      : undefined;
     if (unheard !== undefined) {
       lower(unheard[0]);
     }

@@ -28,8 +28,8 @@ export interface RoomBook {
   /** Members that were added while the hub ran. */
   addedTo(name: string): readonly Address[];
   /**
-   * Makes a room, or makes it another one. Durable when it resolves, and in force from then on. Throws
-   * `request/conflict` where `mustBe` does not hold, `request/invalid`, `store/full`, `store/unavailable`.
+   * Makes a room, or makes it another one. Durable when it resolves, and in force from then on. Throws what `change` throws,
+   * `request/invalid`, `store/full`, `store/unavailable`.
    */
   put(name: string, change: (before: RoomInForce | undefined) => WantedRoom): Promise<RoomInForce>;
   /** Takes it away, unless `guard` throws; `request/not-found`, `request/conflict` for the hub's own. */

@@ -83,11 +83,25 @@ export function createRoomDesk(parts: RoomDeskParts): Rooms {
     return found;
   }
 
+  /** Who says of each address that it is in a room. */
+  function sourcesOf(name: string, room: RoomInForce): (address: Address) => MemberState['source'] {
+    const { tokens, bridges } = parts.automatic(name);
+    const sources = new Map<Address, MemberState['source']>();
+    const say = (source: MemberState['source'], addresses: readonly Address[]) => {
+      for (const address of addresses) {
+        sources.getOrInsert(address, source);
+      }
+    };
+    say('api', book.addedTo(name));
+    say('config', room.members);
+    say('token', tokens);
+    say('bridge', [...bridges, ...parts.placesOf(name)]);
+    return address => sources.get(address) ?? 'config';
+  }
+
   function detailOf(name: string, room: RoomInForce): RoomDetail {
     const view = viewOf(name, room);
-    const { tokens, bridges } = parts.automatic(name);
-    const said = new Set(room.members);
-    const added = new Set(book.addedTo(name));
+    const sourceOf = sourcesOf(name, room);
     const trouble = troubles(name);
     const memberStates = view.members.map((address): MemberState => {
       const consent = room.asked.includes(address)
@@ -98,15 +112,7 @@ export function createRoomDesk(parts: RoomDeskParts): Rooms {
       return {
         address,
         ...(known === undefined ? {} : { name: known }),
-        source: added.has(address)
-          ? 'api'
-          : said.has(address)
-            ? 'config'
-            : tokens.includes(address)
-              ? 'token'
-              : bridges.includes(address) || parts.placesOf(name).includes(address)
-                ? 'bridge'
-                : 'config',
+        source: sourceOf(address),
         ...(consent === undefined ? {} : { consent }),
         ...(blocks.has(address) ? { blocked: true } : {}),
         ...(last === undefined ? {} : { trouble: last }),
@@ -137,7 +143,7 @@ export function createRoomDesk(parts: RoomDeskParts): Rooms {
   async function become(
     client: Client,
     name: string,
-    next: (before: RoomInForce | undefined) => RoomPatch & { readonly keepMembers?: true },
+    next: (before: RoomInForce | undefined) => RoomPatch,
   ): Promise<RoomDetail> {
     let welcomed: readonly Address[] = [];
     let asked: readonly Address[] = [];

@@ -1,6 +1,6 @@
 import { GatewayError } from '../lib/errors.ts';
 import { withWords } from './folding.ts';
-import type { Message } from './message.ts';
+import { type Message, nameOf, schemeOf } from './message.ts';
 import type { RouteBook } from './route-book.ts';
 import { matches, type RouteRule } from './route-rule.ts';
 import { type RoutingFacts, route } from './router.ts';
@@ -26,7 +26,7 @@ export function createRouteDesk(parts: {
   }
 
   function checkRooms({ to }: Pick<RouteRule, 'to'>): void {
-    const wrong = to.findIndex(one => one.startsWith('room:') && !parts.roomExists(one.slice(5)));
+    const wrong = to.findIndex(one => schemeOf(one) === 'room' && !parts.roomExists(nameOf(one)));
     if (wrong >= 0) {
       const detail = 'there is no such room';
       throw new GatewayError('request/not-found', `to: ${detail}`, {

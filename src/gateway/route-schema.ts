@@ -12,6 +12,8 @@ export const addressSchema = z
     'lxmf:<32 hex digits>, mqtt:<topic>, app:<client name>, matrix:!room:server, matrix:@user:server or webhook:<its id>',
   );
 
+export const roomNameSchema = z.string().regex(/^[a-z0-9][a-z0-9-]{0,31}$/, 'the name of a room');
+
 /** Who a rule sends to: an address, or a room, whose members each get it. */
 const target = z.union([addressSchema, z.string().regex(/^room:[a-z0-9][a-z0-9-]{0,31}$/)], {
   error:
@@ -50,9 +52,7 @@ export const ruleShape = {
       'an address, with * for one piece of a topic and # at its end for the rest: mqtt:dev/#',
     )
     .describe('whose messages'),
-  room: z
-    .string()
-    .regex(/^[a-z0-9][a-z0-9-]{0,31}$/, 'the name of a room')
+  room: roomNameSchema
     .optional()
     .describe("only what is said in this room; without it in either of the hub's own"),
   type: z

@@ -235,7 +235,6 @@ export function createSociety(parts: SocietyParts): Society {
           log.warn({ code: codeOf(error) }, 'a change of the configuration could not be noted on disk');
         });
       }
-      furnish();
     },
   };
 }

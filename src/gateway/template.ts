@@ -11,7 +11,6 @@ import { type Address, type Message, nameOf, schemeOf } from './message.ts';
  * There are no loops, no conditions and no code, and what comes out is bounded, whatever the message holds.
  */
 export interface Template {
-  readonly source: string;
   readonly parts: readonly Part[];
 }
 
@@ -152,7 +151,7 @@ export function readTemplate(source: string): { readonly template: Template } | 
       at += 1;
     }
   }
-  return { template: { source, parts: words === '' ? parts : [...parts, words] } };
+  return { template: { parts: words === '' ? parts : [...parts, words] } };
 }
 
 /** A placeholder, or what is wrong with it. */

@@ -1,6 +1,5 @@
 import { GatewayError } from '../../lib/errors.ts';
-import type { Answer, Call } from './route.ts';
-import { matches, tagOf } from './route.ts';
+import { type Answer, type Call, matches, tagOf } from './route.ts';
 
 /** Headers by which a change is made only of what was read, for the document of an operation. */
 export const preconditions = {

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { type Desk, deliveryStates } from '../../gateway/desk.ts';
-import { addressSchema as memberSchema } from '../../gateway/route-schema.ts';
-import { consents, type RoomDetail } from '../../gateway/society-contract.ts';
+import { addressSchema as memberSchema, roomNameSchema as nameSchema } from '../../gateway/route-schema.ts';
+import { consents, type RoomDetail, type RoomView } from '../../gateway/society-contract.ts';
 import { conditionsOf, preconditions, tagged } from './precondition.ts';
 import { type Route, route } from './route.ts';
 
@@ -47,7 +47,6 @@ const detailSchema = z
   })
   .meta({ id: 'RoomWithMembers' });
 
-const nameSchema = z.string().regex(/^[a-z0-9][a-z0-9-]{0,31}$/, 'the name of a room');
 const members = z.array(memberSchema).max(256);
 const consent = z
   .literal('given')
@@ -80,14 +79,7 @@ export function roomRoutes(desk: Desk): Route[] {
       handle: ({ client }) => ({
         status: 200,
         json: {
-          items: desk.rooms.list(client).map(({ name, members: all, addresses, open, source, changed }) => ({
-            name,
-            members: all,
-            addresses,
-            open,
-            source,
-            changed,
-          })),
+          items: desk.rooms.list(client).map(briefJson),
           cursor: null,
         },
       }),
@@ -220,7 +212,12 @@ function pathOf(name: string): string {
   return `/v1/rooms/${encodeURIComponent(name)}`;
 }
 
-/** A room as JSON shows it. */
-function roomJson({ name, members: all, addresses, open, source, changed, memberStates }: RoomDetail) {
-  return { name, members: all, addresses, open, source, changed, memberStates };
+/** A room as JSON shows it in the list. */
+function briefJson({ name, members: all, addresses, open, source, changed }: RoomView) {
+  return { name, members: all, addresses, open, source, changed };
+}
+
+/** A room as JSON shows it alone. */
+function roomJson(room: RoomDetail) {
+  return { ...briefJson(room), memberStates: room.memberStates };
 }

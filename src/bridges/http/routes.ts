@@ -134,7 +134,7 @@ export function ruleRoutes(desk: Desk): Route[] {
       audience: ['admin'],
       params,
       responses: { 200: { description: 'the rule', schema: ruleSchema, headers } },
-      handle: ({ params: { id } }) => tagged(200, settingOf(desk.routes.get(id))),
+      handle: ({ params: { id } }) => ({ status: 200, json: settingOf(desk.routes.get(id)) }),
     }),
     route({
       method: 'PUT',

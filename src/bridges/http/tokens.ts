@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { ClientView } from '../../gateway/client.ts';
 import { scopes as allScopes, type Desk } from '../../gateway/desk.ts';
 import { roleNames, roles } from '../../gateway/roles.ts';
+import { roomNameSchema } from '../../gateway/route-schema.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import { inThePast, scopeSchema, timeSchema } from '../schema.ts';
@@ -38,10 +39,7 @@ const nameSchema = z
   .regex(/^[a-z0-9-]{1,32}$/, 'lower-case letters, digits and hyphens, at most 32');
 
 const scopesSchema = z.array(scopeSchema).min(1).max(16);
-const roomsSchema = z
-  .array(z.string().regex(/^[a-z0-9][a-z0-9-]{0,31}$/, 'the name of a room'))
-  .max(64)
-  .describe('rooms it is a member of');
+const roomsSchema = z.array(roomNameSchema).max(64).describe('rooms it is a member of');
 
 const draftSchema = z
   .strictObject({

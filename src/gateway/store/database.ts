@@ -61,7 +61,7 @@ export function openOrPutAside(options: WritableOptions, now: number): DatabaseS
 }
 
 /** Moves a database and its side files to another name beside it: `PATH.damaged-MS`. */
-export function putAside(path: string, now: number): void {
+function putAside(path: string, now: number): void {
   for (const suffix of ['', '-wal', '-shm']) {
     if (statSync(path + suffix, { throwIfNoEntry: false }) !== undefined) {
       renameSync(path + suffix, `${path}.damaged-${now}${suffix}`);

@@ -1,5 +1,4 @@
 import type { DatabaseSync } from 'node:sqlite';
-import { type EventDraft, eventWriter } from './event-table.ts';
 
 /** What the owner says of a peer, and what it has said of being written to. */
 export interface NoteRow {
@@ -17,13 +16,12 @@ export interface BlockRow {
 }
 
 export interface NoteJobs {
-  /** Notes and blocks with their events; what says nothing any more is forgotten. */
+  /** Notes and blocks; what says nothing any more is forgotten. */
   'peers.note': {
     args: {
       notes?: readonly NoteRow[];
       blocks?: readonly BlockRow[];
       unblocked?: readonly string[];
-      events?: readonly EventDraft[];
     };
     result: undefined;
   };
@@ -36,9 +34,8 @@ export function noteVerbs(database: DatabaseSync) {
   const forget = database.prepare('DELETE FROM peer_notes WHERE address = ?');
   const block = database.prepare('INSERT OR REPLACE INTO blocks (pattern, reason, since) VALUES (?, ?, ?)');
   const unblock = database.prepare('DELETE FROM blocks WHERE pattern = ?');
-  const write = eventWriter(database);
   return {
-    'peers.note'({ notes, blocks, unblocked, events }: NoteJobs['peers.note']['args']): undefined {
+    'peers.note'({ notes, blocks, unblocked }: NoteJobs['peers.note']['args']): undefined {
       for (const { address, alias, trust, consent } of notes ?? []) {
         if (alias === null && trust === null && consent === null) {
           forget.run(address);
@@ -51,9 +48,6 @@ export function noteVerbs(database: DatabaseSync) {
       }
       for (const pattern of unblocked ?? []) {
         unblock.run(pattern);
-      }
-      for (const event of events ?? []) {
-        write(event);
       }
     },
   };
