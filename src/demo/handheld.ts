@@ -8,7 +8,7 @@ import type { Interface } from '../mesh/interface.ts';
 import { encodeDeliveryAnnounce } from '../mesh/lxmf/announce.ts';
 import { encodeMessage } from '../mesh/lxmf/message.ts';
 import type { LocalDestination } from '../mesh/reticulum/destination.ts';
-import { generateIdentity } from '../mesh/reticulum/identity.ts';
+import { generateIdentity, type Identity } from '../mesh/reticulum/identity.ts';
 import type { MeshStorage } from '../mesh/storage.ts';
 import { createMesh } from '../start/mesh.ts';
 
@@ -63,17 +63,7 @@ export async function startHandheld(
     announce: () => mesh.transport.announce(destination),
     async send(to, text) {
       await mesh.transport.requestPath(to);
-      const { packed } = encodeMessage(
-        {
-          destination: to,
-          source: destination.hash,
-          timestamp: systemClock.now() / 1000,
-          title: new Uint8Array(),
-          content: utf8(text),
-          fields: new Map(),
-        },
-        identity,
-      );
+      const packed = packText(text, { to, from: destination.hash, identity });
       await mesh.router.send(packed, { signal: stop.signal });
     },
     async [Symbol.asyncDispose]() {
@@ -82,4 +72,22 @@ export async function startHandheld(
       await mesh[Symbol.asyncDispose]();
     },
   };
+}
+
+/** A text as it goes over the air, said now and signed. */
+export function packText(
+  text: string,
+  { to, from, identity }: { readonly to: Uint8Array; readonly from: Uint8Array; readonly identity: Identity },
+): Uint8Array {
+  return encodeMessage(
+    {
+      destination: to,
+      source: from,
+      timestamp: systemClock.now() / 1000,
+      title: new Uint8Array(),
+      content: utf8(text),
+      fields: new Map(),
+    },
+    identity,
+  ).packed;
 }

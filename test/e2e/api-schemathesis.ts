@@ -17,7 +17,7 @@ export function ensureApiTools(): Promise<string | undefined> {
     folder: join('py', 'api-4.32.5-0.9.0'),
     requirements: 'test/e2e/requirements-api.txt',
     minor: 10,
-    tests: 'The tests of the API against its OpenAPI document are skipped.',
+    tests: 'The tests of the API against its OpenAPI document',
   });
 }
 

@@ -1,4 +1,5 @@
-import { fromHex, fromUtf8, utf8 } from '../../src/lib/bytes.ts';
+import { packText } from '../../src/demo/handheld.ts';
+import { fromHex, fromUtf8 } from '../../src/lib/bytes.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { Counters } from '../../src/lib/counters.ts';
 import { isGatewayError } from '../../src/lib/errors.ts';
@@ -6,7 +7,6 @@ import { silentLog } from '../../src/lib/log.ts';
 import { systemRandom } from '../../src/lib/random.ts';
 import { supervise } from '../../src/lib/service.ts';
 import { encodeDeliveryAnnounce } from '../../src/mesh/lxmf/announce.ts';
-import { encodeMessage } from '../../src/mesh/lxmf/message.ts';
 import type { LocalDestination } from '../../src/mesh/reticulum/destination.ts';
 import { generateIdentity } from '../../src/mesh/reticulum/identity.ts';
 import { TcpServer } from '../../src/radio/tcp-server.ts';
@@ -58,17 +58,7 @@ export async function startMeshPeer(): Promise<MeshPeer> {
     announce: () => mesh.transport.announce(destination),
     async send(hub, text, signal) {
       const to = fromHex(hub);
-      const { packed } = encodeMessage(
-        {
-          destination: to,
-          source: destination.hash,
-          timestamp: systemClock.now() / 1000,
-          title: new Uint8Array(),
-          content: utf8(text),
-          fields: new Map(),
-        },
-        identity,
-      );
+      const packed = packText(text, { to, from: destination.hash, identity });
       for (let first = true; ; first = false) {
         signal.throwIfAborted();
         const attempt = AbortSignal.any([signal, AbortSignal.timeout(5000)]);

@@ -12,12 +12,21 @@ import { systemRandom } from '../../src/lib/random.ts';
 import { startHub } from '../../src/start/hub.ts';
 import { openTestSwitch, until } from '../gateway/fixture.ts';
 
-/** A disk of its own that can fail: ext4 in a file, which the kernel makes read-only when told that it met an error. */
+/**
+ * A disk of its own that can fail: ext4 in a file, which the kernel makes read-only when told that it met an error. A
+ * failure where `CI` is set, we are root and only the package is missing.
+ */
 async function failingDisk() {
   const folder = await mkdtemp(join(tmpdir(), 'kos-read-only-'));
   const image = join(folder, 'image');
   const mount = join(folder, 'disk');
-  const run = (program: string, ...args: string[]) => spawnSync(program, args, { encoding: 'utf8' });
+  // Where programs of root are, which not every PATH names.
+  const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` };
+  const run = (program: string, ...args: string[]) => spawnSync(program, args, { encoding: 'utf8', env });
+  const { error } = run('mkfs.ext4', '-V');
+  if (error !== undefined && process.getuid?.() === 0 && process.env.CI) {
+    throw new Error('mkfs.ext4 is missing; on Debian: apt-get install e2fsprogs', { cause: error });
+  }
   await mkdir(mount);
   await writeFile(image, new Uint8Array(24 * 1024 * 1024));
   const isThere =

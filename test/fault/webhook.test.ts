@@ -17,7 +17,7 @@ const python = await ensurePython({
   folder: join('py', 'standardwebhooks-1.1.0'),
   requirements: 'test/fault/requirements-webhooks.txt',
   minor: 10,
-  tests: 'The test of webhooks against the published library is left out',
+  tests: 'The checks of webhooks by the published library',
 });
 
 test('killed with -9 while it tells an endpoint, the gateway tells everything it acknowledged, in order and under the same ids', async t => {
