@@ -1,12 +1,10 @@
 import { readFileSync, statSync } from 'node:fs';
 import { open, rename, rm } from 'node:fs/promises';
-import { request as requestHttp } from 'node:http';
-import { request as requestHttps } from 'node:https';
 import { dirname } from 'node:path';
 import { syncFolder } from '../gateway/store/synced.ts';
 import { GatewayError } from '../lib/errors.ts';
-import { type Call, type Command, dataOf, print, targetOf, usage } from './call.ts';
-import { unreachable } from './connection.ts';
+import { type Call, type Command, dataOf, print, refusal, targetOf, usage } from './call.ts';
+import { bytesOf, openAnswer, readAnswer } from './connection.ts';
 
 const backupUse = 'backup FILE [--recipient age1…,… | --passphrase-file FILE] [--no-blobs]';
 const restoreUse =
@@ -45,7 +43,9 @@ async function backup(c: Call): Promise<number> {
     blobs: c.options['no-blobs'] !== true,
   };
   const part = `${file}.part`;
-  const target = await open(part, 'w', 0o600);
+  const target = await open(part, 'w', 0o600).catch(error => {
+    throw unwritable(part, error);
+  });
   let size = 0;
   try {
     const { bytes, estimated } = await download(c, body);
@@ -63,7 +63,7 @@ async function backup(c: Call): Promise<number> {
   } catch (error) {
     await target.close().catch(() => undefined);
     await rm(part, { force: true });
-    throw error;
+    throw unwritable(part, error);
   }
   return await print(
     c,
@@ -120,6 +120,14 @@ async function restore(c: Call): Promise<number> {
   return await print(c, done, lines.join('\n'));
 }
 
+/** An error of the file system in words; others unchanged. */
+function unwritable(path: string, error: unknown): unknown {
+  const { syscall, message } = error as NodeJS.ErrnoException;
+  return syscall === undefined
+    ? error
+    : new GatewayError('store/unavailable', `${path} cannot be written: ${message}`, { cause: error });
+}
+
 function passphraseOf(c: Call): string | undefined {
   const file = c.options['passphrase-file'];
   return typeof file === 'string' ? read(file).split(/\r?\n/)[0] : undefined;
@@ -144,54 +152,22 @@ function read(file: string): string {
   }
 }
 
-/** Posts and gives the answer as it comes. Throws `bridge/rejected` with the problem's words, `bridge/unavailable`. */
+/** The backup as it comes. Throws `bridge/rejected` with the problem's words, `bridge/unavailable`, `wire/malformed`. */
 async function download(
   c: Call,
   body: unknown,
 ): Promise<{ readonly bytes: AsyncIterable<Uint8Array>; readonly estimated: number }> {
   const target = targetOf(c);
-  const payload = Buffer.from(JSON.stringify(body));
-  const options = {
-    method: 'POST',
-    signal: c.signal,
-    headers: {
-      'content-type': 'application/json',
-      'content-length': payload.length,
-      ...(target.at === 'url' && { authorization: `Bearer ${target.token}` }),
-    },
-  };
-  return await new Promise((resolve, reject) => {
-    const request =
-      target.at === 'socket'
-        ? requestHttp({ ...options, socketPath: target.path, path: '/v1/backup' })
-        : (target.url.protocol === 'https:' ? requestHttps : requestHttp)(
-            new URL('/v1/backup', target.url),
-            options,
-          );
-    request.on('error', cause => reject(unreachable(target, cause)));
-    request.on('response', async response => {
-      if (response.statusCode === 200) {
-        resolve({ bytes: response, estimated: Number(response.headers['kos-estimated-size'] ?? 0) });
-        return;
-      }
-      const text = await response
-        .setEncoding('utf8')
-        .take(16)
-        .reduce((all, part) => all + part, '');
-      const {
-        title,
-        detail,
-        errors = [],
-      } = JSON.parse(text || '{}') as {
-        title?: string;
-        detail?: string;
-        errors?: { pointer: string; detail: string }[];
-      };
-      const lines = errors.map(error => `  ${error.pointer}: ${error.detail}`);
-      reject(new GatewayError('bridge/rejected', [detail ?? title ?? 'refused', ...lines].join('\n')));
-    });
-    request.end(payload);
-  });
+  const response = await openAnswer(target, 'POST', '/v1/backup', body, c.signal);
+  if (response.statusCode !== 200) {
+    throw refusal(await readAnswer(target, response));
+  }
+  const estimated = response.headers['kos-estimated-size'];
+  if (estimated === undefined) {
+    response.destroy();
+    throw new GatewayError('wire/malformed', 'the answer is no backup: is this a kOS gateway?');
+  }
+  return { bytes: bytesOf(target, response), estimated: Number(estimated) };
 }
 
 /** A bar on a terminal, on stderr. */

@@ -65,16 +65,21 @@ function sourceOf(c: Call, file = c.config): ConfigSource {
 export async function ask(c: Call, method: string, path: string, body?: unknown): Promise<Answer> {
   const answer = await call(targetOf(c), method, path, body, c.signal);
   if (answer.status >= 400 && answer.status !== 503) {
-    const problem = answer.body as {
-      title?: string;
-      detail?: string;
-      errors?: { pointer: string; detail: string }[];
-    };
-    const lines = (problem.errors ?? []).map(error => `  ${error.pointer}: ${error.detail}`);
-    const first = problem.detail ?? problem.title ?? `status ${answer.status}`;
-    throw new GatewayError('bridge/rejected', [first, ...lines].join('\n'));
+    throw refusal(answer);
   }
   return answer;
+}
+
+/** What an answer says that is a problem. */
+export function refusal({ status, body }: Answer): GatewayError {
+  const problem = (body ?? {}) as {
+    title?: string;
+    detail?: string;
+    errors?: { pointer: string; detail: string }[];
+  };
+  const lines = (problem.errors ?? []).map(error => `  ${error.pointer}: ${error.detail}`);
+  const first = problem.detail ?? problem.title ?? `status ${status}`;
+  return new GatewayError('bridge/rejected', [first, ...lines].join('\n'));
 }
 
 /** Prints a value as JSON, or the text where people read. */

@@ -9,6 +9,7 @@ import { interfaceCommands } from './interfaces.ts';
 import { managementCommands } from './management.ts';
 import { checkMatrix, writeRegistration } from './matrix.ts';
 import { meshCommands } from './mesh.ts';
+import { peerCommands } from './peers.ts';
 import {
   checkReplica,
   forceReplica,
@@ -18,6 +19,7 @@ import {
   retryWrite,
 } from './replica.ts';
 import { roomCommands } from './rooms.ts';
+import { routeCommands } from './routes.ts';
 import { tokenCommands } from './tokens.ts';
 import { webhookCommands } from './webhook.ts';
 
@@ -42,6 +44,8 @@ export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
   ...interfaceCommands,
   ...managementCommands,
   ...roomCommands,
+  ...routeCommands,
+  ...peerCommands,
   ['send', { words: 'TO TEXT', does: 'send a message; prints its id once it is on disk', run: send }],
   ['inbox', { words: '[--follow] [--after CURSOR]', does: "read the owner's inbox", run: inbox }],
   ['announce', { words: '', does: "announce the hub's destinations now", run: announce }],

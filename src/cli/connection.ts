@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { request as requestHttp } from 'node:http';
+import { type IncomingMessage, request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import { GatewayError } from '../lib/errors.ts';
 
@@ -26,14 +26,25 @@ export function readToken(file: string): string {
   }
 }
 
-/** One call of the REST API. Throws `bridge/unavailable` where nobody answers. */
-export function call(
+/** One call of the REST API. Throws `bridge/unavailable` where nobody answers, `wire/malformed` for what is not JSON. */
+export async function call(
   target: Target,
   method: string,
   path: string,
   body?: unknown,
   signal?: AbortSignal,
 ): Promise<Answer> {
+  return await readAnswer(target, await openAnswer(target, method, path, body, signal));
+}
+
+/** An answer of which only the head was read: its bytes are read, or it is destroyed. Throws `bridge/unavailable`. */
+export function openAnswer(
+  target: Target,
+  method: string,
+  path: string,
+  body?: unknown,
+  signal?: AbortSignal,
+): Promise<IncomingMessage> {
   const payload = body === undefined ? undefined : Buffer.from(JSON.stringify(body));
   const headers: Record<string, string | number> = { accept: 'application/json' };
   if (payload !== undefined) {
@@ -50,35 +61,41 @@ export function call(
         ? requestHttp({ ...options, socketPath: target.path, path })
         : (target.url.protocol === 'https:' ? requestHttps : requestHttp)(new URL(path, target.url), options);
     request.on('error', cause => reject(unreachable(target, cause)));
-    request.on('response', response => {
-      const chunks: Buffer[] = [];
-      let size = 0;
-      response.on('data', (chunk: Buffer) => {
-        size += chunk.length;
-        if (size > largestAnswer) {
-          response.destroy(new GatewayError('wire/malformed', 'the answer is too large'));
-          return;
-        }
-        chunks.push(chunk);
-      });
-      response.on('error', reject);
-      response.on('end', () => {
-        const text = Buffer.concat(chunks).toString('utf8');
-        try {
-          resolve({ status: response.statusCode ?? 0, body: text === '' ? undefined : JSON.parse(text) });
-        } catch (cause) {
-          reject(
-            new GatewayError('wire/malformed', 'the answer is not JSON: is this a kOS gateway?', { cause }),
-          );
-        }
-      });
-    });
+    request.on('response', resolve);
     request.end(payload);
   });
 }
 
+/** The bytes of an answer. Throws `bridge/unavailable` where it ends early. */
+export async function* bytesOf(target: Target, response: IncomingMessage): AsyncGenerator<Buffer> {
+  try {
+    yield* response as AsyncIterable<Buffer>;
+  } catch (cause) {
+    throw unreachable(target, cause as Error);
+  }
+}
+
+/** The rest of an answer. Throws `bridge/unavailable`, and `wire/malformed` for what is too large or not JSON. */
+export async function readAnswer(target: Target, response: IncomingMessage): Promise<Answer> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of bytesOf(target, response)) {
+    size += chunk.length;
+    if (size > largestAnswer) {
+      throw new GatewayError('wire/malformed', 'the answer is too large');
+    }
+    chunks.push(chunk);
+  }
+  const text = Buffer.concat(chunks).toString('utf8');
+  try {
+    return { status: response.statusCode ?? 0, body: text === '' ? undefined : JSON.parse(text) };
+  } catch (cause) {
+    throw new GatewayError('wire/malformed', 'the answer is not JSON: is this a kOS gateway?', { cause });
+  }
+}
+
 /** Why nobody answered, in words. */
-export function unreachable(target: Target, cause: Error): Error {
+function unreachable(target: Target, cause: Error): Error {
   if (cause.name === 'AbortError') {
     return cause;
   }

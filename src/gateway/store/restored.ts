@@ -10,6 +10,8 @@ import { syncFolder, writeSynced } from './synced.ts';
 
 /** Where a restore lays what it has read, below the data folder. */
 export const restoreFolder = 'restore';
+/** Where copies of databases lie while a backup is made, below the data folder. */
+export const backupFolder = 'backup.tmp';
 /** Files that stay where they are: they belong to the place and not to what is kept there. */
 const stays = /^(?:restore|lock\.db.*|compile-cache|ballast|before-restore-.*)$/;
 
@@ -31,7 +33,7 @@ export function decideRestore(dir: string, aside: string): void {
  */
 export function finishRestore(dir: string): void {
   try {
-    rmSync(join(dir, 'backup.tmp'), { recursive: true, force: true });
+    rmSync(join(dir, backupFolder), { recursive: true, force: true });
     const from = join(dir, restoreFolder);
     const decided = readPhase(dir);
     if (decided !== undefined) {

@@ -4,6 +4,7 @@ import { Readable } from 'node:stream';
 import { Worker } from 'node:worker_threads';
 import type { Backups } from '../../bridges/http/backup.ts';
 import type { HubFacts } from '../../gateway/desk.ts';
+import { backupFolder } from '../../gateway/store/restored.ts';
 import type { Store } from '../../gateway/store/store.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { GatewayError } from '../../lib/errors.ts';
@@ -21,9 +22,6 @@ export interface BackupsParts {
   readonly file: string | undefined;
 }
 
-/** Where copies of databases lie while a backup is made; what a killed process left there is removed at the next start. */
-export const temporaryName = 'backup.tmp';
-
 /** Backups of the running hub, one at a time. */
 export function createBackups(parts: BackupsParts): Backups {
   const { data, store, clock, log } = parts;
@@ -38,7 +36,7 @@ export function createBackups(parts: BackupsParts): Backups {
       const at = clock.now();
       const order: BackupOrder = {
         dir: data,
-        temporary: join(data, temporaryName),
+        temporary: join(data, backupFolder),
         head: { format: backupFormat, version, hub: id, name, at, blobs },
         extra: configOf(parts.file),
         passphrase,

@@ -2,13 +2,15 @@ import { createHash } from 'node:crypto';
 import { createReadStream, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { Readable } from 'node:stream';
+import type { z } from 'zod';
+import { storeError } from '../../gateway/store/database.ts';
 import { lockDirectory } from '../../gateway/store/lock.ts';
 import { decideRestore, finishRestore, restoreFolder } from '../../gateway/store/restored.ts';
 import { syncFolder } from '../../gateway/store/synced.ts';
 import { GatewayError, isGatewayError } from '../../lib/errors.ts';
 import {
   type BackupHead,
+  type BackupManifest,
   backupFormat,
   belongs,
   blobName,
@@ -21,18 +23,23 @@ import {
 import { inspect, type Marked, mark } from './mark.ts';
 import { readTar, type TarEntry } from './tar.ts';
 
-export interface RestoreOptions {
+/** A backup, and what opens it. */
+export interface BackupSource {
   readonly file: string;
-  readonly dir: string;
   readonly passphrase?: string | undefined;
   /** `AGE-SECRET-KEY-1…` */
   readonly identities: readonly string[];
+  /** Told of the bytes read so far. */
+  readonly onProgress?: (bytes: number) => void;
+}
+
+export interface RestoreOptions extends BackupSource {
+  readonly dir: string;
   /** Move what is in the folder aside. */
   readonly force: boolean;
   readonly resend: boolean;
   /** ms epoch. */
   readonly now: number;
-  readonly onProgress?: (bytes: number) => void;
 }
 
 export interface Restored extends Marked {
@@ -66,6 +73,7 @@ export async function restoreBackup(options: RestoreOptions): Promise<Restored> 
   const staging = join(dir, restoreFolder);
   const files = join(staging, 'files');
   mkdirSync(files, { recursive: true, mode: 0o700 });
+  let isDecided = false;
   try {
     const { head, names, blobs } = await unpack(options, files);
     for (const name of names.filter(one => one.endsWith('.db'))) {
@@ -78,11 +86,12 @@ export async function restoreBackup(options: RestoreOptions): Promise<Restored> 
     syncFolder(files);
     const aside = `before-restore-${now}`;
     decideRestore(dir, aside);
+    isDecided = true;
     finishRestore(dir);
     return { ...marked, head, files: names.length, blobs, aside: old.length > 0 ? aside : undefined };
   } catch (error) {
     // Once it is decided it is gone on with; before that nothing of it stays.
-    if (!isGatewayError(error) || !error.message.includes('could not be finished')) {
+    if (!isDecided) {
       rmSync(staging, { recursive: true, force: true });
     }
     throw error;
@@ -90,23 +99,27 @@ export async function restoreBackup(options: RestoreOptions): Promise<Restored> 
 }
 
 /** Reads a backup to its end without keeping anything. Throws as `restoreBackup` does. */
-export async function checkBackup(options: Omit<RestoreOptions, 'dir' | 'force' | 'resend' | 'now'>) {
-  return await unpack(options, undefined);
+export async function checkBackup(source: BackupSource): Promise<Unpacked> {
+  return await unpack(source, undefined);
 }
 
-async function unpack(
-  options: Pick<RestoreOptions, 'file' | 'passphrase' | 'identities' | 'onProgress'>,
-  target: string | undefined,
-): Promise<{ readonly head: BackupHead; readonly names: readonly string[]; readonly blobs: number }> {
+interface Unpacked {
+  readonly head: BackupHead;
+  /** Of the files that are no blobs. */
+  readonly names: readonly string[];
+  readonly blobs: number;
+}
+
+async function unpack(source: BackupSource, target: string | undefined): Promise<Unpacked> {
   const there = new Map<string, { size: number; sha256: string }>();
   const blobs = { count: 0, bytes: 0 };
   let head: BackupHead | undefined;
-  let manifest: ReturnType<typeof manifestSchema.parse> | undefined;
-  for await (const entry of readTar(decrypted(options))) {
+  let manifest: BackupManifest | undefined;
+  for await (const entry of readTar(decrypted(source))) {
     if (head === undefined) {
       head = await readHead(entry);
     } else if (entry.name === manifestName) {
-      manifest = manifestSchema.parse(JSON.parse(await textOf(entry)));
+      manifest = await jsonOf(entry, manifestSchema);
     } else if (!isBackupName(entry.name) || there.has(entry.name) || manifest !== undefined) {
       throw new GatewayError('wire/malformed', `the backup holds what does not belong there: ${entry.name}`);
     } else {
@@ -141,27 +154,25 @@ async function unpack(
   return { head, names: [...there.keys()], blobs: blobs.count };
 }
 
-async function* decrypted(
-  options: Pick<RestoreOptions, 'file' | 'passphrase' | 'identities' | 'onProgress'>,
-): AsyncGenerator<Uint8Array> {
+async function* decrypted(source: BackupSource): AsyncGenerator<Uint8Array> {
   const { Decrypter } = await import('age-encryption');
   const decrypter = new Decrypter();
-  if (options.passphrase !== undefined) {
-    decrypter.addPassphrase(options.passphrase);
+  if (source.passphrase !== undefined) {
+    decrypter.addPassphrase(source.passphrase);
   }
   try {
-    for (const identity of options.identities) {
+    for (const identity of source.identities) {
       decrypter.addIdentity(identity);
     }
   } catch (cause) {
     throw new GatewayError('request/invalid', 'the identity is none of age (AGE-SECRET-KEY-1…)', { cause });
   }
-  const file = createReadStream(options.file, { highWaterMark: 256 * 1024 });
+  const file = createReadStream(source.file, { highWaterMark: 256 * 1024 });
   const counted = (async function* () {
     let read = 0;
     for await (const chunk of file) {
       read += (chunk as Uint8Array).length;
-      options.onProgress?.(read);
+      source.onProgress?.(read);
       yield new Uint8Array(chunk as Uint8Array);
     }
   })();
@@ -175,7 +186,7 @@ async function* decrypted(
       throw cause;
     }
     if ((cause as { code?: string }).code === 'ENOENT') {
-      throw new GatewayError('request/not-found', `${options.file} is not there`, { cause });
+      throw new GatewayError('request/not-found', `${source.file} is not there`, { cause });
     }
     throw new GatewayError(
       'crypto/undecryptable',
@@ -190,26 +201,30 @@ async function* decrypted(
 }
 
 async function readHead(entry: TarEntry): Promise<BackupHead> {
-  const read = entry.name === headName ? headSchema.safeParse(JSON.parse(await textOf(entry))) : undefined;
-  if (read?.success !== true) {
+  if (entry.name !== headName) {
     throw new GatewayError('wire/malformed', 'not a backup of a kOS gateway');
   }
-  if (read.data.format > backupFormat) {
+  const head = await jsonOf(entry, headSchema);
+  if (head.format > backupFormat) {
     throw new GatewayError(
       'wire/unsupported',
-      `the backup was made by a newer version of this program (${read.data.version})`,
+      `the backup was made by a newer version of this program (${head.version})`,
     );
   }
-  return read.data;
+  return head;
 }
 
-async function textOf({ name, size, bytes }: TarEntry): Promise<string> {
+/** What a small file of the backup says. Throws `wire/malformed` for anything else. */
+async function jsonOf<T>({ name, size, bytes }: TarEntry, schema: z.ZodType<T>): Promise<T> {
   if (size > largestText) {
     throw new GatewayError('wire/malformed', `${name} in the backup is too large`);
   }
-  return await Readable.from(bytes, { objectMode: false })
-    .setEncoding('utf8')
-    .reduce((all, part) => all + part, '');
+  const text = Buffer.concat(await Array.fromAsync(bytes)).toString('utf8');
+  try {
+    return schema.parse(JSON.parse(text));
+  } catch (cause) {
+    throw new GatewayError('wire/malformed', `${name} in the backup is not what it should be`, { cause });
+  }
 }
 
 /** Its SHA-256; written below `target` where there is one. */
@@ -227,10 +242,7 @@ async function keep(entry: TarEntry, target: string | undefined): Promise<string
     }
     await file?.sync();
   } catch (error) {
-    if (['ENOSPC', 'EDQUOT'].includes((error as { code?: string }).code ?? '')) {
-      throw new GatewayError('store/full', 'no room for what the backup holds', { cause: error });
-    }
-    throw error;
+    throw storeError(error);
   } finally {
     await file?.close();
   }
