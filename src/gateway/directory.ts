@@ -120,21 +120,27 @@ export function createDirectory(options: {
     return true;
   }
 
-  /** What was heard, with what was said of it. */
-  function viewOf(address: Address, heard: HeardPeer | undefined): Peer {
+  /** What was heard, with what the owner says of it, and it of itself. */
+  function known(address: Address, heard: HeardPeer | undefined): Peer {
     const { alias, trust, consent } = notes.get(address) ?? {};
     const { name = undefined, ...rest } = heard ?? {};
-    const shown = alias ?? name;
+    const called = alias ?? name;
     return {
       address,
-      ...(shown === undefined ? {} : { name: shown }),
+      ...(called === undefined ? {} : { name: called }),
       ...(alias === undefined || name === undefined || alias === name ? {} : { heardName: name }),
       ...rest,
       ...(trust === undefined ? {} : { trust }),
       ...(consent === undefined ? {} : { consent }),
-      ...(blocks.has(address) ? { blocked: true } : {}),
     };
   }
+
+  /** A block may be by any of many patterns: it is looked for where it is shown. */
+  function shown(peer: Peer): Peer {
+    return blocks.has(peer.address) ? { ...peer, blocked: true } : peer;
+  }
+
+  const viewOf = (address: Address, heard: HeardPeer | undefined) => shown(known(address, heard));
 
   function peek(address: Address): Peer | undefined {
     const heard = peers.get(address);
@@ -146,11 +152,11 @@ export function createDirectory(options: {
   /** Everybody who was heard or spoken of. */
   function* everybody(): Iterable<Peer> {
     for (const heard of peers.values()) {
-      yield viewOf(heard.address, heard);
+      yield known(heard.address, heard);
     }
     for (const address of notes.addresses()) {
       if (peers.get(address) === undefined) {
-        yield viewOf(address, undefined);
+        yield known(address, undefined);
       }
     }
   }
@@ -215,22 +221,22 @@ export function createDirectory(options: {
       const after = query.after === undefined ? '' : Buffer.from(query.after, 'base64url').toString();
       const search = query.search?.toLowerCase();
       const found = [...everybody()]
+        .map(peer => ({ key: keyOf(peer), peer }))
         .filter(
-          peer =>
-            keyOf(peer) > after &&
+          ({ key, peer }) =>
+            key > after &&
             (query.trust === undefined || peer.trust === query.trust) &&
             (search === undefined ||
               peer.address.includes(search) ||
               peer.name?.toLowerCase().includes(search) === true ||
               peer.heardName?.toLowerCase().includes(search) === true),
         )
-        .sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1));
-      const items = found.slice(0, limit);
-      const last = items.at(-1);
+        .sort((a, b) => (a.key < b.key ? -1 : 1));
+      const page = found.slice(0, limit);
+      const last = found.length > limit ? page.at(-1) : undefined;
       return {
-        items,
-        cursor:
-          found.length > limit && last !== undefined ? Buffer.from(keyOf(last)).toString('base64url') : null,
+        items: page.map(({ peer }) => shown(peer)),
+        cursor: last === undefined ? null : Buffer.from(last.key).toString('base64url'),
       };
     },
     get(client, address) {
