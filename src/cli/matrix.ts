@@ -3,10 +3,10 @@ import { basename, dirname } from 'node:path';
 import { makeRegistration } from '../bridges/matrix/registration.ts';
 import { checkSetup, urlOf } from '../bridges/matrix/setup.ts';
 import type { Config } from '../config.ts';
+import { writeDurably } from '../gateway/store/synced.ts';
 import { utf8 } from '../lib/bytes.ts';
 import { type FieldError, GatewayError } from '../lib/errors.ts';
 import { systemRandom } from '../lib/random.ts';
-import { writeDurably } from '../start/durable-file.ts';
 
 /** What `kosctl matrix registration` made. */
 export interface MadeRegistration {

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import type { Config } from '../config.ts';
+import { writeDurably } from '../gateway/store/synced.ts';
 import { GatewayError } from '../lib/errors.ts';
 import type { Random } from '../lib/random.ts';
 import {
@@ -9,7 +10,6 @@ import {
   generateIdentity,
   type Identity,
 } from '../mesh/reticulum/identity.ts';
-import { writeDurably } from './durable-file.ts';
 
 /**
  * Under which other nodes know the hub: its own Identity where it forwards, where programs of this machine use it, or

@@ -10,11 +10,11 @@ import {
   overlayLongest,
   readOverlay,
 } from '../config-overlay.ts';
+import { writeDurably } from '../gateway/store/synced.ts';
 import { codeOf, type FieldError, GatewayError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import { createTurns } from '../lib/turns.ts';
 import { type InterfaceConfig, interfaceSchema, radioMistakes, withBase } from '../radio/config.ts';
-import { writeDurably } from './durable-file.ts';
 import type { LiveInterface, LiveInterfaces } from './live-interfaces.ts';
 
 export interface InterfaceControlParts {

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { LoginFile } from '../bridges/http/session.ts';
+import { writeDurably } from '../gateway/store/synced.ts';
 import { utf8 } from '../lib/bytes.ts';
-import { writeDurably } from './durable-file.ts';
 
 const name = 'logins.json';
 

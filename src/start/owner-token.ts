@@ -1,8 +1,8 @@
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { writeDurably } from '../gateway/store/synced.ts';
 import { utf8 } from '../lib/bytes.ts';
 import { GatewayError } from '../lib/errors.ts';
-import { writeDurably } from './durable-file.ts';
 
 const fileName = 'owner-token';
 /** A token somebody chose must not be one that can be guessed. */

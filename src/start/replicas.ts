@@ -4,13 +4,13 @@ import { createSvcListener, type SvcListener } from '../bridges/svc/listener.ts'
 import type { Config } from '../config.ts';
 import { readDefinitions } from '../gateway/replicas/definition-file.ts';
 import { openReplicas, type Replicas, type ReplicasOptions } from '../gateway/replicas/replicas.ts';
+import { writeDurably } from '../gateway/store/synced.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Counters } from '../lib/counters.ts';
 import { codeOf, GatewayError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
 import { type ServiceHealth, supervise } from '../lib/service.ts';
-import { writeDurably } from './durable-file.ts';
 import { endpointOf, listenOrMove } from './listening.ts';
 
 export interface ReplicaParts {

@@ -1,7 +1,8 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { utf8 } from '../../lib/bytes.ts';
 import { GatewayError } from '../../lib/errors.ts';
-import { syncFolder, writeSynced } from './synced.ts';
+import { syncFolder, writeDurably } from './synced.ts';
 
 /*
  * The last part of a restore, by renames alone, so that it can be stopped at any moment and gone on with: the old files move into a
@@ -75,5 +76,5 @@ function readPhase(dir: string): Phase | undefined {
 }
 
 function writePhase(dir: string, phase: Phase): void {
-  writeSynced(join(dir, restoreFolder), 'phase', JSON.stringify(phase));
+  writeDurably(join(dir, restoreFolder), 'phase', utf8(JSON.stringify(phase)));
 }

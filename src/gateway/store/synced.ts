@@ -11,12 +11,15 @@ export function syncFolder(path: string): void {
   }
 }
 
-/** Writes a small file, 0600, that is there whole or as it was before. */
-export function writeSynced(folder: string, name: string, text: string): void {
+/**
+ * Writes a small file, 0600, so that after a power cut it is there whole or as it was before: the bytes are synced under
+ * another name, renamed, and the folder is synced.
+ */
+export function writeDurably(folder: string, name: string, bytes: Uint8Array): void {
   const fresh = join(folder, `${name}.new`);
   const file = openSync(fresh, 'w', 0o600);
   try {
-    writeSync(file, text);
+    writeSync(file, bytes);
     fsyncSync(file);
   } finally {
     closeSync(file);

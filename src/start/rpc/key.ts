@@ -1,10 +1,10 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { writeDurably } from '../../gateway/store/synced.ts';
 import { fromHex, toHex, utf8 } from '../../lib/bytes.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import { encodeIdentity, type Identity } from '../../mesh/reticulum/identity.ts';
 import { sha256 } from '../../mesh/reticulum/packet.ts';
-import { writeDurably } from '../durable-file.ts';
 
 export const rpcKeyFile = 'rpc_key';
 /** Bytes of a key that somebody chose. */

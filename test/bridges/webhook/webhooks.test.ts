@@ -4,7 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { webhookConfigSchema } from '../../../src/bridges/webhook/config.ts';
+import { defaultLimits } from '../../../src/gateway/limits.ts';
 import type { Store } from '../../../src/gateway/store/store.ts';
+import { sweepOnce } from '../../../src/gateway/sweep.ts';
+import { systemClock } from '../../../src/lib/clock.ts';
+import { silentLog } from '../../../src/lib/log.ts';
+import { systemRandom } from '../../../src/lib/random.ts';
+import { createHubWebhooks } from '../../../src/start/webhooks.ts';
 import { foreign, openGateway, pointers, type TestGateway } from '../gateway.ts';
 import { openReceiver, type Received, status, until, verifies } from './receiver.ts';
 
@@ -281,7 +288,6 @@ test('where events were forgotten before they could be told, the endpoint is tol
   const page = await gateway.call(token, 'GET', '/v1/inbox');
   await gateway.call(token, 'GET', `/v1/inbox?after=${page.body.cursor}`);
   await sweep(gateway);
-  const newest = gateway.desk.events.cursor;
   assert.throws(() => gateway.desk.events.read(gateway.hub.owner, made.body.cursor), /not kept/);
   await gateway.call(token, 'PATCH', path, { enabled: true });
   const waiting = await until('the gap is shown', async () => {
@@ -300,7 +306,6 @@ test('where events were forgotten before they could be told, the endpoint is tol
   assert.equal(told[0]?.data.after, made.body.cursor);
   assert.equal(told[0]?.data.webhook, made.body.id);
   assert.ok(texts(receiver.received).length < 6);
-  assert.equal(typeof newest, 'string');
 });
 
 test('a replay sends again from an event or a time, under the ids of before, or passes over what the endpoint never takes', async () => {
@@ -532,11 +537,6 @@ test('bounds and mistakes are refused with a pointer or a reason', async () => {
 
 /** The hub's webhooks again, over a store that is open. */
 async function reopened(store: Store, gateway: TestGateway) {
-  const { createHubWebhooks } = await import('../../../src/start/webhooks.ts');
-  const { webhookConfigSchema } = await import('../../../src/bridges/webhook/config.ts');
-  const { systemClock } = await import('../../../src/lib/clock.ts');
-  const { systemRandom } = await import('../../../src/lib/random.ts');
-  const { silentLog } = await import('../../../src/lib/log.ts');
   const again = createHubWebhooks({
     clock: systemClock,
     random: systemRandom,
@@ -553,10 +553,6 @@ async function reopened(store: Store, gateway: TestGateway) {
 
 /** Forgets what is too much, as the hub does every minute. */
 async function sweep(gateway: TestGateway): Promise<void> {
-  const { sweepOnce } = await import('../../../src/gateway/sweep.ts');
-  const { defaultLimits } = await import('../../../src/gateway/limits.ts');
-  const { systemClock } = await import('../../../src/lib/clock.ts');
-  const { silentLog } = await import('../../../src/lib/log.ts');
   const parts = {
     store: gateway.hub.store,
     clock: systemClock,

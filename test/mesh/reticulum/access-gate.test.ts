@@ -5,6 +5,7 @@ import { systemClock } from '../../../src/lib/clock.ts';
 import { createSignatureThreads, type SignatureThreads } from '../../../src/lib/signature-threads.ts';
 import { AccessCode } from '../../../src/mesh/reticulum/access-code.ts';
 import { AccessGate } from '../../../src/mesh/reticulum/access-gate.ts';
+import { until } from '../../contract/interface.ts';
 import { ManualClock } from '../../sim/clock.ts';
 
 const code = new AccessCode({ networkName: 'net', passphrase: 'pass', size: 16 });
@@ -35,12 +36,6 @@ function unruly(): SignatureThreads & { finish(): void; readonly given: number }
       }
     },
   };
-}
-
-async function until(happened: () => boolean): Promise<void> {
-  while (!happened()) {
-    await turn();
-  }
 }
 
 describe('the access codes of an interface', () => {

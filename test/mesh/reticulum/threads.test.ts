@@ -11,6 +11,7 @@ import { LocalDestination } from '../../../src/mesh/reticulum/destination.ts';
 import { generateIdentity } from '../../../src/mesh/reticulum/identity.ts';
 import { encodePacket } from '../../../src/mesh/reticulum/packet.ts';
 import { Transport } from '../../../src/mesh/reticulum/transport.ts';
+import { until } from '../../contract/interface.ts';
 import { Air } from './air.ts';
 import { MemoryStorage } from './memory-storage.ts';
 
@@ -48,12 +49,6 @@ function announced(aspect: string): { readonly hash: Uint8Array; readonly packet
   });
   const randomBlob = encodeRandomBlob(systemRandom.bytes(5), 1_800_000_000);
   return { hash: destination.hash, packet: encodePacket(signAnnounce(destination, { randomBlob })) };
-}
-
-async function until(happened: () => boolean): Promise<void> {
-  while (!happened()) {
-    await turn();
-  }
 }
 
 describe('signatures of many packets at once', () => {
