@@ -3,13 +3,14 @@ import { PassThrough } from 'node:stream';
 import { z } from 'zod';
 import type { BlobStore } from '../../gateway/bridge.ts';
 import type { Desk } from '../../gateway/desk.ts';
+import { defaultLimits } from '../../gateway/limits.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import { sha256Schema } from '../schema.ts';
 import { refuseEncoded, refuseLonger } from './body.ts';
 import { type Answer, matches, type Route, route } from './route.ts';
 
 /** Largest blob. */
-export const blobBytes = 32 * 1024 * 1024;
+export const blobBytes = defaultLimits.blobBytes;
 
 /** ms a blob may take to come or go: 32 MiB at 1 Mbit/s. */
 export const slowest = 310_000;

@@ -152,11 +152,12 @@ export async function runLine(hook: Hook, parts: LineParts, signal: AbortSignal)
     const { progress, delay } = judge(hook.progress, { id, type, at }, reply, facts);
     hook.noted = hook.progress.failingSince === undefined || hook.noted;
     hook.progress = progress;
-    keeper.note(hook);
     parts.onProgress(hook);
     if (isTaken(reply)) {
+      // Written with what moves on because of it.
       return true;
     }
+    keeper.note(hook);
     if (delay > 0) {
       await clock.sleep(delay, signal);
     }

@@ -100,19 +100,15 @@ export function eventFrame(event: GatewayEvent, form: Form = 'json'): HubFrame {
   };
 }
 
-const encoded = new WeakMap<GatewayEvent, Buffer>();
+const encoded: Readonly<Record<Form, WeakMap<GatewayEvent, Buffer>>> = {
+  json: new WeakMap(),
+  klp: new WeakMap(),
+};
 
-/** The frame of an event as it goes over the wire, its head included: made once for all who get it as most do. */
+/** The frame of an event as it goes over the wire, its head included: made once for all who get it in a form. */
 export function eventBytes(event: GatewayEvent, form: Form = 'json'): Buffer {
-  if (form !== 'json' && event.message !== undefined) {
-    return textFrame(JSON.stringify(eventFrame(event, form)));
-  }
-  let bytes = encoded.get(event);
-  if (bytes === undefined) {
-    bytes = textFrame(JSON.stringify(eventFrame(event)));
-    encoded.set(event, bytes);
-  }
-  return bytes;
+  const shown = event.message === undefined ? 'json' : form;
+  return encoded[shown].getOrInsertComputed(event, () => textFrame(JSON.stringify(eventFrame(event, shown))));
 }
 
 /**

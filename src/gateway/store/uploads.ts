@@ -6,11 +6,12 @@ import type { Clock } from '../../lib/clock.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import type { Random } from '../../lib/random.ts';
 import type { BlobStore } from '../bridge.ts';
+import { defaultLimits } from '../limits.ts';
 import { storeError } from './database.ts';
 
 /** Bounds of what is half there; bytes and ms. */
 export const uploadLimits = {
-  blobBytes: 32 * 1024 * 1024,
+  blobBytes: defaultLimits.blobBytes,
   /** Unfinished ones of a client, and the bytes that all of everybody may come to have. */
   perClient: 8,
   total: 256 * 1024 * 1024,
