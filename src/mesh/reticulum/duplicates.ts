@@ -1,4 +1,5 @@
 import type { HashJournal } from './hash-journal.ts';
+import { type SlotHash, wordAt } from './slot-hash.ts';
 
 /**
  * Which packet hashes were heard, in two generations: when the younger is full, the elder is dropped
@@ -7,15 +8,17 @@ import type { HashJournal } from './hash-journal.ts';
  */
 export class Duplicates {
   readonly #capacity: number;
+  readonly #slotHash: SlotHash;
   readonly #journal: HashJournal | undefined;
   #young: HashSet;
   #old: HashSet;
 
   /** Remembers at least the last `capacity` hashes and at most twice as many; the newest over a restart, with a journal. */
-  constructor(capacity: number, journal?: HashJournal) {
+  constructor(capacity: number, slotHash: SlotHash, journal?: HashJournal) {
     this.#capacity = capacity;
-    this.#young = new HashSet();
-    this.#old = new HashSet();
+    this.#slotHash = slotHash;
+    this.#young = new HashSet(this.#slotHash);
+    this.#old = new HashSet(this.#slotHash);
     for (const hash of journal?.load() ?? []) {
       this.#put(hash);
     }
@@ -45,7 +48,7 @@ export class Duplicates {
   #put(hash: Uint8Array): void {
     if (this.#young.size >= this.#capacity) {
       this.#old = this.#young;
-      this.#young = new HashSet();
+      this.#young = new HashSet(this.#slotHash);
     }
     this.#young.add(hash);
   }
@@ -64,11 +67,16 @@ const smallestTable = 1024;
 
 /** Open addressing over the first 64 bits of a hash; at most half full. */
 class HashSet {
+  readonly #slotHash: SlotHash;
   #low = new Uint32Array(smallestTable);
   #high = new Uint32Array(smallestTable);
   /** Slots that are not empty, and those of them whose hash was deleted. */
   #used = 0;
   #deleted = 0;
+
+  constructor(slotHash: SlotHash) {
+    this.#slotHash = slotHash;
+  }
 
   get size(): number {
     return this.#used - this.#deleted;
@@ -79,18 +87,18 @@ class HashSet {
   }
 
   has(hash: Uint8Array): boolean {
-    return this.#high[this.#find(lowOf(hash), highOf(hash))] !== empty;
+    return this.#high[this.#find(wordAt(hash, 0), highOf(hash))] !== empty;
   }
 
   add(hash: Uint8Array): void {
     if (this.#used * 2 >= this.#low.length) {
       this.#grow();
     }
-    this.#put(lowOf(hash), highOf(hash));
+    this.#put(wordAt(hash, 0), highOf(hash));
   }
 
   delete(hash: Uint8Array): void {
-    const at = this.#find(lowOf(hash), highOf(hash));
+    const at = this.#find(wordAt(hash, 0), highOf(hash));
     if (this.#high[at] !== empty) {
       this.#high[at] = deleted;
       this.#deleted += 1;
@@ -108,7 +116,7 @@ class HashSet {
 
   #find(low: number, high: number): number {
     const mask = this.#low.length - 1;
-    let at = low & mask;
+    let at = this.#slotHash(low, high) & mask;
     while (this.#high[at] !== empty && (this.#high[at] !== high || this.#low[at] !== low)) {
       at = (at + 1) & mask;
     }
@@ -132,11 +140,7 @@ class HashSet {
   }
 }
 
-function lowOf(hash: Uint8Array): number {
-  return (hash[0]! | (hash[1]! << 8) | (hash[2]! << 16) | (hash[3]! << 24)) >>> 0;
-}
-
 function highOf(hash: Uint8Array): number {
-  const high = (hash[4]! | (hash[5]! << 8) | (hash[6]! << 16) | (hash[7]! << 24)) >>> 0;
+  const high = wordAt(hash, 4);
   return high > deleted ? high : high + 2;
 }

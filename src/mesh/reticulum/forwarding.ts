@@ -11,6 +11,7 @@ import type { PathRequest } from './path-request.ts';
 import type { PathTable } from './path-table.ts';
 import { Qualities } from './qualities.ts';
 import { Relay } from './relay.ts';
+import type { SlotHash } from './slot-hash.ts';
 import type { TableSizes } from './table-sizes.ts';
 import { Transit } from './transit.ts';
 import type { TransitLink, TransitLinkChange } from './transit-links.ts';
@@ -20,6 +21,7 @@ export interface ForwardingParts {
   readonly random: Random;
   readonly counters: Counters;
   readonly identity: Identity;
+  readonly slotHash: SlotHash;
   readonly paths: PathTable;
   readonly known: KnownDestinations;
   readonly attachments: () => Attachments;

@@ -11,6 +11,7 @@ import type { Ingress } from './ingress.ts';
 import type { Local, Locals } from './locals.ts';
 import { packetHash, sha256 } from './packet.ts';
 import { decodePathRequest } from './path-request.ts';
+import type { SlotHash } from './slot-hash.ts';
 
 export interface PathRequestIntakeParts {
   readonly log: Log;
@@ -18,6 +19,7 @@ export interface PathRequestIntakeParts {
   readonly locals: Locals;
   readonly announcer: Announcer;
   readonly heard: Duplicates;
+  readonly slotHash: SlotHash;
   /** Undefined on a node that does nothing for others. */
   readonly forwarding: Forwarding | undefined;
   readonly ingress: Ingress;
@@ -32,10 +34,11 @@ const tagsKept = 16_000;
 /** Takes the path requests of others: each once, in its turn, and answered here, by what is known, or by asking on. */
 export class PathRequestIntake {
   readonly #parts: PathRequestIntakeParts;
-  readonly #tags = new Duplicates(tagsKept);
+  readonly #tags: Duplicates;
 
   constructor(parts: PathRequestIntakeParts) {
     this.#parts = parts;
+    this.#tags = new Duplicates(tagsKept, parts.slotHash);
   }
 
   /** Tags of path requests remembered. */

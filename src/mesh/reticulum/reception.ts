@@ -25,6 +25,7 @@ import { type PathRequests, pathRequestDestination } from './path-request.ts';
 import { PathRequestIntake } from './path-request-intake.ts';
 import type { PathTable } from './path-table.ts';
 import type { Receipts } from './receipts.ts';
+import type { SlotHash } from './slot-hash.ts';
 import type { Passed } from './transit.ts';
 import { decodeTunnelSynthesis, tunnelDestination } from './tunnel-wire.ts';
 import { Turns } from './turns.ts';
@@ -36,6 +37,7 @@ export interface ReceptionParts {
   /** 16 B: what packets in transport that are meant for us are addressed to. */
   readonly transportId: Uint8Array;
   readonly heard: Duplicates;
+  readonly slotHash: SlotHash;
   readonly locals: Locals;
   readonly known: KnownDestinations;
   readonly paths: PathTable;

@@ -3,6 +3,7 @@ import type { Clock } from '../../lib/clock.ts';
 import type { InterfaceHandle } from './dispatch.ts';
 import { groupOf } from './fair-queue.ts';
 import { hashLength } from './packet.ts';
+import { type SlotHash, wordAt } from './slot-hash.ts';
 
 /** The way back for the proof of a packet that was passed on. */
 export interface ReverseEntry {
@@ -50,6 +51,7 @@ interface Group {
  */
 export class ReverseTable {
   readonly #clock: Clock;
+  readonly #slotHash: SlotHash;
   readonly #capacity: number;
   readonly #sources = new Map<InterfaceHandle, Source>();
   readonly #groups = new Map<string, Group>();
@@ -64,11 +66,12 @@ export class ReverseTable {
   readonly #from: (Source | undefined)[] = [];
   readonly #sentOn: (InterfaceHandle | undefined)[] = [];
   #free = none;
-  /** Row and one by the first bytes of its hash, at most half full; 0 where there is none. */
+  /** Row and one by its hash, at most half full; 0 where there is none. */
   #index = new Int32Array(0);
 
-  constructor(clock: Clock, capacity: number = defaultCapacity) {
+  constructor(clock: Clock, slotHash: SlotHash, capacity: number = defaultCapacity) {
     this.#clock = clock;
+    this.#slotHash = slotHash;
     this.#capacity = capacity;
   }
 
@@ -254,7 +257,7 @@ export class ReverseTable {
   /** Where a hash is in the index, or would be. */
   #slotOf(hash: Uint8Array): number {
     const mask = this.#index.length - 1;
-    let slot = startOf(hash, 0) & mask;
+    let slot = this.#startOf(hash, 0) & mask;
     for (let row = this.#index[slot]! - 1; row >= 0; row = this.#index[slot]! - 1) {
       if (this.#is(row, hash)) {
         break;
@@ -262,6 +265,10 @@ export class ReverseTable {
       slot = (slot + 1) & mask;
     }
     return slot;
+  }
+
+  #startOf(bytes: Uint8Array, from: number): number {
+    return this.#slotHash(wordAt(bytes, from), wordAt(bytes, from + 4));
   }
 
   #is(row: number, hash: Uint8Array): boolean {
@@ -279,7 +286,7 @@ export class ReverseTable {
     const mask = this.#index.length - 1;
     let gap = slot;
     for (let at = (slot + 1) & mask; this.#index[at] !== 0; at = (at + 1) & mask) {
-      const wanted = startOf(this.#hashes, (this.#index[at]! - 1) * wholeHash) & mask;
+      const wanted = this.#startOf(this.#hashes, (this.#index[at]! - 1) * wholeHash) & mask;
       if (((at - wanted) & mask) >= ((at - gap) & mask)) {
         this.#index[gap] = this.#index[at]!;
         gap = at;
@@ -302,10 +309,6 @@ function most<T extends { readonly count: number }>(all: Iterable<T>): T {
     }
   }
   return found!;
-}
-
-function startOf(bytes: Uint8Array, from: number): number {
-  return bytes[from]! | (bytes[from + 1]! << 8) | (bytes[from + 2]! << 16) | (bytes[from + 3]! << 24);
 }
 
 function enlarged<T extends Uint8Array | Int32Array | Float64Array>(small: T, large: T): T {

@@ -20,11 +20,13 @@ import { hashLength, maxHops, type Packet, packetMtu } from './packet.ts';
 import type { Path, PathTable } from './path-table.ts';
 import { proofSignature } from './receipts.ts';
 import { type ReverseEntry, ReverseTable } from './reverse-table.ts';
+import type { SlotHash } from './slot-hash.ts';
 import type { TableSizes } from './table-sizes.ts';
 import { type TransitLink, type TransitLinkChange, TransitLinks } from './transit-links.ts';
 
 export interface TransitParts {
   readonly clock: Clock;
+  readonly slotHash: SlotHash;
   readonly counters: Counters;
   readonly paths: PathTable;
   readonly known: (key: string) => Known | undefined;
@@ -71,7 +73,7 @@ export class Transit {
 
   constructor(parts: TransitParts) {
     this.#parts = parts;
-    this.#reverse = new ReverseTable(parts.clock);
+    this.#reverse = new ReverseTable(parts.clock, parts.slotHash);
     this.#links = new TransitLinks(parts);
     this.tables = { reverse: this.#reverse, links: this.#links };
   }

@@ -30,6 +30,7 @@ import type { RatchetRing } from './ratchet.ts';
 import { Receipts } from './receipts.ts';
 import { Reception } from './reception.ts';
 import { type Group, type Outgoing, Sender } from './sender.ts';
+import { slotHashOf } from './slot-hash.ts';
 import type { TableSizes } from './table-sizes.ts';
 import type { TransitLink, TransitLinkChange } from './transit-links.ts';
 import { encodeTunnelSynthesis, tunnelDestination } from './tunnel-wire.ts';
@@ -106,7 +107,8 @@ export class Transport {
     const { clock, log, counters } = parts;
     this.#parts = parts;
     this.#journal = new HashJournal(parts);
-    this.#heard = new Duplicates(duplicatesKept, this.#journal);
+    const slotHash = slotHashOf(parts.identity);
+    this.#heard = new Duplicates(duplicatesKept, slotHash, this.#journal);
     this.#onInterface = new Listeners(log);
     this.#onTransitLink = new Listeners(log);
     this.#locals = new Locals(parts);
@@ -133,6 +135,7 @@ export class Transport {
     if (forwards || sharedInstance) {
       this.#forwarding = createForwarding({
         ...parts,
+        slotHash,
         forwards,
         sharedInstance,
         paths: this.#ways.table,
@@ -168,6 +171,7 @@ export class Transport {
       counters,
       transportId: parts.identity.hash,
       heard: this.#heard,
+      slotHash,
       locals: this.#locals,
       known: this.#known,
       paths: this.#ways.table,

@@ -3,6 +3,9 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { Duplicates } from '../../../src/mesh/reticulum/duplicates.ts';
 import { sha256 } from '../../../src/mesh/reticulum/packet.ts';
+import { createSlotHash } from '../../../src/mesh/reticulum/slot-hash.ts';
+
+const slotHash = createSlotHash(hashOf(7));
 
 function hashOf(number: number): Uint8Array {
   return sha256(new Uint8Array(new Uint32Array([number]).buffer));
@@ -11,7 +14,7 @@ function hashOf(number: number): Uint8Array {
 describe('duplicates', () => {
   test('are known for at least the last capacity hashes, and at most twice as many', () => {
     const capacity = 5000;
-    const heard = new Duplicates(capacity);
+    const heard = new Duplicates(capacity, slotHash);
     for (let i = 0; i < 20_000; i++) {
       heard.add(hashOf(i));
     }
@@ -21,7 +24,7 @@ describe('duplicates', () => {
   });
 
   test('take no more room for what is added and deleted without end, and lose nothing over it', () => {
-    const heard = new Duplicates(1_000_000);
+    const heard = new Duplicates(1_000_000, slotHash);
     for (let i = 0; i < 300; i++) {
       heard.add(hashOf(i));
     }
@@ -38,7 +41,7 @@ describe('duplicates', () => {
     const operation = fc.record({ add: fc.boolean(), hash: fc.uint8Array({ minLength: 8, maxLength: 8 }) });
     fc.assert(
       fc.property(fc.array(operation, { maxLength: 3000 }), operations => {
-        const heard = new Duplicates(10_000);
+        const heard = new Duplicates(10_000, slotHash);
         const model = new Set<string>();
         for (const { add, hash } of operations) {
           const key = normal(hash).toHex();

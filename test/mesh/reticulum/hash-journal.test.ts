@@ -8,6 +8,7 @@ import { Duplicates } from '../../../src/mesh/reticulum/duplicates.ts';
 import { HashJournal } from '../../../src/mesh/reticulum/hash-journal.ts';
 import { generateIdentity } from '../../../src/mesh/reticulum/identity.ts';
 import { sha256 } from '../../../src/mesh/reticulum/packet.ts';
+import { createSlotHash } from '../../../src/mesh/reticulum/slot-hash.ts';
 import { ManualClock } from '../../sim/clock.ts';
 import { seededRandom } from '../../sim/random.ts';
 import { Air, settled, TestNode } from './air.ts';
@@ -21,7 +22,12 @@ function heardBy(storage: MemoryStorage) {
   const clock = new ManualClock();
   const counters = new Counters();
   const journal = new HashJournal({ clock, storage, log: silentLog, counters });
-  return { clock, counters, journal, heard: new Duplicates(500_000, journal) };
+  return {
+    clock,
+    counters,
+    journal,
+    heard: new Duplicates(500_000, createSlotHash(new Uint8Array(12)), journal),
+  };
 }
 
 const minutes = 60_000;

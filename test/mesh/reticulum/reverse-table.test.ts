@@ -5,9 +5,11 @@ import fc from 'fast-check';
 import { equal, toHex } from '../../../src/lib/bytes.ts';
 import type { InterfaceHandle } from '../../../src/mesh/reticulum/dispatch.ts';
 import { ReverseTable } from '../../../src/mesh/reticulum/reverse-table.ts';
+import { createSlotHash } from '../../../src/mesh/reticulum/slot-hash.ts';
 import { ManualClock } from '../../sim/clock.ts';
 
 const lifetime = 480_000;
+const slotHash = createSlotHash(hashOf('a secret'));
 
 function handle(name: string): InterfaceHandle {
   return { name, mtu: 500, linkMtu: 500, bitrate: 1e6, online: true };
@@ -35,7 +37,7 @@ const found = (table: ReverseTable, hashes: readonly Uint8Array[]) =>
 describe('the ways back of proofs', () => {
   test('are found by what a proof is addressed to, until they are too old', async () => {
     const clock = new ManualClock();
-    const table = new ReverseTable(clock);
+    const table = new ReverseTable(clock, slotHash);
     const from = handle('a');
     const [hash] = fill(table, from, 1) as [Uint8Array];
     const entry = table.get(hash.subarray(0, 16));
@@ -59,7 +61,7 @@ describe('the ways back of proofs', () => {
   });
 
   test('of one neighbour do not push out those of others', () => {
-    const table = new ReverseTable(new ManualClock(), 1000);
+    const table = new ReverseTable(new ManualClock(), slotHash, 1000);
     const quiet = fill(table, handle('quiet'), 200);
     fill(table, handle('loud'), 20_000);
     assert.equal(found(table, quiet), 200);
@@ -67,7 +69,7 @@ describe('the ways back of proofs', () => {
   });
 
   test('of many connections of one listener count as those of one interface, and give way among each other', () => {
-    const table = new ReverseTable(new ManualClock(), 1000);
+    const table = new ReverseTable(new ManualClock(), slotHash, 1000);
     const quiet = fill(table, handle('uplink'), 300);
     const peer = fill(table, handle('server/192.0.2.1:1'), 5);
     for (let connection = 0; connection < 50; connection++) {
@@ -78,15 +80,32 @@ describe('the ways back of proofs', () => {
   });
 
   test('let a newcomer in when one neighbour has filled the table', () => {
-    const table = new ReverseTable(new ManualClock(), 1000);
+    const table = new ReverseTable(new ManualClock(), slotHash, 1000);
     const loud = fill(table, handle('loud'), 5000);
     const late = fill(table, handle('late'), 500);
     assert.equal(found(table, late), 500);
     assert.equal(found(table, loud.slice(-500)), 500);
   });
 
+  test('are not looked for among all whose hashes were made to begin alike', () => {
+    const table = new ReverseTable(new ManualClock(), slotHash);
+    const alike = (at: number) => Uint8Array.of(1, 2, 3, 4, ...hashOf(String(at)).subarray(4));
+    for (let at = 0; at < 2000; at++) {
+      table.add(alike(at), { receivedOn: out, sentOn: out, destinationHash });
+    }
+    let looks = 0;
+    const counting = new Proxy(alike(2000), {
+      get(hash, key) {
+        looks += 1;
+        return Reflect.get(hash, key);
+      },
+    });
+    assert.equal(table.get(counting), undefined);
+    assert.ok(looks < 200, `${looks} bytes of a hash were looked at`);
+  });
+
   test('over an interface that is gone are gone', () => {
-    const table = new ReverseTable(new ManualClock());
+    const table = new ReverseTable(new ManualClock(), slotHash);
     const [a, b] = [handle('a'), handle('b')];
     const gone = fill(table, a, 300);
     const stay = fill(table, b, 300);
@@ -106,7 +125,7 @@ describe('the ways back of proofs', () => {
     );
     fc.assert(
       fc.property(steps, made => {
-        const table = new ReverseTable(new ManualClock(), 1000);
+        const table = new ReverseTable(new ManualClock(), slotHash, 1000);
         const handles = [0, 1, 2, 3].map(at => handle(`if${at}`));
         const model = new Map<string, InterfaceHandle>();
         for (const { what, key, over } of made) {
