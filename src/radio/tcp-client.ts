@@ -1,4 +1,5 @@
 import type { Interface, InterfacePort } from '../mesh/interface.ts';
+import { longestAccessCode } from '../mesh/reticulum/access-code.ts';
 import { type Framing, hdlcFraming, kissFraming } from './framing/framing.ts';
 import type { HdlcSocketParts } from './hdlc-socket.ts';
 import { SocketClient } from './socket-client.ts';
@@ -10,9 +11,6 @@ export const tcpBitrate = 10_000_000;
 /** The same of its Backbone interfaces, which have the same wire: bytes, bit/s. */
 export const backboneMtu = 1_048_576;
 export const backboneBitrate = 100_000_000;
-
-/** Bytes of the longest access code. */
-const longestCode = 64;
 
 export interface TcpClientOptions {
   readonly name: string;
@@ -78,6 +76,6 @@ export function carriedBy(
 
 /** Frames of packets of `mtu` bytes, and the longest access code before them. */
 export function upTo(mtu: number, framing: Framing): Framing {
-  const longest = Math.max(mtu, tcpMtu) + longestCode;
+  const longest = Math.max(mtu, tcpMtu) + longestAccessCode;
   return { ...framing, deframer: options => framing.deframer({ ...options, longest }) };
 }

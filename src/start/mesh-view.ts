@@ -4,6 +4,7 @@ import type { ServiceHealth } from '../lib/service.ts';
 import type { Interface } from '../mesh/interface.ts';
 import type { Attachment } from '../mesh/reticulum/attachment.ts';
 import { nameHash } from '../mesh/reticulum/destination.ts';
+import { groupOf } from '../mesh/reticulum/fair-queue.ts';
 import type { Traffic } from '../mesh/reticulum/traffic.ts';
 import { Lan } from '../radio/lan/lan.ts';
 import { sharedInstanceInterface } from '../radio/local-config.ts';
@@ -125,7 +126,7 @@ export function createMeshView({ mesh, interfaces: live, services, announce }: M
     pathCounts() {
       const counts = new Map<string, number>();
       for (const [name, count] of transport.pathCounts()) {
-        const root = name.split('/', 1)[0] as string;
+        const root = groupOf(name);
         counts.set(root, (counts.get(root) ?? 0) + count);
       }
       return counts;

@@ -8,6 +8,7 @@ import { readAnnounce } from './announce.ts';
 import { PublicIdentity } from './identity.ts';
 import { keyLength } from './keys.ts';
 import { hashLength } from './packet.ts';
+import { Shelf } from './shelf.ts';
 import { WriteBehind } from './write-behind.ts';
 
 /**
@@ -73,9 +74,11 @@ export interface Heard {
 export class KnownDestinations {
   readonly #clock: Clock;
   readonly #capacity: number;
-  /** As they are stored, as text: 100 000 of them are to have room. */
-  readonly #heardOnly = new Map<string, string>();
-  readonly #used = new Map<string, Known>();
+  /** Those only heard as they are stored, as text: 100 000 of them are to have room. Those in use are open. */
+  readonly #entries = new Shelf<Known, string>({
+    pack: known => toLatin1(encodeKnown(known)),
+    unpack: (key, stored) => decodeKnown(key, fromLatin1(stored)),
+  });
   readonly #journal: WriteBehind;
 
   /** Loads what is stored; entries that do not decode are counted and dropped. */
@@ -89,7 +92,7 @@ export class KnownDestinations {
       log,
       kind: 'identity-heard',
       encode: key => {
-        const known = this.#find(key);
+        const known = this.#entries.get(key);
         return known && encodeKnown(known);
       },
     });
@@ -106,21 +109,21 @@ export class KnownDestinations {
     }
     for (const { key, kept } of stored.sort((a, b) => a.heard - b.heard)) {
       if (typeof kept === 'string') {
-        this.#heardOnly.set(key, kept);
+        this.#entries.setPacked(key, kept);
       } else {
-        this.#used.set(key, kept);
+        this.#entries.setOpen(key, kept);
       }
       this.#makeRoom();
     }
   }
 
   get size(): number {
-    return this.#heardOnly.size + this.#used.size;
+    return this.#entries.size;
   }
 
   /** By destination hash as hex. */
   get(key: string): Known | undefined {
-    const known = this.#find(key);
+    const known = this.#entries.get(key);
     if (known?.ratchet && this.#clock.now() > known.ratchetHeard + ratchetLifetime) {
       return { ...known, ratchet: undefined, ratchetHeard: 0 };
     }
@@ -128,22 +131,13 @@ export class KnownDestinations {
   }
 
   /** In no order. `may`: whether one is of use, by its destination hash as hex: what is not is not decoded. */
-  *values(may: (key: string) => boolean = () => true): Iterable<Known> {
-    for (const [key, known] of this.#used) {
-      if (may(key)) {
-        yield known;
-      }
-    }
-    for (const [key, stored] of this.#heardOnly) {
-      if (may(key)) {
-        yield decodeKnown(key, fromLatin1(stored));
-      }
-    }
+  values(may?: (key: string) => boolean): Iterable<Known> {
+    return this.#entries.values(may);
   }
 
   /** An announce was taken. A ratchet heard earlier stays where this one brings none. */
   remember(key: string, heard: Heard): Known {
-    const before = this.#find(key);
+    const before = this.#entries.get(key);
     const now = this.#clock.now();
     const known: Known = {
       ...heard,
@@ -159,10 +153,9 @@ export class KnownDestinations {
 
   /** Something is sent to it. */
   use(key: string): void {
-    const known = this.#used.has(key) ? undefined : this.#find(key);
-    if (known) {
-      this.#heardOnly.delete(key);
-      this.#used.set(key, { ...known, used: true });
+    const known = this.#entries.get(key);
+    if (known?.used === false) {
+      this.#entries.setOpen(key, { ...known, used: true });
       this.#journal.mark(key);
     }
   }
@@ -177,31 +170,21 @@ export class KnownDestinations {
     return this.#journal.flush();
   }
 
-  #find(key: string): Known | undefined {
-    const used = this.#used.get(key);
-    if (used !== undefined) {
-      return used;
-    }
-    const stored = this.#heardOnly.get(key);
-    return stored === undefined ? undefined : decodeKnown(key, fromLatin1(stored));
-  }
-
   #put(key: string, known: Known): void {
+    // The newest is to be the last.
+    this.#entries.delete(key);
     if (known.used) {
-      this.#used.delete(key);
-      this.#used.set(key, known);
+      this.#entries.setOpen(key, known);
     } else {
-      this.#heardOnly.delete(key);
-      this.#heardOnly.set(key, toLatin1(encodeKnown(known)));
+      this.#entries.set(key, known);
     }
     this.#makeRoom();
   }
 
   #makeRoom(): void {
     if (this.size > this.#capacity) {
-      const victims = this.#heardOnly.size > 0 ? this.#heardOnly : this.#used;
-      const oldest = victims.keys().next().value as string;
-      victims.delete(oldest);
+      const oldest = this.#entries.oldest() as string;
+      this.#entries.delete(oldest);
       this.#journal.mark(oldest);
     }
   }

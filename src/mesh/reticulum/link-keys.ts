@@ -21,7 +21,7 @@ export interface HeldKeys {
 export class LinkKeys {
   readonly #linkId: Uint8Array;
   #ours: KeyPair | undefined;
-  #theirs: Uint8Array | undefined;
+  readonly #theirs: Uint8Array | undefined;
   #shared: Uint8Array | undefined;
   #key: Uint8Array | undefined;
 
@@ -34,7 +34,7 @@ export class LinkKeys {
 
   /** The key (64 B). Throws `crypto/undecryptable` where the other end's gives no secret, or is not known. */
   get key(): Uint8Array {
-    this.#key ??= this.#derived();
+    this.#key ??= this.#derived(this.#theirs);
     return this.#key;
   }
 
@@ -45,15 +45,7 @@ export class LinkKeys {
 
   /** The other end's public key (32 B) has come. Throws `crypto/undecryptable` where it gives no secret. */
   agree(theirs: Uint8Array): void {
-    const [before, key] = [this.#theirs, this.#key];
-    this.#theirs = theirs;
-    this.#key = undefined;
-    try {
-      this.#key = this.#derived();
-    } catch (error) {
-      [this.#theirs, this.#key] = [before, key];
-      throw error;
-    }
+    this.#key = this.#derived(theirs);
   }
 
   /** Forgets all of it: nothing is sealed or opened any more. */
@@ -62,15 +54,14 @@ export class LinkKeys {
     this.#key?.fill(0);
     this.#key ??= new Uint8Array(tokenKeyLength);
     this.#ours = undefined;
-    this.#theirs = undefined;
     this.#shared = undefined;
   }
 
-  #derived(): Uint8Array {
-    if (this.#ours === undefined || this.#theirs === undefined) {
+  #derived(theirs: Uint8Array | undefined): Uint8Array {
+    if (this.#ours === undefined || theirs === undefined) {
       throw new GatewayError('crypto/undecryptable', 'the other end of the link has not told its key');
     }
-    this.#shared = exchange(this.#ours.privateKey, importPublic('x25519', this.#theirs));
+    this.#shared = exchange(this.#ours.privateKey, importPublic('x25519', theirs));
     return hkdf(this.#shared, tokenKeyLength, this.#linkId);
   }
 }

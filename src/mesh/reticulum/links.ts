@@ -318,7 +318,7 @@ export class Links implements LinkDispatch {
 
   linkProof(inbound: Inbound): void {
     const { packet, iface } = inbound;
-    const opening = this.#opening.get(toHex(packet.destinationHash));
+    const opening = this.#opening.get(inbound.key);
     if (opening === undefined) {
       throw new GatewayError('mesh/link-closed', 'proof of a link that is not being opened');
     }
@@ -331,14 +331,14 @@ export class Links implements LinkDispatch {
     if (proof.mtu > mtu) {
       throw new GatewayError('wire/malformed', `link MTU ${proof.mtu} confirmed where ${mtu} was asked`);
     }
-    keys.agree(Uint8Array.from(proof.encryptionKey));
+    keys.agree(proof.encryptionKey);
     this.#parts.transport.remember(inbound.hash);
     this.#opening.delete(link.key);
     link.proven({ keys, mtu: proof.mtu, iface, hops: packet.hops, cost: inbound.raw.length });
   }
 
   linkPacket(inbound: Inbound): void {
-    const link = this.#links.get(toHex(inbound.packet.destinationHash));
+    const link = this.#links.get(inbound.key);
     if (link === undefined) {
       throw new GatewayError('mesh/link-closed', 'a packet for a link that is not here');
     }
@@ -350,7 +350,7 @@ export class Links implements LinkDispatch {
   }
 
   linkRepeat(inbound: Inbound): void {
-    const link = this.#links.get(toHex(inbound.packet.destinationHash));
+    const link = this.#links.get(inbound.key);
     if (link?.iface.name === inbound.interfaceName) {
       link.repeated(inbound.hash);
     }

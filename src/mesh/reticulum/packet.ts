@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import { fromLatin1 } from '../../lib/bytes.ts';
 import { GatewayError } from '../../lib/errors.ts';
 
 /**
@@ -86,9 +87,9 @@ const destinationTypes: readonly DestinationType[] = ['single', 'group', 'plain'
 const packetTypes: readonly PacketType[] = ['data', 'announce', 'link-request', 'proof'];
 
 /**
- * The packet in `bytes`, as views into them; `over`: hops to count for the way it came. Throws `wire/truncated` where it ends before its data,
- * `wire/unsupported` where an access code seals it, `wire/malformed` where it has too many hops or is
- * an announce longer than 500 B.
+ * The packet in `bytes`, as views into them; `over`: hops to count for the way it came. Throws `wire/truncated` where it
+ * ends before its data, `wire/unsupported` where an access code seals it, `wire/malformed` where it has too many hops or
+ * is an announce longer than 500 B.
  */
 export function decodePacket(bytes: Uint8Array, over = 0): Packet {
   if (bytes.length <= header1Length) {
@@ -204,12 +205,7 @@ export function truncatedHash(whole: Uint8Array): Uint8Array {
 /** SHA-256 of bytes, in one step. */
 export function sha256(bytes: Uint8Array): Uint8Array {
   // As text and back, it takes half the time that it takes as a Buffer.
-  const text = hash('sha256', bytes, 'latin1');
-  const digest = new Uint8Array(32);
-  for (let at = 0; at < digest.length; at++) {
-    digest[at] = text.charCodeAt(at);
-  }
-  return digest;
+  return fromLatin1(hash('sha256', bytes, 'latin1'));
 }
 
 /** The same bytes as no Buffer, whose `slice` would not copy and which compares as another kind of thing. */

@@ -1,11 +1,12 @@
-import { concat, equal, fromLatin1, toLatin1 } from '../../lib/bytes.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
 import { codeOf } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { MeshStorage } from '../storage.ts';
-import { emittedAt, randomBlobLength } from './announce.ts';
+import { emittedAt } from './announce.ts';
+import { type PackedPath, type PathTimes, packPath, unpackPath } from './packed-path.ts';
 import { decodePath, encodePath } from './path-codec.ts';
+import { blobAt, noBlobs, withBlob } from './random-blobs.ts';
 import { Shelf } from './shelf.ts';
 import { WriteBehind } from './write-behind.ts';
 
@@ -38,22 +39,9 @@ export interface PathRecord extends Path {
   readonly used: number;
 }
 
-interface Entry extends PathRecord {
+/** A path as the table has it. */
+export interface PathEntry extends PathRecord {
   used: number;
-}
-
-/** When a way was heard, used and is over: of one that nobody uses, `used` is left out. */
-interface PathTimes {
-  readonly heard: number;
-  readonly expires: number;
-  readonly used?: number;
-}
-
-/** A way that nobody uses: 100 000 of them are to have room. */
-interface PackedPath extends PathTimes {
-  readonly interfaceName: string;
-  /** As it is stored, as text. */
-  readonly stored: string;
 }
 
 /** A way that an announce offers. The bytes are the table's to keep. */
@@ -68,8 +56,6 @@ export interface Candidate {
   readonly lifetime: number;
 }
 
-/** Source: RNS 1.5.7. */
-const blobsKept = 64;
 /** ms between two looks for paths that are over, while new ones are learnt: nobody may ever ask for them again. */
 const cullEvery = 10 * 60_000;
 /** Paths remembered. */
@@ -112,7 +98,7 @@ export class PathTable {
   readonly #parts: PathTableParts;
   readonly #capacity: number;
   readonly #gone: ((path: Path) => void) | undefined;
-  readonly #entries = new Shelf<Entry, PackedPath>({ pack: packed, unpack: unpacked });
+  readonly #entries = new Shelf<PathEntry, PackedPath>({ pack: packPath, unpack: unpackPath });
   /** Keys by who uses them, those heard longest ago first. */
   readonly #order: Readonly<Record<PathUser, Set<string>>> = {
     nobody: new Set(),
@@ -149,7 +135,7 @@ export class PathTable {
         if (entry.expires <= clock.now()) {
           this.#journal.mark(key);
         } else {
-          stored.push({ key, path: packed(entry) });
+          stored.push({ key, path: packPath(entry) });
         }
       } catch (error) {
         counters.add(codeOf(error));
@@ -241,7 +227,7 @@ export class PathTable {
       this.#parts.replaced?.(before);
     }
     const now = this.#clock.now();
-    const entry: Entry = {
+    const entry: PathEntry = {
       ...way,
       heard: now,
       expires: now + lifetime,
@@ -306,10 +292,10 @@ export class PathTable {
     return true;
   }
 
-  /** Forgets every way over an interface that is gone for good. */
-  dropOver(interfaceName: string): void {
-    for (const [key, entry] of this.#entries.kept()) {
-      if (entry.interfaceName === interfaceName) {
+  /** Forgets every way over interfaces that are gone for good, by their names. */
+  dropOver(isGone: (interfaceName: string) => boolean): void {
+    for (const [key, { interfaceName }] of this.#entries.kept()) {
+      if (isGone(interfaceName)) {
         this.drop(key);
       }
     }
@@ -355,7 +341,7 @@ export class PathTable {
     return this.#journal.flush();
   }
 
-  #isHeavier({ hops, gravity = 0 }: Offer, entry: Entry): boolean {
+  #isHeavier({ hops, gravity = 0 }: Offer, entry: PathEntry): boolean {
     const known = this.#parts.gravity === undefined ? 0 : this.#parts.gravity(entry.interfaceName);
     return hops <= entry.hops && known !== undefined && gravity > known;
   }
@@ -373,7 +359,7 @@ export class PathTable {
     }
   }
 
-  #put(key: string, entry: Entry): void {
+  #put(key: string, entry: PathEntry): void {
     const user = this.#userOf(key);
     this.#leave(key);
     this.#order[user].add(key);
@@ -402,35 +388,6 @@ export class PathTable {
       this.#order[user].delete(key);
     }
   }
-}
-
-function packed(entry: Entry): PackedPath {
-  const { interfaceName, heard, expires } = entry;
-  return { interfaceName, heard, expires, stored: toLatin1(encodePath(entry)) };
-}
-
-function unpacked(key: string, { interfaceName, heard, expires, stored }: PackedPath): Entry {
-  return { ...decodePath(key, fromLatin1(stored)), interfaceName, heard, expires, used: heard };
-}
-
-const noBlobs = new Uint8Array(0);
-
-/** Where among blobs one is, in bytes; -1 where it is none of them. */
-function blobAt(blobs: Uint8Array, blob: Uint8Array): number {
-  for (let at = blobs.length - randomBlobLength; at >= 0; at -= randomBlobLength) {
-    if (equal(blobs.subarray(at, at + randomBlobLength), blob)) {
-      return at;
-    }
-  }
-  return -1;
-}
-
-/** Fresh bytes of the blobs with one more, or again, at their end. */
-function withBlob(blobs: Uint8Array, blob: Uint8Array): Uint8Array {
-  const known = blobAt(blobs, blob);
-  const others =
-    known === -1 ? blobs : concat(blobs.subarray(0, known), blobs.subarray(known + randomBlobLength));
-  return concat(others.subarray(Math.max(0, others.length - (blobsKept - 1) * randomBlobLength)), blob);
 }
 
 /** ms epoch: a way that is used holds for its lifetime from then. */

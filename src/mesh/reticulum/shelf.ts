@@ -22,8 +22,10 @@ export class Shelf<T, P> {
     return this.#packed.size + this.#open.size;
   }
 
-  has(key: string): boolean {
-    return this.#open.has(key) || this.#packed.has(key);
+  /** The key that was put first of those that are packed or, where none is, of all. */
+  oldest(): string | undefined {
+    const from = this.#packed.size > 0 ? this.#packed : this.#open;
+    return from.keys().next().value;
   }
 
   get(key: string): T | undefined {

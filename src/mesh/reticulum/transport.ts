@@ -503,11 +503,12 @@ export class Transport {
     if (blackhole === undefined || blackhole.size === 0) {
       return;
     }
-    for (const { destinationHash } of [...this.#ways.table.values()]) {
-      const known = this.#known.get(toHex(destinationHash));
-      if (known !== undefined && blackhole.has(known.identity.hash)) {
-        this.dropPath(destinationHash);
-      }
+    const isBlackholed = (key: string) => {
+      const known = this.#known.get(key);
+      return known !== undefined && blackhole.has(known.identity.hash);
+    };
+    for (const { destinationHash } of [...this.#ways.table.values(isBlackholed)]) {
+      this.dropPath(destinationHash);
     }
   }
 

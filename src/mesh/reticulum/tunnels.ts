@@ -191,12 +191,7 @@ export class Tunnels {
 
   /** Forgets ways over tunnels that are not remembered. */
   dropStrays(): void {
-    const table = this.#parts.table();
-    for (const { destinationHash, interfaceName } of [...table.values()]) {
-      if (interfaceName.startsWith(prefix) && !this.#byPathName.has(interfaceName)) {
-        table.drop(toHex(destinationHash));
-      }
-    }
+    this.#parts.table().dropOver(name => name.startsWith(prefix) && !this.#byPathName.has(name));
   }
 
   /** Resolves when everything is written. */
@@ -245,7 +240,7 @@ export class Tunnels {
       this.#byInterface.delete(tunnel.interfaceName);
       this.#parts.table().move(tunnel.pathName, tunnel.interfaceName);
     }
-    this.#parts.table().dropOver(tunnel.pathName);
+    this.#parts.table().dropOver(name => name === tunnel.pathName);
     for (const [key, { interfaceName }] of [...this.#replaced]) {
       if (interfaceName === tunnel.pathName) {
         this.#replaced.delete(key);

@@ -158,7 +158,7 @@ export class Ways {
   /** Forgets every way over an interface that is gone for good; those over its tunnel wait for it. */
   dropOver(interfaceName: string): void {
     this.tunnels.disconnected(interfaceName);
-    this.table.dropOver(interfaceName);
+    this.table.dropOver(name => name === interfaceName);
   }
 
   /** How a packet of ours goes to a destination (16 B), and how long its proof may take. */

@@ -48,12 +48,24 @@ describe('a shelf', () => {
     assert.equal(made.size, 1);
   });
 
+  test('knows the oldest of those that nobody uses, and of all where all are in use', () => {
+    const { made } = shelf();
+    assert.equal(made.oldest(), undefined);
+    made.setOpen('a', { count: 1 });
+    made.set('b', { count: 2 });
+    made.set('c', { count: 3 });
+    assert.equal(made.oldest(), 'b');
+    made.delete('b');
+    made.open('c');
+    assert.equal(made.oldest(), 'a');
+  });
+
   test('forgets what is taken out', () => {
     const { made } = shelf();
     made.set('a', { count: 1 });
     made.setOpen('b', { count: 2 });
     assert.deepEqual([made.delete('a'), made.delete('b'), made.delete('a')], [true, true, false]);
     assert.equal(made.size, 0);
-    assert.equal(made.has('a'), false);
+    assert.equal(made.get('a'), undefined);
   });
 });
