@@ -317,15 +317,16 @@ export function webhookRoutes(webhooks: () => WebhookDesk): Route[] {
         grace: z
           .int()
           .min(0)
-          .max(7 * 24 * 60 * 60_000)
+          .max(7 * 24 * 60 * 60)
           .exactOptional()
-          .describe('ms that the one before is used beside it; default a day'),
+          .describe('seconds that the one before is used beside it; default a day'),
       }),
       responses: {
         200: { description: 'the webhook and its new secret, which is shown this once', schema: withSecret },
       },
-      async handle({ client, params, body }) {
-        const { webhook, secret } = await webhooks().rotate(client, params.id, body);
+      async handle({ client, params, body: { grace, ...rest } }) {
+        const options = { ...rest, ...(grace !== undefined && { grace: grace * 1000 }) };
+        const { webhook, secret } = await webhooks().rotate(client, params.id, options);
         return { status: 200, json: { ...viewJson(webhook), secret } };
       },
     }),

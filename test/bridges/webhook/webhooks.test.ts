@@ -364,6 +364,14 @@ test('after a rotation both secrets sign for a while, then the new one alone', a
   assert.equal(both.signature.split(' ').length, 2);
   assert.ok(verifies(secret, both) && verifies(rotated.body.secret, both));
 
+  const before = Date.now();
+  const brief = await gateway.call(token, 'POST', `${path}/rotate-secret`, { grace: 3600 });
+  const ends = brief.body.secrets.map(({ until }: { until?: number }) => until).filter(Number.isFinite);
+  assert.ok(
+    ends.some((until: number) => until >= before + 3_600_000 && until < before + 7_200_000),
+    'seconds, as for tokens',
+  );
+
   const cut = await gateway.call(token, 'POST', `${path}/rotate-secret`, { grace: 0 });
   await gateway.call(token, 'POST', `${path}/test`);
   const alone = receiver.received.at(-1) as Received;
