@@ -133,8 +133,9 @@ describe('gateways and the reference as neighbours', { skip, timeout: 300_000 },
         interfaces: [{ type: 'client', port }],
         displayName,
         ratchets: true,
+        // Its patience is its own: with less than its 10 s, five tries can all fall into the 7 s in which it
+        // does not ask for a path again, although the gateway has forgotten the one that it knows.
         reconnectWait: 1,
-        retryWait: 2,
         deliveryLimit: 20_000,
       });
     await using a = await peer('A');
