@@ -1,6 +1,7 @@
 import type { Clock } from '../lib/clock.ts';
 import type { Attachment } from '../mesh/reticulum/attachment.ts';
-import type { InterfaceFacts } from '../mesh/reticulum/interface-stats.ts';
+import type { IngressBursts } from '../mesh/reticulum/ingress.ts';
+import type { BurstFacts, InterfaceFacts } from '../mesh/reticulum/interface-stats.ts';
 import { Speeds } from '../mesh/reticulum/speeds.ts';
 import type { Transport } from '../mesh/reticulum/transport.ts';
 import type { AirtimeView } from '../radio/airtime.ts';
@@ -38,6 +39,23 @@ export function createNodeStatus(parts: NodeStatusParts): NodeStatus {
     return new Map(parts.interfaces.list().map(({ config }) => [config.name, config]));
   }
 
+  /** Of a listener, what those that it found bring: it is limited through them. */
+  function burstOf(kind: keyof IngressBursts, attachment: Attachment): BurstFacts | undefined {
+    const listens = attachment.iface.listens === true;
+    const begun = (listens ? foundBy(attachment) : [attachment])
+      .map(one => transport.burstsOf(one)[kind])
+      .filter(since => since !== undefined);
+    if (begun.length === 0) {
+      return undefined;
+    }
+    const since = clock.now() - (clock.monotonic() - Math.min(...begun));
+    return { since, ...(listens && { count: begun.length }) };
+  }
+
+  function foundBy({ name }: Attachment): Attachment[] {
+    return [...transport.interfaces()].filter(one => one.name.startsWith(`${name}/`));
+  }
+
   function factsOf(attachment: Attachment, known: ReadonlyMap<string, InterfaceConfig>): InterfaceFacts {
     const { name, iface, policy } = attachment;
     const parent = parentOf(name, known);
@@ -57,8 +75,11 @@ export function createNodeStatus(parts: NodeStatusParts): NodeStatus {
       policy,
       traffic,
       speed: speeds.of(attachment, traffic),
+      bytesWaiting: attachment.queued,
       announcesWaiting: transport.announcesWaiting(attachment),
       announcesHeld: transport.announcesHeld(attachment),
+      announceBurst: burstOf('announces', attachment),
+      pathRequestBurst: burstOf('pathRequests', attachment),
       airtime: rationed.airtime?.(),
       noiseFloor: radio?.noiseFloor,
       loadPercent: radio?.loadPercent,

@@ -75,3 +75,24 @@ test('a status has what each interface carried and how fast since it was last as
   assert.equal(uptime, 2000);
   assert.deepEqual(transportId, node.transport.identity.hash);
 });
+
+test('a status tells since when an interface brings too much, and a listener over how many of its connections', async () => {
+  const { clock, node, air, status } = await bench(['server/192.0.2.1:5000', 'uplink']);
+  node.use(Object.assign(new Air().join('server'), { listens: true }));
+  await clock.advance(1000);
+  const began = clock.now();
+  const other = new TestNode({ clock });
+  other.use(air.join('there'));
+  await settled();
+  for (let at = 0; at < 12; at++) {
+    await other.transport.announce(other.serve({ aspects: [String(at)] }).destination);
+    await settled();
+  }
+  const burstOf = (wanted: string) =>
+    status.facts().interfaces.find(({ name }) => name === wanted)?.announceBurst;
+  assert.deepEqual(burstOf('server/192.0.2.1:5000'), { since: began });
+  assert.deepEqual(burstOf('server'), { since: began, count: 1 });
+  assert.equal(status.facts().interfaces[0]?.pathRequestBurst, undefined);
+  await clock.advance(20_000);
+  assert.equal(burstOf('server'), undefined);
+});

@@ -73,6 +73,11 @@ export class Burst {
     return this.#since;
   }
 
+  /** Monotonic ms at which the burst began that lasts at this moment; asking begins and ends none. */
+  runsSince(calm: number, now: number): number | undefined {
+    return now <= this.#sustained + calm ? this.#since : undefined;
+  }
+
   /** It happens once more. */
   note(now: number): void {
     this.#frequency.note(now);

@@ -15,6 +15,12 @@ export interface HeldAnnounce {
   readonly inbound: Inbound;
 }
 
+/** Monotonic ms at which the bursts began that an interface is limited for now. */
+export interface IngressBursts {
+  readonly announces?: number | undefined;
+  readonly pathRequests?: number | undefined;
+}
+
 export interface IngressParts {
   readonly clock: Clock;
   readonly counters: Counters;
@@ -97,6 +103,17 @@ export class Ingress {
   /** Announces held of one interface. */
   heldOf(iface: InterfaceHandle): number {
     return this.#gates.get(iface)?.held.size ?? 0;
+  }
+
+  /** What an interface brings too much of at this moment. */
+  burstsOf(iface: InterfaceHandle): IngressBursts {
+    const gate = this.#gates.get(iface);
+    const calm = iface.policy?.ingress?.calmTime ?? ingressDefaults.calmTime;
+    const now = this.#parts.clock.monotonic();
+    return {
+      announces: gate?.announces.runsSince(calm, now),
+      pathRequests: gate?.pathRequests.runsSince(calm, now),
+    };
   }
 
   /** An announce of a destination came that is not known and nobody waits for; whether it was kept back. */

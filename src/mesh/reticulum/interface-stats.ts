@@ -33,10 +33,15 @@ export interface InterfaceFacts {
   readonly policy: InterfacePolicy;
   readonly traffic: Traffic;
   readonly speed: Speed;
+  /** Bytes that wait for it. */
+  readonly bytesWaiting?: number | undefined;
   /** Announces that wait for it. */
   readonly announcesWaiting?: number | undefined;
   /** Announces held back because too many came. */
   readonly announcesHeld?: number | undefined;
+  /** What it, or those that it found, bring too much of now. */
+  readonly announceBurst?: BurstFacts | undefined;
+  readonly pathRequestBurst?: BurstFacts | undefined;
   /** Percent of the last 15 s and of the last hour. */
   readonly airtime?: { readonly shortPercent: number; readonly longPercent: number } | undefined;
   /** dBm */
@@ -44,6 +49,14 @@ export interface InterfaceFacts {
   readonly loadPercent?: number | undefined;
   /** Hex of the network identity whose announce brought it. */
   readonly discoveredBy?: string | undefined;
+}
+
+/** Too much of something, that lasts. */
+export interface BurstFacts {
+  /** Wall ms. */
+  readonly since: number;
+  /** Of a listener: over how many of its connections. */
+  readonly count?: number | undefined;
 }
 
 /** A node, as its status tells. */
@@ -231,7 +244,7 @@ function oneInterface(facts: InterfaceFacts): MsgpackValue {
     ['txdrp', traffic.txFailed],
     ['txdrb', traffic.txFailedBytes],
     ['txstalled', false],
-    ['txbuffered', 0],
+    ['txbuffered', facts.bytesWaiting ?? 0],
     ['incoming_announce_frequency', new Float(speed.rxAnnounces)],
     ['outgoing_announce_frequency', new Float(speed.txAnnounces)],
     ['incoming_pr_frequency', new Float(speed.rxPathRequests)],
@@ -240,12 +253,8 @@ function oneInterface(facts: InterfaceFacts): MsgpackValue {
     ['announce_rate_penalty', ratePenalty === undefined ? null : Math.round(ratePenalty / 1000)],
     ['announce_rate_grace', rateGrace ?? null],
     ['held_announces', facts.announcesHeld ?? 0],
-    ['burst_active', false],
-    ['burst_activated', 0],
-    ['burst_count', 0],
-    ['pr_burst_active', false],
-    ['pr_burst_activated', 0],
-    ['pr_burst_count', 0],
+    ...burstOf('', facts.announceBurst),
+    ...burstOf('pr_', facts.pathRequestBurst),
     ['status', facts.online],
     ['mode', modeCode(policy.mode)],
     ['gravity', 0],
@@ -254,6 +263,14 @@ function oneInterface(facts: InterfaceFacts): MsgpackValue {
     ['ifac_violations', traffic.refused],
     ['packet_filter_hits', 0],
   ]);
+}
+
+function burstOf(kind: '' | 'pr_', facts: BurstFacts | undefined): (readonly [string, MsgpackValue])[] {
+  return [
+    [`${kind}burst_active`, facts !== undefined],
+    [`${kind}burst_activated`, facts === undefined ? 0 : new Float(facts.since / 1000)],
+    [`${kind}burst_count`, facts?.count ?? 0],
+  ];
 }
 
 function noughtOf(key: string): readonly [string, MsgpackValue] {

@@ -16,6 +16,7 @@ import { Duplicates } from './duplicates.ts';
 import { createForwarding, type Forwarding } from './forwarding.ts';
 import { HashJournal } from './hash-journal.ts';
 import type { Identity } from './identity.ts';
+import type { IngressBursts } from './ingress.ts';
 import type { InterfacePolicy } from './interface-policy.ts';
 import type { RateFacts } from './interface-stats.ts';
 import { type Known, KnownDestinations } from './known.ts';
@@ -441,6 +442,11 @@ export class Transport {
   /** New announces that came over an interface and were held back because too many did. */
   announcesHeld(iface: InterfaceHandle): number {
     return this.#reception.ingress.heldOf(iface);
+  }
+
+  /** What an interface brings too much of at this moment. */
+  burstsOf(iface: InterfaceHandle): IngressBursts {
+    return this.#reception.ingress.burstsOf(iface);
   }
 
   /** How full every table of this node is, its links' among them. */

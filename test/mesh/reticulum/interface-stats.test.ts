@@ -150,3 +150,15 @@ test('paths and rates are given whole, or those of one destination, or near ones
   assert.equal(asMap(rateStats([rate])[0]).get('rate_violations'), 2);
   assert.deepEqual(rateStats([rate], new Uint8Array(16).fill(1)), []);
 });
+
+test('bursts are told in seconds, as rnstatus counts them', () => {
+  const burst = { since: 1_700_000_000_500, count: 3 };
+  const stats = asMap(interfaceStats({ interfaces: [facts({ announceBurst: burst })], uptime: 1 }));
+  const [one] = (stats.get('interfaces') as MsgpackValue[]).map(asMap);
+  assert.deepEqual(
+    ['burst_active', 'burst_activated', 'burst_count', 'pr_burst_active', 'pr_burst_count'].map(key =>
+      one?.get(key),
+    ),
+    [true, new Float(1_700_000_000.5), 3, false, 0],
+  );
+});
