@@ -110,5 +110,10 @@ test('what one half seals the other opens, by the keys that the bridge hands out
     (await bridge.run('identity_decrypt', { private_key: '08'.repeat(64), ciphertext })).plaintext,
     null,
   );
+  const remembered = { packet_hash: '11'.repeat(16), destination_hash: '22'.repeat(16), app_data: null };
+  const known = await bridge.run('identity_remember', { ...remembered, public_key });
+  assert.deepEqual(known, { ok: true, public_key_len: 64, recalled: true });
+  const short = await bridge.run('identity_remember', { ...remembered, public_key: 'ab'.repeat(63) });
+  assert.equal(short.ok, false);
   assert.equal(await bridge.end(), 0);
 });

@@ -1,13 +1,16 @@
 import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Writer } from '../../../src/lib/bytes.ts';
 import { systemClock } from '../../../src/lib/clock.ts';
 import { Counters } from '../../../src/lib/counters.ts';
 import { isGatewayError } from '../../../src/lib/errors.ts';
 import { silentLog } from '../../../src/lib/log.ts';
 import { systemRandom } from '../../../src/lib/random.ts';
+import { randomBlobLength } from '../../../src/mesh/reticulum/announce.ts';
 import { nameHashLength } from '../../../src/mesh/reticulum/destination.ts';
 import { decodeIdentity, encodeIdentity, PublicIdentity } from '../../../src/mesh/reticulum/identity.ts';
+import { signatureLength } from '../../../src/mesh/reticulum/keys.ts';
 import { KnownDestinations } from '../../../src/mesh/reticulum/known.ts';
 import { hashLength } from '../../../src/mesh/reticulum/packet.ts';
 import { MemoryStorage } from '../../mesh/reticulum/memory-storage.ts';
@@ -23,6 +26,9 @@ const described = ({ publicKey, hash }: { publicKey: Uint8Array; hash: Uint8Arra
   hash: hex(hash),
   hexhash: hex(hash),
 });
+
+/** B */
+const packetHashLength = 32;
 
 let known: KnownDestinations | undefined;
 
@@ -63,15 +69,24 @@ export const commands: Commands = {
       log: silentLog,
       counters: new Counters(),
     });
+    const nameHash = new Uint8Array(nameHashLength);
+    const appData = bytesIf(params, 'app_data');
+    // The table keeps the announce that told of a destination; here nobody sent one, so that nobody signed it.
+    const unsigned = new Writer()
+      .raw(publicKey)
+      .raw(nameHash)
+      .raw(new Uint8Array(randomBlobLength + signatureLength));
+    const packetHash = new Uint8Array(packetHashLength);
+    packetHash.set(bytesOf(params, 'packet_hash').subarray(0, packetHashLength));
     try {
       known.remember(hex(destinationHash), {
         destinationHash,
         identity: new PublicIdentity(publicKey),
-        nameHash: new Uint8Array(nameHashLength),
-        appData: bytesIf(params, 'app_data'),
+        nameHash,
+        appData,
         ratchet: undefined,
-        packetHash: bytesOf(params, 'packet_hash'),
-        announce: new Uint8Array(0),
+        packetHash,
+        announce: unsigned.raw(appData ?? new Uint8Array(0)).finish(),
         announceHasRatchet: false,
       });
     } catch (error) {
