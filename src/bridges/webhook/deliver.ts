@@ -11,7 +11,7 @@ import { attemptOf, isTaken, judgeDelivery } from './progress.ts';
 export interface DeliverParts {
   readonly hub: HubFacts;
   readonly clock: Clock;
-  readonly keeper: Keeper;
+  readonly keeper: Pick<Keeper, 'note'>;
   readonly limits: Pick<WebhookLimits, 'attempts'>;
   readonly send: (hook: Hook, payload: Payload, signal: AbortSignal) => Promise<Reply>;
   readonly onProgress: (hook: Hook) => void;

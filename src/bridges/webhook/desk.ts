@@ -165,11 +165,13 @@ export function createWebhookDesk(parts: WebhookDeskParts): WebhookDesk {
       if ('after' in from) {
         desk.events.read(client, from.after, 1);
       }
-      const { gap: _, ...progress } = hook.progress;
-      hook.progress = progress;
-      hook.position = 'after' in from ? from.after : shelf.before(from.since);
-      restart(hook, 'it goes on elsewhere');
-      await hook.changes(() => shelf.put(rowOf(hook)));
+      const position = 'after' in from ? from.after : shelf.before(from.since);
+      await hook.changes(async () => {
+        const { gap: _, ...progress } = hook.progress;
+        await keeper.place(hook, position, progress);
+        restart(hook, 'it goes on elsewhere');
+        keeper.note(hook);
+      });
       return view(hook);
     },
     async rotate(client, id, { secret: given, grace = limits.grace }) {

@@ -152,6 +152,11 @@ export function restart(hook: Hook, reason: string): void {
 /** Writes where hooks stand, one write of each at a time: what comes meanwhile goes with the next. */
 export interface Keeper {
   note(hook: Hook): void;
+  /**
+   * Gives a hook another place to go on from. It is on disk before the hook goes by it, and nothing that is noted of the
+   * place before comes to lie over it. Where it cannot be written nothing has changed.
+   */
+  place(hook: Hook, position: string, progress: Progress): Promise<void>;
   /** Resolves when nothing is left to write. */
   settle(): Promise<void>;
 }
@@ -161,7 +166,25 @@ export function createKeeper({ shelf, log }: { readonly shelf: WebhookShelf; rea
   const again = new Set<Hook>();
   let isKeeping = true;
 
-  async function write(hook: Hook): Promise<void> {
+  /** Writes behind what is being written of the hook; what is noted meanwhile is written after that. */
+  function inTurn(hook: Hook, write: () => Promise<void>): Promise<void> {
+    const before = writing.get(hook.id) ?? Promise.resolve();
+    const mine = before
+      .catch(() => undefined)
+      .then(write)
+      .finally(() => {
+        if (writing.get(hook.id) === mine) {
+          writing.delete(hook.id);
+          if (again.delete(hook)) {
+            note(hook);
+          }
+        }
+      });
+    writing.set(hook.id, mine);
+    return mine;
+  }
+
+  async function move(hook: Hook): Promise<void> {
     const { id, position, status } = rowOf(hook);
     try {
       await shelf.move({ id, position, status });
@@ -176,25 +199,27 @@ export function createKeeper({ shelf, log }: { readonly shelf: WebhookShelf; rea
       }
       isKeeping = false;
     }
-    writing.delete(id);
-    if (again.delete(hook)) {
-      note(hook);
-    }
   }
 
   function note(hook: Hook): void {
     if (writing.has(hook.id)) {
       again.add(hook);
     } else {
-      writing.set(hook.id, write(hook));
+      void inTurn(hook, () => move(hook));
     }
   }
 
   return {
     note,
+    place: (hook, position, progress) =>
+      inTurn(hook, async () => {
+        await shelf.put({ ...rowOf(hook), position, status: JSON.stringify(progress) });
+        hook.position = position;
+        hook.progress = progress;
+      }),
     async settle() {
       while (writing.size > 0) {
-        await Promise.all(writing.values());
+        await Promise.allSettled(writing.values());
       }
     },
   };

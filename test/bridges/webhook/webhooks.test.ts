@@ -9,6 +9,7 @@ import { defaultLimits } from '../../../src/gateway/limits.ts';
 import type { Store } from '../../../src/gateway/store/store.ts';
 import { sweepOnce } from '../../../src/gateway/sweep.ts';
 import { systemClock } from '../../../src/lib/clock.ts';
+import { GatewayError } from '../../../src/lib/errors.ts';
 import { silentLog } from '../../../src/lib/log.ts';
 import { systemRandom } from '../../../src/lib/random.ts';
 import { createHubWebhooks } from '../../../src/start/webhooks.ts';
@@ -346,6 +347,40 @@ test('a replay sends again from an event or a time, under the ids of before, or 
   }
   const other = await gateway.call(token, 'POST', `${path}/replay`, { after: foreign(stuck) });
   assert.equal(other.status, 410);
+});
+
+test('a replay that cannot be written is refused and changes nothing: the webhook stands where it stood', async () => {
+  await using gateway = await open();
+  await using receiver = await openReceiver();
+  const token = await gateway.client('a');
+  const made = await gateway.call(token, 'POST', '/v1/webhooks', { url: receiver.url, ...messages });
+  const path = `/v1/webhooks/${made.body.id}`;
+  await say(gateway, token, 'app:a', 'one', 'two');
+  await until('both came', () => receiver.received.length === 2);
+  const { committer } = gateway.hub.store;
+  const { commit } = committer;
+  const written = Promise.withResolvers<never>();
+  committer.commit = ((verb, ...rest) =>
+    verb === 'webhook.put' ? written.promise : commit(verb, ...rest)) as typeof commit;
+
+  const asked = gateway.call(token, 'POST', `${path}/replay`, { after: made.body.cursor });
+  await say(gateway, token, 'app:a', 'three');
+  await until('it goes on from where it stood', () => receiver.received.length === 3);
+  const shown = await gateway.call(token, 'GET', path);
+  assert.notEqual(shown.body.cursor, made.body.cursor);
+  written.reject(new GatewayError('store/full', 'the disk is full'));
+  assert.equal((await asked).status, 507);
+  committer.commit = commit;
+  assert.deepEqual(texts(receiver.received), ['one', 'two', 'three']);
+  const { cursor } = (await gateway.call(token, 'GET', path)).body;
+  await until('it is written where it stands', () =>
+    gateway.hub.store.read.webhooks().every(row => row.position === cursor),
+  );
+
+  const replayed = await gateway.call(token, 'POST', `${path}/replay`, { after: made.body.cursor });
+  assert.equal(replayed.status, 200);
+  await until('all of them again', () => receiver.received.length === 6);
+  assert.deepEqual(texts(receiver.received).slice(3), ['one', 'two', 'three']);
 });
 
 test('after a rotation both secrets sign for a while, then the new one alone', async () => {
