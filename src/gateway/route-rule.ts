@@ -50,7 +50,7 @@ export interface Rate {
   readonly per: number;
 }
 
-/** A rate allows 1000 messages at most: each is remembered for as long as its time. */
+/** A rate allows 1000 messages in its time at most. */
 export const rateShape = /^(1000|[1-9]\d{0,2})\/([1-9]\d{0,3})?([smhd])$/;
 const unit = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 export const patternShape = /^[a-z]+:(?:(?:[^\s#]*\/)?#|[^\s#]*)$/;

@@ -2,7 +2,8 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../lib/clock.ts';
 import type { Counters } from '../lib/counters.ts';
 import type { Address, Message } from './message.ts';
-import { type Rate, type RouteRule, rateOf } from './route-rule.ts';
+import { createPace, type Pace } from './pace.ts';
+import { type RouteRule, rateOf } from './route-rule.ts';
 import type { Recipient } from './router.ts';
 import type { RouteView } from './society-contract.ts';
 import { fill, readTemplate, type Template, type TemplateFacts } from './template.ts';
@@ -35,16 +36,16 @@ export type Words = Partial<Pick<Message, 'text' | 'title' | 'type'>> & {
 
 interface Rule {
   readonly rule: RouteRule;
-  readonly key: number;
-  readonly rate: Rate | undefined;
+  /** Where it has a rate. */
+  readonly pace: Pace | undefined;
   readonly text: Template | undefined;
   readonly title: Template | undefined;
   passed: number;
   leftOut: number;
 }
 
-/** Pairs of sender and recipient whose times are remembered; the one unused longest is forgotten first. */
-const pairsMost = 10_000;
+/** Pairs of sender and recipient that are remembered for all rates; each rule has its share, and no other takes of it. */
+const pairsMost = 8192;
 /** Characters of a title that a template makes. */
 const longestTitle = 200;
 
@@ -56,40 +57,24 @@ export function createRoutes(options: {
   readonly facts?: Omit<TemplateFacts, 'message'>;
 }): Routes {
   const { clock, counters } = options;
-  let keys = 0;
   let rules = options.rules.map(begin);
-  /** By rule, sender and recipient: when the latest passed, by the monotonic clock, oldest first. */
-  const times = new Map<string, readonly number[]>();
+  share();
 
   function begin(rule: RouteRule): Rule {
-    keys += 1;
     const rate = rule.maxRate === undefined ? undefined : rateOf(rule.maxRate);
     const { text, title } = rule.template ?? {};
-    return { rule, key: keys, rate, text: template(text), title: template(title), passed: 0, leftOut: 0 };
+    const pace = rate && createPace(rate, pairsMost);
+    return { rule, pace, text: template(text), title: template(title), passed: 0, leftOut: 0 };
   }
 
-  const pairOf = (rule: Rule | undefined, from: Address, to: Address) => `${rule?.key} ${from} ${to}`;
-
-  /** When those passed that a rate still counts. */
-  function recent(rate: Rate, key: string, now: number): readonly number[] {
-    return (times.get(key) ?? []).filter(at => now - at < rate.per);
-  }
-
-  /** Takes a place; undefined where there is none now. */
-  function take(rate: Rate | undefined, key: string): (() => void) | undefined {
-    if (rate === undefined) {
-      return () => {};
+  function share(): void {
+    const paced = rules.flatMap(({ pace }) => pace ?? []);
+    for (const pace of paced) {
+      pace.limit(Math.max(1, Math.floor(pairsMost / paced.length)));
     }
-    const now = clock.monotonic();
-    const before = recent(rate, key, now);
-    times.delete(key);
-    const full = before.length >= rate.count;
-    times.set(key, full ? before : [...before, now]);
-    if (times.size > pairsMost) {
-      times.delete(times.keys().next().value as string);
-    }
-    return full ? undefined : () => times.set(key, before);
   }
+
+  const pairOf = (from: Address, to: Address) => `${from} ${to}`;
 
   return {
     get rules() {
@@ -101,23 +86,21 @@ export function createRoutes(options: {
         if (route === undefined) {
           return true;
         }
-        const count = rules[route];
-        const giveBack = take(count?.rate, pairOf(count, from, address));
-        if (giveBack === undefined) {
+        const rule = rules[route];
+        const giveBack = rule?.pace?.take(pairOf(from, address), clock.monotonic());
+        if (rule?.pace !== undefined && giveBack === undefined) {
           counters.add('routes/over-rate');
-          if (count !== undefined) {
-            count.leftOut += 1;
-          }
+          rule.leftOut += 1;
           return false;
         }
         counters.add('routes/passed');
-        if (count !== undefined) {
-          count.passed += 1;
+        if (rule !== undefined) {
+          rule.passed += 1;
         }
         undo.push(() => {
-          giveBack();
-          if (count !== undefined) {
-            count.passed -= 1;
+          giveBack?.();
+          if (rule !== undefined) {
+            rule.passed -= 1;
           }
         });
         return true;
@@ -132,9 +115,8 @@ export function createRoutes(options: {
       };
     },
     hasPlace(from, { route, address }) {
-      const rule = route === undefined ? undefined : rules[route];
-      const key = pairOf(rule, from, address);
-      return rule?.rate === undefined || recent(rule.rate, key, clock.monotonic()).length < rule.rate.count;
+      const pace = route === undefined ? undefined : rules[route]?.pace;
+      return pace?.hasPlace(pairOf(from, address), clock.monotonic()) ?? true;
     },
     wordsFor({ route, bridge }, message) {
       const rule = route === undefined ? undefined : rules[route];
@@ -160,6 +142,7 @@ export function createRoutes(options: {
         left.delete(same);
         return same;
       });
+      share();
     },
   };
 }
