@@ -22,8 +22,9 @@ import {
 import type { Outbox } from './outbox.ts';
 import { sensorRoom } from './own-rooms.ts';
 import type { RecentMessages } from './recent-messages.ts';
-import { type Recipient, type Routing, type RoutingFacts, route } from './router.ts';
+import { isChange, type Recipient, type Routing, type RoutingFacts, route } from './router.ts';
 import type { Routes } from './routes.ts';
+import type { Words } from './ruling.ts';
 import { viewOf } from './store/delivery-table.ts';
 import type { AcceptArgs, NewDeliveryRow } from './store/message-table.ts';
 import type { Store } from './store/store.ts';
@@ -41,8 +42,9 @@ export interface AcceptorOptions {
   readonly routing: () => RoutingFacts;
   /** Holds the rates of routes. */
   readonly admit: Routes['admit'];
-  /** What a rule words anew. */
+  /** What a rule words anew, and what is kept of it. */
   readonly wordsFor: Routes['wordsFor'];
+  readonly rulingOf: Routes['rulingOf'];
   /** Far sides that a message came from, for certain, or goes to. */
   readonly onTraffic: (addresses: readonly Address[], standing: 'friend' | 'writer') => void;
   /** Apps that have something in their inbox now. */
@@ -147,26 +149,32 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
       const message = messageOf(scheme, incoming, routing.to, now, hub.id);
       const direct = schemeOf(routing.to) !== 'room';
       const admitted = options.admit(message.from, routing.recipients);
-      /** What some deliveries say instead of the message. */
-      const rewrites = new Map<string, string>();
+      /** By delivery, of those that rules made: what they say instead of the message, and what the rules said. */
+      const words = new Map<string, Words>();
+      const rulings = new Map<string, string>();
       let release = () => {};
       let folding: Folding | undefined;
       let stored = false;
       try {
         const { recipients } = admitted;
-        folding = outbox.fold(
-          message,
-          recipients.map(recipient => {
-            const words = options.wordsFor(recipient, message);
-            const said = words === undefined ? message : { ...message, ...words };
-            const row = deliveryRow(said, recipient, direct);
-            if (words !== undefined) {
-              rewrites.set(row.id, JSON.stringify(words));
-            }
-            return row;
-          }),
-        );
+        const target = recipients.some(({ ruling }) => ruling?.template !== undefined)
+          ? store.read.message(message.inReplyTo ?? '')
+          : undefined;
+        const wanted = recipients.map(recipient => {
+          const said = options.wordsFor(recipient, message, target);
+          const row = deliveryRow(said === undefined ? message : { ...message, ...said }, recipient, direct);
+          if (said !== undefined) {
+            words.set(row.id, said);
+          }
+          const ruling = options.rulingOf(recipient);
+          if (ruling !== undefined) {
+            rulings.set(row.id, JSON.stringify(ruling));
+          }
+          return row;
+        });
+        folding = outbox.fold(message, wanted, words);
         const { rows, folds } = folding;
+        const rewrites = rewritesOf(message, rows, words);
         const apps = recipients.filter(({ bridge }) => bridge === 'app').map(({ address }) => address);
         release = outbox.reserve(recipients);
         const prepared = prepare(withWords(message, rewrites.get(rows[0]?.id ?? '')), rows);
@@ -182,6 +190,7 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
           ...(fingerprint === undefined ? {} : { fingerprint }),
           ...(folds.length > 0 ? { folds } : {}),
           ...(rewrites.size > 0 ? { rewrites } : {}),
+          ...(rulings.size > 0 ? { rulings } : {}),
           ...(isReading(message) ? { device: message.from } : {}),
         };
         const result = await store.committer.commit('accept', args, { urgent: incoming.urgent === true });
@@ -228,6 +237,23 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
       }
     },
   };
+}
+
+/** JSON of what deliveries say instead of the message; a change stays one, whatever a rule has made of its message. */
+function rewritesOf(
+  message: Message,
+  rows: readonly NewDeliveryRow[],
+  words: ReadonlyMap<string, Words>,
+): ReadonlyMap<string, string> {
+  const rewrites = new Map<string, string>();
+  for (const { id, state } of rows) {
+    const said = state === 'cancelled' ? undefined : words.get(id);
+    if (said !== undefined) {
+      const { type: _, ...ofChange } = said;
+      rewrites.set(id, JSON.stringify(isChange(message) ? ofChange : said));
+    }
+  }
+  return rewrites;
 }
 
 /** What the rows name; the whole is in the body. */

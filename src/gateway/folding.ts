@@ -1,6 +1,8 @@
 import type { DeliveryId } from './bridge.ts';
 import type { DeliveryInput } from './delivery.ts';
 import type { Address, Message, MessageId } from './message.ts';
+import { isChange } from './router.ts';
+import type { Words } from './ruling.ts';
 import type { NewDeliveryRow } from './store/message-table.ts';
 import type { Store } from './store/store.ts';
 import { type BridgeLines, type Entry, place, type WaitingLine } from './waiting-line.ts';
@@ -49,14 +51,19 @@ const nothingLeft = 'the message it takes back had not left yet';
 /**
  * Folds an edit into a message that still waits for the same address, and lets a redaction call it back; an edit that
  * waits itself gives way to what follows it. Only what has certainly not left is touched: a far side that may
- * have the first words is told of the change in a delivery of its own.
+ * have the first words is told of the change in a delivery of its own. `words` are what rules say instead in a delivery.
  */
-export function fold(message: Message, rows: readonly NewDeliveryRow[], options: FoldingOptions): Folding {
-  const target = message.inReplyTo;
-  const isEdit = message.type === 'chat.edit';
-  if (target === undefined || !(isEdit || message.type === 'chat.redaction')) {
+export function fold(
+  message: Message,
+  rows: readonly NewDeliveryRow[],
+  words: ReadonlyMap<DeliveryId, Words>,
+  options: FoldingOptions,
+): Folding {
+  if (!isChange(message)) {
     return { folds: [], rows, settle: () => {} };
   }
+  const target = message.inReplyTo;
+  const isEdit = message.type === 'chat.edit';
   const { store } = options;
   const folds: Fold[] = [];
   const held: { readonly entry: Entry; readonly over: boolean }[] = [];
@@ -82,22 +89,18 @@ export function fold(message: Message, rows: readonly NewDeliveryRow[], options:
       touch(entry, { input: { on: 'cancel', reason: takenBack } });
       return over(row, message, nothingLeft);
     }
-    const { text, title, data, attachments } = message;
+    const { title, data, attachments } = message;
     const files = attachments.length > 0 ? { attachments } : {};
+    const said = { text: message.text, ...(title === undefined ? {} : { title }), ...words.get(row.id) };
     const bytes = attachments.reduce((sum, { size }) => sum + size, 0);
     const { carries } = line.bridge.bridge;
-    if (Buffer.byteLength(text) > carries.textBytes || bytes > carries.attachmentBytes) {
+    if (Buffer.byteLength(said.text) > carries.textBytes || bytes > carries.attachmentBytes) {
       return row;
     }
     touch(entry, {
       input: { on: 'explain', reason: rewritten },
       rewrite: {
-        body: JSON.stringify({
-          text,
-          ...(title === undefined ? {} : { title }),
-          ...(data === undefined ? {} : { data }),
-          ...files,
-        }),
+        body: JSON.stringify({ ...said, ...(data === undefined ? {} : { data }), ...files }),
         blobs: attachments.map(({ sha256 }) => sha256),
       },
     });

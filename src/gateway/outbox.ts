@@ -15,6 +15,7 @@ import type { Address, Message, RemoteId } from './message.ts';
 import type { RecentMessages } from './recent-messages.ts';
 import { createReservations, type Reservations } from './reservations.ts';
 import type { Recipient } from './router.ts';
+import type { Words } from './ruling.ts';
 import type { DeliveryRow, OpenDelivery } from './store/delivery-table.ts';
 import type { NewDeliveryRow } from './store/message-table.ts';
 import type { Store } from './store/store.ts';
@@ -135,8 +136,8 @@ export class Outbox {
   }
 
   /** What a message that is about to be accepted does to what waits: see `fold`. */
-  fold(message: Message, rows: readonly NewDeliveryRow[]): Folding {
-    return fold(message, rows, {
+  fold(message: Message, rows: readonly NewDeliveryRow[], words: ReadonlyMap<DeliveryId, Words>): Folding {
+    return fold(message, rows, words, {
       store: this.#options.store,
       lineOf: (bridge, address) => this.#bridges.get(bridge)?.lines.get(address),
       onCancelled: entry => this.#attempts.finish(entry),

@@ -3,6 +3,7 @@ import type { Client } from './desk.ts';
 import { type Address, type Message, nameOf, type Priority, schemeOf } from './message.ts';
 import { hubRoom, isKept } from './own-rooms.ts';
 import { matches, type RouteRule } from './route-rule.ts';
+import type { Ruling } from './ruling.ts';
 import type { Consent } from './society-contract.ts';
 
 /** What the router knows of the world; nothing of it is asked for anywhere else. */
@@ -33,12 +34,18 @@ export interface RoutingFacts {
   readonly hubMembers: readonly Address[];
   /** Who sent a message that is known, and where to. */
   readonly headOf: (id: string) => { readonly from: Address; readonly to: Address } | undefined;
-  /** Who got a message that is known. */
-  readonly toldOf: (id: string) => readonly Address[];
+  /** Whom a message that is known has reached, or will, and what the rules said of them that added them. */
+  readonly reachedBy: (id: string) => readonly Reached[];
   /** What somebody has said of getting what is said in rooms. */
   readonly consentOf?: (address: Address) => Consent | undefined;
   /** Whether nothing at all goes to an address. */
   readonly isBlocked?: (address: Address) => boolean;
+}
+
+/** Who got a message, and by what. */
+export interface Reached {
+  readonly address: Address;
+  readonly ruling?: Ruling;
 }
 
 /** Who gets a message, one delivery each. */
@@ -54,6 +61,8 @@ export interface Recipient {
   readonly route?: number;
   /** Instead of the message's own. */
   readonly priority?: Priority;
+  /** What a rule said of the message that is changed, where one added it to that. */
+  readonly ruling?: Ruling;
 }
 
 type Routed = Pick<Message, 'from' | 'to' | 'inReplyTo' | 'type'> & Partial<Pick<Message, 'priority'>>;
@@ -63,8 +72,9 @@ type Routed = Pick<Message, 'from' | 'to' | 'inReplyTo' | 'type'> & Partial<Pick
  * address by name, and nobody twice, by whichever of their addresses. `origin` is where it was said, if that is not
  * its sender. Throws `request/not-found` where nobody has the address, `request/forbidden` where it is blocked.
  *
- * To a room: its members; whoever is answered, where that is somebody outside who wrote to the room; and everybody
- * who was told a message that is now changed or taken back; and whoever a route adds, of the hub's own rooms most of all.
+ * To a room: its members; whoever is answered, where that is somebody outside who wrote to the room; and whoever a route
+ * adds, of the hub's own rooms most of all. What its sender changes or takes back goes to those whom it reached and to nobody
+ * else, whoever is in the room by now and whatever rules there are.
  */
 export function route(message: Routed, facts: RoutingFacts, origin?: Address): Routing {
   const to = destinationOf(message, facts);
@@ -77,6 +87,10 @@ export function route(message: Routed, facts: RoutingFacts, origin?: Address): R
   }
   const one = recipient(to, facts);
   if (one === undefined) {
+    if (message.to === `lxmf:${facts.hubLxmf}` && changed(message, facts) === to) {
+      // Whom it is for is not there any more: it is kept beside what it changes, and concerns nobody else.
+      return { to, recipients: [] };
+    }
     throw notFound(`nobody has the address ${to.slice(0, 200)}`);
   }
   const wasSaidThere = origin !== undefined && to === here(origin, facts);
@@ -141,6 +155,14 @@ function recipientsIn(
       }
     }
   };
+  const reached = changedBy(to, message, facts);
+  if (reached !== undefined) {
+    for (const { address, ruling } of reached) {
+      const priority = ruling?.priority === undefined ? {} : { priority: ruling.priority };
+      add([address], { ...(ruling && { ruling }), ...priority });
+    }
+    return [...found.values()];
+  }
   add(inside([to], facts));
   add(inside(related(to, message, facts), facts));
   for (const [index, rule] of facts.routes.entries()) {
@@ -158,12 +180,27 @@ function recipientsIn(
 /** Who a message in a room concerns because of the one it names. */
 function related(to: Address, message: Routed, facts: RoutingFacts): readonly Address[] {
   const target = message.inReplyTo === undefined ? undefined : facts.headOf(message.inReplyTo);
-  if (target?.to !== to) {
-    return [];
-  }
-  const changes = message.type === 'chat.edit' || message.type === 'chat.redaction';
-  const told = changes && target.from === message.from ? facts.toldOf(message.inReplyTo!) : [];
-  return [target.from, ...told];
+  return target?.to === to ? [target.from] : [];
+}
+
+/** Where the message goes that is changed or taken back by whoever said it; undefined where none is. */
+function changed(message: Routed, facts: RoutingFacts): Address | undefined {
+  const target = isChange(message) ? facts.headOf(message.inReplyTo) : undefined;
+  return target?.from === message.from ? target.to : undefined;
+}
+
+/** Whom the message has reached that is changed or taken back there; undefined where none is. */
+function changedBy(to: Address, message: Routed, facts: RoutingFacts): readonly Reached[] | undefined {
+  return changed(message, facts) === to ? facts.reachedBy(message.inReplyTo ?? '') : undefined;
+}
+
+/** Whether a message is about changing another, or taking it back. */
+export function isChange<M extends Pick<Message, 'type' | 'inReplyTo'>>(
+  message: M,
+): message is M & { readonly inReplyTo: string } {
+  return (
+    message.inReplyTo !== undefined && (message.type === 'chat.edit' || message.type === 'chat.redaction')
+  );
 }
 
 /** Addresses as this hub knows them, and instead of its rooms, also of rooms in rooms, who is in them. */
@@ -191,10 +228,17 @@ function here(address: Address, facts: RoutingFacts): Address {
   return address === `lxmf:${facts.hubLxmf}` ? `room:${hubRoom}` : (facts.partyAt(address) ?? address);
 }
 
-/** The hub's own address is that of its room, but for an answer to an app or a person: that is for them alone. */
+/**
+ * The hub's own address is that of its room, but for an answer to an app or a person: that is for them alone. A change of
+ * what was said there goes where that went.
+ */
 function destinationOf(message: Routed, facts: RoutingFacts): Address {
   if (message.to !== `lxmf:${facts.hubLxmf}`) {
     return facts.partyAt(message.to) ?? message.to;
+  }
+  const changes = changed(message, facts);
+  if (changes !== undefined) {
+    return changes;
   }
   const asked = message.inReplyTo === undefined ? undefined : facts.headOf(message.inReplyTo)?.from;
   const isPerson = asked !== undefined && (schemeOf(asked) === 'app' || asked.startsWith('matrix:@'));

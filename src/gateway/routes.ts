@@ -5,8 +5,9 @@ import type { Address, Message } from './message.ts';
 import { createPace, type Pace } from './pace.ts';
 import { type RouteRule, rateOf } from './route-rule.ts';
 import type { Recipient } from './router.ts';
+import { type Ruling, type Wording, type Words, wordingOf, wordsOf, wordsOfChange } from './ruling.ts';
 import type { RouteView } from './society-contract.ts';
-import { fill, readTemplate, type Template, type TemplateFacts } from './template.ts';
+import type { TemplateFacts } from './template.ts';
 
 /** The rules in use: holds their rates, and says what passed and what did not. */
 export interface Routes {
@@ -21,33 +22,30 @@ export interface Routes {
   ): { readonly recipients: readonly Recipient[]; undo(): void };
   /** Whether the rate of a rule has a place for the sender and the recipient now; nothing is taken. */
   hasPlace(from: Address, recipient: Recipient): boolean;
-  /** What a recipient that a rule adds reads instead of the message; undefined where it reads the message itself. */
-  wordsFor(recipient: Recipient, message: Message): Words | undefined;
+  /** What is to be kept with the delivery to a recipient that a rule adds, or added of the message that is changed; undefined where nothing. */
+  rulingOf(recipient: Recipient): Ruling | undefined;
+  /**
+   * What a recipient that a rule adds reads instead of the message; undefined where it reads the message itself. With the
+   * message that is changed, for those whom a rule added of that.
+   */
+  wordsFor(recipient: Recipient, message: Message, target?: Message): Words | undefined;
   /** What came of the rules, by id. */
   counts(): ReadonlyMap<string, Pick<RouteView, 'passed' | 'leftOut'>>;
   /** Other rules from now on; one that stays keeps its counts and its rates. */
   replace(rules: readonly RouteRule[]): void;
 }
 
-/** Members of a message that a rule words anew; `without` are left out of it. */
-export type Words = Partial<Pick<Message, 'text' | 'title' | 'type'>> & {
-  readonly without?: readonly ['data'];
-};
-
 interface Rule {
   readonly rule: RouteRule;
   /** Where it has a rate. */
   readonly pace: Pace | undefined;
-  readonly text: Template | undefined;
-  readonly title: Template | undefined;
+  readonly wording: Wording | undefined;
   passed: number;
   leftOut: number;
 }
 
 /** Pairs of sender and recipient that are remembered for all rates; each rule has its share, and no other takes of it. */
 const pairsMost = 8192;
-/** Characters of a title that a template makes. */
-const longestTitle = 200;
 
 export function createRoutes(options: {
   readonly rules: readonly RouteRule[];
@@ -62,9 +60,8 @@ export function createRoutes(options: {
 
   function begin(rule: RouteRule): Rule {
     const rate = rule.maxRate === undefined ? undefined : rateOf(rule.maxRate);
-    const { text, title } = rule.template ?? {};
     const pace = rate && createPace(rate, pairsMost);
-    return { rule, pace, text: template(text), title: template(title), passed: 0, leftOut: 0 };
+    return { rule, pace, wording: wordingOf(rule.template), passed: 0, leftOut: 0 };
   }
 
   function share(): void {
@@ -118,21 +115,24 @@ export function createRoutes(options: {
       const pace = route === undefined ? undefined : rules[route]?.pace;
       return pace?.hasPlace(pairOf(from, address), clock.monotonic()) ?? true;
     },
-    wordsFor({ route, bridge }, message) {
-      const rule = route === undefined ? undefined : rules[route];
+    rulingOf({ route, bridge, ruling }) {
+      if (ruling !== undefined || route === undefined || bridge === 'app') {
+        return ruling;
+      }
+      const { template, priority } = rules[route]?.rule ?? {};
+      return template === undefined && priority === undefined
+        ? undefined
+        : { ...(template && { template }), ...(priority && { priority }) };
+    },
+    wordsFor({ route, bridge, ruling }, message, target) {
+      const wording = route === undefined ? wordingOf(ruling?.template) : rules[route]?.wording;
       // An app reads the message as it is, and words it as it likes.
-      if (rule?.text === undefined || options.facts === undefined || bridge === 'app') {
+      if (wording === undefined || options.facts === undefined || bridge === 'app') {
         return undefined;
       }
-      const facts = { ...options.facts, message };
-      const { type, withoutData } = rule.rule.template ?? {};
-      const title = rule.title === undefined ? '' : fill(rule.title, facts).replace(/\s+/g, ' ').trim();
-      return {
-        text: fill(rule.text, facts),
-        ...(title === '' ? {} : { title: title.slice(0, longestTitle) }),
-        ...(type === undefined ? {} : { type }),
-        ...(withoutData === true ? { without: ['data'] as const } : {}),
-      };
+      return ruling === undefined
+        ? wordsOf(wording, { ...options.facts, message })
+        : wordsOfChange(wording, message, target, options.facts);
     },
     counts: () => new Map(rules.map(({ rule, passed, leftOut }) => [rule.id ?? '', { passed, leftOut }])),
     replace(wanted) {
@@ -145,10 +145,4 @@ export function createRoutes(options: {
       share();
     },
   };
-}
-
-/** A template that was checked when its rule was written. */
-function template(source: string | undefined): Template | undefined {
-  const read = source === undefined ? undefined : readTemplate(source);
-  return read !== undefined && 'template' in read ? read.template : undefined;
 }

@@ -113,7 +113,7 @@ export function createSociety(parts: SocietyParts): Society {
     },
     routes: routes.rules,
     headOf: store.read.headOf,
-    toldOf: store.read.toldOf,
+    reachedBy: store.read.reachedBy,
     partyAt: residents.at,
     hubMembers: parts.bridges.flatMap(bridge => bridge.hubMembers ?? []),
     consentOf: address => notes.get(address)?.consent,

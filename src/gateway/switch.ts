@@ -147,6 +147,7 @@ export function createSwitch(options: SwitchOptions): Switch {
     routing,
     admit: routes.admit,
     wordsFor: routes.wordsFor,
+    rulingOf: routes.rulingOf,
     onTraffic: (addresses, standing) => directory.keep(addresses, standing),
     onInbox: addresses => inbox.wake(addresses),
   });

@@ -66,7 +66,9 @@ const facts: fc.Arbitrary<RoutingFacts> = fc.record({
   partyAt: fc.constant((one: string) => residents.get(one)),
   hubMembers: fc.subarray(['matrix:@al:home', 'matrix:@eve:home']),
   headOf: fc.constant((id: string) => heads.get(id)),
-  toldOf: fc.constant((id: string) => (id === 'of ann' ? ['mqtt:plaza', 'app:ben', 'app:ann'] : [])),
+  reachedBy: fc.constant((id: string) =>
+    id === 'of ann' ? ['mqtt:plaza', 'app:ben', 'app:ann'].map(address => ({ address })) : [],
+  ),
 });
 
 test('nothing goes back to where it came from, to anybody twice, or to an address nobody has', () => {
@@ -119,7 +121,7 @@ const world: RoutingFacts = {
   partyAt: one => residents.get(one),
   hubMembers: [],
   headOf: id => heads.get(id),
-  toldOf: () => [],
+  reachedBy: () => [],
 };
 const stranger = `lxmf:${'bb'.repeat(16)}`;
 const reached = (message: Partial<Message> & Pick<Message, 'from' | 'to'>, facts = world, origin?: string) =>
@@ -166,11 +168,38 @@ test('an answer in a room goes to its members, and to whoever wrote to the room 
   assert.deepEqual(answer('unknown'), members);
 });
 
-test('what is changed or taken back is told to all who were told, and only by whoever said it', () => {
-  const facts = { ...world, toldOf: () => [stranger, 'app:ben'] };
+test('what its sender changes or takes back goes to those whom it reached, and to nobody who came since', () => {
+  const ruling = { template: { text: 'x' }, priority: 'bulk' as const };
+  const facts: RoutingFacts = {
+    ...world,
+    routes: [{ from: 'app:*', room: 'plaza', to: ['mqtt:late'] }],
+    reachedBy: () => [{ address: stranger, ruling }, { address: 'app:ben' }],
+  };
   const change = { to: 'room:plaza', inReplyTo: 'of ann', type: 'chat.redaction' };
-  assert.ok(reached({ ...change, from: 'app:ann' }, facts).includes(stranger));
-  assert.ok(!reached({ ...change, from: 'app:ben' }, facts).includes(stranger));
+  assert.deepEqual(route({ ...change, from: 'app:ann' }, facts).recipients, [
+    { bridge: 'lxmf', address: stranger, ruling, priority: 'bulk' },
+    { bridge: 'app', address: 'app:ben' },
+  ]);
+  assert.deepEqual(reached({ ...change, type: 'chat.message', from: 'app:ann' }, facts), [
+    'matrix:!room:home',
+    'app:ben',
+    `lxmf:${'ee'.repeat(16)}`,
+    'mqtt:late',
+  ]);
+  assert.ok(!reached({ ...change, from: 'app:ben' }, facts).includes(stranger), 'nobody else changes it');
+  const blocked = { ...facts, isBlocked: (address: string) => address === stranger };
+  assert.deepEqual(reached({ ...change, from: 'app:ann' }, blocked), ['app:ben']);
+});
+
+test('a change of what was said to the hub for one app alone goes to that app, and to nobody where that is gone', () => {
+  const to = `lxmf:${hubLxmf}`;
+  const change = { from: stranger, to, type: 'chat.edit', inReplyTo: 'private' };
+  const facts = (app: string): RoutingFacts => ({ ...world, headOf: () => ({ from: stranger, to: app }) });
+  assert.deepEqual(route(change, facts('app:ann')), {
+    to: 'app:ann',
+    recipients: [{ bridge: 'app', address: 'app:ann' }],
+  });
+  assert.deepEqual(route(change, facts('app:gone')), { to: 'app:gone', recipients: [] });
 });
 
 test('a room whose member is another room of the hub reaches who is in that, round and round as it may go', () => {

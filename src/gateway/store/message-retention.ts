@@ -19,11 +19,15 @@ export function messageSweeper(database: DatabaseSync): Sweeper {
   const removeOf = [
     'DELETE FROM remembered WHERE delivery IN (SELECT seq FROM deliveries WHERE message = ?)',
     'DELETE FROM rewritten WHERE delivery IN (SELECT seq FROM deliveries WHERE message = ?)',
+    'DELETE FROM ruled WHERE delivery IN (SELECT seq FROM deliveries WHERE message = ?)',
     'DELETE FROM deliveries WHERE message = ?',
     'DELETE FROM remote_ids WHERE message = ?',
     'DELETE FROM message_blobs WHERE message = ?',
     'DELETE FROM messages WHERE seq = ?',
   ].map(sql => database.prepare(sql));
+  const forgetRulings = database.prepare(
+    'DELETE FROM rulings WHERE NOT EXISTS (SELECT 1 FROM ruled WHERE ruling = rulings.seq)',
+  );
   let position = 0;
   return ({ now, limits, pressed }) => {
     const cut = pressed ? now : now - limits.messageAge;
@@ -33,6 +37,7 @@ export function messageSweeper(database: DatabaseSync): Sweeper {
     for (const { seq, accepted_at } of rows) {
       if (accepted_at >= cut && seq > crowded) {
         position = 0;
+        forgetRulings.run();
         return false;
       }
       if (removed === removeStep) {
@@ -48,6 +53,7 @@ export function messageSweeper(database: DatabaseSync): Sweeper {
     }
     if (rows.length < lookStep) {
       position = 0;
+      forgetRulings.run();
       return false;
     }
     return true;

@@ -1,6 +1,8 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { Fold } from '../folding.ts';
 import type { Address, Message, MessageId, RemoteId } from '../message.ts';
+import type { Reached } from '../router.ts';
+import type { Ruling } from '../ruling.ts';
 import { type DeliveryRow, deliveryAdvancer, deliveryEvent, viewOf } from './delivery-table.ts';
 import { eventWriter } from './event-table.ts';
 
@@ -23,6 +25,8 @@ export interface AcceptArgs {
   readonly folds?: readonly Fold[];
   /** By delivery: JSON of what it says instead of the message. */
   readonly rewrites?: ReadonlyMap<string, string>;
+  /** By delivery: JSON of what the rule said that made it. */
+  readonly rulings?: ReadonlyMap<string, string>;
   /** The device a reading is of: the message becomes its newest. */
   readonly device?: string;
 }
@@ -76,6 +80,10 @@ export function messageVerbs(database: DatabaseSync) {
      WHERE id = ? AND state = 'queued' AND underway = 0`,
   );
   const word = database.prepare('INSERT INTO rewritten (delivery, body) VALUES (?, ?)');
+  const rule = database.prepare('INSERT OR IGNORE INTO rulings (body) VALUES (?)');
+  const ruled = database.prepare(
+    'INSERT INTO ruled (delivery, ruling) SELECT ?, seq FROM rulings WHERE body = ?',
+  );
   const unpack = database.prepare(
     'DELETE FROM remembered WHERE delivery = (SELECT seq FROM deliveries WHERE id = ?)',
   );
@@ -144,6 +152,11 @@ export function messageVerbs(database: DatabaseSync) {
         if (words !== undefined) {
           word.run(seq, words);
         }
+        const ruling = args.rulings?.get(delivery.id);
+        if (ruling !== undefined) {
+          rule.run(ruling);
+          ruled.run(seq, ruling);
+        }
         if (args.prepared !== undefined) {
           remember.run(seq, args.prepared.bytes);
           name.run(delivery.bridge, args.prepared.remoteId, row, delivery.recipient);
@@ -197,6 +210,14 @@ export function messageReads(database: DatabaseSync) {
   const told = database.prepare(
     'SELECT d.recipient FROM messages m JOIN deliveries d ON d.message = m.seq WHERE m.id = ? ORDER BY d.seq',
   );
+  const reached = database.prepare(
+    `SELECT d.recipient, r.body AS ruling FROM messages m JOIN deliveries d ON d.message = m.seq
+       LEFT JOIN ruled ON ruled.delivery = d.seq LEFT JOIN rulings r ON r.seq = ruled.ruling
+     WHERE m.id = ? AND (d.state NOT IN ('failed', 'expired', 'cancelled') OR m.type = 'chat.edit'
+       OR instr(d.history, '"sent"') > 0 OR instr(d.history, '"delivered"') > 0)
+     ORDER BY d.seq`,
+  );
+  const rulings = database.prepare('SELECT count(*) AS count FROM rulings');
   const known = database.prepare(knownQuery);
   const remoteIds = database.prepare(
     `SELECT remote_id FROM remote_ids WHERE message = (SELECT seq FROM messages WHERE id = :message)
@@ -265,6 +286,17 @@ export function messageReads(database: DatabaseSync) {
     },
     /** Who a message was for. */
     toldOf: (id: MessageId) => (told.all(id) as { recipient: Address }[]).map(row => row.recipient),
+    /**
+     * Whom a message has reached, or may have, or will, and what the rules said that added them. An edit that went into the message
+     * it changes counts as that.
+     */
+    reachedBy: (id: MessageId): readonly Reached[] =>
+      (reached.all(id) as { recipient: Address; ruling: string | null }[]).map(({ recipient, ruling }) => ({
+        address: recipient,
+        ...(ruling === null ? {} : { ruling: JSON.parse(ruling) as Ruling }),
+      })),
+    /** What rules said that is kept: distinct ones. */
+    rulings: () => (rulings.get() as { count: number }).count,
     /** The message a far side's id stands for, and the fingerprint of the draft that made it. */
     knownAs: (scheme: string, remoteId: RemoteId) => known.get(scheme, remoteId) as KnownRow | undefined,
     remoteIds: (scheme: string, message: MessageId, to?: Address) =>

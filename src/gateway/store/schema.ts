@@ -221,6 +221,12 @@ export const gatewaySchema: readonly string[] = [
   DROP INDEX messages_sender;
   DROP INDEX messages_recipient;
   `,
+  `
+  -- What rules said of deliveries that they made, as JSON, each once; and of which.
+  CREATE TABLE rulings (seq INTEGER PRIMARY KEY, body TEXT NOT NULL UNIQUE) STRICT;
+  CREATE TABLE ruled (delivery INTEGER PRIMARY KEY, ruling INTEGER NOT NULL) STRICT;
+  CREATE INDEX ruled_ruling ON ruled (ruling);
+  `,
 ];
 
 export const meshSchema: readonly string[] = [
