@@ -2,10 +2,8 @@ import type { Clock } from '../lib/clock.ts';
 import type { Counters } from '../lib/counters.ts';
 import { codeOf, isGatewayError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
-import type { Random } from '../lib/random.ts';
 import type { Acceptor } from './acceptor.ts';
 import type { Incoming } from './bridge.ts';
-import { orderedId } from './ids.ts';
 import { type Address, nameOf, schemeOf } from './message.ts';
 import { isKept } from './own-rooms.ts';
 import type { PeerNotes } from './peer-notes.ts';
@@ -18,8 +16,13 @@ import type { RoomBook } from './room-book.ts';
 export interface Door {
   /** Does what a message asks for, durably, before it is accepted; true where it was such a word and concerns nobody else. */
   heed(incoming: Incoming): Promise<boolean>;
-  /** Asks new members whether they want to be some, and tells the others that they are. */
-  welcome(room: string, members: readonly Address[], asked: readonly Address[]): Promise<void>;
+  /**
+   * Asks newcomers of a room whether they want to be members, and tells the others that they are; what they have agreed to is
+   * noted. Begun again after a crash it tells nobody twice. Throws what noting it throws.
+   */
+  welcome(room: string): Promise<void>;
+  /** Welcomes newcomers of all rooms that are not told yet. */
+  welcomeAll(): Promise<void>;
 }
 
 export interface DoorParts {
@@ -27,7 +30,6 @@ export interface DoorParts {
   readonly notes: PeerNotes;
   readonly acceptor: Acceptor;
   readonly clock: Clock;
-  readonly random: Random;
   readonly counters: Counters;
   readonly log: Log;
   /** The room an address on the mesh belongs to. */
@@ -57,8 +59,11 @@ export function createDoor(parts: DoorParts): Door {
     return true;
   }
 
-  /** Says something in the name of the room; what cannot be said now is not worth a failure of what it is about. */
-  async function say(room: string, to: Address, key: string, text: string): Promise<void> {
+  /**
+   * Says something in the name of the room; what cannot be said now is not worth a failure of what it is about. False where
+   * it can be said later.
+   */
+  async function say(room: string, to: Address, key: string, text: string): Promise<boolean> {
     try {
       await parts.acceptor.accept('room', {
         remoteId: `${room}/${key}`,
@@ -68,9 +73,11 @@ export function createDoor(parts: DoorParts): Door {
         text,
         assurance: 'hub',
       });
+      return true;
     } catch (error) {
       counters.add('rooms/unsaid');
       log.warn({ code: codeOf(error) }, 'a member of a room could not be told of it');
+      return !isGatewayError(error, 'store/full', 'store/unavailable');
     }
   }
 
@@ -142,14 +149,41 @@ export function createDoor(parts: DoorParts): Door {
       }
       return true;
     },
-    async welcome(room, members, asked) {
-      const hub = parts.hubName();
-      for (const member of members) {
-        const text = asked.includes(member)
-          ? `${hub} asks you into the room ${room}. Write /join here to get what is said there; /leave, and you are not asked again.`
-          : `You are in the room ${room} of ${hub} now. Write to this address to speak, /leave to leave.`;
-        await say(room, member, `welcome/${orderedId(clock, parts.random)}`, text);
+    welcome,
+    async welcomeAll() {
+      for (const room of Object.keys(book.rooms)) {
+        await welcome(room).catch(error => {
+          log.warn({ code: codeOf(error) }, 'newcomers of a room could not be told yet');
+        });
       }
     },
   };
+
+  async function welcome(room: string): Promise<void> {
+    const { untold = [], asked = [] } = book.get(room) ?? {};
+    const told: string[] = [];
+    try {
+      for (const { address, key } of untold) {
+        const known = notes.get(address)?.consent;
+        const isAsked = asked.includes(address) && known !== 'given';
+        const said = isAsked ? 'asked' : 'given';
+        if (known !== 'given' && known !== 'refused' && known !== said) {
+          await notes.put(address, { consent: said });
+        }
+        const text = isAsked
+          ? `${parts.hubName()} asks you into the room ${room}. Write /join here to get what is said there; /leave, and you are not asked again.`
+          : `You are in the room ${room} of ${parts.hubName()} now. Write to this address to speak, /leave to leave.`;
+        if (known === 'refused' || (await say(room, address, `welcome/${key}`, text))) {
+          told.push(key);
+        }
+      }
+    } finally {
+      if (told.length > 0) {
+        // Where that cannot be written, whoever is told again is told nothing new.
+        book.told(room, told).catch(error => {
+          log.debug({ code: codeOf(error) }, 'who was told could not be noted');
+        });
+      }
+    }
+  }
 }

@@ -13,6 +13,7 @@ import {
   type RoomInForce,
   type RoomSetting,
   type WantedRoom,
+  withTold,
 } from './room-overlay.ts';
 import type { RoomBrief } from './society-contract.ts';
 import type { EventDraft } from './store/event-table.ts';
@@ -32,6 +33,8 @@ export interface RoomBook {
    * `request/invalid`, `store/full`, `store/unavailable`.
    */
   put(name: string, change: (before: RoomInForce | undefined) => WantedRoom): Promise<RoomInForce>;
+  /** Newcomers have been told, by these keys. Nobody waits for it to be written: telling them again changes nothing. */
+  told(name: string, keys: readonly string[]): Promise<void>;
   /** Takes it away, unless `guard` throws; `request/not-found`, `request/conflict` for the hub's own. */
   remove(name: string, guard?: (before: RoomInForce) => void): Promise<void>;
   /** Forgets what was changed: it is as the configuration says, or gone. */
@@ -99,6 +102,15 @@ export function createRoomBook(parts: RoomBookParts): RoomBook {
     );
   }
 
+  function put(name: string, change: RoomChange | undefined): void {
+    if (change === undefined) {
+      changes.delete(name);
+    } else {
+      changes.set(name, change);
+    }
+    lay();
+  }
+
   const get = (name: string) =>
     Object.hasOwn(rooms, name) ? rooms[name] : isKept(name) ? inForce(name, undefined, undefined) : undefined;
 
@@ -132,12 +144,7 @@ export function createRoomBook(parts: RoomBookParts): RoomBook {
       events: [eventOf(name, before, after)],
       residents: drafted,
     });
-    if (change === undefined) {
-      changes.delete(name);
-    } else {
-      changes.set(name, change);
-    }
-    lay();
+    put(name, change);
     residents.opened(drafted);
     parts.onChange(name, before, after);
   }
@@ -180,6 +187,20 @@ export function createRoomBook(parts: RoomBookParts): RoomBook {
           await write(name, next);
         }
         return get(name)!;
+      }),
+    told: (name, keys) =>
+      inTurn(async () => {
+        const change = changes.get(name);
+        if (change === undefined) {
+          return;
+        }
+        const next = withTold(change, keys);
+        await store.committer.commit(
+          'rooms.put',
+          { rooms: [{ name, change: next ?? null }], events: [] },
+          { lazy: true },
+        );
+        put(name, next);
       }),
     remove: (name, guard) =>
       inTurn(async () => {

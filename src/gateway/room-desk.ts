@@ -32,8 +32,10 @@ export interface RoomDeskParts {
   readonly roomsOf: (client: Client) => readonly string[];
   /** Whether somebody at an address can be asked, and so must be. */
   readonly isAsked: (address: Address) => boolean;
-  /** Tells new members that they are in, or asks them. */
-  readonly welcome: (room: string, members: readonly Address[], asked: readonly Address[]) => Promise<void>;
+  /** A key by which a newcomer is told. */
+  readonly newKey: () => string;
+  /** Tells the newcomers of a room that they are in, or asks them. */
+  readonly welcome: (room: string) => Promise<void>;
   readonly nameOf: (address: Address) => string | undefined;
   /** Why a delivery waits, where its row does not say. */
   readonly waitsFor: (delivery: string) => string | undefined;
@@ -139,14 +141,12 @@ export function createRoomDesk(parts: RoomDeskParts): Rooms {
     }
   }
 
-  /** Makes of a room what is wanted, in one change; then its new members are told. */
+  /** Makes of a room what is wanted, in one change that says whom of its new members to tell; then they are told. */
   async function become(
     client: Client,
     name: string,
     next: (before: RoomInForce | undefined) => RoomPatch,
   ): Promise<RoomDetail> {
-    let welcomed: readonly Address[] = [];
-    let asked: readonly Address[] = [];
     const room = await book.put(name, before => {
       const patch = next(before);
       if (patch.consent !== undefined) {
@@ -163,8 +163,9 @@ export function createRoomDesk(parts: RoomDeskParts): Rooms {
       const { tokens, bridges } = parts.automatic(name);
       const automatic = [...tokens, ...bridges];
       const places = parts.placesOf(name);
-      welcomed = fresh.filter(parts.isAsked);
-      asked = patch.consent === 'given' ? [] : welcomed.filter(one => notes.get(one)?.consent !== 'given');
+      const welcomed = fresh.filter(parts.isAsked);
+      const asked =
+        patch.consent === 'given' ? [] : welcomed.filter(one => notes.get(one)?.consent !== 'given');
       const stillAsked = (before?.asked ?? []).filter(one => wanted.includes(one));
       return {
         members: wanted.filter(member => !places.includes(member)),
@@ -172,16 +173,10 @@ export function createRoomDesk(parts: RoomDeskParts): Rooms {
         automatic,
         removed: automatic.filter(member => !wanted.includes(member)),
         asked: [...stillAsked, ...asked],
+        untold: welcomed.map(address => ({ address, key: parts.newKey() })),
       } satisfies WantedRoom;
     });
-    for (const member of welcomed) {
-      const known = notes.get(member)?.consent;
-      const said = asked.includes(member) ? 'asked' : 'given';
-      if (known !== 'given' && known !== said) {
-        await notes.put(member, { consent: said });
-      }
-    }
-    await parts.welcome(name, welcomed, asked);
+    await parts.welcome(name);
     return detailOf(name, room);
   }
 

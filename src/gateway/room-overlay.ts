@@ -8,6 +8,13 @@ export interface RoomSetting {
   readonly open?: boolean | undefined;
 }
 
+/** A new member that is still to be told so, or to be asked. */
+export interface Newcomer {
+  readonly address: Address;
+  /** By which it is told once, however often that is begun. */
+  readonly key: string;
+}
+
 /**
  * What was changed of a room while the hub ran. It lies over the configuration and is never written into that: of a room
  * the configuration names, only the differences are kept, so that a member it is given there is one here, too.
@@ -21,6 +28,7 @@ export interface RoomChange {
   readonly removed: readonly Address[];
   /** Of the added: asked whether they want to be, and without an answer yet. */
   readonly asked?: readonly Address[];
+  readonly untold?: readonly Newcomer[];
   readonly open?: boolean;
 }
 
@@ -31,6 +39,8 @@ export interface WantedRoom extends RoomSetting {
   /** Members by a token or a bridge: they need not be added. */
   readonly automatic?: readonly Address[];
   readonly asked?: readonly Address[];
+  /** New ones that are to be told. */
+  readonly untold?: readonly Newcomer[];
 }
 
 /** A room as it is in force. */
@@ -40,6 +50,7 @@ export interface RoomInForce {
   readonly removed: readonly Address[];
   /** Members who have not agreed yet: nothing of the room goes to them. */
   readonly asked: readonly Address[];
+  readonly untold: readonly Newcomer[];
   readonly open: boolean;
   /** Whether the configuration names it. */
   readonly source: 'config' | 'api';
@@ -57,16 +68,17 @@ export function inForce(
   if (!isThere || change?.gone === true) {
     return undefined;
   }
-  const { added, removed, asked = [], open } = change ?? nothing;
+  const { added, removed, asked = [], untold = [], open } = change ?? nothing;
   const out = new Set(removed);
   const members = (configured?.members ?? []).filter(member => !out.has(member));
   return {
     members: [...new Set([...members, ...added])],
     removed,
     asked,
+    untold,
     open: open ?? configured?.open ?? false,
     source: configured === undefined && !isKept(name) ? 'api' : 'config',
-    changed: change !== undefined && change.made !== true,
+    changed: change !== undefined && change.made !== true && !asConfigured(change),
   };
 }
 
@@ -87,6 +99,9 @@ export function changeTo(
     removed.add(member);
   }
   const open = wanted.open ?? false;
+  const untold = [...(before?.untold ?? []), ...(wanted.untold ?? [])].filter(one =>
+    members.has(one.address),
+  );
   const added = [...members].filter(member => !given.has(member) && !automatic.has(member));
   const asked = (wanted.asked ?? []).filter(member => added.includes(member));
   const change: RoomChange = {
@@ -97,14 +112,27 @@ export function changeTo(
       one => !members.has(one) && (given.has(one) || schemeOf(one) === 'app' || isKept(name)),
     ),
     ...(asked.length === 0 ? {} : { asked }),
+    ...(untold.length === 0 ? {} : { untold }),
     ...(open === (configured?.open ?? false) ? {} : { open }),
   };
-  const isNothing =
-    change.made !== true &&
-    change.added.length === 0 &&
-    change.removed.length === 0 &&
-    change.open === undefined;
+  return unlessNothing(change);
+}
+
+/** The change once these have been told. */
+export function withTold(change: RoomChange, keys: readonly string[]): RoomChange | undefined {
+  const { untold = [], ...rest } = change;
+  const left = untold.filter(({ key }) => !keys.includes(key));
+  return unlessNothing(left.length === 0 ? rest : { ...rest, untold: left });
+}
+
+function unlessNothing(change: RoomChange): RoomChange | undefined {
+  const isNothing = change.made !== true && change.untold === undefined && asConfigured(change);
   return isNothing ? undefined : change;
+}
+
+/** Whether it leaves a configured room what it is. */
+function asConfigured({ gone, added, removed, open }: RoomChange): boolean {
+  return gone !== true && added.length === 0 && removed.length === 0 && open === undefined;
 }
 
 /**

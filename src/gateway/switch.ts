@@ -17,6 +17,7 @@ import { createDoor } from './door.ts';
 import { createEvents } from './events.ts';
 import { house } from './housing.ts';
 import { createHubClock } from './hub-clock.ts';
+import { orderedId } from './ids.ts';
 import { createInbox } from './inbox.ts';
 import { defaultLimits, type Limits } from './limits.ts';
 import { messageId, schemeOf } from './message.ts';
@@ -176,7 +177,6 @@ export function createSwitch(options: SwitchOptions): Switch {
     notes,
     acceptor,
     clock,
-    random,
     counters,
     log,
     partyAt: residents.at,
@@ -332,6 +332,7 @@ export function createSwitch(options: SwitchOptions): Switch {
       await time.settled;
       await sweepOnce({ store, clock, log, counters, limits }, clock.now(), signal);
       await house(housing);
+      await door.welcomeAll();
       await clock.sleep(sweepEvery, signal).catch(() => undefined);
     }
   }
@@ -356,6 +357,7 @@ export function createSwitch(options: SwitchOptions): Switch {
       placesOf: society.placesOf,
       roomsOf,
       isAsked: address => bridges.get(schemeOf(address))?.residence !== undefined,
+      newKey: () => orderedId(clock, random),
       welcome: door.welcome,
       nameOf: directory.nameOf,
       waitsFor(id) {
@@ -401,6 +403,7 @@ export function createSwitch(options: SwitchOptions): Switch {
       await outbox.restore();
       await society.adopt(options.rooms, options.routes ?? []);
       await house(housing);
+      await door.welcomeAll();
       const running = options.bridges.map(bridge => runBridge(bridge, signal));
       const watching = watchDisk({ store, clock, random, log, report }, signal);
       const timing = time.run(signal);

@@ -400,6 +400,43 @@ test('a peer that refuses gets nothing of rooms and routes, and still what is wr
   assert.deepEqual(said(bridge, ben), ['you alone']);
 });
 
+test('whoever was put into a room is told so once, also where the gateway dies before it has said so or noted that it did', async () => {
+  const unavailable = () => Promise.reject(new GatewayError('store/unavailable', 'it is gone'));
+  for (const lost of ['accept', 'rooms.put'] as const) {
+    const dir = await mkdtemp(join(tmpdir(), 'kos-rooms-'));
+    try {
+      const before = mesh();
+      {
+        const { hub } = await open({ dir, mesh: before });
+        await using _ = hub;
+        await hub.desk.rooms.create(hub.owner, 'plaza', { members: [] });
+        const { committer } = hub.store;
+        const { commit } = committer;
+        committer.commit = ((verb, args, options) =>
+          verb === lost && (verb === 'accept' || options?.lazy === true)
+            ? unavailable()
+            : commit(verb, args as never, options)) as typeof commit;
+        const room = await hub.desk.rooms.addMember(hub.owner, 'plaza', ada);
+        assert.equal(room.memberStates.find(({ address }) => address === ada)?.consent, 'asked');
+        await hub.desk.rooms.addMember(hub.owner, 'plaza', ben, 'given');
+      }
+      const after = mesh();
+      const { hub } = await open({ dir, mesh: after });
+      await using _ = hub;
+      await until(() => hub.desk.health().queued === 0);
+      const all = (to: string) => [...said(before, to), ...said(after, to)];
+      await until(() => all(ada).length > 0 && all(ben).length > 0, `nobody was told (${lost})`);
+      assert.equal(all(ada).length, 1, lost);
+      assert.match(all(ada)[0] ?? '', /asks you into the room plaza/);
+      assert.match(all(ben)[0] ?? '', /You are in the room plaza/);
+      await until(() => hub.store.read.roomChanges().every(({ change }) => change.untold === undefined));
+      assert.equal(all(ben).length, 1, lost);
+    } finally {
+      await rm(dir, { recursive: true, force: true });
+    }
+  }
+});
+
 test('what a template says is what goes out, also after a restart; an app and the history have the message itself', async () => {
   const dir = await mkdtemp(join(tmpdir(), 'kos-rooms-'));
   const reading = { type: 'sensor.reading', from: 'mqtt:dev/pump', to: 'room:sensors' } as const;
