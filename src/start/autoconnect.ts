@@ -1,9 +1,9 @@
-import { lookup as systemLookup } from 'node:dns/promises';
 import { toHex } from '../lib/bytes.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Counters } from '../lib/counters.ts';
 import { codeOf, GatewayError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
+import { createNames, type Lookup } from '../lib/names.ts';
 import type { Random } from '../lib/random.ts';
 import { AccessCode } from '../mesh/reticulum/access-code.ts';
 import { endpointKey, refusalOf } from '../mesh/reticulum/autoconnect.ts';
@@ -22,7 +22,7 @@ export interface AutoconnectParts {
   readonly discovered: Pick<Discovered, 'values' | 'statusOf'>;
   readonly isWanted: (found: DiscoveredInterface) => boolean;
   readonly live: Pick<LiveInterfaces, 'list' | 'get' | 'add' | 'remove'>;
-  /** The addresses of a host name. Default: as the machine looks names up. */
+  /** The addresses of a host name. Strangers announce them: one that nobody answers for holds nothing up. */
   readonly lookup?: (host: string) => Promise<readonly string[]>;
 }
 
@@ -56,6 +56,7 @@ const accessCodeSize = 16;
 /** Nothing is connected before `run`. */
 export function createAutoconnect(parts: AutoconnectParts): Autoconnect {
   const { clock, random, log, counters, config, discovered, isWanted, live } = parts;
+  const names = createNames(parts);
   const connections = new Map<string, Connection>();
   /** Places that were not there, and monotonic ms until which they are left alone. */
   const resting = new Map<string, number>();
@@ -110,7 +111,7 @@ export function createAutoconnect(parts: AutoconnectParts): Autoconnect {
     if (reachableOn === undefined || isIpAddress(reachableOn)) {
       return reachableOn;
     }
-    const addresses = await (parts.lookup ?? addressesOf)(reachableOn);
+    const addresses = await (parts.lookup?.(reachableOn) ?? addressesOf(reachableOn, names));
     const isRefused = (address: string) =>
       refusalOf({ ...found, notice: { ...found.notice, reachableOn: address } }, config) !== undefined;
     if (addresses.length === 0 || addresses.some(isRefused)) {
@@ -167,6 +168,10 @@ export function createAutoconnect(parts: AutoconnectParts): Autoconnect {
   };
 }
 
-async function addressesOf(host: string): Promise<readonly string[]> {
-  return (await systemLookup(host, { all: true })).map(({ address }) => address);
+function addressesOf(host: string, lookup: Lookup): Promise<readonly string[]> {
+  return new Promise((resolve, reject) =>
+    lookup(host, (error, addresses) =>
+      error === null ? resolve(addresses.map(({ address }) => address)) : reject(error),
+    ),
+  );
 }

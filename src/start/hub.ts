@@ -24,6 +24,7 @@ import type { Clock } from '../lib/clock.ts';
 import { Counters } from '../lib/counters.ts';
 import { codeOf } from '../lib/errors.ts';
 import { type Log, leveled } from '../lib/log.ts';
+import { createNames } from '../lib/names.ts';
 import type { Random } from '../lib/random.ts';
 import { createSignatureThreads } from '../lib/signature-threads.ts';
 import { interfaceSchema } from '../radio/config.ts';
@@ -101,6 +102,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
   const { data } = config.hub;
   const counters = new Counters();
   const parts = { clock, random, log, counters };
+  const lookup = createNames(parts);
   const given = options.ownerTokenFile === undefined ? undefined : readOwnerToken(options.ownerTokenFile);
   await using stack = new AsyncDisposableStack();
 
@@ -157,12 +159,13 @@ async function openAll(options: HubOptions): Promise<Hub> {
   stack.defer(() => matrix?.[Symbol.dispose]());
   const cloud = await openConfiguredReplicas(
     config,
-    parts,
+    { ...parts, lookup },
     key => host => createReplicaWrites({ ...parts, host, store, key }),
   );
   stack.use(cloud);
   const webhooks = createHubWebhooks({
     ...parts,
+    lookup,
     store,
     get gateway() {
       return gateway;

@@ -9,6 +9,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { Counters } from '../lib/counters.ts';
 import { codeOf, GatewayError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
+import type { Lookup } from '../lib/names.ts';
 import type { Random } from '../lib/random.ts';
 import { type ServiceHealth, supervise } from '../lib/service.ts';
 import { endpointOf, listenOrMove } from './listening.ts';
@@ -18,6 +19,8 @@ export interface ReplicaParts {
   readonly random: Random;
   readonly log: Log;
   readonly counters: Counters;
+  /** How names are looked up. */
+  readonly lookup: Lookup;
 }
 
 /** Replicas that are open, and the listener in front of them. */

@@ -13,6 +13,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { Counters } from '../lib/counters.ts';
 import { codeOf, GatewayError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
+import { createNames } from '../lib/names.ts';
 import type { Random } from '../lib/random.ts';
 
 export interface HubWebhookParts extends Partial<Pick<WebhookParts, 'lookup' | 'limits'>> {
@@ -50,6 +51,7 @@ export function createHubWebhooks(parts: HubWebhookParts): HubWebhooks {
     opening ??= import('../bridges/webhook/service.ts').then(({ openWebhooks }) => {
       opened = openWebhooks({
         ...parts,
+        lookup: parts.lookup ?? createNames(parts),
         desk: parts.gateway.desk,
         shelf: shelf(),
         config,

@@ -51,10 +51,8 @@ export const webhookLimits = {
   perHub: 128,
   /** From the beginning of an attempt to the head of the answer. */
   timeout: 15_000,
-  /** For looking a name up when a webhook is made. */
-  lookup: 3000,
-  /** Names looked up at once: the system does it on the threads that files are read on. */
-  lookups: 2,
+  /** For looking a name up. */
+  lookup: 5000,
   /** Head of an answer, and what of its body is let through so that the connection can be used again. */
   headBytes: 16 * 1024,
   drainBytes: 64 * 1024,

@@ -2,14 +2,9 @@ import type { LookupAddress } from 'node:dns';
 import { BlockList, isIP, isIPv6 } from 'node:net';
 import type { Clock } from '../../lib/clock.ts';
 import { GatewayError } from '../../lib/errors.ts';
+import type { Lookup } from '../../lib/names.ts';
 import { embeddedIPv4, isPublicAddress } from '../../lib/public-address.ts';
 import { networkOf } from './config.ts';
-
-/** All addresses of a name, as `dns.lookup` gives them with `all`. */
-export type Lookup = (
-  hostname: string,
-  callback: (error: NodeJS.ErrnoException | null, addresses: readonly LookupAddress[]) => void,
-) => void;
 
 /**
  * Decides where webhooks may go. What a name leads to is looked up once for a connection, judged, and is what is
@@ -23,9 +18,21 @@ export interface Guard {
    * looked up now passes: each attempt asks again.
    */
   check(url: URL): Promise<void>;
-  /** The `lookup` of a connection: it gives allowed addresses only, or fails with `detail.cause` `blocked`. */
-  lookup(secure: boolean): (hostname: string, options: LookupOptions, callback: LookupCallback) => void;
+  /** What a URL's name leads to now, whether or not it may be called; why not, where it leads nowhere. */
+  find(url: URL): Promise<Found>;
+  /**
+   * The `lookup` of a connection: it gives allowed addresses only, of those that were found before or else of a name that is
+   * looked up, or fails with `detail.cause` `blocked`.
+   */
+  lookup(
+    secure: boolean,
+    found?: readonly LookupAddress[],
+  ): (hostname: string, options: LookupOptions, callback: LookupCallback) => void;
 }
+
+export type Found =
+  | { readonly addresses: readonly LookupAddress[] }
+  | { readonly error: NodeJS.ErrnoException };
 
 interface LookupOptions {
   readonly all?: boolean;
@@ -40,7 +47,7 @@ export interface GuardParts {
   readonly clock: Clock;
   readonly lookup: Lookup;
   readonly allowPrivate: readonly string[];
-  /** ms a check waits for a name. */
+  /** ms a name is waited for. */
   readonly patience: number;
 }
 
@@ -92,28 +99,36 @@ export function createGuard(parts: GuardParts): Guard {
     return good;
   }
 
-  async function addressesOf(hostname: string): Promise<readonly LookupAddress[] | undefined> {
+  /** Calls back once, in time, whatever the lookup does. */
+  function lookUp(hostname: string, done: (found: Found) => void): void {
+    const { promise, resolve } = Promise.withResolvers<Found>();
+    const cancel = parts.clock.after(parts.patience, () =>
+      resolve({ error: Object.assign(new Error('no answer in time'), { code: 'EAI_AGAIN' }) }),
+    );
+    parts.lookup(hostname, (error, addresses) => resolve(error === null ? { addresses } : { error }));
+    void promise.then(found => {
+      cancel();
+      done(found);
+    });
+  }
+
+  async function find(url: URL): Promise<Found> {
+    const hostname = hostOf(url);
     const family = isIP(hostname);
-    if (family !== 0) {
-      return [{ address: hostname, family }];
-    }
-    const { promise, resolve } = Promise.withResolvers<readonly LookupAddress[] | undefined>();
-    const cancel = parts.clock.after(parts.patience, () => resolve(undefined));
-    parts.lookup(hostname, (error, addresses) => resolve(error === null ? addresses : undefined));
-    const found = await promise;
-    cancel();
-    return found;
+    return family === 0
+      ? await new Promise(resolve => lookUp(hostname, resolve))
+      : { addresses: [{ address: hostname, family }] };
   }
 
   return {
     refusal,
     async check(url) {
-      const found = await addressesOf(hostOf(url));
-      if (found === undefined) {
+      const found = await find(url);
+      if ('error' in found) {
         return;
       }
       try {
-        sift(found, url.protocol === 'https:');
+        sift(found.addresses, url.protocol === 'https:');
       } catch (error) {
         const detail = (error as GatewayError).message;
         throw new GatewayError('request/forbidden', `/url: ${detail}`, {
@@ -121,14 +136,15 @@ export function createGuard(parts: GuardParts): Guard {
         });
       }
     },
-    lookup: secure => (hostname, options, callback) => {
-      parts.lookup(hostname, (error, addresses) => {
-        if (error !== null) {
-          callback(error);
+    find,
+    lookup: (secure, before) => (hostname, options, callback) => {
+      const take = (found: Found) => {
+        if ('error' in found) {
+          callback(found.error);
           return;
         }
         try {
-          const good = sift(addresses, secure);
+          const good = sift(found.addresses, secure);
           if (options.all === true) {
             callback(null, good);
           } else {
@@ -137,7 +153,12 @@ export function createGuard(parts: GuardParts): Guard {
         } catch (refused) {
           callback(refused as Error);
         }
-      });
+      };
+      if (before === undefined) {
+        lookUp(hostname, take);
+      } else {
+        setImmediate(() => take({ addresses: before }));
+      }
     },
   };
 }

@@ -23,6 +23,8 @@ export interface Hook {
   sending: boolean;
   /** The last answer came late, or did not come. */
   doubtful: boolean;
+  /** The last request was taken, in this run and under this URL. */
+  proven: boolean;
   /** Ends when the way of going on has changed: it is begun anew. */
   changed: AbortController;
   /** Its client is not there for now. */
@@ -42,6 +44,7 @@ export function newHook(kept: Kept): Hook {
     ...kept,
     sending: false,
     doubtful: false,
+    proven: false,
     changed: new AbortController(),
     paused: undefined,
     noted: false,
@@ -145,6 +148,7 @@ export function restart(hook: Hook, reason: string): void {
     hook.progress = forgiven(hook.progress);
   }
   hook.doubtful = false;
+  hook.proven = false;
   hook.changed.abort(new DOMException(reason, 'AbortError'));
   hook.changed = new AbortController();
 }

@@ -1,3 +1,4 @@
+import type { LookupAddress } from 'node:dns';
 import {
   type ClientRequest,
   Agent as HttpAgent,
@@ -28,13 +29,19 @@ export interface Reply {
 
 /** Sends requests to endpoints. One object for all of them, so that connections are kept and counted in one place. */
 export interface Poster extends Disposable {
-  /** Never follows a redirect and reads no body. Rejects with the signal's reason and with nothing else. */
+  /**
+   * Never follows a redirect and reads no body. Rejects with the signal's reason and with nothing else. Connects to what was
+   * `found` before, or looks the name up.
+   */
   post(
     url: URL,
     headers: Readonly<Record<string, string>>,
     body: Uint8Array,
     signal?: AbortSignal,
+    found?: readonly LookupAddress[],
   ): Promise<Reply>;
+  /** What a URL's name leads to, for a `post` soon after; or the reply that such a post would end with. */
+  find(url: URL): Promise<{ readonly addresses: readonly LookupAddress[] } | { readonly reply: Reply }>;
 }
 
 export interface PosterParts {
@@ -59,12 +66,13 @@ export function createPoster({ clock, guard, limits, ca }: PosterParts): Poster 
     headers: Readonly<Record<string, string>>,
     body: Uint8Array,
     signal?: AbortSignal,
+    found?: readonly LookupAddress[],
   ): Promise<Reply> {
     signal?.throwIfAborted();
     const began = clock.monotonic();
-    const first = await exchange(url, headers, body, signal);
+    const first = await exchange(url, headers, body, signal, found);
     // A kept connection that the other side closed just now says nothing of the endpoint.
-    const last = first.stale ? await exchange(url, headers, body, signal) : first;
+    const last = first.stale ? await exchange(url, headers, body, signal, found) : first;
     const { stale: _, ...reply } = last;
     return { ...reply, duration: Math.round(clock.monotonic() - began) };
   }
@@ -76,6 +84,7 @@ export function createPoster({ clock, guard, limits, ca }: PosterParts): Poster 
     headers: Readonly<Record<string, string>>,
     body: Uint8Array,
     signal: AbortSignal | undefined,
+    found: readonly LookupAddress[] | undefined,
   ): Promise<Result> {
     const isSecure = url.protocol === 'https:';
     const host = hostOf(url);
@@ -101,7 +110,7 @@ export function createPoster({ clock, guard, limits, ca }: PosterParts): Poster 
         },
         agent: isSecure ? secure : plain,
         maxHeaderSize: limits.headBytes,
-        lookup: guard.lookup(isSecure) as never,
+        lookup: guard.lookup(isSecure, found) as never,
         ...(isSecure && isIP(host) === 0 && { servername: host }),
       },
       response => {
@@ -207,6 +216,16 @@ export function createPoster({ clock, guard, limits, ca }: PosterParts): Poster 
 
   return {
     post,
+    async find(url) {
+      const began = clock.monotonic();
+      const found = await guard.find(url);
+      if (!('error' in found)) {
+        return found;
+      }
+      const [code, reason] = explain(found.error, false);
+      const duration = Math.round(clock.monotonic() - began);
+      return { reply: { state: 'queued', code: code as WebhookFailure, reason, duration } };
+    },
     [Symbol.dispose]() {
       plain.destroy();
       secure.destroy();

@@ -1,4 +1,3 @@
-import { lookup as systemLookup } from 'node:dns';
 import type { Client, Desk } from '../../gateway/desk.ts';
 import type { WebhookShelf } from '../../gateway/webhook-shelf.ts';
 import type { WebhookDesk } from '../../gateway/webhooks.ts';
@@ -6,16 +5,16 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
+import type { Lookup } from '../../lib/names.ts';
 import type { Random } from '../../lib/random.ts';
 import { type ServiceHealth, supervise } from '../../lib/service.ts';
 import type { Addressees } from './bridge.ts';
 import { type WebhookConfig, type WebhookLimits, webhookLimits } from './config.ts';
 import { deliverTo } from './deliver.ts';
 import { createWebhookDesk } from './desk.ts';
-import { createGuard, type Guard, type Lookup } from './guard.ts';
+import { createGuard, type Guard } from './guard.ts';
 import { createKeeper, type Hook, hookOf, isOn, moveTimes, restart } from './hook.ts';
 import { awayOf, runLine } from './line.ts';
-import { fewAtOnce } from './names.ts';
 import type { Payload } from './payload.ts';
 import { createPoster, type Poster, type Reply } from './post.ts';
 import { isTaken } from './progress.ts';
@@ -38,8 +37,8 @@ export interface WebhookParts {
   readonly forget: (name: string) => void;
   /** What waits in the outbox for a webhook is worth a try. */
   readonly onReachable: (id: string) => void;
-  /** How names are looked up; the system's way without it. */
-  readonly lookup?: Lookup;
+  /** How names are looked up. */
+  readonly lookup: Lookup;
   readonly limits?: Partial<WebhookLimits>;
 }
 
@@ -56,10 +55,6 @@ export interface Webhooks extends Addressees, AsyncDisposable {
 export function openWebhooks(parts: WebhookParts): Webhooks {
   const { desk, shelf, clock, random, log, counters } = parts;
   const limits: WebhookLimits = { ...webhookLimits, ...parts.limits };
-  const lookup = fewAtOnce(
-    parts.lookup ?? ((hostname, callback) => systemLookup(hostname, { all: true }, callback)),
-    limits.lookups,
-  );
   const hooks = new Map<string, Hook>();
   const ends = new Map<string, AbortController>();
   const running = new Set<Promise<void>>();
@@ -73,7 +68,12 @@ export function openWebhooks(parts: WebhookParts): Webhooks {
 
   function adopt(wanted: WebhookConfig, ca: readonly string[] | undefined): void {
     config = wanted;
-    guard = createGuard({ clock, lookup, allowPrivate: wanted.allowPrivate, patience: limits.lookup });
+    guard = createGuard({
+      clock,
+      lookup: parts.lookup,
+      allowPrivate: wanted.allowPrivate,
+      patience: limits.lookup,
+    });
     poster = createPoster({ clock, guard, limits, ...(ca !== undefined && { ca }) });
   }
 
@@ -83,6 +83,25 @@ export function openWebhooks(parts: WebhookParts): Webhooks {
   }
 
   async function request(hook: Hook, payload: Payload, signal: AbortSignal): Promise<Reply> {
+    const reply = await attempt(hook, payload, signal);
+    const through = isTaken(reply);
+    if (through && hook.doubtful) {
+      parts.onReachable(hook.id);
+    }
+    hook.doubtful = !through || reply.duration > limits.slow;
+    hook.proven = through;
+    counters.add(through ? `webhook/${reply.state}` : `webhook/failure/${reply.code}`);
+    return reply;
+  }
+
+  async function attempt(hook: Hook, payload: Payload, signal: AbortSignal): Promise<Reply> {
+    const url = new URL(hook.settings.url);
+    // Of whom nothing was heard the name may lead nowhere: nobody's place is taken while that is found out.
+    const found = hook.proven ? undefined : await poster.find(url);
+    signal.throwIfAborted();
+    if (found !== undefined && 'reply' in found) {
+      return found.reply;
+    }
     const leave = await slots.take({ client: hook.client, doubtful: hook.doubtful }, signal);
     hook.sending = true;
     try {
@@ -91,14 +110,7 @@ export function openWebhooks(parts: WebhookParts): Webhooks {
         'user-agent': `kos-gateway/${desk.hub.version}`,
         ...signedHeaders(hook.secrets, id, body, clock.now()),
       };
-      const reply = await poster.post(new URL(hook.settings.url), headers, body, signal);
-      const through = isTaken(reply);
-      if (through && hook.doubtful) {
-        parts.onReachable(hook.id);
-      }
-      hook.doubtful = !through || reply.duration > limits.slow;
-      counters.add(through ? `webhook/${reply.state}` : `webhook/failure/${reply.code}`);
-      return reply;
+      return await poster.post(url, headers, body, signal, found?.addresses);
     } finally {
       hook.sending = false;
       leave();

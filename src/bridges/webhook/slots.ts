@@ -9,7 +9,10 @@ export interface Applicant {
   readonly doubtful: boolean;
 }
 
-/** Places for attempts under way: endpoints that hang have a part of them only, and so has each client. */
+/**
+ * Places for attempts under way: endpoints that hang have a part of them only, and so has each client, and of that those of
+ * its endpoints that hang half.
+ */
 export interface Slots {
   /** Resolves with the way to give the place back; rejects with the signal's reason. */
   take(applicant: Applicant, signal: AbortSignal): Promise<Cancel>;
@@ -27,14 +30,16 @@ export function createSlots(limits: Pick<WebhookLimits, 'slots' | 'doubtful' | '
   function fits({ client, doubtful }: Applicant): boolean {
     let ofClient = 0;
     let doubted = 0;
+    let doubtedOfClient = 0;
     for (const one of inside) {
       ofClient += Number(one.client === client);
       doubted += Number(one.doubtful);
+      doubtedOfClient += Number(one.doubtful && one.client === client);
     }
     return (
       inside.size < limits.slots &&
       ofClient < limits.perClientSlots &&
-      (!doubtful || doubted < limits.doubtful)
+      (!doubtful || (doubted < limits.doubtful && doubtedOfClient < Math.ceil(limits.perClientSlots / 2)))
     );
   }
 

@@ -1,4 +1,4 @@
-import { type LookupAddress, lookup as systemLookup } from 'node:dns';
+import type { LookupAddress } from 'node:dns';
 import { readFileSync } from 'node:fs';
 import {
   type ClientRequest,
@@ -12,6 +12,7 @@ import { dirname, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { Cancel, Clock } from '../../lib/clock.ts';
 import { GatewayError } from '../../lib/errors.ts';
+import { createNames, type Lookup } from '../../lib/names.ts';
 import { isPublicAddress } from '../../lib/public-address.ts';
 import type { ReplicaDefinition } from './definition.ts';
 import { type Fields, field, fieldsOf, rawOf, withField, without } from './fields.ts';
@@ -67,11 +68,6 @@ export interface Origin extends Disposable {
   send(request: OriginRequest, options?: SendOptions): Promise<OriginAnswer>;
 }
 
-export type Lookup = (
-  hostname: string,
-  callback: (error: NodeJS.ErrnoException | null, addresses: readonly LookupAddress[]) => void,
-) => void;
-
 /** Endless answers at once to one service; requests waiting for a connection. */
 const mostStreams = 64;
 const mostWaiting = 256;
@@ -82,12 +78,12 @@ const headBytes = 64 * 1024;
 export interface OriginParts {
   readonly definition: ReplicaDefinition;
   readonly clock: Clock;
-  /** How names are looked up; the system's way without it. */
+  /** How names are looked up, where that is shared with others. */
   readonly lookup?: Lookup;
 }
 
 /** Prepares the connections; opens none. Throws `config/invalid` where a file with a secret or a certificate cannot be read. */
-export function createOrigin({ definition, clock, lookup }: OriginParts): Origin {
+export function createOrigin({ definition, clock, lookup = createNames({ clock }) }: OriginParts): Origin {
   const { upstream } = definition;
   const base = new URL(upstream.url);
   const folder = dirname(definition.file);
@@ -343,11 +339,7 @@ export function createOrigin({ definition, clock, lookup }: OriginParts): Origin
         callback(null, first.address, first.family);
       }
     };
-    if (lookup !== undefined) {
-      lookup(hostname, found);
-    } else {
-      systemLookup(hostname, { all: true, verbatim: true }, found);
-    }
+    lookup(hostname, found);
   }
 
   return {

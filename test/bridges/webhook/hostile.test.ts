@@ -3,11 +3,12 @@ import type { LookupAddress } from 'node:dns';
 import { createServer, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { webhookLimits } from '../../../src/bridges/webhook/config.ts';
-import { createGuard, type Lookup } from '../../../src/bridges/webhook/guard.ts';
+import { createGuard } from '../../../src/bridges/webhook/guard.ts';
 import { createPoster } from '../../../src/bridges/webhook/post.ts';
 import { systemClock } from '../../../src/lib/clock.ts';
 import type { Log } from '../../../src/lib/log.ts';
 import { silentLog } from '../../../src/lib/log.ts';
+import type { Lookup } from '../../../src/lib/names.ts';
 import { type Answer, openGateway } from '../gateway.ts';
 import { openReceiver, status, until } from './receiver.ts';
 
@@ -279,6 +280,40 @@ test('endpoints that hang do not hold up those of others, nor the hub', async ()
   }
   await until('the good one has all', () => receiver.received.length === 20);
   assert.equal(hanging.sockets.size, 2);
+});
+
+test('endpoints whose names nobody answers for hold up no other, not even of the same client', async () => {
+  await using receiver = await openReceiver();
+  const asked = new Set<string>();
+  const lookup: Lookup = (hostname, callback) => {
+    asked.add(hostname);
+    if (hostname === 'good.example') {
+      setImmediate(() => callback(null, [{ address: '127.0.0.1', family: 4 }]));
+    }
+  };
+  await using gateway = await open({ lookup, limits: { lookup: 1000, firstRetry: 1, longestRetry: 1 } });
+  const token = await gateway.client('a');
+  const events = ['message.accepted'];
+  const made = await Promise.all([
+    ...Array.from({ length: 15 }, (_, n) =>
+      gateway.call(token, 'POST', '/v1/webhooks', { url: `http://dead-${n}.example/`, events }),
+    ),
+    gateway.call(token, 'POST', '/v1/webhooks', { url: `http://good.example:${receiver.port}/`, events }),
+  ]);
+  assert.deepEqual([...new Set(made.map(one => one.status))], [201]);
+  asked.clear();
+  for (let n = 0; n < 20; n++) {
+    await gateway.call(token, 'POST', '/v1/messages', { to: 'app:a', text: String(n) });
+    await until('the good one has it', () => receiver.received.length === n + 1);
+  }
+  assert.equal(asked.size, 16, 'all of them were tried at once');
+  const dead = made[0]?.body.id;
+  const failure = await until('a dead one says why', async () => {
+    const { body } = await gateway.call(token, 'GET', `/v1/webhooks/${dead}`);
+    return body.lastFailure;
+  });
+  assert.equal(failure.code, 'dns');
+  assert.match(failure.reason, /EAI_AGAIN/);
 });
 
 test('what a URL and a secret say is in no log', async () => {

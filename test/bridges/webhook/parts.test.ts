@@ -2,9 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { networkOf, webhookConfigSchema } from '../../../src/bridges/webhook/config.ts';
-import { createGuard, type Lookup } from '../../../src/bridges/webhook/guard.ts';
+import { createGuard } from '../../../src/bridges/webhook/guard.ts';
 import { moveTimes, newHook } from '../../../src/bridges/webhook/hook.ts';
-import { fewAtOnce } from '../../../src/bridges/webhook/names.ts';
 import type { Reply } from '../../../src/bridges/webhook/post.ts';
 import { attemptOf, fresh, judge, type Progress } from '../../../src/bridges/webhook/progress.ts';
 import { keyOf, signedHeaders } from '../../../src/bridges/webhook/signature.ts';
@@ -136,27 +135,15 @@ test('places are given in turn, but to doubtful endpoints and to one client only
   assert.deepEqual(inside, ['d1', 'a2', 'c1', 'd2', 'a3']);
 });
 
-test('names are looked up few at a time, and one that is being looked up is not looked up beside', async () => {
-  const open: (() => void)[] = [];
-  const asked: string[] = [];
-  const lookup: Lookup = (hostname, callback) => {
-    asked.push(hostname);
-    open.push(() => callback(null, [{ address: '1.1.1.1', family: 4 }]));
-  };
-  const few = fewAtOnce(lookup, 2);
-  let answered = 0;
-  for (const name of ['a', 'a', 'b', 'c', 'a']) {
-    few(name, () => {
-      answered += 1;
-    });
+test('endpoints of a client that hang have half of its places', async () => {
+  const slots = createSlots({ slots: 32, doubtful: 8, perClientSlots: 4 });
+  const { signal } = new AbortController();
+  let inside = 0;
+  for (let n = 0; n < 6; n++) {
+    void slots.take({ client: 'a', doubtful: true }, signal).then(() => inside++);
   }
-  assert.deepEqual(asked, ['a', 'b']);
-  open[0]?.();
-  assert.equal(answered, 3);
-  assert.deepEqual(asked, ['a', 'b', 'c']);
-  open[1]?.();
-  open[2]?.();
-  assert.equal(answered, 5);
+  await slots.take({ client: 'a', doubtful: false }, signal);
+  assert.equal(inside, 2);
 });
 
 test('networks are read strictly, and what the configuration says wrongly is told', () => {
