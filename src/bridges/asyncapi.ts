@@ -8,6 +8,8 @@ export interface AsyncMessage {
   /** Who sends it. */
   readonly from: 'hub' | 'client';
   readonly schema: z.ZodType;
+  /** What it looks like: at least one. */
+  readonly examples: readonly [unknown, ...unknown[]];
   /** Where it is not JSON. */
   readonly contentType?: string;
 }
@@ -44,6 +46,7 @@ export function asyncapiDocument(channels: readonly AsyncChannel[], version: str
         summary: message.summary,
         contentType: message.contentType ?? 'application/json',
         payload: jsonSchema(message.schema, message.from === 'hub' ? 'output' : 'input', schemas),
+        examples: message.examples.map(payload => ({ payload })),
       };
       return message.name;
     });

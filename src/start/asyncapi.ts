@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { type AsyncChannel, asyncapiDocument } from '../bridges/asyncapi.ts';
+import { exampleMessage } from '../bridges/message-example.ts';
 import { mqttChannels } from '../bridges/mqtt/channels.ts';
 import { eventSchema } from '../bridges/schema.ts';
 import { wsChannel } from '../bridges/ws/channel.ts';
@@ -24,6 +25,18 @@ const webhooks: AsyncChannel = {
         timestamp: z.string().describe('ISO 8601'),
         data: z.union([eventSchema, z.record(z.string(), z.unknown())]),
       }),
+      examples: [
+        {
+          type: 'message.accepted',
+          timestamp: '2026-09-21T14:13:20.250Z',
+          data: {
+            cursor: 'e5c1f-16',
+            at: 1_790_000_000_250,
+            kind: 'message.accepted',
+            message: exampleMessage,
+          },
+        },
+      ],
     },
   ],
 };

@@ -1,10 +1,15 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import specs from '@asyncapi/specs';
+import { Ajv, type ValidateFunction } from 'ajv';
 import { Ajv2020 } from 'ajv/dist/2020.js';
+import { hubFrames } from '../../src/bridges/ws/channel.ts';
+import { clientFrames, decodeFrame } from '../../src/bridges/ws/frames.ts';
 import { asyncapiPath, currentAsyncapi } from '../../tools/asyncapi.ts';
 
-const document = JSON.parse(currentAsyncapi());
+// biome-ignore lint/suspicious/noExplicitAny: a document is looked at, not used.
+const document: any = JSON.parse(currentAsyncapi());
 
 test('the committed AsyncAPI document is the one of this source: npm run openapi writes it', () => {
   assert.equal(readFileSync(asyncapiPath, 'utf8'), currentAsyncapi());
@@ -43,10 +48,60 @@ test('every reference in the AsyncAPI document leads somewhere, and every operat
   }
 });
 
-test('every schema of the AsyncAPI document is one', () => {
-  const ajv = new Ajv2020({ strict: false, validateFormats: false });
-  ajv.addSchema(document, 'asyncapi');
-  for (const name of Object.keys(document.components.messages)) {
-    ajv.compile({ $ref: `asyncapi#/components/messages/${name}/payload` });
+test('the document is AsyncAPI 3.0, as the project that makes it says in a schema', () => {
+  // The schema holds the dialect it is written in as well, which the validator has already.
+  const ajv = new Ajv({
+    strict: false,
+    validateFormats: false,
+    allErrors: true,
+    meta: false,
+    validateSchema: false,
+  });
+  const check: ValidateFunction = ajv.compile(specs.schemas['3.0.0'] as object);
+  assert.equal(document.asyncapi, '3.0.0');
+  assert.equal(check(document), true, ajv.errorsText(check.errors));
+  const broken = {
+    ...document,
+    channels: { ...document.channels, ws: { ...document.channels.ws, addres: 1 } },
+  };
+  assert.equal(check(broken), false, 'and the schema finds what is wrong');
+});
+
+// The dialect of AsyncAPI is that of draft 7; what takes the schemas out of the document often reads a later one.
+for (const [dialect, ajv] of [
+  ['draft 7', new Ajv({ strict: false, validateFormats: false })],
+  ['2020-12', new Ajv2020({ strict: false, validateFormats: false })],
+] as const) {
+  test(`every message has a schema and examples of it, read as JSON Schema ${dialect}`, () => {
+    ajv.addSchema(document, 'asyncapi');
+    for (const [name, { examples }] of Object.entries<{ examples: { payload: unknown }[] }>(
+      document.components.messages,
+    )) {
+      const check = ajv.compile({ $ref: `asyncapi#/components/messages/${name}/payload` });
+      assert.ok(examples.length > 0, name);
+      for (const { payload } of examples) {
+        assert.ok(check(payload), `${name} ${JSON.stringify(payload)}: ${ajv.errorsText(check.errors)}`);
+      }
+    }
+  });
+}
+
+test('the document speaks of every frame of a socket', () => {
+  assert.deepEqual(
+    Object.keys(document.channels.ws.messages).sort(),
+    [
+      ...Object.keys(clientFrames).map(op => `ws.client.${op}`),
+      ...Object.keys(hubFrames).map(op => `ws.hub.${op}`),
+    ].sort(),
+  );
+});
+
+test('examples of what clients send are what the hub takes', () => {
+  for (const [name, { examples }] of Object.entries<{ examples: { payload: unknown }[] }>(
+    document.components.messages,
+  )) {
+    for (const { payload } of name.startsWith('ws.client.') ? examples : []) {
+      decodeFrame(JSON.stringify(payload));
+    }
   }
 });

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { deliveryStates } from '../../gateway/desk.ts';
 import type { AsyncChannel } from '../asyncapi.ts';
+import { exampleMessage } from '../message-example.ts';
 import { messageDraftSchema, messageSchema, timeSchema } from '../schema.ts';
 
 const hub = { hub: "the first 8 hex digits of the hub's identity hash" };
@@ -24,6 +25,7 @@ export function mqttChannels(): AsyncChannel[] {
           summary: 'a hub that was killed says nothing: boot goes up',
           from: 'hub',
           schema: z.looseObject({ online: z.boolean(), boot: z.int(), ts: timeSchema }),
+          examples: [{ online: true, boot: 12, ts: 1_790_000_000_000 }],
         },
       ],
     },
@@ -40,6 +42,7 @@ export function mqttChannels(): AsyncChannel[] {
           summary: 'the body of POST /v1/messages without to',
           from: 'client',
           schema: z.strictObject(draft),
+          examples: [{ text: 'the kettle is on', priority: 'high', correlation: 'tea-7' }],
         },
       ],
     },
@@ -49,7 +52,17 @@ export function mqttChannels(): AsyncChannel[] {
       server: 'mqtt',
       about: "The client's own inbox, what came from that destination; needs messages:read.",
       parameters: peer,
-      messages: [{ name: 'mqtt.rx', summary: 'a message', from: 'hub', schema: messageSchema }],
+      messages: [
+        {
+          name: 'mqtt.rx',
+          summary: 'a message',
+          from: 'hub',
+          schema: messageSchema,
+          examples: [
+            { ...exampleMessage, from: 'lxmf:0123456789abcdef0123456789abcdef', assurance: 'signed' },
+          ],
+        },
+      ],
     },
     {
       id: 'mqttStatus',
@@ -70,6 +83,15 @@ export function mqttChannels(): AsyncChannel[] {
             reason: z.string().exactOptional(),
             at: timeSchema,
           }),
+          examples: [
+            {
+              id: exampleMessage.id,
+              correlation: 'tea-7',
+              to: 'lxmf:0123456789abcdef0123456789abcdef',
+              state: 'delivered',
+              at: 1_790_000_002_000,
+            },
+          ],
         },
       ],
     },
@@ -90,6 +112,9 @@ export function mqttChannels(): AsyncChannel[] {
             hops: z.int().exactOptional(),
             at: timeSchema,
           }),
+          examples: [
+            { destination: '0123456789abcdef0123456789abcdef', name: 'Ada', hops: 2, at: 1_790_000_000_000 },
+          ],
         },
       ],
     },
@@ -105,6 +130,7 @@ export function mqttChannels(): AsyncChannel[] {
           summary: 'an object of values, or one value',
           from: 'client',
           schema: z.union([z.record(z.string(), z.unknown()), z.string(), z.number(), z.boolean()]),
+          examples: [{ temperature: 21.5, humidity: 40 }, 21.5],
         },
       ],
     },
@@ -114,7 +140,17 @@ export function mqttChannels(): AsyncChannel[] {
       server: 'mqtt',
       about: 'What was sent to mqtt:dev/{dev}.',
       parameters: device,
-      messages: [{ name: 'mqtt.set', summary: 'a message', from: 'hub', schema: messageSchema }],
+      messages: [
+        {
+          name: 'mqtt.set',
+          summary: 'a message',
+          from: 'hub',
+          schema: messageSchema,
+          examples: [
+            { ...exampleMessage, to: 'mqtt:dev/lamp', type: 'device.set', text: '', data: { on: true } },
+          ],
+        },
+      ],
     },
     {
       id: 'mqttError',
@@ -128,6 +164,14 @@ export function mqttChannels(): AsyncChannel[] {
           summary: 'what was wrong with it',
           from: 'hub',
           schema: z.looseObject({ code: z.string(), topic: z.string(), ts: timeSchema, detail: z.string() }),
+          examples: [
+            {
+              code: 'request/forbidden',
+              topic: 'kos/v1/6b3f0a91/mesh/0123456789abcdef0123456789abcdef/tx',
+              ts: 1_790_000_000_000,
+              detail: 'needs the scope messages:send',
+            },
+          ],
         },
       ],
     },

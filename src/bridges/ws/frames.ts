@@ -24,8 +24,9 @@ export const clientFrames = {
   subscribe: z.strictObject({
     op: z.literal('subscribe'),
     id: idSchema,
-    filter: filterSchema.exactOptional(),
+    filter: filterSchema.exactOptional().describe('none, or an empty one: all events'),
   }),
+  unsubscribe: z.strictObject({ op: z.literal('unsubscribe'), id: idSchema }),
   send: z
     .strictObject({
       op: z.literal('send'),
@@ -35,14 +36,21 @@ export const clientFrames = {
     })
     .refine(({ message, envelope }) => (message === undefined) !== (envelope === undefined), {
       error: 'a message or an envelope',
-    }),
+    })
+    .meta({ oneOf: [{ required: ['message'] }, { required: ['envelope'] }] }),
   seen: z.strictObject({ op: z.literal('seen'), cursor: cursorSchema.min(1) }),
 } as const;
 
 const clientFrameSchema = z.discriminatedUnion(
   'op',
-  [clientFrames.hello, clientFrames.subscribe, clientFrames.send, clientFrames.seen],
-  { error: 'one of hello, subscribe, send, seen' },
+  [
+    clientFrames.hello,
+    clientFrames.subscribe,
+    clientFrames.unsubscribe,
+    clientFrames.send,
+    clientFrames.seen,
+  ],
+  { error: `one of ${Object.keys(clientFrames).join(', ')}` },
 );
 
 /** What a client may say. */
@@ -56,6 +64,13 @@ type Envelope = Readonly<Record<string, unknown>>;
 /** What the hub says. */
 export type HubFrame =
   | { readonly op: 'hello'; readonly hub: string; readonly cursor: string; readonly client: string }
+  | {
+      readonly op: 'subscribed';
+      readonly id: string;
+      readonly cursor: string;
+      readonly replaced?: true;
+    }
+  | { readonly op: 'unsubscribed'; readonly id: string; readonly cursor: string }
   | {
       readonly op: 'ack';
       readonly id: string;

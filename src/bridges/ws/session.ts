@@ -6,7 +6,6 @@ import type { Counters } from '../../lib/counters.ts';
 import { codeOf, GatewayError, isGatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import { type Access, requireScope } from '../access.ts';
-import { type Filter, shows } from '../event-filter.ts';
 import { followEvents } from '../follow.ts';
 import { draftOfKlp } from '../klp.ts';
 import { lastResort } from '../last-resort.ts';
@@ -23,6 +22,7 @@ import {
 } from './frames.ts';
 import { closeCodes, type WsLimits } from './limits.ts';
 import { createOutlet, keepAlive, type Outlet } from './outlet.ts';
+import { createSubscriptions, type Subscriptions } from './subscriptions.ts';
 
 export interface SessionParts {
   readonly desk: Desk;
@@ -54,23 +54,25 @@ type FrameOf<Op extends ClientFrame['op']> = Extract<ClientFrame, { readonly op:
 interface Member {
   readonly client: Client;
   readonly session: Session;
-  /** The event cursor the stream begins at. */
-  readonly start: string;
   readonly form: Form;
-  /** How far the stream has come on this socket: nothing beyond it can have been seen. */
+  /**
+   * How far the stream has come on this socket, at first where it begins: what is up to here was looked at under the
+   * filters of its time, and nothing beyond it can have been seen.
+   */
   reached: string;
 }
 
 /**
  * The life of one WebSocket. First `hello`; then sends, subscriptions and `seen` in any order. Events come from
- * the store, beginning at the cursor of `hello`, once there is a subscription: whatever is slow here is slow
+ * the store, beginning at the cursor of `hello`, while there is a subscription: whatever is slow here is slow
  * for this socket alone.
  */
 export function serveSocket(socket: WebSocket, wire: Duplex, caller: Caller, parts: SessionParts): void {
   const { desk, clock, log, access, sessions, rates, limits, closing } = parts;
   const outlet = createOutlet(socket, { wire, clock, limits, turns: parts.turns });
-  const subscriptions = new Map<string, Filter>();
+  const subscriptions = createSubscriptions(limits.subscriptions);
   let member: Member | undefined;
+  let isStreaming = false;
   let inFlight = 0;
   let mistakes = 0;
 
@@ -92,7 +94,7 @@ export function serveSocket(socket: WebSocket, wire: Duplex, caller: Caller, par
       desk.events.read(client, after, 1);
     }
     const session = sessions.open(client);
-    member = { client, session, start, form, reached: start };
+    member = { client, session, form, reached: start };
     caller.onMember();
     const revoked = () => {
       const reason = session.signal.reason as Error;
@@ -103,17 +105,13 @@ export function serveSocket(socket: WebSocket, wire: Duplex, caller: Caller, par
     outlet.write({ op: 'hello', hub: desk.hub.id, cursor: start, client: `app:${client.name}` });
   };
 
+  /** Both answer with how far the old filters count: the stream is in order, and so are its frames. */
   const subscribe = ({ id, filter = {} }: FrameOf<'subscribe'>, whose: Member) => {
     requireScope(whose.client, ['messages:read']);
-    if (!subscriptions.has(id) && subscriptions.size >= limits.subscriptions) {
-      throw new GatewayError(
-        'request/rate-limited',
-        `at most ${limits.subscriptions} subscriptions on a socket`,
-      );
-    }
-    const first = subscriptions.size === 0;
-    subscriptions.set(id, filter);
-    if (first) {
+    const isReplaced = subscriptions.put(id, filter);
+    outlet.write({ op: 'subscribed', id, cursor: whose.reached, ...(isReplaced && { replaced: true }) });
+    if (!isStreaming) {
+      isStreaming = true;
       stream(parts, whose, subscriptions, outlet)
         .catch(error => {
           if (isGatewayError(error, 'request/cursor-expired')) {
@@ -125,6 +123,11 @@ export function serveSocket(socket: WebSocket, wire: Duplex, caller: Caller, par
         })
         .catch(lastResort('ws/internal', 'a stream', parts));
     }
+  };
+
+  const unsubscribe = ({ id }: FrameOf<'unsubscribe'>, { reached }: Member) => {
+    subscriptions.remove(id);
+    outlet.write({ op: 'unsubscribed', id, cursor: reached });
   };
 
   const post = async ({ id, message, envelope }: FrameOf<'send'>, { client, form }: Member) => {
@@ -157,16 +160,22 @@ export function serveSocket(socket: WebSocket, wire: Duplex, caller: Caller, par
     await desk.inbox.seen(client, cursor);
   };
 
-  const receive = async (frame: ClientFrame): Promise<void> => {
+  /** What waits for nothing is answered before the next frame is looked at. */
+  const receive = (frame: ClientFrame): Promise<void> | undefined => {
     if (frame.op === 'hello') {
-      return hello(frame);
+      hello(frame);
+      return undefined;
     }
     if (member === undefined) {
       throw new GatewayError('request/unauthenticated', 'say hello first');
     }
     switch (frame.op) {
       case 'subscribe':
-        return subscribe(frame, member);
+        subscribe(frame, member);
+        return undefined;
+      case 'unsubscribe':
+        unsubscribe(frame, member);
+        return undefined;
       case 'send':
         return post(frame, member);
       case 'seen':
@@ -196,13 +205,16 @@ export function serveSocket(socket: WebSocket, wire: Duplex, caller: Caller, par
     }
     const text = isBinary ? '' : data.toString();
     Promise.try(() => {
-      if (isBinary) {
-        throw new GatewayError('request/unsupported', 'frames are text: one JSON object each');
+      try {
+        if (isBinary) {
+          throw new GatewayError('request/unsupported', 'frames are text: one JSON object each');
+        }
+        return receive(decodeFrame(text))?.catch(error => complain(error, idOf(text)));
+      } catch (error) {
+        complain(error, idOf(text));
+        return undefined;
       }
-      return receive(decodeFrame(text));
-    })
-      .catch(error => complain(error, idOf(text)))
-      .catch(lastResort('ws/internal', 'a frame', parts));
+    }).catch(lastResort('ws/internal', 'a frame', parts));
   });
 
   const stop = () => outlet.end(closeCodes.restarting, 'the gateway is stopping');
@@ -222,24 +234,34 @@ export function serveSocket(socket: WebSocket, wire: Duplex, caller: Caller, par
   });
 }
 
-/** Carries events to the socket, each once, for as long as it lasts. */
+/** Carries events to the socket, each once, for as long as it lasts; stands still while nothing is subscribed. */
 async function stream(
   parts: SessionParts,
   member: Member,
-  subscriptions: ReadonlyMap<string, Filter>,
+  subscriptions: Subscriptions,
   outlet: Outlet,
 ): Promise<void> {
-  const batches = followEvents(parts, member.client, member.start, outlet.ended);
-  for await (const { items, cursor, hide } of batches) {
-    for (const event of items) {
-      member.reached = event.cursor;
-      if (subscriptions.values().some(filter => shows(filter, event))) {
-        await outlet.push(eventBytes(event, member.form));
-      } else {
-        hide(event);
+  while (!outlet.ended.aborted) {
+    const idle = await subscriptions.wanted(outlet.ended);
+    const signal = AbortSignal.any([outlet.ended, idle]);
+    for await (const { items, cursor, hide } of followEvents(parts, member.client, member.reached, signal)) {
+      for (const event of items) {
+        if (idle.aborted) {
+          // Left for the next subscription.
+          hide(event);
+          continue;
+        }
+        member.reached = event.cursor;
+        if (subscriptions.show(event)) {
+          await outlet.push(eventBytes(event, member.form));
+        } else {
+          hide(event);
+        }
+      }
+      if (!idle.aborted) {
+        member.reached = cursor;
       }
     }
-    member.reached = cursor;
   }
 }
 
