@@ -24,7 +24,7 @@ export function allowOrigins(app: FastifyInstance, origins: readonly string[]): 
     reply.raw.setHeader('access-control-allow-origin', origin);
     reply.raw.setHeader(
       'access-control-expose-headers',
-      'ETag, Link, Location, Retry-After, Idempotency-Replayed, Kos-Cursor, Kos-Blob, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, Upload-Offset, Upload-Length, Upload-Expires, Upload-Metadata',
+      'ETag, Link, Location, Retry-After, Idempotency-Replayed, Kos-Cursor, Kos-Blob, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, Upload-Offset, Upload-Length, Upload-Expires, Upload-Metadata, Upload-Concat',
     );
     const asked = request.headers['access-control-request-method'];
     if (request.method === 'OPTIONS' && asked !== undefined) {
@@ -33,7 +33,7 @@ export function allowOrigins(app: FastifyInstance, origins: readonly string[]): 
         .headers({
           'access-control-allow-methods': 'GET, HEAD, POST, PUT, PATCH, DELETE',
           'access-control-allow-headers':
-            'Authorization, Content-Type, Idempotency-Key, If-None-Match, If-Match, Last-Event-ID, Range, Tus-Resumable, Upload-Offset, Upload-Length, Upload-Metadata, Upload-Checksum',
+            'Authorization, Content-Type, Idempotency-Key, If-None-Match, If-Match, Last-Event-ID, Range, Tus-Resumable, Upload-Offset, Upload-Length, Upload-Metadata, Upload-Checksum, Upload-Concat, Upload-Defer-Length, X-HTTP-Method-Override',
           'access-control-max-age': String(remembered),
         })
         .send();

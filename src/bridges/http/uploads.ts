@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { Client, Desk } from '../../gateway/desk.ts';
-import { type Checksum, checksumAlgorithms, type Upload } from '../../gateway/store/uploads.ts';
+import { type Checksum, checksumAlgorithms } from '../../gateway/store/upload-files.ts';
+import type { Upload } from '../../gateway/store/uploads.ts';
 import { GatewayError, isGatewayError } from '../../lib/errors.ts';
 import { problemOf } from '../problems.ts';
 import { invalid, sha256Schema, timeSchema } from '../schema.ts';
@@ -13,6 +14,7 @@ const version = '1.0.0';
 /** That of the protocol, and what others say who mean the same. */
 const pieceTypes: readonly string[] = ['application/offset+octet-stream', 'application/octet-stream'];
 const base = { 'tus-resumable': version };
+const extensions = 'creation,creation-with-upload,expiration,termination,checksum,concatenation';
 
 const count = (about: string) =>
   z
@@ -32,12 +34,20 @@ const checksumHeader = z
   .describe('algorithm and base64 of the digest of this piece: a piece that differs is not kept (460)')
   .meta({ examples: ['sha1 2jmj7l5rSw0yVb/vlWAYkK/YBwk='] });
 
+const concatenation = z
+  .string()
+  .max(8192)
+  .regex(/^(?:partial|final;[!-~]+(?: [!-~]+)*)$/)
+  .describe('partial: a part of another upload; final; and the parts, with spaces between: joins them')
+  .meta({ examples: ['partial'] });
+
 const uploadSchema = z
   .looseObject({
     id: z.string(),
     length: z.int(),
     offset: z.int().describe('bytes that are on disk'),
     expiresAt: timeSchema.describe('ms since 1970'),
+    partial: z.literal(true).exactOptional().describe('a part of another, and no blob by itself'),
     sha256: sha256Schema.exactOptional().describe('once it is whole: the blob'),
   })
   .meta({ id: 'Upload' });
@@ -50,8 +60,8 @@ const state = {
 };
 
 /**
- * Uploads that can be gone on with after a break: tus 1.0 with creation, creation-with-upload, expiration, termination and
- * checksum, for the clients that exist. At the end the bytes are a blob like any other.
+ * Uploads that can be gone on with after a break: tus 1.0 with creation, creation-with-upload, expiration, termination,
+ * checksum and concatenation, for the clients that exist. At the end the bytes are a blob like any other.
  * Source: tus resumable upload protocol 1.0.0.
  */
 export function uploadRoutes(desk: Desk): Route[] {
@@ -78,7 +88,7 @@ export function uploadRoutes(desk: Desk): Route[] {
         headers: {
           ...base,
           'tus-version': version,
-          'tus-extension': 'creation,creation-with-upload,expiration,termination,checksum',
+          'tus-extension': extensions,
           'tus-max-size': String(blobBytes),
           'tus-checksum-algorithm': checksumAlgorithms.join(','),
         },
@@ -92,8 +102,9 @@ export function uploadRoutes(desk: Desk): Route[] {
       tag: 'blobs',
       audience: ['messages:send'],
       headers: {
-        'Upload-Length': count('bytes there will be'),
+        'Upload-Length': count('bytes there will be; read over where parts are joined'),
         'Upload-Metadata': metadata,
+        'Upload-Concat': concatenation,
         'Tus-Resumable': resumable,
       },
       needed: ['Upload-Length'],
@@ -111,18 +122,19 @@ export function uploadRoutes(desk: Desk): Route[] {
       },
       handle: call =>
         tus(call, async () => {
-          const length = number(call, 'upload-length');
-          const about = checked(call, 'upload-metadata', metadata);
           const owner = call.client.id;
-          let upload = await desk.uploads.create(owner, length, about);
+          const about = checked(call, 'upload-metadata', metadata);
+          const [kind, parts] = kindOf(call);
+          if (parts !== undefined) {
+            const upload = await desk.uploads.join(owner, parts, about);
+            return created(await shown(desk, call.client, upload), stateOf(upload));
+          }
+          const length = number(call, 'upload-length');
+          let upload = await desk.uploads.create(owner, length, about, kind);
           if (pieceTypes.includes(mediaTypeOf(call.request)) && length > 0) {
             upload = (await append(desk, call, upload.id, 0)) ?? upload;
           }
-          return {
-            status: 201,
-            headers: { location: `/v1/uploads/${upload.id}`, ...stateOf(upload) },
-            json: await shown(desk, call.client, upload),
-          };
+          return created(await shown(desk, call.client, upload), stateOf(upload));
         }),
     }),
     route({
@@ -139,19 +151,7 @@ export function uploadRoutes(desk: Desk): Route[] {
           headers: { 'Upload-Length': 'bytes', ...state },
         },
       },
-      handle: call =>
-        tus(call, async () => {
-          const upload = await desk.uploads.find(call.client.id, call.params.id);
-          return {
-            status: 200,
-            headers: {
-              ...stateOf(upload),
-              'upload-length': String(upload.length),
-              ...(upload.metadata !== undefined && { 'upload-metadata': upload.metadata }),
-            },
-            json: await shown(desk, call.client, upload),
-          };
-        }),
+      handle: call => tus(call, () => look(desk, call)),
     }),
     route({
       method: 'PATCH',
@@ -170,22 +170,7 @@ export function uploadRoutes(desk: Desk): Route[] {
       bodyTypes: Object.fromEntries(pieceTypes.map(type => [type, z.string().meta({ format: 'binary' })])),
       timeout: slowest,
       responses: { 204: { description: 'on disk', headers: state } },
-      handle: call =>
-        tus(call, async () => {
-          if (!pieceTypes.includes(mediaTypeOf(call.request))) {
-            throw new GatewayError('request/unsupported', `send the piece as ${pieceTypes[0]}`);
-          }
-          const upload = await append(desk, call, call.params.id, number(call, 'upload-offset'));
-          if (upload === undefined) {
-            const error = new GatewayError(
-              'request/invalid',
-              'the piece is not what its checksum says; it is not kept',
-            );
-            return { status: 460, error };
-          }
-          await shown(desk, call.client, upload);
-          return { status: 204, headers: stateOf(upload) };
-        }),
+      handle: call => tus(call, () => add(desk, call)),
     }),
     route({
       method: 'DELETE',
@@ -195,16 +180,107 @@ export function uploadRoutes(desk: Desk): Route[] {
       audience: ['messages:send'],
       params,
       responses: { 204: { description: 'it is gone' } },
+      handle: call => tus(call, () => giveUp(desk, call)),
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/uploads/{id}',
+      summary:
+        'PATCH, DELETE or GET by X-HTTP-Method-Override, for clients behind something that takes no others',
+      tag: 'blobs',
+      audience: ['messages:send'],
+      undocumented: true,
+      params,
+      body: 'raw',
+      timeout: slowest,
+      responses: { 204: { description: 'done' } },
       handle: call =>
         tus(call, async () => {
-          await desk.uploads.remove(call.client.id, call.params.id);
-          return { status: 204 };
+          switch (call.header('x-http-method-override')?.toUpperCase()) {
+            case 'PATCH':
+              return await add(desk, call);
+            case 'DELETE':
+              return await giveUp(desk, call);
+            case 'GET':
+            case 'HEAD':
+              return await look(desk, call);
+            default:
+              throw new GatewayError('request/method-not-allowed', 'allowed here: DELETE, GET, HEAD, PATCH', {
+                detail: { allow: ['DELETE', 'GET', 'HEAD', 'PATCH'] },
+              });
+          }
         }),
     }),
   ];
 }
 
 type AnyCall = Pick<Call<unknown, unknown, unknown>, 'client' | 'request' | 'header'>;
+type UploadCall = AnyCall & { readonly params: { readonly id: string } };
+
+async function look(desk: Desk, call: UploadCall): Promise<Answer> {
+  const upload = await desk.uploads.find(call.client.id, call.params.id);
+  const concat = upload.partial ? 'partial' : upload.parts && `final;${upload.parts.map(pathOf).join(' ')}`;
+  return {
+    status: 200,
+    headers: {
+      ...stateOf(upload),
+      'upload-length': String(upload.length),
+      ...(upload.metadata !== undefined && { 'upload-metadata': upload.metadata }),
+      ...(concat !== undefined && { 'upload-concat': concat }),
+    },
+    json: await shown(desk, call.client, upload),
+  };
+}
+
+async function add(desk: Desk, call: UploadCall): Promise<Answer> {
+  if (!pieceTypes.includes(mediaTypeOf(call.request))) {
+    throw new GatewayError('request/unsupported', `send the piece as ${pieceTypes[0]}`);
+  }
+  const upload = await append(desk, call, call.params.id, number(call, 'upload-offset'));
+  if (upload === undefined) {
+    const error = new GatewayError(
+      'request/invalid',
+      'the piece is not what its checksum says; it is not kept',
+    );
+    return { status: 460, error };
+  }
+  await shown(desk, call.client, upload);
+  return { status: 204, headers: stateOf(upload) };
+}
+
+async function giveUp(desk: Desk, call: UploadCall): Promise<Answer> {
+  await desk.uploads.remove(call.client.id, call.params.id);
+  return { status: 204 };
+}
+
+function created(upload: Omit<Upload, 'metadata' | 'parts'>, headers: Record<string, string>): Answer {
+  return { status: 201, headers: { location: pathOf(upload.id), ...headers }, json: upload };
+}
+
+function pathOf(id: string): string {
+  return `/v1/uploads/${id}`;
+}
+
+/** What kind of upload is asked for, and the parts of one that is to be joined. */
+function kindOf(call: AnyCall): ['whole' | 'partial', parts?: readonly string[]] {
+  if (call.header('upload-defer-length') !== undefined) {
+    throw invalid([
+      { pointer: '/header/upload-defer-length', detail: 'say how long it is at once, in Upload-Length' },
+    ]);
+  }
+  const concat = checked(call, 'upload-concat', concatenation);
+  if (concat === undefined || concat === 'partial') {
+    return [concat ?? 'whole'];
+  }
+  const ids = concat
+    .slice('final;'.length)
+    .split(' ')
+    .map(url => /\/v1\/uploads\/([0-9a-f]{32})$/.exec(url)?.[1]);
+  if (ids.some(id => id === undefined)) {
+    throw new GatewayError('request/not-found', 'a part is not the address of an upload');
+  }
+  return ['whole', ids as string[]];
+}
 
 /** Every answer says the version, errors too; a client of another version is told which there is. */
 async function tus(call: AnyCall, handle: () => Promise<Answer>): Promise<Answer> {
@@ -250,8 +326,8 @@ async function append(desk: Desk, call: AnyCall, id: string, offset: number): Pr
 async function shown(
   desk: Desk,
   client: Client,
-  { metadata: _, ...upload }: Upload,
-): Promise<Omit<Upload, 'metadata'>> {
+  { metadata: _metadata, parts: _parts, ...upload }: Upload,
+): Promise<Omit<Upload, 'metadata' | 'parts'>> {
   if (upload.sha256 !== undefined) {
     await desk.ownBlob(client, upload.sha256);
   }

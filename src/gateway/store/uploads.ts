@@ -1,13 +1,11 @@
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import type { Clock } from '../../lib/clock.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import type { Random } from '../../lib/random.ts';
 import type { BlobStore } from '../bridge.ts';
 import { defaultLimits } from '../limits.ts';
 import { storeError } from './database.ts';
+import { type Checksum, openUploadFiles, type UploadEntry, type UploadState } from './upload-files.ts';
 
 /** Bounds of what is half there; bytes and ms. */
 export const uploadLimits = {
@@ -26,14 +24,6 @@ export const uploadLimits = {
 };
 export type UploadLimits = Readonly<typeof uploadLimits>;
 
-export const checksumAlgorithms = ['sha256', 'sha1', 'md5'] as const;
-
-/** What a piece must hash to. */
-export interface Checksum {
-  readonly algorithm: (typeof checksumAlgorithms)[number];
-  readonly digest: Uint8Array;
-}
-
 /** Bytes that come in pieces, until they are a blob. */
 export interface Upload {
   readonly id: string;
@@ -44,6 +34,10 @@ export interface Upload {
   readonly expiresAt: number;
   /** As its client gave it. */
   readonly metadata?: string;
+  /** It is a part of another, and becomes no blob by itself. */
+  readonly partial?: true;
+  /** The ids of those that it was joined from, in order. */
+  readonly parts?: readonly string[];
   /** Once it is a blob. */
   readonly sha256?: string;
 }
@@ -51,13 +45,19 @@ export interface Upload {
 /** Uploads that can be gone on with after any break, also of the hub itself. All of one client's own: for others they are not there. */
 export interface Uploads {
   /** Throws `request/too-large`, `request/rate-limited` (too many or too much of this client), `store/full`. */
-  create(client: string, length: number, metadata?: string): Promise<Upload>;
+  create(client: string, length: number, metadata?: string, kind?: 'whole' | 'partial'): Promise<Upload>;
+  /**
+   * Makes a blob of partial uploads, in this order. They are gone then; asked for again, it is the same upload. Throws
+   * `request/not-found`, `request/invalid` for what is no partial one, `request/conflict` for one that is not whole,
+   * `request/too-large`.
+   */
+  join(client: string, parts: readonly string[], metadata?: string): Promise<Upload>;
   /** Ends a piece that is still coming: its connection is dead, or its client would not ask. `request/not-found`. */
   find(client: string, id: string): Promise<Upload>;
   /**
    * Adds a piece at `offset`, which must be where the upload stands; what came of a piece that breaks stays, unless it has a
    * checksum. A piece that is still coming is ended. The last one makes the blob. Throws `request/not-found`, `request/conflict`,
-   * `request/too-large`; `ChecksumMismatch` is told by `undefined`.
+   * `request/too-large`, `request/forbidden` for one that was joined; a wrong checksum is told by `undefined`.
    */
   append(
     client: string,
@@ -71,17 +71,7 @@ export interface Uploads {
   expire(): Promise<number>;
 }
 
-interface Entry {
-  readonly client: string;
-  readonly length: number;
-  readonly metadata?: string;
-  readonly expiresAt: number;
-  readonly sha256?: string;
-}
-
-interface Live {
-  entry: Entry;
-  offset: number;
+interface Live extends UploadState {
   /** Ends the piece that is coming, and resolves when what it wrote is counted. */
   running?: { readonly stop: () => void; readonly ended: Promise<void> };
 }
@@ -94,11 +84,7 @@ export interface UploadParts {
   readonly limits?: Partial<UploadLimits>;
 }
 
-/**
- * One file of bytes (`<id>.part`), one that says how many of them are synced (`<id>.at`, 16 digits, written after the sync),
- * and one that says whose it is (`<id>.json`), which is there first and goes last. What is beyond the count after a kill is
- * cut off.
- */
+/** Those of `directory`, which is made if it is not there. */
 export async function openUploads({
   directory,
   blobs,
@@ -107,61 +93,18 @@ export async function openUploads({
   ...parts
 }: UploadParts): Promise<Uploads> {
   const limits: UploadLimits = { ...uploadLimits, ...parts.limits };
-  const uploads = new Map<string, Live>();
-  const file = (id: string, kind: 'json' | 'part' | 'at') => join(directory, `${id}.${kind}`);
-  await mkdir(directory, { recursive: true, mode: 0o700 });
-  const names = await readdir(directory);
-  for (const name of names) {
-    const id = /^([0-9a-f]{32})\.json$/.exec(name)?.[1];
-    const entry =
-      id === undefined ? undefined : entryOf(await readFile(file(id, 'json'), 'utf8').catch(() => ''));
-    if (id !== undefined && entry !== undefined) {
-      const at = Number(await readFile(file(id, 'at'), 'utf8').catch(() => '0'));
-      const size = (await stat(file(id, 'part')).catch(() => undefined))?.size ?? 0;
-      const offset =
-        entry.sha256 === undefined ? Math.min(Number.isSafeInteger(at) ? at : 0, size) : entry.length;
-      uploads.set(id, { entry, offset });
-    }
-  }
-  // What a kill left of one that was being made or removed.
-  for (const name of names) {
-    if (!uploads.has(name.split('.', 1)[0] ?? '') || name.endsWith('.new')) {
-      await rm(join(directory, name), { force: true });
-    }
-  }
+  const files = await openUploadFiles(directory, limits.step);
+  const uploads = new Map<string, Live>(files.found);
 
-  const shown = (id: string, { entry, offset }: Live): Upload => ({
+  const shown = (id: string, { entry: { client: _, ...entry }, offset }: Live): Upload => ({
     id,
-    length: entry.length,
     offset,
-    expiresAt: entry.expiresAt,
-    ...(entry.metadata !== undefined && { metadata: entry.metadata }),
-    ...(entry.sha256 !== undefined && { sha256: entry.sha256 }),
+    ...entry,
   });
-
-  async function keep(id: string, entry: Entry): Promise<void> {
-    const temporary = `${file(id, 'json')}.new`;
-    const handle = await open(temporary, 'w', 0o600);
-    try {
-      await handle.writeFile(JSON.stringify(entry));
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(temporary, file(id, 'json'));
-    const folder = await open(directory, 'r');
-    try {
-      await folder.sync();
-    } finally {
-      await folder.close();
-    }
-  }
 
   async function forget(id: string): Promise<void> {
     uploads.delete(id);
-    for (const kind of ['part', 'at', 'json'] as const) {
-      await rm(file(id, kind), { force: true });
-    }
+    await files.drop(id, 'all');
   }
 
   async function expire(): Promise<number> {
@@ -204,111 +147,148 @@ export async function openUploads({
 
   /** Makes the blob of an upload that is whole; what was killed between that and telling so does it again. */
   async function finish(id: string, live: Live): Promise<void> {
-    if (live.offset === live.entry.length && live.entry.sha256 === undefined) {
-      const bytes =
-        live.entry.length === 0
-          ? new Uint8Array(0)
-          : createReadStream(file(id, 'part'), { end: live.offset - 1 });
-      const { sha256 } = await blobs.put(bytes, limits.blobBytes);
+    const { entry, offset } = live;
+    if (offset === entry.length && entry.sha256 === undefined && entry.partial === undefined) {
+      const { sha256 } = await blobs.put(Readable.from(files.read(id, offset)), limits.blobBytes);
       live.entry = { ...live.entry, sha256 };
-      await keep(id, live.entry);
-      await rm(file(id, 'part'), { force: true });
-      await rm(file(id, 'at'), { force: true });
+      await files.keep(id, live.entry);
+      await files.drop(id, 'bytes');
     }
   }
 
-  /** Writes a piece, counting what is synced as it goes. */
-  async function write(
-    id: string,
-    live: Live,
-    bytes: AsyncIterable<Uint8Array>,
-    stopped: AbortSignal,
-    checksum: Checksum | undefined,
-  ): Promise<boolean> {
-    const from = live.offset;
-    const hash = checksum === undefined ? undefined : createHash(checksum.algorithm);
-    // Closed whatever fails: one that is left to the garbage collector ends the process.
-    await using part = await open(file(id, 'part'), 'r+').catch(() => open(file(id, 'part'), 'wx+', 0o600));
-    await using at = await open(file(id, 'at'), 'r+').catch(() => open(file(id, 'at'), 'wx+', 0o600));
-    let end = from;
-    let isGood = true;
-    const count = async () => {
-      await part.sync();
-      await mark(at, end);
-      live.offset = end;
-    };
-    try {
-      await part.truncate(from);
-      for await (const chunk of bytes) {
-        if (stopped.aborted) {
-          throw new GatewayError('request/conflict', 'another piece of this upload has come');
+  /** Throws where there is no room for so many bytes of a client. */
+  function admit(client: string, length: number): void {
+    const unfinished = [...uploads.values()].filter(({ entry }) => entry.sha256 === undefined);
+    const bytesOf = (some: readonly Live[]) => some.reduce((sum, { entry }) => sum + entry.length, length);
+    const mine = unfinished.filter(({ entry }) => entry.client === client);
+    if (mine.length >= limits.perClient) {
+      throw new GatewayError('request/rate-limited', `${limits.perClient} unfinished uploads at most`, {
+        retryable: true,
+      });
+    }
+    if (bytesOf(mine) > limits.clientTotal) {
+      throw new GatewayError(
+        'request/rate-limited',
+        `unfinished uploads of a client may have ${limits.clientTotal} bytes together`,
+        { retryable: true },
+      );
+    }
+    if (bytesOf(unfinished) > limits.total) {
+      throw new GatewayError('store/full', `unfinished uploads may have ${limits.total} bytes together`, {
+        retryable: true,
+      });
+    }
+  }
+
+  /** What these were joined to already. */
+  function joinedFrom(client: string, ids: readonly string[]): [string, Live] | undefined {
+    const key = ids.join(' ');
+    return [...uploads].find(([, { entry }]) => entry.client === client && entry.parts?.join(' ') === key);
+  }
+
+  /** The parts, as they are once nobody writes to them; undefined where they have been joined meanwhile. */
+  async function ownAll(client: string, ids: readonly string[]): Promise<Live[] | undefined> {
+    const found: Live[] = [];
+    for (const id of ids) {
+      try {
+        found.push(await own(client, id));
+      } catch (error) {
+        if (joinedFrom(client, ids) !== undefined) {
+          return undefined;
         }
-        if (end + chunk.length > live.entry.length) {
-          throw new GatewayError('request/too-large', `the upload has ${live.entry.length} bytes`);
-        }
-        hash?.update(chunk);
-        await writeAll(part, chunk, end);
-        end += chunk.length;
-        if (hash === undefined && end - live.offset >= limits.step) {
-          await count();
-        }
-      }
-      isGood = checksum === undefined || hash?.digest().equals(checksum.digest) === true;
-    } catch (error) {
-      isGood = checksum === undefined;
-      throw error;
-    } finally {
-      if (isGood) {
-        await count();
+        throw error;
       }
     }
-    return isGood;
+    return found;
   }
 
   return {
-    async create(client, length, metadata) {
+    async create(client, length, metadata, kind = 'whole') {
       if (length > limits.blobBytes) {
         throw new GatewayError('request/too-large', `at most ${limits.blobBytes} bytes`);
       }
       await expire();
       await tidy(client);
-      const open = [...uploads.values()].filter(({ entry }) => entry.sha256 === undefined);
-      const bytesOf = (some: readonly Live[]) => some.reduce((sum, { entry }) => sum + entry.length, length);
-      const mine = open.filter(({ entry }) => entry.client === client);
-      if (mine.length >= limits.perClient) {
-        throw new GatewayError('request/rate-limited', `${limits.perClient} unfinished uploads at most`, {
-          retryable: true,
-        });
-      }
-      if (bytesOf(mine) > limits.clientTotal) {
-        throw new GatewayError(
-          'request/rate-limited',
-          `unfinished uploads of a client may have ${limits.clientTotal} bytes together`,
-          { retryable: true },
-        );
-      }
-      if (bytesOf(open) > limits.total) {
-        throw new GatewayError('store/full', `unfinished uploads may have ${limits.total} bytes together`, {
-          retryable: true,
-        });
-      }
+      admit(client, length);
       const id = random.bytes(16).toHex();
-      const entry: Entry = {
+      const entry: UploadEntry = {
         client,
         length,
         expiresAt: clock.now() + limits.lifetime,
         ...(metadata !== undefined && { metadata }),
+        ...(kind === 'partial' && { partial: true }),
       };
       const live: Live = { entry, offset: 0 };
       uploads.set(id, live);
       try {
-        await keep(id, entry);
+        await files.keep(id, entry);
         await finish(id, live);
       } catch (error) {
         await forget(id);
         throw storeError(error);
       }
       return shown(id, live);
+    },
+    async join(client, ids, metadata) {
+      if (new Set(ids).size !== ids.length) {
+        throw new GatewayError('request/invalid', 'a part is named twice');
+      }
+      await tidy(client);
+      let found: Live[] | undefined;
+      // Others may have waited for the same end: nothing may come between this look and the mark below.
+      while (
+        found === undefined ||
+        found.some((live, n) => live.running || uploads.get(ids[n] ?? '') !== live)
+      ) {
+        const made = joinedFrom(client, ids);
+        if (made !== undefined) {
+          return shown(...made);
+        }
+        found = await ownAll(client, ids);
+      }
+      const length = found.reduce((sum, { entry }) => sum + entry.length, 0);
+      if (found.some(({ entry }) => entry.partial === undefined)) {
+        throw new GatewayError('request/invalid', 'only partial uploads can be joined');
+      }
+      if (found.some(({ entry, offset }) => offset < entry.length)) {
+        throw new GatewayError('request/conflict', 'a part is not whole yet');
+      }
+      if (length > limits.blobBytes) {
+        throw new GatewayError('request/too-large', `at most ${limits.blobBytes} bytes`);
+      }
+      const { promise, resolve } = Promise.withResolvers<void>();
+      for (const live of found) {
+        live.running = { stop: () => {}, ended: promise };
+      }
+      try {
+        const { sha256 } = await blobs.put(
+          Readable.from(joined(ids.map(id => files.read(id, uploads.get(id)?.offset ?? 0)))),
+          length,
+        );
+        const id = random.bytes(16).toHex();
+        const entry: UploadEntry = {
+          client,
+          length,
+          expiresAt: clock.now() + limits.lifetime,
+          ...(metadata !== undefined && { metadata }),
+          parts: ids,
+          sha256,
+        };
+        await files.keep(id, entry);
+        const live: Live = { entry, offset: length };
+        uploads.set(id, live);
+        for (const part of ids) {
+          await forget(part);
+        }
+        return shown(id, live);
+      } catch (error) {
+        throw storeError(error);
+      } finally {
+        for (const live of found) {
+          delete live.running;
+        }
+        resolve();
+      }
     },
     async find(client, id) {
       const live = await own(client, id);
@@ -325,6 +305,9 @@ export async function openUploads({
       while (live.running !== undefined) {
         live = await own(client, id);
       }
+      if (live.entry.parts !== undefined) {
+        throw new GatewayError('request/forbidden', 'nothing is added to what was joined');
+      }
       if (offset !== live.offset) {
         throw new GatewayError('request/conflict', `the upload stands at ${live.offset}`, {
           detail: { offset: live.offset },
@@ -335,11 +318,20 @@ export async function openUploads({
       live.running = { stop: () => stopped.abort(), ended: promise };
       try {
         if (live.entry.sha256 === undefined) {
-          if (!(await write(id, live, untilStopped(bytes, stopped.signal), stopped.signal, checksum))) {
+          const isGood = await files.write(id, offset, {
+            length: live.entry.length,
+            bytes: untilStopped(bytes, stopped.signal),
+            stopped: stopped.signal,
+            checksum,
+            counted: end => {
+              live.offset = end;
+            },
+          });
+          if (!isGood) {
             return undefined;
           }
           live.entry = { ...live.entry, expiresAt: clock.now() + limits.lifetime };
-          await keep(id, live.entry);
+          await files.keep(id, live.entry);
           await finish(id, live);
         }
         return shown(id, live);
@@ -356,6 +348,12 @@ export async function openUploads({
     },
     expire,
   };
+}
+
+async function* joined(parts: readonly AsyncIterable<Uint8Array>[]): AsyncGenerator<Uint8Array> {
+  for (const part of parts) {
+    yield* part;
+  }
 }
 
 /** The bytes until somebody else goes on with the upload: a dead connection may never say another word. */
@@ -377,28 +375,5 @@ async function* untilStopped(
       return;
     }
     yield value;
-  }
-}
-
-async function writeAll(file: FileHandle, bytes: Uint8Array, at: number): Promise<void> {
-  for (let done = 0; done < bytes.length; ) {
-    const { bytesWritten } = await file.write(bytes, done, bytes.length - done, at + done);
-    done += bytesWritten;
-  }
-}
-
-async function mark(file: FileHandle, offset: number): Promise<void> {
-  await file.write(Buffer.from(String(offset).padStart(16, '0')), 0, 16, 0);
-  await file.sync();
-}
-
-function entryOf(text: string): Entry | undefined {
-  try {
-    const entry = JSON.parse(text) as Entry;
-    return typeof entry.client === 'string' && Number.isSafeInteger(entry.length) && entry.expiresAt > 0
-      ? entry
-      : undefined;
-  } catch {
-    return undefined;
   }
 }

@@ -1,6 +1,17 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { appendFile, mkdir, mkdtemp, readdir, readlink, rm, rmdir, symlink } from 'node:fs/promises';
+import {
+  appendFile,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  readlink,
+  rm,
+  rmdir,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { platform, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -226,4 +237,50 @@ test('a disk that is full leaves no file open, and the upload goes on when there
   await rmdir(count);
   const done = await uploads.append('a', id, 0, pieces(bytes));
   assert.equal(done?.sha256, createHash('sha256').update(bytes).digest('hex'));
+});
+
+test('parts become one blob in the order they are named, whatever they were sent in, and over kills', async () => {
+  await using here = await bench();
+  let uploads = await here.open();
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.integer({ min: 0, max: 3000 }), { minLength: 1, maxLength: 6 }),
+      fc.boolean(),
+      async (lengths, isKilled) => {
+        const parts = lengths.map(length => systemRandom.bytes(length));
+        const ids: string[] = [];
+        for (const { length } of parts) {
+          ids.push((await uploads.create('a', length, undefined, 'partial')).id);
+        }
+        await Promise.all(
+          parts
+            .map((part, n) => [part, ids[n]!] as const)
+            .reverse()
+            .map(([part, id]) => uploads.append('a', id, 0, pieces(part))),
+        );
+        const whole = Buffer.concat(parts);
+        const left = await readFile(join(here.directory, `${ids[0]}.json`));
+        // Asked for twice at once, as by a client that lost the first answer.
+        const made = await Promise.all([uploads.join('a', ids, 'x'), uploads.join('a', ids, 'x')]);
+        assert.deepEqual(made[0], made[1]);
+        assert.equal(made[0].sha256, createHash('sha256').update(whole).digest('hex'));
+        assert.deepEqual(Buffer.from(await here.blobs.read(made[0].sha256)), whole);
+        if (isKilled) {
+          // Killed before the parts were removed.
+          await writeFile(join(here.directory, `${ids[0]}.json`), left);
+          uploads = await here.open();
+        }
+        await assert.rejects(uploads.find('a', ids[0]!), codeIs('request/not-found'));
+        assert.deepEqual(await uploads.join('a', ids), { ...made[0] });
+        await assert.rejects(uploads.join('b', ids), codeIs('request/not-found'));
+        await assert.rejects(
+          uploads.append('a', made[0].id, whole.length, pieces(whole)),
+          codeIs('request/forbidden'),
+        );
+        await uploads.remove('a', made[0].id);
+        assert.deepEqual(await readdir(here.directory), []);
+      },
+    ),
+    { numRuns: 20 },
+  );
 });
