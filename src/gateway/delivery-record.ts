@@ -5,6 +5,7 @@ import type { Log } from '../lib/log.ts';
 import type { DeliveryId } from './bridge.ts';
 import type { DeliveryInput } from './delivery.ts';
 import type { DeliveryState } from './desk.ts';
+import type { RemoteId } from './message.ts';
 import type { Happened } from './store/delivery-table.ts';
 import type { Store } from './store/store.ts';
 
@@ -14,10 +15,10 @@ export interface DeliveryRecord {
   commit(id: DeliveryId, input: DeliveryInput): Promise<DeliveryState | undefined>;
   /** Nobody waits for it; where the store cannot take it now it is written later. */
   write(id: DeliveryId, input: DeliveryInput, options?: WriteOptions): void;
-  /** Whether its row is behind the truth: something of it is still to be written again. */
-  isLate(id: DeliveryId): boolean;
-  /** Writes nothing again from now on. */
-  stop(): void;
+  /** Whether its row may be behind the truth: something of it is being written, or is still to be written again. */
+  isBehind(id: DeliveryId): boolean;
+  /** Gives the store once more what it could not take, and nothing later. */
+  stop(): Promise<void>;
 }
 
 interface WriteOptions {
@@ -33,10 +34,22 @@ interface Gathered {
   readonly done: Promise<DeliveryState | undefined>;
 }
 
-/** States that are written again after a while where the disk was full, and ms until then. */
-const lateWrites = 10_000;
-const lateDelay = 5000;
+/** What the store could not take, of one delivery, in its order. */
+interface Late {
+  inputs: Happened[];
+  remoteId?: string;
+}
 
+/** ms until what the store could not take is given to it again, and deliveries given at once. */
+const lateDelay = 5000;
+const lateAtOnce = 500;
+/** Inputs kept of one delivery: its newest say where it is, and a history keeps few more. */
+const lateInputs = 16;
+
+/**
+ * What the store cannot take is kept, for as many deliveries as the outbox holds, until it can: a row that says less than
+ * what happened would be worked off again.
+ */
 export function createDeliveryRecord(options: {
   readonly store: Store;
   readonly clock: Clock;
@@ -44,34 +57,25 @@ export function createDeliveryRecord(options: {
   readonly counters: Counters;
 }): DeliveryRecord {
   const { store, clock, log, counters } = options;
-  const late = new Map<DeliveryId, number>();
+  const late = new Map<DeliveryId, Late>();
   const gathered = new Map<DeliveryId, Gathered>();
-  let waiting = 0;
+  /** Writes that nobody waits for and that are not known to have ended, by delivery. */
+  const open = new Map<DeliveryId, number>();
+  let waits = false;
   let stopped = false;
 
-  function count(id: DeliveryId, by: 1 | -1): void {
-    waiting += by;
-    const left = (late.get(id) ?? 0) + by;
-    if (left === 0) {
-      late.delete(id);
-    } else {
-      late.set(id, left);
-    }
-  }
-
   /** What happens to a delivery before its job leaves for the writer is one job, and one look at its row. */
-  function commit(id: DeliveryId, input: DeliveryInput, { lazy, remoteId }: WriteOptions = {}) {
-    const happened = { input, at: clock.now() };
-    const open = gathered.get(id);
-    if (open !== undefined) {
-      open.inputs.push(happened);
+  function commit(id: DeliveryId, happened: Happened, { lazy, remoteId }: WriteOptions = {}) {
+    const before = gathered.get(id);
+    if (before !== undefined) {
+      before.inputs.push(happened);
       if (remoteId !== undefined) {
-        open.remoteId = remoteId;
+        before.remoteId = remoteId;
       }
       if (lazy !== true) {
         store.committer.hasten();
       }
-      return open.done;
+      return before.done;
     }
     const inputs = [happened];
     if (lazy !== true) {
@@ -93,31 +97,94 @@ export function createDeliveryRecord(options: {
     return done;
   }
 
-  async function write(id: DeliveryId, input: DeliveryInput, how: WriteOptions = {}): Promise<void> {
+  async function write(id: DeliveryId, input: DeliveryInput, how: WriteOptions): Promise<void> {
+    const happened = { input, at: clock.now() };
+    if (late.has(id)) {
+      // Behind what is late already: the order of what happened is kept.
+      postpone(id, happened, how.remoteId);
+      return;
+    }
+    open.set(id, (open.get(id) ?? 0) + 1);
     try {
-      await commit(id, input, how);
+      await commit(id, happened, how);
     } catch (error) {
-      // The row keeps an older state, and a restart goes on from there.
       counters.add('outbox/unwritten');
       log.warn({ code: codeOf(error) }, 'a delivery state could not be written');
-      if (isGatewayError(error) && error.retryable && waiting < lateWrites && !stopped) {
-        count(id, 1);
-        const { lazy: _, ...again } = how;
-        clock.after(lateDelay, () => {
-          void write(id, input, again).finally(() => count(id, -1));
+      if (isGatewayError(error) && error.retryable) {
+        postpone(id, happened, how.remoteId);
+      }
+    } finally {
+      const left = (open.get(id) ?? 1) - 1;
+      if (left === 0) {
+        open.delete(id);
+      } else {
+        open.set(id, left);
+      }
+    }
+  }
+
+  function postpone(id: DeliveryId, happened: Happened, remoteId: RemoteId | undefined): void {
+    const one = late.getOrInsertComputed(id, () => ({ inputs: [] }));
+    one.inputs = [...one.inputs.slice(1 - lateInputs), happened];
+    if (remoteId !== undefined) {
+      one.remoteId = remoteId;
+    }
+    wait();
+  }
+
+  function wait(): void {
+    if (!waits && !stopped && late.size > 0) {
+      waits = true;
+      clock.after(lateDelay, () => {
+        void writeLate().finally(() => {
+          waits = false;
+          wait();
         });
+      });
+    }
+  }
+
+  /** Some at a time, until the store refuses one again. */
+  async function writeLate(): Promise<void> {
+    for (let refused = false; late.size > 0 && !refused; ) {
+      const some = [...late].slice(0, lateAtOnce);
+      await Promise.all(
+        some.map(async ([id, { inputs, remoteId }]) => {
+          try {
+            const args = { id, inputs, ...(remoteId === undefined ? {} : { remoteId }) };
+            await store.committer.commit('delivery.advance', args);
+            settle(id, inputs);
+          } catch (error) {
+            refused = true;
+            if (!(isGatewayError(error) && error.retryable)) {
+              settle(id, inputs);
+            }
+          }
+        }),
+      );
+    }
+  }
+
+  /** What was written is not late any more; what came meanwhile still is. */
+  function settle(id: DeliveryId, written: readonly Happened[]): void {
+    const one = late.get(id);
+    if (one !== undefined) {
+      one.inputs = one.inputs.filter(happened => !written.includes(happened));
+      if (one.inputs.length === 0) {
+        late.delete(id);
       }
     }
   }
 
   return {
-    commit: (id, input) => commit(id, input),
-    write(id, input, how) {
+    commit: (id, input) => commit(id, { input, at: clock.now() }),
+    write(id, input, how = {}) {
       void write(id, input, how);
     },
-    isLate: id => late.has(id),
-    stop() {
+    isBehind: id => late.has(id) || open.has(id),
+    async stop() {
       stopped = true;
+      await writeLate();
     },
   };
 }

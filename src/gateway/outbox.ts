@@ -121,10 +121,8 @@ export class Outbox {
    */
   recover(): void {
     const rows = this.#options.store.read.openDeliveries();
-    const untouched = rows.filter(
-      row => row.attempts === 0 && row.underway === 0 && !this.#record.isLate(row.id),
-    );
-    this.add(untouched.map(row => ({ ...row, remembered: true })));
+    const waiting = rows.filter(row => row.underway === 0 && !this.#record.isBehind(row.id));
+    this.add(waiting.map(row => ({ ...row, remembered: true })));
   }
 
   /**
@@ -391,8 +389,8 @@ export class Outbox {
   /** Ends every attempt and begins no more; what they leave is in their rows. */
   async stop(reason: unknown): Promise<void> {
     this.#expiry.stop();
-    this.#record.stop();
     await this.#attempts.stop(this.#bridges.values(), reason);
+    await this.#record.stop();
   }
 
   /** Ends what has run out of time; gives when the next one does. */
