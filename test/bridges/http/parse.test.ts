@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { parseRange } from '../../../src/bridges/http/blobs.ts';
+import { parseForm } from '../../../src/bridges/http/legacy/fields.ts';
 import { idempotencyKey } from '../../../src/bridges/http/messages.ts';
 import { isGatewayError } from '../../../src/lib/errors.ts';
 
@@ -47,4 +48,34 @@ test('a range always lies inside the blob', () => {
       }
     }),
   );
+});
+
+test('a form says what a browser put into it, whatever the characters', () => {
+  assert.deepEqual(parseForm('text=%EF%BF%BD+%E2%82%AC&a=%zz&b=100%&&c'), {
+    text: '\ufffd €',
+    a: '%zz',
+    b: '100%',
+    c: '',
+  });
+  fc.assert(
+    fc.property(fc.array(fc.integer({ min: 0, max: 0x10ffff }), { maxLength: 12 }), points => {
+      const value = String.fromCodePoint(...points).toWellFormed();
+      assert.equal(parseForm(new URLSearchParams({ to: 'x', text: value }).toString()).text, value);
+    }),
+  );
+});
+
+test('a form that is not UTF-8 is refused with the name of the field', () => {
+  for (const bytes of ['%FF', '%C3', '%C0%80', '%ED%A0%80', 'a%E2%82b', '%F4%90%80%80']) {
+    assert.throws(
+      () => parseForm(`to=x&text=${bytes}`),
+      error => isGatewayError(error, 'request/invalid') && error.message === '/text: not UTF-8',
+      bytes,
+    );
+    assert.throws(
+      () => parseForm(`${bytes}=x`),
+      error => isGatewayError(error, 'request/invalid'),
+      bytes,
+    );
+  }
 });

@@ -19,24 +19,41 @@ export function mediaTypeOf(request: {
 
 /** The fields of a form. Throws `request/invalid` for a name that comes twice and for what is not UTF-8. */
 export function parseForm(text: string): Record<string, string> {
-  const isEncoded = /%[0-9a-f]{2}/i.test(text);
-  return fieldsFrom(new URLSearchParams(text), value => !(isEncoded && value.includes('\ufffd')));
+  const pairs = text
+    .split('&')
+    .filter(pair => pair !== '')
+    .map(pair => {
+      const at = pair.indexOf('=');
+      const parts = at < 0 ? [pair, ''] : [pair.slice(0, at), pair.slice(at + 1)];
+      const [raw = '', value = ''] = parts.map(part => part.replaceAll('+', ' '));
+      const name = decoded(raw);
+      return name === undefined ? ([raw, undefined] as const) : ([name, decoded(value)] as const);
+    });
+  return fieldsFrom(pairs);
 }
 
-/** The fields of a form from their names and values. Throws `request/invalid` for a name that comes twice. */
+/** Without percent signs, where what they say is UTF-8. One that says nothing stands for itself, as in every browser. */
+function decoded(part: string): string | undefined {
+  try {
+    return decodeURIComponent(part.replaceAll(/%(?![0-9a-f]{2})/gi, '%25'));
+  } catch {
+    return undefined;
+  }
+}
+
+/** The fields of a form from their names and values, undefined where one is not UTF-8. Throws `request/invalid`, also for a name that comes twice. */
 export function fieldsFrom(
-  pairs: Iterable<readonly [name: string, value: string]>,
-  isUtf8: (value: string) => boolean = () => true,
+  pairs: Iterable<readonly [name: string, value: string | undefined]>,
 ): Record<string, string> {
   const mistakes: { pointer: string; detail: string }[] = [];
   const fields: Record<string, string> = Object.create(null);
   for (const [name, value] of pairs) {
     if (name in fields || name === '__proto__') {
       mistakes.push({ pointer: `/${name.slice(0, 64)}`, detail: 'given twice, or a name that cannot be' });
-    } else if (!isUtf8(value)) {
+    } else if (value === undefined) {
       mistakes.push({ pointer: `/${name.slice(0, 64)}`, detail: 'not UTF-8' });
     }
-    fields[name] = value;
+    fields[name] = value ?? '';
   }
   if (mistakes.length > 0) {
     throw invalid(mistakes.slice(0, 50));
