@@ -1,8 +1,7 @@
-import { renameSync } from 'node:fs';
-import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
+import type { SQLInputValue } from 'node:sqlite';
 import type { Address } from '../../gateway/message.ts';
+import { openSideDatabase } from '../../gateway/store/side-database.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { GatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import { matrixLimits } from './config.ts';
 
@@ -91,7 +90,15 @@ const schema = `
  * fsync; everything else without, because the homeserver knows it too. A broken file is put aside, never removed.
  */
 export function openBook(file: string, parts: { readonly clock: Clock; readonly log: Log }): Book {
-  const database = openDatabase(file, parts);
+  const side = openSideDatabase({
+    file,
+    schema,
+    name: 'the book of the Matrix bridge',
+    now: parts.clock.now(),
+    onAside: aside =>
+      parts.log.error({ file: aside }, 'the book of the Matrix bridge is broken and was put aside'),
+  });
+  const { database, guarded } = side;
   const statement = (sql: string) => {
     const prepared = database.prepare(sql);
     return {
@@ -165,53 +172,10 @@ export function openBook(file: string, parts: { readonly clock: Clock; readonly 
       dropUpTo.run(of, event);
       return taken;
     },
-    [Symbol.dispose]: () => database.close(),
+    [Symbol.dispose]: () => side[Symbol.dispose](),
   };
 }
 
 function roomRow(row: Readonly<Record<string, unknown>> | undefined): RoomRow | undefined {
   return row === undefined ? undefined : ({ ...row, encrypted: row.encrypted === 1 } as unknown as RoomRow);
-}
-
-function openDatabase(file: string, { clock, log }: { clock: Clock; log: Log }): DatabaseSync {
-  const open = () => {
-    const database = new DatabaseSync(file);
-    try {
-      database.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; ${schema}`);
-      return database;
-    } catch (error) {
-      database.close();
-      throw error;
-    }
-  };
-  try {
-    return open();
-  } catch (cause) {
-    // Only a file that is no database, or a broken one, is put aside: it may hold what was acknowledged.
-    const code = (cause as { errcode?: number }).errcode;
-    if (code !== 11 && code !== 26) {
-      throw unavailable(cause);
-    }
-    const aside = `${file}.damaged-${clock.now()}`;
-    log.error({ file: aside }, 'the book of the Matrix bridge is broken and was put aside');
-    return guarded(() => {
-      renameSync(file, aside);
-      return open();
-    });
-  }
-}
-
-function guarded<T>(action: () => T): T {
-  try {
-    return action();
-  } catch (cause) {
-    throw unavailable(cause);
-  }
-}
-
-function unavailable(cause: unknown): GatewayError {
-  return new GatewayError('store/unavailable', 'the book of the Matrix bridge cannot be written', {
-    retryable: true,
-    cause,
-  });
 }

@@ -1,6 +1,4 @@
-import { existsSync, renameSync } from 'node:fs';
-import { DatabaseSync } from 'node:sqlite';
-import { GatewayError } from '../../lib/errors.ts';
+import { openSideDatabase } from '../../gateway/store/side-database.ts';
 
 /** A publish whose acknowledgement its client may not have: what it was, and the key it was accepted under. */
 export interface Handshake {
@@ -30,10 +28,11 @@ const handshakeLifetime = 24 * 60 * 60 * 1000;
 /**
  * The journal in a SQLite file of its own. It is written without an fsync: losing its last rows to a power
  * cut costs a repeated message at most, because the messages themselves are in the gateway's database.
- * A file that cannot be read is put aside, and an empty one begun.
+ * A damaged file is put aside, and an empty one begun.
  */
 export function openJournal(file: string, now: number): Journal {
-  const database = openDatabase(file, now);
+  const side = openSideDatabase({ file, schema, name: 'the journal of the broker', now });
+  const { database, guarded } = side;
   const expire = database.prepare('DELETE FROM handshake WHERE at < ?');
   expire.run(now - handshakeLifetime);
   const put = database.prepare('INSERT OR REPLACE INTO handshake VALUES (?, ?, ?, ?, ?)');
@@ -62,7 +61,7 @@ export function openJournal(file: string, now: number): Journal {
         topic: String(row.topic),
         payload: row.payload as Uint8Array,
       })),
-    [Symbol.dispose]: () => database.close(),
+    [Symbol.dispose]: () => side[Symbol.dispose](),
   };
 }
 
@@ -73,46 +72,3 @@ const schema = `
   ) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS retained (topic TEXT NOT NULL UNIQUE, payload BLOB NOT NULL);
 `;
-
-function openDatabase(file: string, now: number): DatabaseSync {
-  const open = () => {
-    const database = new DatabaseSync(file);
-    try {
-      database.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; ${schema}`);
-      return database;
-    } catch (error) {
-      database.close();
-      throw error;
-    }
-  };
-  try {
-    return open();
-  } catch (cause) {
-    // Only a file that is no database, or a broken one, is put aside.
-    const code = (cause as { errcode?: number }).errcode;
-    if (code !== 11 && code !== 26) {
-      throw unavailable(cause);
-    }
-    for (const suffix of ['', '-wal', '-shm']) {
-      if (existsSync(file + suffix)) {
-        renameSync(file + suffix, `${file}.damaged-${now}${suffix}`);
-      }
-    }
-    return guarded(open);
-  }
-}
-
-function guarded<T>(action: () => T): T {
-  try {
-    return action();
-  } catch (cause) {
-    throw unavailable(cause);
-  }
-}
-
-function unavailable(cause: unknown): GatewayError {
-  return new GatewayError('store/unavailable', 'the journal of the broker cannot be written', {
-    retryable: true,
-    cause,
-  });
-}

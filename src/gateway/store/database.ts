@@ -49,14 +49,20 @@ export function openWritable(options: WritableOptions): DatabaseSync {
  * without. It is never removed.
  */
 export function openOrPutAside(options: WritableOptions, now: number): DatabaseSync {
+  return orPutAside(options.path, now, () => openWritable(options));
+}
+
+/** What `open` gives; where it meets a damaged file, that is put aside, and it is tried once more. */
+export function orPutAside<T>(path: string, now: number, open: () => T, onAside?: (name: string) => void): T {
   try {
-    return openWritable(options);
+    return open();
   } catch (error) {
     if (!isDamage(error)) {
       throw error;
     }
-    putAside(options.path, now);
-    return openWritable(options);
+    putAside(path, now);
+    onAside?.(`${path}.damaged-${now}`);
+    return open();
   }
 }
 
@@ -152,7 +158,7 @@ function migrate(database: DatabaseSync, path: string, schema: readonly string[]
 }
 
 /** Throws `store/unavailable` where the file is no whole database. What a flipped bit made of somebody's words cannot be told. */
-function look(database: DatabaseSync, path: string): void {
+export function look(database: DatabaseSync, path: string): void {
   if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) > looksThrough) {
     return;
   }
