@@ -1,14 +1,18 @@
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { isHeld } from '../gateway/store/rewound.ts';
 import { syncFolder } from '../gateway/store/synced.ts';
-import { GatewayError } from '../lib/errors.ts';
-import { type Call, type Command, dataOf, print, refusal, targetOf, usage } from './call.ts';
+import { GatewayError, isGatewayError } from '../lib/errors.ts';
+import { ask, type Call, type Command, dataOf, print, printable, refusal, targetOf, usage } from './call.ts';
 import { bytesOf, openAnswer, readAnswer } from './connection.ts';
+import { passphraseOf } from './passphrase.ts';
+import { createProgress } from './progress.ts';
 
-const backupUse = 'backup FILE [--recipient age1…,… | --passphrase-file FILE] [--no-blobs]';
+const backupUse = 'backup FILE [--recipient age1…,… | --passphrase-file FILE|-] [--no-blobs]';
 const restoreUse =
-  'restore FILE [--passphrase-file FILE | --identity FILE] [--data DIR] [--force] [--resend] [--check]';
+  'restore FILE [--passphrase-file FILE|- | --identity FILE] [--data DIR] [--force] [--resend] [--check]';
+const heldUse = 'restore --resume | restore --settle';
 
 /** One file that holds the hub. */
 export const backupCommands: ReadonlyMap<string, Command> = new Map<string, Command>([
@@ -16,15 +20,15 @@ export const backupCommands: ReadonlyMap<string, Command> = new Map<string, Comm
     'backup',
     {
       words: backupUse.slice('backup '.length),
-      does: 'everything the running hub keeps, in one file encrypted for age',
+      does: 'everything the running hub keeps, in one file encrypted for age; asks for a passphrase on a terminal',
       run: backup,
     },
   ],
   [
     'restore',
     {
-      words: restoreUse.slice('restore '.length),
-      does: 'make a data folder of a backup; needs no running gateway, --check only reads it',
+      words: `${restoreUse.slice('restore '.length)} | --resume | --settle`,
+      does: 'make a data folder of a backup; needs no running gateway, --check only reads it. Of a running one: --resume sends what is held since, --settle does not',
       run: restore,
     },
   ],
@@ -33,9 +37,18 @@ export const backupCommands: ReadonlyMap<string, Command> = new Map<string, Comm
 async function backup(c: Call): Promise<number> {
   const [file, more] = c.words;
   const { recipient } = c.options;
-  const passphrase = passphraseOf(c);
-  if (file === undefined || more !== undefined || (passphrase === undefined) === (recipient === undefined)) {
+  if (
+    file === undefined ||
+    more !== undefined ||
+    (recipient !== undefined && 'passphrase-file' in c.options)
+  ) {
     usage(backupUse);
+  }
+  const passphrase = recipient === undefined ? await passphraseOf(c, 'new') : undefined;
+  if (recipient === undefined && passphrase === undefined) {
+    usage(
+      `${backupUse}\nWithout a terminal to ask at, --passphrase-file or KOS_PASSPHRASE_FILE must name it`,
+    );
   }
   const body = {
     ...(passphrase !== undefined && { passphrase }),
@@ -46,16 +59,17 @@ async function backup(c: Call): Promise<number> {
   const target = await open(part, 'w', 0o600).catch(error => {
     throw unwritable(part, error);
   });
+  const bar = createProgress('backup');
   let size = 0;
   try {
+    bar.say('the databases are copied');
     const { bytes, estimated } = await download(c, body);
-    const bar = progress('backup', estimated);
     for await (const chunk of bytes) {
       await target.writeFile(chunk);
       size += chunk.length;
-      bar.show(size);
+      bar.show(size, estimated);
     }
-    bar.end();
+    bar.say('written to the disk');
     await target.sync();
     await target.close();
     await rename(part, file);
@@ -64,6 +78,8 @@ async function backup(c: Call): Promise<number> {
     await target.close().catch(() => undefined);
     await rm(part, { force: true });
     throw unwritable(part, error);
+  } finally {
+    bar.end();
   }
   return await print(
     c,
@@ -74,50 +90,93 @@ async function backup(c: Call): Promise<number> {
 
 async function restore(c: Call): Promise<number> {
   const [file, more] = c.words;
-  if (file === undefined || more !== undefined) {
-    usage(restoreUse);
+  const { identity, resume, settle, force, resend } = c.options;
+  if (file === undefined && (resume === true) !== (settle === true)) {
+    return await releaseHeld(c, resume === true);
   }
-  const { identity } = c.options;
-  const passphrase = passphraseOf(c);
+  if (file === undefined || more !== undefined || resume === true || settle === true) {
+    usage(`${restoreUse}\n       kosctl ${heldUse}`);
+  }
+  // Before anybody is asked for anything: what the file is.
+  const { backupHeader } = await import('../start/backup/unseal.ts');
+  const { kinds, total } = await backupHeader(file);
   const identities = typeof identity === 'string' ? identitiesOf(identity) : [];
-  if ((passphrase === undefined) === (identities.length === 0)) {
-    usage(restoreUse);
+  const passphrase = kinds.includes('scrypt') ? await passphraseOf(c, 'known') : undefined;
+  if (kinds.includes('scrypt') && passphrase === undefined) {
+    usage(`${restoreUse}\n${file} has a passphrase: --passphrase-file or KOS_PASSPHRASE_FILE must name it`);
   }
-  const total = statSync(file, { throwIfNoEntry: false })?.size;
-  if (total === undefined) {
-    throw new GatewayError('request/not-found', `${file} is not there`);
-  }
-  const bar = progress('restore', total);
-  const source = { file, passphrase, identities, onProgress: bar.show };
+  const bar = createProgress('restore');
+  bar.say('opened');
+  const source = { file, passphrase, identities, onProgress: (read: number) => bar.show(read, total) };
   const { checkBackup, restoreBackup } = await import('../start/backup/restore.ts');
   if (c.options.check === true) {
-    const { head, names, blobs } = await checkBackup(source);
-    bar.end();
+    const { head, names, blobs } = await checkBackup(source).finally(bar.end);
     const text = `${file} is whole: hub ${head.name} (${head.hub}) as of ${new Date(head.at).toISOString()}, ${names.length} files, ${blobs} blobs`;
     return await print(c, { head, files: names, blobs }, text);
   }
   const dir = dataOf(c);
-  const { force, resend } = c.options;
   const done = await restoreBackup({
     ...source,
     dir,
     force: force === true,
     resend: resend === true,
     now: Date.now(),
-  });
-  bar.end();
+    onStep: step => {
+      if (!step.startsWith('read ')) {
+        bar.say('put in place');
+      }
+    },
+  }).finally(bar.end);
   const { head, held, queued, writes, aside } = done;
   const lines = [
     `${dir} is hub ${head.name} (${head.hub}) as of ${new Date(head.at).toISOString()}`,
     ...(aside === undefined ? [] : [`what was there lies in ${dir}/${aside}`]),
     `deliveries that waited: ${queued} go on, ${held} are held as ambiguous, for they may have arrived since`,
+    ...(held === 0
+      ? []
+      : ['once the hub runs, kosctl restore --resume sends all of them, kosctl restore --settle none']),
     ...(writes === 0
       ? []
       : [`writes for cloud services that waited: ${writes}, taken for sent without an answer`]),
     'tokens that were revoked since are good again: kosctl token list',
     `a config file that was in the backup lies in ${dir}/restored-kos.yaml`,
+    'stop the hub that the backup was made of before this one starts: two with one identity are one too many',
   ];
   return await print(c, done, lines.join('\n'));
+}
+
+/** What is held because the hub is of an earlier state is sent, or known not to be needed, all of it. */
+async function releaseHeld(c: Call, send: boolean): Promise<number> {
+  const released: string[] = [];
+  const refused: { id: string; to: string; why: string }[] = [];
+  let after = '';
+  do {
+    const page = await ask(c, 'GET', `/v1/deliveries?state=ambiguous&limit=200${after}`);
+    const { items, cursor } = page.body as {
+      items: { id: string; to: string; reason?: string }[];
+      cursor: string | null;
+    };
+    for (const { id, to } of items.filter(item => isHeld(item.reason))) {
+      try {
+        await (send
+          ? ask(c, 'POST', `/v1/deliveries/${id}/retry`)
+          : ask(c, 'DELETE', `/v1/deliveries/${id}`));
+        released.push(id);
+      } catch (error) {
+        if (!isGatewayError(error, 'bridge/rejected')) {
+          throw error;
+        }
+        refused.push({ id, to, why: error.message });
+      }
+    }
+    after = cursor === null ? '' : `&after=${encodeURIComponent(cursor)}`;
+  } while (after !== '');
+  const lines = [
+    `${released.length} deliveries that were held ${send ? 'are sent' : 'are settled: they are not sent again'}`,
+    ...refused.map(({ id, to, why }) => `  ${id} to ${printable(to)} stays: ${printable(why)}`),
+  ];
+  await print(c, { released, refused }, lines.join('\n'));
+  return refused.length === 0 ? 0 : 1;
 }
 
 /** An error of the file system in words; others unchanged. */
@@ -126,11 +185,6 @@ function unwritable(path: string, error: unknown): unknown {
   return syscall === undefined
     ? error
     : new GatewayError('store/unavailable', `${path} cannot be written: ${message}`, { cause: error });
-}
-
-function passphraseOf(c: Call): string | undefined {
-  const file = c.options['passphrase-file'];
-  return typeof file === 'string' ? read(file).split(/\r?\n/)[0] : undefined;
 }
 
 /** The secret keys of a file as `age-keygen` writes it. */
@@ -168,32 +222,4 @@ async function download(
     throw new GatewayError('wire/malformed', 'the answer is no backup: is this a kOS gateway?');
   }
   return { bytes: bytesOf(target, response), estimated: Number(estimated) };
-}
-
-/** A bar on a terminal, on stderr. */
-function progress(name: string, total: number) {
-  const began = performance.now();
-  const width = 30;
-  let shown = 0;
-  return {
-    show(done: number) {
-      const now = performance.now();
-      if (process.stderr.isTTY !== true || now - shown < 100) {
-        return;
-      }
-      shown = now;
-      const share = total === 0 ? 0 : Math.min(1, done / total);
-      const left = share === 0 ? 0 : ((now - began) / share) * (1 - share);
-      const full = Math.floor(share * width);
-      const mib = (done / 1024 / 1024).toFixed(1);
-      process.stderr.write(
-        `\r${name} [${'#'.repeat(full)}${'.'.repeat(width - full)}] ${mib} MiB, ${Math.ceil(left / 1000)} s left `,
-      );
-    },
-    end() {
-      if (process.stderr.isTTY === true) {
-        process.stderr.write('\r\x1b[K');
-      }
-    },
-  };
 }

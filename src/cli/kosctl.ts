@@ -36,6 +36,8 @@ const options = {
   'passphrase-file': { type: 'string' },
   'no-blobs': { type: 'boolean' },
   resend: { type: 'boolean' },
+  resume: { type: 'boolean' },
+  settle: { type: 'boolean' },
   check: { type: 'boolean' },
   events: { type: 'string' },
   types: { type: 'string' },

@@ -15,6 +15,7 @@ import type { Client, Desk, EventKind, GatewayEvent, Health, HubFacts } from './
 import { watchDisk } from './disk-watch.ts';
 import { createDoor } from './door.ts';
 import { createEvents } from './events.ts';
+import { watchHeld } from './held-watch.ts';
 import { house } from './housing.ts';
 import { createHubClock } from './hub-clock.ts';
 import { orderedId } from './ids.ts';
@@ -406,13 +407,14 @@ export function createSwitch(options: SwitchOptions): Switch {
       await door.welcomeAll();
       const running = options.bridges.map(bridge => runBridge(bridge, signal));
       const watching = watchDisk({ store, clock, random, log, report }, signal);
+      const holding = watchHeld({ store, clock, log, report }, signal);
       const timing = time.run(signal);
       const sweeping = sweep(signal);
       if (!signal.aborted) {
         await new Promise(resolve => signal.addEventListener('abort', resolve, { once: true }));
       }
       await outbox.stop(new GatewayError('bridge/unavailable', 'the gateway is stopping'));
-      await Promise.all([...running, sweeping, watching, timing]);
+      await Promise.all([...running, sweeping, watching, holding, timing]);
       await audit.flush();
       await clients.flush();
       await directory

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { mkdtempDisposable, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtempDisposable, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { backupCommands } from '../../src/cli/backup.ts';
 import { loadConfig } from '../../src/config.ts';
 import { openStore } from '../../src/gateway/store/store.ts';
 import { systemClock } from '../../src/lib/clock.ts';
@@ -110,6 +111,28 @@ test('a backup made while a hub runs becomes the same hub again, and says only w
     assert.equal(device?.state, 'ambiguous');
     assert.match(device.reason ?? '', /restored from a backup of .* it may have arrived since/);
     assert.equal((await get(toPeer)).deliveries[0]?.state, 'queued', 'a peer knows its repeat');
+    const { body: ready } = await call(again.httpUrl, 'GET', '/readyz');
+    const failures = (ready as unknown as { failures: { name: string; reason: string }[] }).failures;
+    assert.match(
+      failures.find(({ name }) => name === 'held-deliveries')?.reason ?? '',
+      /^1 are held: restored from a backup.*kosctl restore --resume/,
+    );
+    const printed: string[] = [];
+    const release = (option: 'resume' | 'settle') =>
+      backupCommands.get('restore')?.run({
+        words: [],
+        json: false,
+        options: { data: fresh, [option]: true },
+        config: undefined,
+        environment: {},
+        signal: new AbortController().signal,
+        out: async text => void printed.push(text),
+      });
+    assert.equal(await release('resume'), 0);
+    assert.deepEqual(printed.splice(0), ['1 deliveries that were held are sent']);
+    assert.equal((await get(toDevice)).deliveries[0]?.state, 'queued');
+    assert.equal(await release('settle'), 0);
+    assert.deepEqual(printed, ['0 deliveries that were held are settled: they are not sent again']);
     assert.equal(
       (await post(again.httpUrl, { to: 'app:owner', text: 'before' }, 'one')).id,
       before.id,
@@ -131,7 +154,7 @@ test('a backup made while a hub runs becomes the same hub again, and says only w
   );
 });
 
-test('a backup that is cut off, changed or opened with another passphrase is refused in words, and nothing is changed', async () => {
+test('a file that is no backup, or is cut off, changed or opened with another passphrase, is refused as what it is, and nothing is changed', async () => {
   await using folder = await mkdtempDisposable(join(tmpdir(), 'kos-backup-'));
   const data = join(folder.path, 'data');
   const hub = await open(data);
@@ -152,20 +175,78 @@ test('a backup that is cut off, changed or opened with another passphrase is ref
   const file = join(folder.path, 'hub.age');
   const kept = await readFile(join(data, 'identity'));
   const listed = (await readdir(data)).sort();
-  const attempt = async (changed: Uint8Array, key = passphrase) => {
+  const attempt = async (
+    what: string,
+    changed: Uint8Array | string,
+    wanted: { code: string; message: RegExp },
+    key: { passphrase?: string; identities?: string[] } = { passphrase },
+  ) => {
     await writeFile(file, changed);
-    const options = { file, dir: data, passphrase: key, identities: [], force: true, resend: false, now: 1 };
-    await assert.rejects(restoreBackup(options), { code: 'crypto/undecryptable' });
+    const options = { identities: [], ...key, file, dir: data, force: true, resend: false, now: 1 };
+    await assert.rejects(restoreBackup(options), wanted, what);
     assert.deepEqual((await readdir(data)).sort(), listed);
     assert.deepEqual(await readFile(join(data, 'identity')), kept);
   };
-  await attempt(bytes, 'another passphrase');
-  await attempt(bytes.subarray(0, bytes.length - 1));
-  await attempt(bytes.subarray(0, Math.floor(bytes.length / 2)));
-  const changed = Uint8Array.from(bytes);
-  changed[bytes.length - 1000] = (changed[bytes.length - 1000] ?? 0) ^ 1;
-  await attempt(changed);
-  await attempt(new TextEncoder().encode('not a file of age at all'));
+  const flipped = (at: number) => {
+    const changed = Uint8Array.from(bytes);
+    changed[at] = (changed[at] ?? 0) ^ 1;
+    return changed;
+  };
+  const cutOff = { code: 'wire/truncated', message: /hub\.age.* cut off/ };
+  await attempt(
+    'another passphrase',
+    bytes,
+    { code: 'crypto/undecryptable', message: /^the passphrase is not the one of .*hub\.age$/ },
+    { passphrase: 'another passphrase' },
+  );
+  await attempt(
+    'a key for a file with a passphrase',
+    bytes,
+    { code: 'request/invalid', message: /encrypted with a passphrase, and not for a key/ },
+    { identities: ['AGE-SECRET-KEY-1QQQQ'] },
+  );
+  await attempt('its last byte missing', bytes.subarray(0, bytes.length - 1), cutOff);
+  await attempt('half of it', bytes.subarray(0, Math.floor(bytes.length / 2)), cutOff);
+  const head = Buffer.from(bytes).indexOf('\n---');
+  await attempt('nothing behind its head', bytes.subarray(0, head + 49), cutOff);
+  await attempt('half its head', bytes.subarray(0, head), cutOff);
+  await attempt('half its first line', bytes.subarray(0, 10), cutOff);
+  await attempt('nothing', '', {
+    code: 'wire/truncated',
+    message: /hub\.age cannot be restored: it is empty/,
+  });
+  await attempt('a byte in the middle', flipped(head + 5000), {
+    code: 'wire/malformed',
+    message: /hub\.age was changed before byte \d+.*Nothing of it is used/,
+  });
+  await attempt('a byte of its MAC', flipped(head + 10), {
+    code: 'wire/malformed',
+    message: /the head of .*hub\.age was changed/,
+  });
+  const foreign = (what: RegExp) => ({ code: 'wire/malformed', message: what });
+  await attempt('words', 'not a file of age at all', foreign(/it is no backup, for it is no file of age$/));
+  await attempt('a database', await readFile(join(data, 'gateway.db')), foreign(/like a SQLite database$/));
+  await attempt('armor', '-----BEGIN AGE ENCRYPTED FILE-----\nYWdl', {
+    code: 'wire/unsupported',
+    message: /in armor/,
+  });
+  const { Encrypter } = await import('age-encryption');
+  const other = new Encrypter();
+  other.setScryptWorkFactor(10);
+  other.setPassphrase(passphrase);
+  await attempt(
+    "somebody's diary",
+    await other.encrypt('dear diary '.repeat(200)),
+    foreign(/not a backup of a kOS gateway/),
+  );
+  await rm(file);
+  const options = { file, dir: data, passphrase, identities: [], force: true, resend: false, now: 1 };
+  await assert.rejects(restoreBackup(options), {
+    code: 'request/not-found',
+    message: /hub\.age is not there/,
+  });
+  await mkdir(file);
+  await assert.rejects(restoreBackup(options), { code: 'request/invalid', message: /hub\.age is a folder/ });
 });
 
 test('a backup whose reader was gone before it began keeps nothing from the next one', {

@@ -3,6 +3,7 @@ import { type DeliveryInput, type DeliveryStatus, type DeliveryStep, step } from
 import type { DeliveryState, DeliveryView } from '../desk.ts';
 import { latestTime } from '../message.ts';
 import { eventWriter } from './event-table.ts';
+import { lostSince, restoredSince } from './rewound.ts';
 import { endedInVain } from './schema.ts';
 
 /** A delivery as it is stored; `priority` counts from 0, the most urgent. */
@@ -214,6 +215,11 @@ export function deliveryReads(database: DatabaseSync) {
     `SELECT ${columns} FROM deliveries d JOIN messages m ON m.seq = d.message
      WHERE d.state = ? AND d.state IN (${endedInVain}) AND d.bridge <> 'app' AND d.seq < ? ORDER BY d.seq DESC LIMIT ?`,
   );
+  const held = database.prepare(
+    `SELECT count(*) AS count, max(reason) AS reason FROM deliveries
+     WHERE state = 'ambiguous' AND state IN (${endedInVain}) AND bridge <> 'app'
+       AND (substr(reason, 1, ${restoredSince.length}) = '${restoredSince}' OR substr(reason, 1, ${lostSince.length}) = '${lostSince}')`,
+  );
   const remembered = database.prepare(
     'SELECT bytes FROM remembered WHERE delivery = (SELECT seq FROM deliveries WHERE id = ?)',
   );
@@ -228,6 +234,8 @@ export function deliveryReads(database: DatabaseSync) {
       ended.all(state, before, limit) as unknown as DeliveryRow[],
     /** Everything the outbox has to work off, in the order it was accepted. */
     openDeliveries: () => open.all() as unknown as OpenDelivery[],
+    /** How many are held because the hub is of an earlier state, and a reason of theirs. */
+    heldDeliveries: () => held.get() as { count: number; reason: string | null },
     /** JSON of what it says instead of its message. */
     rewritten: (id: string) => (rewritten.get(id) as { body: string } | undefined)?.body,
     remembered: (id: string) => (remembered.get(id) as { bytes: Uint8Array } | undefined)?.bytes,

@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { utf8 } from '../../lib/bytes.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import { syncFolder, writeDurably } from './synced.ts';
@@ -25,28 +25,42 @@ interface Phase {
 
 /** Says that everything read lies whole in `restore/files`: from here on it will be the data folder's content. */
 export function decideRestore(dir: string, aside: string): void {
+  syncFolder(dir);
   writePhase(dir, { phase: 'out', aside });
 }
 
+/** What a start found of a restore: none, one that had been decided and is done now, or one that had not and is gone. */
+export type FoundRestore =
+  | { readonly found: 'none' }
+  | { readonly found: 'finished'; readonly aside: string }
+  | { readonly found: 'dropped' };
+
 /**
  * Goes on with a restore that was decided, and takes away what one that was not has left, and the copies of a backup. To be
- * called by whoever holds the lock. Throws `store/unavailable`.
+ * called by whoever holds the lock. `onStep` is told of each step before it is made. Throws `store/unavailable`.
  */
-export function finishRestore(dir: string): void {
+export function finishRestore(dir: string, onStep: (step: string) => void = () => {}): FoundRestore {
+  const from = join(dir, restoreFolder);
   try {
     rmSync(join(dir, backupFolder), { recursive: true, force: true });
-    const from = join(dir, restoreFolder);
+    if (!existsSync(from)) {
+      return { found: 'none' };
+    }
     const decided = readPhase(dir);
     if (decided !== undefined) {
       if (decided.phase === 'out') {
-        move(dir, join(dir, decided.aside), name => !stays.test(name));
+        move(dir, join(dir, decided.aside), name => !stays.test(name), onStep);
+        onStep('turn');
         writePhase(dir, { ...decided, phase: 'in' });
       }
       if (existsSync(join(from, 'files'))) {
-        move(join(from, 'files'), dir, () => true);
+        move(join(from, 'files'), dir, () => true, onStep);
       }
     }
+    onStep('tidy');
     rmSync(from, { recursive: true, force: true });
+    syncFolder(dir);
+    return decided === undefined ? { found: 'dropped' } : { found: 'finished', aside: decided.aside };
   } catch (cause) {
     throw new GatewayError(
       'store/unavailable',
@@ -56,15 +70,22 @@ export function finishRestore(dir: string): void {
   }
 }
 
-function move(from: string, to: string, which: (name: string) => boolean): void {
+function move(
+  from: string,
+  to: string,
+  which: (name: string) => boolean,
+  onStep: (step: string) => void,
+): void {
   const names = readdirSync(from).filter(which);
   if (names.length > 0) {
     mkdirSync(to, { recursive: true, mode: 0o700 });
   }
   for (const name of names) {
+    onStep(`${basename(from)}/${name}`);
     renameSync(join(from, name), join(to, name));
   }
-  if (names.length > 0) {
+  // Also where the last name was moved just before a kill: nothing says whether that is on disk.
+  if (existsSync(to)) {
     syncFolder(to);
     syncFolder(from);
   }

@@ -24,7 +24,7 @@ import { noteReads } from './note-table.ts';
 import { type OutboxReads, outboxReads } from './outbox-table.ts';
 import { peerReads } from './peer-table.ts';
 import { residentReads } from './resident-table.ts';
-import { finishRestore } from './restored.ts';
+import { type FoundRestore, finishRestore } from './restored.ts';
 import { freeBytes } from './room.ts';
 import { roomReads } from './room-table.ts';
 import { timeReads } from './time-table.ts';
@@ -82,8 +82,8 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   await using stack = new AsyncDisposableStack();
   makeFolder(dir);
   stack.use(lockDirectory(dir));
-  finishRestore(dir);
   const log = options.log ?? silentLog;
+  tellOfRestore(finishRestore(dir), log);
   if (!(await makeRoomToStart(dir))) {
     log.warn(
       { folder: dir },
@@ -141,6 +141,17 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     },
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };
+}
+
+function tellOfRestore(restore: FoundRestore, log: Log): void {
+  if (restore.found === 'finished') {
+    log.warn(
+      { folder: restore.aside },
+      'a restore that had been stopped was finished: this is the hub of the backup, and what was here before lies in that folder',
+    );
+  } else if (restore.found === 'dropped') {
+    log.warn({}, 'a restore that had been stopped before it was decided was taken away: nothing was changed');
+  }
 }
 
 function asidesIn(dir: string): readonly string[] {

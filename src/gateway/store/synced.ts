@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, openSync, renameSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, readdirSync, renameSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** What a folder lists is on disk when it returns. */
@@ -9,6 +9,16 @@ export function syncFolder(path: string): void {
   } finally {
     closeSync(folder);
   }
+}
+
+/** What a folder and all folders below it list is on disk when it returns. The bytes of files are not its business. */
+export function syncFolders(path: string): void {
+  for (const entry of readdirSync(path, { withFileTypes: true })) {
+    if (entry.isDirectory()) {
+      syncFolders(join(path, entry.name));
+    }
+  }
+  syncFolder(path);
 }
 
 /**

@@ -1,7 +1,7 @@
-import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { type Rewound, restoredSince, rewind } from '../../gateway/store/rewound.ts';
 import { gatewaySchema, meshSchema, outboxSchema } from '../../gateway/store/schema.ts';
 import { GatewayError } from '../../lib/errors.ts';
 
@@ -20,10 +20,7 @@ export interface MarkOptions {
   readonly resend: boolean;
 }
 
-export interface Marked {
-  /** Deliveries held as ambiguous, and queued again. */
-  readonly held: number;
-  readonly queued: number;
+export interface Marked extends Rewound {
   /** Writes for cloud services that are looked at before they are sent. */
   readonly writes: number;
 }
@@ -64,41 +61,10 @@ export function mark(options: MarkOptions): Marked {
   return { ...counts, writes };
 }
 
-function markDeliveries({ dir, at, now, resend }: MarkOptions): Pick<Marked, 'held' | 'queued'> {
+function markDeliveries({ dir, at, now, resend }: MarkOptions): Rewound {
   using database = open(dir, 'gateway.db');
-  const before = database.prepare("SELECT value FROM meta WHERE key = 'epoch'").get()?.value;
-  let epoch = before;
-  while (epoch === before) {
-    epoch = randomBytes(2).toString('hex');
-  }
-  const rows = database
-    .prepare(
-      `SELECT seq, bridge, history, EXISTS (SELECT 1 FROM remembered WHERE delivery = seq) AS same
-       FROM deliveries WHERE bridge <> 'app' AND (state IN ('queued', 'sending') OR underway = 1)`,
-    )
-    .all() as { seq: number; bridge: string; history: string; same: number }[];
-  const put = database.prepare(
-    'UPDATE deliveries SET state = ?, reason = ?, code = NULL, underway = 0, next_at = NULL, history = ? WHERE seq = ?',
-  );
   const day = new Date(at).toISOString().slice(0, 16).replace('T', ' ');
-  let held = 0;
-  database.exec('BEGIN IMMEDIATE');
-  for (const { seq, bridge, history, same } of rows) {
-    // The very bytes of the first attempt: an LXMF peer knows them again for months, whatever has become of them since.
-    const isKnown = bridge === 'lxmf' && same === 1;
-    const state = resend || isKnown ? 'queued' : 'ambiguous';
-    const reason =
-      state === 'queued'
-        ? `restored from a backup of ${day} UTC: ${isKnown ? 'sent again, a repeat is known as one' : 'sent again on request'}`
-        : `restored from a backup of ${day} UTC: it may have arrived since`;
-    held += state === 'ambiguous' ? 1 : 0;
-    const steps = [...(JSON.parse(history) as unknown[]), { state, at: now, reason }];
-    put.run(state, reason, JSON.stringify(steps), seq);
-  }
-  // Cursors carry it: one from after the backup is expired, instead of skipping what comes.
-  database.prepare("INSERT OR REPLACE INTO meta (key, value) VALUES ('epoch', ?)").run(epoch ?? null);
-  database.exec('COMMIT');
-  return { held, queued: rows.length - held };
+  return rewind(database, { since: `${restoredSince} of ${day} UTC`, now, resend });
 }
 
 /** A write that waited may have been sent since: it is taken for one whose answer was lost, which is asked for or held. */

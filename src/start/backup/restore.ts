@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto';
-import { createReadStream, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { z } from 'zod';
 import { storeError } from '../../gateway/store/database.ts';
 import { lockDirectory } from '../../gateway/store/lock.ts';
 import { decideRestore, finishRestore, restoreFolder } from '../../gateway/store/restored.ts';
-import { syncFolder } from '../../gateway/store/synced.ts';
-import { GatewayError, isGatewayError } from '../../lib/errors.ts';
+import { syncFolder, syncFolders } from '../../gateway/store/synced.ts';
+import { GatewayError } from '../../lib/errors.ts';
 import {
   type BackupHead,
   type BackupManifest,
@@ -22,16 +22,7 @@ import {
 } from './manifest.ts';
 import { inspect, type Marked, mark } from './mark.ts';
 import { readTar, type TarEntry } from './tar.ts';
-
-/** A backup, and what opens it. */
-export interface BackupSource {
-  readonly file: string;
-  readonly passphrase?: string | undefined;
-  /** `AGE-SECRET-KEY-1…` */
-  readonly identities: readonly string[];
-  /** Told of the bytes read so far. */
-  readonly onProgress?: (bytes: number) => void;
-}
+import { type BackupSource, unseal } from './unseal.ts';
 
 export interface RestoreOptions extends BackupSource {
   readonly dir: string;
@@ -40,6 +31,8 @@ export interface RestoreOptions extends BackupSource {
   readonly resend: boolean;
   /** ms epoch. */
   readonly now: number;
+  /** Told of each step before it is made: a test stops there. */
+  readonly onStep?: (step: string) => void;
 }
 
 export interface Restored extends Marked {
@@ -55,12 +48,15 @@ const largestText = 16 * 1024 * 1024;
 
 /**
  * Makes a data folder out of a backup. Everything is read, decrypted and looked through before the first old file moves; where
- * that fails, nothing is changed. Throws `crypto/undecryptable`, `wire/*`, `request/conflict` for a folder that is not empty,
+ * that fails, nothing is changed. Throws what `unseal` throws, `wire/*`, `request/conflict` for a folder that is not empty,
  * `store/unavailable` for one that a running gateway has, or for a database that is not whole, `store/full`.
  */
 export async function restoreBackup(options: RestoreOptions): Promise<Restored> {
-  const { dir, now } = options;
-  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  const { dir, now, onStep = () => {} } = options;
+  const made = mkdirSync(dir, { recursive: true, mode: 0o700 });
+  if (made !== undefined) {
+    syncFolder(dirname(made));
+  }
   using _lock = lockDirectory(dir);
   finishRestore(dir);
   const old = readdirSync(dir).filter(name => belongs(name) || name === 'blobs');
@@ -75,19 +71,23 @@ export async function restoreBackup(options: RestoreOptions): Promise<Restored> 
   mkdirSync(files, { recursive: true, mode: 0o700 });
   let isDecided = false;
   try {
-    const { head, names, blobs } = await unpack(options, files);
+    const { head, names, blobs } = await unpack(options, files, onStep);
     for (const name of names.filter(one => one.endsWith('.db'))) {
       inspect(files, name);
     }
+    onStep('mark');
     const marked = mark({ dir: files, at: head.at, now, resend: options.resend });
+    onStep('sync');
     for (const name of names) {
       await syncFile(join(files, name));
     }
-    syncFolder(files);
+    syncFolders(files);
     const aside = `before-restore-${now}`;
+    onStep('decide');
     decideRestore(dir, aside);
     isDecided = true;
-    finishRestore(dir);
+    onStep('decided');
+    finishRestore(dir, onStep);
     return { ...marked, head, files: names.length, blobs, aside: old.length > 0 ? aside : undefined };
   } catch (error) {
     // Once it is decided it is gone on with; before that nothing of it stays.
@@ -110,12 +110,16 @@ interface Unpacked {
   readonly blobs: number;
 }
 
-async function unpack(source: BackupSource, target: string | undefined): Promise<Unpacked> {
+async function unpack(
+  source: BackupSource,
+  target: string | undefined,
+  onStep: (step: string) => void = () => {},
+): Promise<Unpacked> {
   const there = new Map<string, { size: number; sha256: string }>();
   const blobs = { count: 0, bytes: 0 };
   let head: BackupHead | undefined;
   let manifest: BackupManifest | undefined;
-  for await (const entry of readTar(decrypted(source))) {
+  for await (const entry of readTar(unseal(source))) {
     if (head === undefined) {
       head = await readHead(entry);
     } else if (entry.name === manifestName) {
@@ -123,6 +127,7 @@ async function unpack(source: BackupSource, target: string | undefined): Promise
     } else if (!isBackupName(entry.name) || there.has(entry.name) || manifest !== undefined) {
       throw new GatewayError('wire/malformed', `the backup holds what does not belong there: ${entry.name}`);
     } else {
+      onStep(`read ${entry.name}`);
       const sha256 = await keep(entry, target);
       const [, blob] = blobName.exec(entry.name) ?? [];
       if (blob === undefined) {
@@ -152,52 +157,6 @@ async function unpack(source: BackupSource, target: string | undefined): Promise
     );
   }
   return { head, names: [...there.keys()], blobs: blobs.count };
-}
-
-async function* decrypted(source: BackupSource): AsyncGenerator<Uint8Array> {
-  const { Decrypter } = await import('age-encryption');
-  const decrypter = new Decrypter();
-  if (source.passphrase !== undefined) {
-    decrypter.addPassphrase(source.passphrase);
-  }
-  try {
-    for (const identity of source.identities) {
-      decrypter.addIdentity(identity);
-    }
-  } catch (cause) {
-    throw new GatewayError('request/invalid', 'the identity is none of age (AGE-SECRET-KEY-1…)', { cause });
-  }
-  const file = createReadStream(source.file, { highWaterMark: 256 * 1024 });
-  const counted = (async function* () {
-    let read = 0;
-    for await (const chunk of file) {
-      read += (chunk as Uint8Array).length;
-      source.onProgress?.(read);
-      yield new Uint8Array(chunk as Uint8Array);
-    }
-  })();
-  let isOpen = false;
-  try {
-    const plain = await decrypter.decrypt(ReadableStream.from(counted) as ReadableStream<Uint8Array>);
-    isOpen = true;
-    yield* plain;
-  } catch (cause) {
-    if (isGatewayError(cause)) {
-      throw cause;
-    }
-    if ((cause as { code?: string }).code === 'ENOENT') {
-      throw new GatewayError('request/not-found', `${source.file} is not there`, { cause });
-    }
-    throw new GatewayError(
-      'crypto/undecryptable',
-      isOpen
-        ? 'the backup is cut off or was changed: nothing of it is used'
-        : 'the backup cannot be opened: the passphrase or key is not its own, or it is no file of age',
-      { cause },
-    );
-  } finally {
-    file.destroy();
-  }
 }
 
 async function readHead(entry: TarEntry): Promise<BackupHead> {
