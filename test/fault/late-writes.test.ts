@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Worker } from 'node:worker_threads';
-import { ManualClock } from '../sim/clock.ts';
 import { memoryBridge, openTestSwitch, until } from '../gateway/fixture.ts';
+import { ManualClock } from '../sim/clock.ts';
 
 test('what was delivered while the store had no writer is delivered once, however much it was, and is in its rows afterwards', async () => {
   const count = 5200;
