@@ -36,6 +36,9 @@ export const listenerLimits = {
   idleCheck: 20,
 } as const;
 
+/** What a client may call its request by, to find it in the log: short, and no token. */
+const requestIdShape = /^(?!kos_)[\w.:-]{1,64}$/;
+
 export type UpgradeHandler = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 
 export interface ListenerParts {
@@ -119,8 +122,18 @@ export async function createListener(parts: ListenerParts): Promise<Listener> {
     return server;
   };
 
+  // Unlike those of any start before it, without dice.
+  const boot = clock.now().toString(36);
+  let requests = 0;
   const app = fastify({
     serverFactory: open,
+    genReqId: ({ headers }) => {
+      requests += 1;
+      const given = headers['x-request-id'];
+      return typeof given === 'string' && requestIdShape.test(given)
+        ? given
+        : `${boot}-${requests.toString(36)}`;
+    },
     logger: false,
     trustProxy: false,
     bodyLimit: listenerLimits.bodyBytes,
@@ -150,6 +163,7 @@ export async function createListener(parts: ListenerParts): Promise<Listener> {
     }
   });
   app.addHook('onRequest', (request, reply, done) => {
+    reply.raw.setHeader('x-request-id', request.id);
     reply.raw.setHeader('x-content-type-options', 'nosniff');
     reply.raw.setHeader('content-security-policy', "default-src 'none'; frame-ancestors 'none'");
     reply.raw.setHeader('referrer-policy', 'no-referrer');
@@ -176,9 +190,9 @@ export async function createListener(parts: ListenerParts): Promise<Listener> {
     }
     done(null, payload);
   });
-  app.setErrorHandler((error, _request, reply) => {
+  app.setErrorHandler((error, request, reply) => {
     const ours = ofFramework(error);
-    noteFault(log, ours);
+    noteFault(log, ours, request.id);
     counters.add(`http/refused/${codeOf(ours)}`);
     sendProblem(reply, ours);
   });
@@ -395,9 +409,9 @@ function clientError(error: NodeJS.ErrnoException): GatewayError {
   }
 }
 
-function noteFault(log: Log, error: unknown): void {
+function noteFault(log: Log, error: unknown, request?: string): void {
   if (!(error instanceof GatewayError) || error.code === 'internal') {
-    log.error({ error }, 'a bug in a request');
+    log.error({ error, ...(request !== undefined && { request }) }, 'a bug in a request');
   }
 }
 

@@ -7,7 +7,11 @@ export function negotiate<T extends string>(
   accept: string | readonly string[] | undefined,
   offered: readonly [T, ...T[]],
 ): T | undefined {
-  const ranges = [accept ?? '*/*'].flat().join(',').split(',').map(rangeOf);
+  // What nearly all clients say.
+  if (accept === undefined || accept === '*/*' || accept === offered[0]) {
+    return offered[0];
+  }
+  const ranges = [accept].flat().join(',').split(',').map(rangeOf);
   const known = ranges.filter(range => range !== undefined);
   if (known.length === 0) {
     return offered[0];

@@ -234,6 +234,8 @@ export interface BlobStore {
     limit?: number,
   ): Promise<{ readonly sha256: string; readonly size: number }>;
   size(sha256: string): Promise<number | undefined>;
+  /** Its size and when it was put there last, ms epoch. */
+  about(sha256: string): Promise<{ readonly size: number; readonly storedAt: number } | undefined>;
   /** `request/not-found` if it is not there. */
   read(sha256: string): Promise<Uint8Array>;
   /** A stream of `start`..`end` (inclusive). */

@@ -126,9 +126,10 @@ export function createInterfaceControl(parts: InterfaceControlParts): InterfaceC
         log.info({ interface: name, kind: config.kind }, 'an interface was added through the API');
         return shown(name);
       }),
-    change: (name, patch) =>
+    change: (name, patch, guard) =>
       inTurn(async () => {
         const { config: before, origin } = named(name);
+        guard?.(viewOf(name));
         refuseDiscovered(name, origin);
         const fixed = (['name', 'kind'] as const).filter(key => key in patch && patch[key] !== before[key]);
         if (fixed.length > 0) {
@@ -161,9 +162,10 @@ export function createInterfaceControl(parts: InterfaceControlParts): InterfaceC
         log.info({ interface: name, keys: Object.keys(patch) }, 'an interface was changed through the API');
         return shown(name);
       }),
-    remove: name =>
+    remove: (name, guard) =>
       inTurn(async () => {
         const { config, origin } = named(name);
+        guard?.(viewOf(name));
         await live.remove(name);
         if (origin !== 'discovery') {
           await keepOr(
@@ -186,11 +188,14 @@ export function createInterfaceControl(parts: InterfaceControlParts): InterfaceC
       await live.reload(name);
       return shown(name);
     },
-    reset: name =>
+    reset: (name, guard) =>
       inTurn(async () => {
         const kept = readOverlay(data);
         if (!Object.hasOwn(kept, name)) {
           throw new GatewayError('request/not-found', `the API has changed nothing of ${name}`);
+        }
+        if (live.get(name) !== undefined) {
+          guard?.(viewOf(name));
         }
         keep(({ [name]: _gone, ...others }) => others);
         try {

@@ -230,6 +230,7 @@ class Running {
       blobs: {
         put: async () => ({ sha256: '0'.repeat(64), size: 0 }),
         size: async () => undefined,
+        about: async () => undefined,
         read: () => Promise.reject(new GatewayError('request/not-found', 'no such blob')),
         open: () => Promise.reject(new GatewayError('request/not-found', 'no such blob')),
       },

@@ -21,7 +21,12 @@ interface Bench {
   readonly hub: Hub;
   readonly log: { level: string };
   write(config: Record<string, unknown>): Promise<void>;
-  call(method: string, path: string, body?: unknown): Promise<{ status: number; body: Json }>;
+  call(
+    method: string,
+    path: string,
+    body?: unknown,
+    headers?: Record<string, string>,
+  ): Promise<{ status: number; body: Json; headers: Headers }>;
   /** Stops the hub and starts it again on the same folder and file. */
   restart(): Promise<Bench>;
 }
@@ -67,17 +72,22 @@ async function open(t: TestContext, config: Record<string, unknown>, at?: string
     hub,
     log,
     write,
-    async call(method, path, body) {
+    async call(method, path, body, more = {}) {
       const answer = await fetch(`${hub.httpUrl}${path}`, {
         method,
         headers: {
           authorization: `Bearer ${token}`,
           ...(body !== undefined && { 'content-type': 'application/json' }),
+          ...more,
         },
         ...(body !== undefined && { body: JSON.stringify(body) }),
       });
       const text = await answer.text();
-      return { status: answer.status, body: text === '' ? undefined : JSON.parse(text) };
+      return {
+        status: answer.status,
+        body: text === '' ? undefined : JSON.parse(text),
+        headers: answer.headers,
+      };
     },
     async restart() {
       await close();
@@ -385,3 +395,45 @@ async function until<T>(found: () => T | undefined): Promise<T> {
   }
   throw new Error(`did not come about within 60 s: ${found}`);
 }
+
+test('an interface and the level of the log are changed only where they are what their client has read', async t => {
+  const bench = await open(t, { interfaces: [server('one')] });
+  const path = '/v1/mesh/interfaces/one';
+  const read = await bench.call('GET', path);
+  const tag = read.headers.get('etag') ?? '';
+  assert.match(tag, /^"[^"]+"$/);
+  await connected(t, bench.hub, 'one');
+  const changed = await bench.call('PATCH', path, { mode: 'gateway' }, { 'if-match': tag });
+  assert.equal(changed.status, 200, 'what its traffic and its state have become is no change by others');
+  const next = changed.headers.get('etag') ?? '';
+  assert.notEqual(next, tag);
+  for (const [method, where, body] of [
+    ['PATCH', path, { mode: 'full' }],
+    ['POST', `${path}/reset`, undefined],
+    ['DELETE', path, undefined],
+  ] as const) {
+    for (const stale of [tag, `W/${next}`, '"other"']) {
+      const refused = await bench.call(method, where, body, { 'if-match': stale });
+      assert.equal(refused.status, 412, `${method} with ${stale}`);
+      assert.equal(refused.body.code, 'request/precondition-failed');
+    }
+  }
+  assert.equal((await bench.call('GET', path)).body.config.mode, 'gateway');
+  assert.equal(
+    (await bench.call('PATCH', path, { mode: 'full' }, { 'if-match': `"x", ${next}` })).status,
+    200,
+  );
+  assert.equal((await bench.call('POST', `${path}/reset`, undefined, { 'if-match': '*' })).status, 204);
+  const none = '/v1/mesh/interfaces/none';
+  assert.equal((await bench.call('PATCH', none, { mode: 'full' }, { 'if-match': '*' })).status, 404);
+  assert.equal((await bench.call('DELETE', path, undefined, { 'if-match': tag })).status, 204, 'as it was');
+
+  const level = (await bench.call('GET', '/v1/log')).headers.get('etag') ?? '';
+  const set = (to: string, ifMatch: string) =>
+    bench.call('PUT', '/v1/log', { level: to }, { 'if-match': ifMatch });
+  const debug = await set('debug', level);
+  assert.equal(debug.status, 200);
+  assert.equal((await set('trace', level)).status, 412);
+  assert.equal(bench.log.level, 'debug');
+  assert.equal((await set('trace', debug.headers.get('etag') ?? '')).status, 200);
+});

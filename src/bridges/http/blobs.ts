@@ -4,10 +4,13 @@ import { z } from 'zod';
 import type { BlobStore } from '../../gateway/bridge.ts';
 import type { Desk } from '../../gateway/desk.ts';
 import { defaultLimits } from '../../gateway/limits.ts';
+import type { Clock } from '../../lib/clock.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import { sha256Schema } from '../schema.ts';
 import { refuseEncoded, refuseLonger } from './body.ts';
-import { type Answer, matches, type Route, route } from './route.ts';
+import { whereKnown } from './offer.ts';
+import { type Answer, type Route, route } from './route.ts';
+import { isKnown, lastModified } from './validator.ts';
 
 /** Largest blob. */
 export const blobBytes = defaultLimits.blobBytes;
@@ -20,7 +23,7 @@ const blobSchema = z
   .meta({ id: 'Blob' });
 
 /** Bytes of attachments. */
-export function blobRoutes(desk: Desk): Route[] {
+export function blobRoutes(desk: Desk, clock: Clock): Route[] {
   return [
     route({
       method: 'POST',
@@ -58,7 +61,7 @@ export function blobRoutes(desk: Desk): Route[] {
       tag: 'blobs',
       audience: ['messages:read', 'messages:send'],
       params: z.strictObject({ sha256: sha256Schema }),
-      headers: { Range: 'bytes=first-last, one range', 'If-None-Match': 'the ETag of an earlier answer' },
+      headers: { Range: 'bytes=first-last, one range', ...whereKnown },
       timeout: slowest,
       responses: {
         200: { description: 'all of it', mediaType: 'application/octet-stream' },
@@ -67,13 +70,16 @@ export function blobRoutes(desk: Desk): Route[] {
         416: { description: 'no such range' },
       },
       async handle({ client, params: { sha256 }, header, request }) {
-        const size = desk.mayReadBlob(client, sha256) ? await desk.blobs.size(sha256) : undefined;
-        if (size === undefined) {
+        const about = desk.mayReadBlob(client, sha256) ? await desk.blobs.about(sha256) : undefined;
+        if (about === undefined) {
           throw new GatewayError('request/not-found', 'no such blob');
         }
+        const { size } = about;
         const tag = `"${sha256}"`;
+        const modified = lastModified(about.storedAt, clock.now());
+        const validators = { etag: tag, ...(modified !== undefined && { 'last-modified': modified }) };
         const headers = {
-          etag: tag,
+          ...validators,
           'accept-ranges': 'bytes',
           'content-type': 'application/octet-stream',
           // Whatever these bytes are, no browser shall run them beside the owner's session.
@@ -81,12 +87,12 @@ export function blobRoutes(desk: Desk): Route[] {
           'content-security-policy': "sandbox; default-src 'none'",
           'cross-origin-resource-policy': 'same-origin',
         };
-        if (matches(header('if-none-match'), tag)) {
-          return { status: 304, headers: { etag: tag } };
+        if (isKnown(request.headers, tag, modified)) {
+          return { status: 304, headers: validators };
         }
         const ifRange = header('if-range');
-        const range =
-          ifRange === undefined || ifRange === tag ? parseRange(header('range'), size) : undefined;
+        const isWhole = ifRange !== undefined && ifRange !== tag && ifRange !== modified;
+        const range = isWhole ? undefined : parseRange(header('range'), size);
         if (range === 'unsatisfiable') {
           return {
             status: 416,

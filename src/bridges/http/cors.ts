@@ -1,5 +1,22 @@
 import type { FastifyInstance } from 'fastify';
 
+/** What a page of another site may read of an answer, beside what every page may. */
+const exposed = [
+  ...['Allow', 'ETag', 'Last-Modified', 'Link', 'Location', 'Retry-After', 'RateLimit', 'RateLimit-Policy'],
+  ...['Accept-Ranges', 'Content-Disposition', 'Content-Range', 'WWW-Authenticate', 'X-Request-Id'],
+  ...['Idempotency-Replayed', 'Kos-Cursor', 'Kos-Blob'],
+  ...['Tus-Resumable', 'Tus-Version', 'Tus-Extension', 'Tus-Max-Size', 'Tus-Checksum-Algorithm'],
+  ...['Upload-Offset', 'Upload-Length', 'Upload-Expires', 'Upload-Metadata', 'Upload-Concat'],
+].join(', ');
+
+/** What such a page may say, beside what every page may. */
+const allowed = [
+  ...['Authorization', 'Content-Type', 'Idempotency-Key', 'Last-Event-ID', 'X-Request-Id'],
+  ...['If-Match', 'If-None-Match', 'If-Modified-Since', 'If-Range', 'Range'],
+  ...['Tus-Resumable', 'Upload-Offset', 'Upload-Length', 'Upload-Metadata', 'Upload-Checksum'],
+  ...['Upload-Concat', 'Upload-Defer-Length', 'X-HTTP-Method-Override'],
+].join(', ');
+
 /** s a browser remembers the answer to its question. */
 const remembered = 600;
 
@@ -22,18 +39,14 @@ export function allowOrigins(app: FastifyInstance, origins: readonly string[]): 
       return;
     }
     reply.raw.setHeader('access-control-allow-origin', origin);
-    reply.raw.setHeader(
-      'access-control-expose-headers',
-      'ETag, Link, Location, Retry-After, Idempotency-Replayed, Kos-Cursor, Kos-Blob, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, Upload-Offset, Upload-Length, Upload-Expires, Upload-Metadata, Upload-Concat',
-    );
+    reply.raw.setHeader('access-control-expose-headers', exposed);
     const asked = request.headers['access-control-request-method'];
     if (request.method === 'OPTIONS' && asked !== undefined) {
       return reply
         .code(204)
         .headers({
           'access-control-allow-methods': 'GET, HEAD, POST, PUT, PATCH, DELETE',
-          'access-control-allow-headers':
-            'Authorization, Content-Type, Idempotency-Key, If-None-Match, If-Match, Last-Event-ID, Range, Tus-Resumable, Upload-Offset, Upload-Length, Upload-Metadata, Upload-Checksum, Upload-Concat, Upload-Defer-Length, X-HTTP-Method-Override',
+          'access-control-allow-headers': allowed,
           'access-control-max-age': String(remembered),
         })
         .send();

@@ -3,7 +3,7 @@ import type { Desk, InboxPage } from '../../gateway/desk.ts';
 import { klpSchema, klpType } from '../klp.ts';
 import { messageSchema } from '../schema.ts';
 import type { Sessions } from '../sessions.ts';
-import { formFor, inboxAnswer, notAcceptable, textType } from './plain.ts';
+import { inboxAnswer, textType } from './plain.ts';
 import { cursorOrNone, integerParam, type Route, route } from './route.ts';
 
 /** Longest wait of a long poll, s: below what proxies on the way usually allow. */
@@ -47,12 +47,8 @@ export function inboxRoutes(desk: Desk, sessions: Sessions): Route[] {
           },
         },
       },
-      async handle({ client, query, signal, header }) {
-        const form = formFor(header('accept'));
-        if (form === undefined) {
-          return notAcceptable();
-        }
-        const answer = ({ items, cursor }: InboxPage) => inboxAnswer(form, items, cursor);
+      async handle({ client, query, signal, mediaType }) {
+        const answer = ({ items, cursor }: InboxPage) => inboxAnswer(mediaType, items, cursor);
         const { after, wait = 0, limit } = query;
         const asked = { ...(after && { after }), ...(limit && { limit }) };
         if (wait === 0) {

@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import { type InterfaceView, interfaceSchema } from './mesh.ts';
-import { type Route, route } from './route.ts';
+import { preconditions, requireVersion, versionTag } from './precondition.ts';
+import { type Answer, type Call, type Route, route } from './route.ts';
+import { tagOf } from './validator.ts';
 
 /** An interface as it is configured: the keys of `interfaces:` in the config file. */
 export type InterfaceEntry = Readonly<Record<string, z.core.util.JSONType>>;
@@ -14,22 +16,26 @@ export interface ConfiguredView {
   readonly changed: boolean;
 }
 
+/** Throws `request/precondition-failed` where an interface is not any more what its client has read. */
+export type InterfaceGuard = (before: ConfiguredView) => void;
+
 /**
- * Changes the interfaces of the running hub for their owner; what is changed outlives a restart. Throws `request/not-found`,
+ * Changes the interfaces of the running hub for their owner; what is changed outlives a restart. A guard is asked before
+ * anything is done, and no other change through the API comes between. Throws `request/not-found`,
  * `request/conflict`, `request/invalid` with a pointer to every mistake, `request/forbidden`, `config/invalid`.
  */
 export interface InterfaceControl {
   get(name: string): ConfiguredView;
   add(entry: InterfaceEntry): Promise<ConfiguredView>;
   /** By JSON Merge Patch. */
-  change(name: string, patch: InterfaceEntry): Promise<ConfiguredView>;
-  remove(name: string): Promise<void>;
+  change(name: string, patch: InterfaceEntry, guard?: InterfaceGuard): Promise<ConfiguredView>;
+  remove(name: string, guard?: InterfaceGuard): Promise<void>;
   /** Not kept over a restart: `enabled` is. */
   attach(name: string): Promise<ConfiguredView>;
   detach(name: string): Promise<ConfiguredView>;
   reload(name: string): Promise<ConfiguredView>;
   /** Forgets what the API changed of it. */
-  reset(name: string): Promise<void>;
+  reset(name: string, guard?: InterfaceGuard): Promise<void>;
 }
 
 const entrySchema = z
@@ -49,7 +55,9 @@ const configuredSchema = z
 const params = z.strictObject({
   name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,31}$/i, 'the name of an interface'),
 });
-const answer = { description: 'as it is now', schema: configuredSchema };
+const headers = { ETag: 'its tag, for If-Match' };
+const answer = { description: 'as it is now', schema: configuredSchema, headers };
+const ifMatch = { 'If-Match': preconditions['If-Match'] };
 
 /**
  * Adding, changing and taking away interfaces while the hub runs; for the owner. `shown` is what the document says of an
@@ -65,7 +73,7 @@ export function interfaceRoutes(control: () => InterfaceControl, shown?: z.ZodTy
       audience: ['admin'],
       params,
       responses: { 200: answer },
-      handle: async ({ params: { name } }) => ({ status: 200, json: await control()[verb](name) }),
+      handle: async ({ params: { name } }) => answerOf(200, await control()[verb](name)),
     });
   return [
     route({
@@ -79,7 +87,7 @@ export function interfaceRoutes(control: () => InterfaceControl, shown?: z.ZodTy
       responses: {
         201: {
           ...answer,
-          headers: { Location: 'its path' },
+          headers: { ...headers, Location: 'its path' },
           links: Object.fromEntries(
             [
               'getMeshInterfacesName',
@@ -94,12 +102,9 @@ export function interfaceRoutes(control: () => InterfaceControl, shown?: z.ZodTy
         },
       },
       async handle({ body }) {
-        const json = await control().add(body as InterfaceEntry);
-        return {
-          status: 201,
-          json,
-          headers: { location: `/v1/mesh/interfaces/${encodeURIComponent(json.interface.name)}` },
-        };
+        const made = await control().add(body as InterfaceEntry);
+        const location = `/v1/mesh/interfaces/${encodeURIComponent(made.interface.name)}`;
+        return answerOf(201, made, { location });
       },
     }),
     route({
@@ -109,9 +114,8 @@ export function interfaceRoutes(control: () => InterfaceControl, shown?: z.ZodTy
       tag: 'mesh',
       audience: ['admin'],
       params,
-      live: true,
       responses: { 200: answer },
-      handle: ({ params: { name } }) => ({ status: 200, json: control().get(name) }),
+      handle: ({ params: { name } }) => answerOf(200, control().get(name)),
     }),
     route({
       method: 'PATCH',
@@ -120,12 +124,11 @@ export function interfaceRoutes(control: () => InterfaceControl, shown?: z.ZodTy
       tag: 'mesh',
       audience: ['admin'],
       params,
+      headers: ifMatch,
       body: entrySchema,
       responses: { 200: answer },
-      handle: async ({ params: { name }, body }) => ({
-        status: 200,
-        json: await control().change(name, body as InterfaceEntry),
-      }),
+      handle: async call =>
+        answerOf(200, await control().change(call.params.name, call.body as InterfaceEntry, guardOf(call))),
     }),
     route({
       method: 'DELETE',
@@ -134,9 +137,10 @@ export function interfaceRoutes(control: () => InterfaceControl, shown?: z.ZodTy
       tag: 'mesh',
       audience: ['admin'],
       params,
+      headers: ifMatch,
       responses: { 204: { description: 'it is gone' } },
-      async handle({ params: { name } }) {
-        await control().remove(name);
+      async handle(call) {
+        await control().remove(call.params.name, guardOf(call));
         return { status: 204 };
       },
     }),
@@ -150,11 +154,30 @@ export function interfaceRoutes(control: () => InterfaceControl, shown?: z.ZodTy
       tag: 'mesh',
       audience: ['admin'],
       params,
+      headers: ifMatch,
       responses: { 204: { description: 'done' } },
-      async handle({ params: { name } }) {
-        await control().reset(name);
+      async handle(call) {
+        await control().reset(call.params.name, guardOf(call));
         return { status: 204 };
       },
     }),
   ];
+}
+
+function answerOf(
+  status: number,
+  view: ConfiguredView,
+  headers: Readonly<Record<string, string>> = {},
+): Answer {
+  return { status, json: view, headers: { ...headers, etag: versionTag(versionOf(view), view) } };
+}
+
+/** Its configuration and who asked for it: its traffic and its state are no change that anybody made. */
+function versionOf({ config, origin, changed }: ConfiguredView): string {
+  return tagOf(JSON.stringify([config, origin, changed])).slice(1, -1);
+}
+
+function guardOf(call: Call<unknown, unknown, unknown>): InterfaceGuard | undefined {
+  const tags = call.header('if-match');
+  return tags === undefined ? undefined : before => requireVersion(tags, versionOf(before));
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { type Desk, listedStates } from '../../gateway/desk.ts';
+import { type Desk, listedStates, type MessageView } from '../../gateway/desk.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { klpSchema, klpType } from '../klp.ts';
 import {
@@ -17,8 +17,9 @@ import {
 } from '../schema.ts';
 import { slowest } from './blobs.ts';
 import { draftTypes, readDraft } from './draft-body.ts';
+import { whereKnown } from './offer.ts';
 import { pageAnswer, pageSchema } from './page.ts';
-import { formFor, messageAnswer, notAcceptable, textType } from './plain.ts';
+import { messageAnswer, textType } from './plain.ts';
 import { cursorOf, integerParam, type Route, route } from './route.ts';
 
 const earlier = 'a cursor from an earlier answer';
@@ -64,15 +65,11 @@ export function messageRoutes(desk: Desk, clock: Clock): Route[] {
           },
         },
       },
-      async handle({ client, request, header }) {
-        const form = formFor(header('accept'));
-        if (form === undefined) {
-          return notAcceptable();
-        }
+      async handle({ client, request, header, mediaType }) {
         const given = idempotencyKey(header('idempotency-key'));
         const { draft, key, asked } = await readDraft({ desk, clock }, client, request);
         const { message, repeated } = await desk.messages.post(client, draft, given ?? key, asked);
-        return messageAnswer(form, 201, message, {
+        return messageAnswer(mediaType, 201, message, {
           location: `/v1/messages/${message.id}`,
           ...(repeated && { 'idempotency-replayed': 'true' }),
         });
@@ -172,19 +169,21 @@ export function messageRoutes(desk: Desk, clock: Clock): Route[] {
       tag: 'messages',
       audience: ['messages:read'],
       params: idParams,
-      headers: accept,
+      headers: { ...accept, ...whereKnown },
       responses: {
         200: {
           description: 'the message; as text a line of it and one of each delivery',
+          headers: {
+            ETag: 'its tag, of the JSON',
+            'Last-Modified': 'when it was last changed, once nothing of it waits',
+          },
           schema: messageViewSchema,
           also: { [klpType]: klpSchema, [textType]: null },
         },
       },
-      handle({ client, params, header }) {
-        const form = formFor(header('accept'));
-        return form === undefined
-          ? notAcceptable()
-          : messageAnswer(form, 200, desk.messages.get(client, params.id));
+      handle({ client, params, mediaType }) {
+        const message = desk.messages.get(client, params.id);
+        return { ...messageAnswer(mediaType, 200, message), changed: changedAt(message) };
       },
     }),
     route({
@@ -201,6 +200,13 @@ export function messageRoutes(desk: Desk, clock: Clock): Route[] {
       }),
     }),
   ];
+}
+
+/** When something of a message was last changed. Undefined while a delivery waits: its next attempt moves without a time. */
+function changedAt({ acceptedAt, deliveries }: MessageView): number | undefined {
+  const waits = deliveries.some(({ state }) => state === 'queued' || state === 'sending');
+  const times = deliveries.flatMap(({ history }) => history.map(({ at }) => at));
+  return waits ? undefined : Math.max(acceptedAt, ...times);
 }
 
 /** The key of an `Idempotency-Key` header, in its string form (`"abc"`) or bare. */

@@ -1,7 +1,9 @@
 import { z } from 'zod';
+import type { Clock } from '../../lib/clock.ts';
 import { type Json, jsonSchema } from '../json-schema.ts';
 import { problemSchema } from '../problems.ts';
 import { eventSchema } from '../schema.ts';
+import { mediaTypesOf, offeredBy } from './offer.ts';
 import { operationIdOf } from './operation.ts';
 import { type Route, route } from './route.ts';
 import { payloadSchema } from './webhooks.ts';
@@ -9,7 +11,10 @@ import { payloadSchema } from './webhooks.ts';
 /** The OpenAPI 3.1 document of the table: what is served, what is checked and what is written down are one thing. */
 export function openapiDocument(routes: readonly Route[], version: string): Json {
   const schemas: Json = {};
-  const problem = jsonSchema(problemSchema, 'output', schemas);
+  const problems = {
+    'application/problem+json': { schema: jsonSchema(problemSchema, 'output', schemas) },
+    'text/plain': {},
+  };
   // What a stream carries has no place of its own in OpenAPI 3.1; its name is in the stream's description.
   jsonSchema(eventSchema, 'output', schemas);
   const paths: Record<string, Json> = {};
@@ -32,9 +37,13 @@ export function openapiDocument(routes: readonly Route[], version: string): Json
     components: {
       schemas: Object.fromEntries(Object.entries(schemas).sort(([a], [b]) => (a < b ? -1 : 1))),
       responses: {
+        NotAcceptable: {
+          description: 'none of the media types of this operation is one that Accept takes; nothing was done',
+          content: problems,
+        },
         Problem: {
           description: 'an error, as a problem (RFC 9457)',
-          content: { 'application/problem+json': { schema: problem }, 'text/plain': {} },
+          content: problems,
         },
       },
       securitySchemes: { token: { type: 'http', scheme: 'bearer' } },
@@ -75,8 +84,8 @@ function told(schemas: Json): Json {
 }
 
 /** The document itself, served. */
-export function openapiRoute(make: () => Json): Route {
-  return documentRoute(make, {
+export function openapiRoute(clock: Clock, make: () => Json): Route {
+  return documentRoute(clock, make, {
     path: '/openapi.json',
     summary: 'This document',
     responses: { 200: { description: 'OpenAPI 3.1', schema: z.looseObject({ openapi: z.string() }) } },
@@ -84,8 +93,8 @@ export function openapiRoute(make: () => Json): Route {
 }
 
 /** The AsyncAPI document beside it. */
-export function asyncapiRoute(make: () => Json): Route {
-  return documentRoute(make, {
+export function asyncapiRoute(clock: Clock, make: () => Json): Route {
+  return documentRoute(clock, make, {
     path: '/asyncapi.json',
     summary: 'WebSocket, MQTT and webhooks, as an AsyncAPI document',
     responses: { 200: { description: 'AsyncAPI 3.0', schema: z.looseObject({ asyncapi: z.string() }) } },
@@ -93,8 +102,13 @@ export function asyncapiRoute(make: () => Json): Route {
 }
 
 /** Made when it is first asked for. */
-function documentRoute(make: () => Json, shown: Pick<Route, 'path' | 'summary' | 'responses'>): Route {
+function documentRoute(
+  clock: Clock,
+  make: () => Json,
+  shown: Pick<Route, 'path' | 'summary' | 'responses'>,
+): Route {
   let document: Json | undefined;
+  let changed: number | undefined;
   return route({
     ...shown,
     method: 'GET',
@@ -102,7 +116,8 @@ function documentRoute(make: () => Json, shown: Pick<Route, 'path' | 'summary' |
     audience: 'public',
     handle() {
       document ??= make();
-      return { status: 200, json: document };
+      changed ??= clock.now();
+      return { status: 200, json: document, changed };
     },
   });
 }
@@ -144,13 +159,14 @@ function operation(one: Route, schemas: Json): Json {
       ...Object.fromEntries(
         Object.entries(one.responses).map(([status, spec]) => [status, response(spec, schemas)]),
       ),
+      ...(offeredBy(one) && { 406: { $ref: '#/components/responses/NotAcceptable' } }),
       default: { $ref: '#/components/responses/Problem' },
     },
   };
 }
 
 function response(spec: Route['responses'][number], schemas: Json): Json {
-  const mediaType = spec.mediaType ?? (spec.schema === undefined ? undefined : 'application/json');
+  const [mediaType] = mediaTypesOf(spec);
   return {
     description: spec.description,
     ...(spec.headers && {

@@ -1,35 +1,16 @@
 import type { InboxItem, MessageView } from '../../gateway/desk.ts';
 import type { Message } from '../../gateway/message.ts';
 import { canonicalJson } from '../../lib/canonical-json.ts';
-import { GatewayError } from '../../lib/errors.ts';
 import { encodeKlp, klpOf, klpType } from '../klp.ts';
-import { negotiate } from '../negotiate.ts';
 import { messageJson, messageViewJson } from '../schema.ts';
 import type { Answer } from './route.ts';
 
 export const textType = 'text/plain';
 
-const offered = ['application/json', klpType, textType] as const;
-export type Form = (typeof offered)[number];
-
 const vary = { vary: 'accept' };
 
-/**
- * The form in which a client wants messages. Throws nothing: undefined is answered with `notAcceptable`, before anything is
- * done.
- */
-export function formFor(accept: string | undefined): Form | undefined {
-  return negotiate(accept, offered);
-}
-
-/** 406: none of the forms there are is one the client takes. */
-export function notAcceptable(): Answer {
-  const error = new GatewayError('request/unsupported', `there is ${offered.join(', ')}`);
-  return { status: 406, error, headers: vary };
-}
-
-/** A message in a form: JSON with its deliveries, an envelope, or lines for scripts. */
-export function messageAnswer(form: Form, status: number, message: MessageView, headers = {}): Answer {
+/** A message in a form of these media types: JSON with its deliveries, an envelope, or lines for scripts. */
+export function messageAnswer(form: string, status: number, message: MessageView, headers = {}): Answer {
   if (form === klpType) {
     return {
       status,
@@ -49,7 +30,7 @@ export function messageAnswer(form: Form, status: number, message: MessageView, 
 }
 
 /** A page of an inbox in a form; `Kos-Cursor` says in each where to go on. */
-export function inboxAnswer(form: Form, items: readonly InboxItem[], cursor: string): Answer {
+export function inboxAnswer(form: string, items: readonly InboxItem[], cursor: string): Answer {
   const headers = { 'kos-cursor': cursor };
   if (form === textType) {
     return textAnswer(200, items.map(item => `${item.cursor}\t${lineOf(item.message)}`).join(''), headers);

@@ -1,5 +1,6 @@
 import { GatewayError } from '../../lib/errors.ts';
-import { type Answer, type Call, matches, tagOf } from './route.ts';
+import type { Answer, Call } from './route.ts';
+import { matches, tagOf } from './validator.ts';
 
 /** Headers by which a change is made only of what was read, for the document of an operation. */
 export const preconditions = {
@@ -39,4 +40,20 @@ export function tagged(
   headers: Readonly<Record<string, string>> = {},
 ): Answer {
   return { status, json, headers: { ...headers, etag: tagOf(JSON.stringify(json)) } };
+}
+
+/**
+ * The tag of something of which a part changes by being used, such as when it was last there: first the version of what
+ * others change, which is what a change goes by, then the tag of all of it, which is what a GET goes by.
+ */
+export function versionTag(version: string, json: unknown): string {
+  return `"${version}.${tagOf(JSON.stringify(json)).slice(1)}`;
+}
+
+/** Throws `request/precondition-failed` unless an `If-Match` names the version that is there. Source: RFC 9110 §13.1.1. */
+export function requireVersion(header: string | undefined, version: string): void {
+  const isThere = (tag: string) => tag.startsWith(`"${version}.`) || tag === '*';
+  if (header !== undefined && !header.split(',').some(tag => isThere(tag.trim()))) {
+    throw new GatewayError('request/precondition-failed', 'it has changed since it was read: read it again');
+  }
 }

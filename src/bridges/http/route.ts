@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
@@ -10,11 +9,14 @@ import { codeOf, GatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import { type Access, requireScope } from '../access.ts';
 import { type Listener, listenerLimits, sendProblem } from '../listener.ts';
+import { negotiate } from '../negotiate.ts';
 import type { RateKind, Rates } from '../rate.ts';
 import { invalid, mistakesOf } from '../schema.ts';
 import { actionOf, type Caller, doneEntry, refusedEntry } from './audited.ts';
 import { readJson } from './body.ts';
+import { jsonType, notAcceptable, offeredBy } from './offer.ts';
 import type { Logins } from './session.ts';
+import { isKnown, lastModified, tagOf } from './validator.ts';
 
 /** Who may call: anybody, or a client with one of these scopes. */
 export type Audience = 'public' | readonly [Scope, ...Scope[]];
@@ -81,6 +83,8 @@ export interface Call<P, Q, B> {
   readonly query: Q;
   readonly body: B;
   readonly request: FastifyRequest;
+  /** That of the operation's media types which its client likes best; empty where there is nothing to choose. */
+  readonly mediaType: string;
   /** Aborted when the client has gone or the listener closes. */
   readonly signal: AbortSignal;
   header(name: string): string | undefined;
@@ -90,6 +94,8 @@ export interface Answer {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string>>;
   readonly json?: unknown;
+  /** When the thing was changed, ms epoch, where that is known exactly: every change of what is shown moves it. */
+  readonly changed?: number | undefined;
   /** Text with a content type of its own among `headers`, or bytes as they come. */
   readonly body?: string | Uint8Array | Readable;
   /** A problem whose status its code does not tell (416). */
@@ -174,6 +180,7 @@ export function addRoutes(parts: RouteParts, routes: readonly Route[]): void {
     for (const one of routes) {
       const action = actionOf(one);
       const kinds = rateKinds(one);
+      const offered = offeredBy(one);
       app.route({
         method: one.method === 'GET' ? ['GET', 'HEAD'] : one.method,
         url: one.path.replaceAll(/\{(\w+)\}/g, ':$1'),
@@ -191,13 +198,18 @@ export function addRoutes(parts: RouteParts, routes: readonly Route[]): void {
               }
               requireScope(caller.client, one.audience);
             }
-            const call = await checked(one, caller.client, request, ends);
-            if (request.method === 'HEAD' && one.live === true) {
-              return reply.header('content-type', one.responses[200]?.mediaType ?? 'application/json').send();
-            }
-            answer = await one.handle(call as Call<never, never, never>);
-            if (action !== undefined) {
-              await audit.record(doneEntry(action, caller, request, call, answer));
+            const mediaType = offered === undefined ? '' : negotiate(request.headers.accept, offered);
+            if (offered !== undefined && mediaType === undefined) {
+              answer = notAcceptable(offered);
+            } else {
+              const call = await checked(one, caller.client, request, mediaType ?? '', ends);
+              if (request.method === 'HEAD' && one.live === true) {
+                return reply.header('content-type', mediaType || jsonType).send();
+              }
+              answer = await one.handle(call as Call<never, never, never>);
+              if (action !== undefined) {
+                await audit.record(doneEntry(action, caller, request, call, answer));
+              }
             }
           } catch (error) {
             const entry =
@@ -218,7 +230,7 @@ export function addRoutes(parts: RouteParts, routes: readonly Route[]): void {
             return reply;
           }
           if (answer.take === undefined) {
-            send(one, answer, request, reply);
+            send(one, answer, request, reply, clock.now());
             return reply;
           }
           reply.hijack();
@@ -303,6 +315,7 @@ async function checked(
   one: Route,
   client: Client,
   request: FastifyRequest,
+  mediaType: string,
   ends: () => AbortSignal,
 ): Promise<Call<unknown, unknown, unknown>> {
   const params = one.params === undefined ? unlooked : mistakesOf(one.params, request.params, '/path');
@@ -325,6 +338,7 @@ async function checked(
     query: query.value,
     body: body.value,
     request,
+    mediaType,
     get signal() {
       // Few ask for it, and it costs as much as the rest.
       signal ??= ends();
@@ -341,7 +355,7 @@ function hasNoBody({ headers }: FastifyRequest): boolean {
   return headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) === 0;
 }
 
-function send(one: Route, answer: Answer, request: FastifyRequest, reply: FastifyReply): void {
+function send(one: Route, answer: Answer, request: FastifyRequest, reply: FastifyReply, now: number): void {
   const { vary, ...headers } = answer.headers ?? {};
   reply.code(answer.status).headers(headers);
   if (vary !== undefined) {
@@ -361,8 +375,12 @@ function send(one: Route, answer: Answer, request: FastifyRequest, reply: Fastif
   }
   if (one.method === 'GET' && answer.status === 200 && !one.live) {
     const tag = answer.headers?.etag ?? tagOf(text);
+    const modified = lastModified(answer.changed, now);
     reply.header('etag', tag);
-    if (matches(request.headers['if-none-match'], tag)) {
+    if (modified !== undefined) {
+      reply.header('last-modified', modified);
+    }
+    if (isKnown(request.headers, tag, modified)) {
       reply.code(304).removeHeader('content-type').send();
       return;
     }
@@ -372,21 +390,4 @@ function send(one: Route, answer: Answer, request: FastifyRequest, reply: Fastif
     return;
   }
   reply.send(text);
-}
-
-/** The strong entity tag of a JSON text. */
-export function tagOf(text: string): string {
-  return `"${createHash('sha256').update(text).digest('base64url').slice(0, 27)}"`;
-}
-
-/** Whether a conditional header names the tag. Source: RFC 9110 §13.1.2, weak comparison. */
-export function matches(header: string | undefined, tag: string): boolean {
-  return (
-    header !== undefined &&
-    (header.trim() === '*' || header.split(',').some(one => strong(one.trim()) === strong(tag)))
-  );
-}
-
-function strong(tag: string): string {
-  return tag.replace(/^W\//, '');
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { conditionsOf, preconditions, tagged } from './precondition.ts';
 import { type Route, route } from './route.ts';
 
 export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const;
@@ -52,6 +53,14 @@ const reloadedSchema = z.looseObject({
 
 const levelSchema = z.strictObject({ level: z.enum(logLevels) }).meta({ id: 'LogLevel' });
 
+const levelAnswer = {
+  description: 'the level now',
+  schema: levelSchema,
+  headers: { ETag: 'its tag, for If-Match' },
+};
+
+const levelJson = (level: SettableLevel) => ({ level });
+
 /** The configuration of a running hub; for the owner. */
 export function settingsRoutes(settings: () => Settings): Route[] {
   return [
@@ -92,8 +101,8 @@ export function settingsRoutes(settings: () => Settings): Route[] {
       summary: 'The level of the log',
       tag: 'admin',
       audience: ['admin'],
-      responses: { 200: { description: 'the level now', schema: levelSchema } },
-      handle: () => ({ status: 200, json: { level: settings().logLevel() } }),
+      responses: { 200: levelAnswer },
+      handle: () => ({ status: 200, json: levelJson(settings().logLevel()) }),
     }),
     route({
       method: 'PUT',
@@ -102,11 +111,14 @@ export function settingsRoutes(settings: () => Settings): Route[] {
       tag: 'admin',
       audience: ['admin'],
       audit: 'log.level',
+      headers: { 'If-Match': preconditions['If-Match'] },
       body: levelSchema,
-      responses: { 200: { description: 'the level now', schema: levelSchema } },
-      handle({ body }) {
-        settings().setLogLevel(body.level);
-        return { status: 200, audit: { target: body.level }, json: { level: settings().logLevel() } };
+      responses: { 200: levelAnswer },
+      handle(call) {
+        const { level } = call.body;
+        conditionsOf<SettableLevel>(call, levelJson)(settings().logLevel());
+        settings().setLogLevel(level);
+        return { ...tagged(200, levelJson(settings().logLevel())), audit: { target: level } };
       },
     }),
   ];

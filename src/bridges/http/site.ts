@@ -2,7 +2,9 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { matches, type Route, route } from './route.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { type Route, route } from './route.ts';
+import { isKnown, lastModified } from './validator.ts';
 
 /** The files of the page: what is not named here is not served. */
 const files = {
@@ -32,6 +34,8 @@ interface Asset {
   readonly text: string;
   readonly packed: Buffer;
   readonly tag: string;
+  /** When it was read, ms epoch: what a package says of the times of its files is no time of change. */
+  readonly changed: number;
 }
 
 /**
@@ -52,7 +56,7 @@ const policy = [
 ].join('; ');
 
 /** The page at `/`: plain files, read once, served as they are. */
-export function siteRoutes(): Route[] {
+export function siteRoutes(clock: Clock): Route[] {
   const names = Object.keys(files) as FileName[];
   return names.map(name => {
     let asset: Asset | undefined;
@@ -65,10 +69,12 @@ export function siteRoutes(): Route[] {
       undocumented: true,
       responses: { 200: { description: 'the file' } },
       handle({ header, request }) {
-        asset ??= load(name);
-        const { text, packed, tag } = asset;
+        asset ??= load(name, clock);
+        const { text, packed, tag, changed } = asset;
+        const modified = lastModified(changed, clock.now());
         const headers = {
           etag: tag,
+          ...(modified !== undefined && { 'last-modified': modified }),
           // Asked for each time, so that a new version is there at once; mostly answered in one packet.
           'cache-control': 'no-cache',
           vary: 'accept-encoding',
@@ -77,7 +83,7 @@ export function siteRoutes(): Route[] {
           'cross-origin-resource-policy': 'same-origin',
           'permissions-policy': 'camera=(), geolocation=(), microphone=()',
         };
-        if (matches(header('if-none-match'), tag)) {
+        if (isKnown(request.headers, tag, modified)) {
           return { status: 304, headers };
         }
         const isPacked = /\bgzip\b/.test(header('accept-encoding') ?? '');
@@ -97,9 +103,9 @@ export function siteRoutes(): Route[] {
   });
 }
 
-function load(name: FileName): Asset {
+function load(name: FileName, clock: Clock): Asset {
   const text = readFileSync(join(import.meta.dirname, 'page', name), 'utf8');
   const hash = createHash('sha256').update(text).digest('base64url').slice(0, 27);
   // Weak: the packed form has the same meaning and other bytes.
-  return { text, packed: gzipSync(text), tag: `W/"${hash}"` };
+  return { text, packed: gzipSync(text), tag: `W/"${hash}"`, changed: clock.now() };
 }

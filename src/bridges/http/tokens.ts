@@ -6,8 +6,8 @@ import { roomNameSchema } from '../../gateway/route-schema.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import { inThePast, scopeSchema, timeSchema } from '../schema.ts';
-import { preconditions } from './precondition.ts';
-import { type Route, route, tagOf } from './route.ts';
+import { preconditions, requireVersion, versionTag } from './precondition.ts';
+import { type Route, route } from './route.ts';
 
 const roleSchema = z
   .enum(roleNames)
@@ -177,7 +177,7 @@ export function tokenRoutes(desk: Desk, clock: Clock): Route[] {
       responses: { 200: { description: 'the client as it is now', schema: clientSchema } },
       async handle({ params: { id }, body, header }) {
         inTime(body.expiresAt);
-        requireVersion(header('if-match'), found(desk, id));
+        requireVersion(header('if-match'), String(found(desk, id).version));
         return answerOf(await desk.clients.change(id, body));
       },
     }),
@@ -205,7 +205,7 @@ export function tokenRoutes(desk: Desk, clock: Clock): Route[] {
       headers: ifMatch,
       responses: { 204: { description: 'revoked' } },
       async handle({ params: { id }, header }) {
-        requireVersion(header('if-match'), found(desk, id));
+        requireVersion(header('if-match'), String(found(desk, id).version));
         await desk.clients.revoke(id);
         return { status: 204 };
       },
@@ -241,16 +241,8 @@ function answerOf(client: ClientView) {
   return {
     status: 200,
     json,
-    headers: { etag: `"${client.version}-${tagOf(JSON.stringify(json)).slice(1)}` },
+    headers: { etag: versionTag(String(client.version), json) },
   };
-}
-
-/** Throws `request/precondition-failed` unless an `If-Match` names the version that is there. Source: RFC 9110 §13.1.1. */
-function requireVersion(header: string | undefined, { version }: ClientView): void {
-  const isThere = (tag: string) => tag.startsWith(`"${version}-`) || tag === '*';
-  if (header !== undefined && !header.split(',').some(tag => isThere(tag.trim()))) {
-    throw new GatewayError('request/precondition-failed', 'it has changed since it was read: read it again');
-  }
 }
 
 const ifMatch = { 'If-Match': preconditions['If-Match'] };

@@ -88,7 +88,7 @@ export function httpRoutes(parts: HttpParts): readonly Route[] {
     ...(config().legacySend ? sendRoutes(legacy) : []),
     ...(config().sms === undefined ? [] : smsRoutes(legacy)),
     ...(config().ntfy === undefined ? [] : ntfyRoutes(legacy)),
-    ...blobRoutes(desk),
+    ...blobRoutes(desk, clock),
     ...uploadRoutes(desk),
     ...peerRoutes(desk),
     ...roomRoutes(desk),
@@ -106,10 +106,10 @@ export function httpRoutes(parts: HttpParts): readonly Route[] {
     ...settingsRoutes(() => parts.settings),
     ...backupRoutes(() => parts.backups),
     ...auditRoutes(desk),
-    openapiRoute(() => openapiDocument(routes, desk.hub.version)),
-    asyncapiRoute(() => parts.asyncapi?.(desk.hub.version) ?? asyncapiDocument([], desk.hub.version)),
+    openapiRoute(clock, () => openapiDocument(routes, desk.hub.version)),
+    asyncapiRoute(clock, () => parts.asyncapi?.(desk.hub.version) ?? asyncapiDocument([], desk.hub.version)),
     ...docsRoutes(),
-    ...siteRoutes(),
+    ...siteRoutes(clock),
   ];
   return routes;
 }

@@ -47,9 +47,10 @@ export async function openBlobs(directory: string, limits: BlobLimits): Promise<
     }
     return join(directory, sha256.slice(0, 2), sha256.slice(2, 4), sha256);
   };
-  const sizeOf = async (sha256: string) => {
+  const about = async (sha256: string) => {
     try {
-      return (await stat(place(sha256))).size;
+      const { size, mtimeMs } = await stat(place(sha256));
+      return { size, storedAt: mtimeMs };
     } catch (error) {
       if (isMissing(error) || error instanceof GatewayError) {
         return undefined;
@@ -135,7 +136,8 @@ export async function openBlobs(directory: string, limits: BlobLimits): Promise<
         await rm(temporary, { force: true });
       }
     },
-    size: sizeOf,
+    size: async sha256 => (await about(sha256))?.size,
+    about,
     async read(sha256) {
       try {
         return await readFile(place(sha256));

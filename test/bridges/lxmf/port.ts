@@ -41,6 +41,10 @@ export class MemoryPort implements BridgePort {
       return { sha256, size: bytes.length };
     },
     size: async sha256 => this.#blobs.get(sha256)?.length,
+    about: async sha256 => {
+      const size = this.#blobs.get(sha256)?.length;
+      return size === undefined ? undefined : { size, storedAt: 0 };
+    },
     read: async sha256 => {
       const bytes = this.#blobs.get(sha256);
       if (bytes === undefined) {
