@@ -1,12 +1,22 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { currentDocument, documentPath } from '../../../tools/openapi.ts';
+import { currentDocument, currentPage, documentPath, pagePath } from '../../../tools/openapi.ts';
 
 const document = JSON.parse(currentDocument());
 
 test('the committed document is the one of this source: npm run openapi writes it', () => {
   assert.equal(readFileSync(documentPath, 'utf8'), currentDocument());
+});
+
+test('every operation is named in docs/http.md as it is now: npm run openapi writes it', () => {
+  const page = readFileSync(pagePath, 'utf8');
+  for (const [path, methods] of Object.entries<object>(document.paths)) {
+    for (const method of Object.keys(methods)) {
+      assert.ok(page.includes(`\`${method.toUpperCase()} ${path}\``), `${method} ${path}`);
+    }
+  }
+  assert.equal(page, currentPage(page));
 });
 
 test('every reference in the document leads somewhere', () => {
