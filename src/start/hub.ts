@@ -2,7 +2,8 @@ import { join } from 'node:path';
 import manifest from '../../package.json' with { type: 'json' };
 import { createAccess } from '../bridges/access.ts';
 import type { Backups } from '../bridges/http/backup.ts';
-import { createLogins } from '../bridges/http/session.ts';
+import { loginTermsOf } from '../bridges/http/config.ts';
+import { createLogins } from '../bridges/http/logins.ts';
 import type { Reloaded } from '../bridges/http/settings.ts';
 import { addHttpWindow } from '../bridges/http/window.ts';
 import { createListener, type Listener } from '../bridges/listener.ts';
@@ -13,6 +14,7 @@ import { createSessions } from '../bridges/sessions.ts';
 import type { SvcListener } from '../bridges/svc/listener.ts';
 import { addWsWindow } from '../bridges/ws/window.ts';
 import { baseOf, type Config } from '../config.ts';
+import type { Audit } from '../gateway/audit-entry.ts';
 import { ownerName } from '../gateway/clients.ts';
 import type { Desk, HubFacts } from '../gateway/desk.ts';
 import { createReplicaWrites } from '../gateway/replicas/writes.ts';
@@ -31,6 +33,7 @@ import { interfaceSchema } from '../radio/config.ts';
 import { placeOf } from '../radio/local-config.ts';
 import type { OpenSerial } from '../radio/serial.ts';
 import { asyncapi } from './asyncapi.ts';
+import { recordReload, recordStart, recordStop } from './hub-audit.ts';
 import { openIdentity, openIdentityFile, transportIdentityOf } from './identity.ts';
 import { createInterfaceControl } from './interface-control.ts';
 import { addressOf, createInterface, policyFor } from './interfaces.ts';
@@ -245,7 +248,15 @@ async function openAll(options: HubOptions): Promise<Hub> {
   const access = createAccess({ clients: desk.clients, clock, counters, audit: desk.audit });
   const sessions = createSessions({ clients: desk.clients });
   const rates = createRates({ clock, counters, policies: config.bridges.http.rates });
-  const logins = createLogins({ ...parts, desk, file: loginFile(data) });
+  const logins = stack.use(
+    createLogins({
+      ...parts,
+      desk,
+      file: loginFile(data),
+      terms: loginTermsOf(config.bridges.http.sessions),
+    }),
+  );
+  stack.defer(gateway.onClockSet(() => logins.clockSet()));
   const mintedOwnerToken = await desk.clients.ensureOwner({
     given,
     keep: token => keepOwnerToken(data, token),
@@ -361,6 +372,8 @@ async function openAll(options: HubOptions): Promise<Hub> {
     ...(shared?.names ?? []),
   ]);
 
+  await recordStart(desk.audit, manifest.version);
+
   const opened = stack.move();
   return {
     facts: desk.hub,
@@ -379,8 +392,8 @@ async function openAll(options: HubOptions): Promise<Hub> {
         }),
       ),
     announce: () => lxmf.announceNow(),
-    reload: () => settings.reload(),
-    close: () => close(opened, listener, cloud?.svc),
+    reload: () => recordReload(desk.audit, settings.reload),
+    close: () => close(opened, listener, cloud?.svc, desk.audit),
   };
 }
 
@@ -414,7 +427,11 @@ async function close(
   opened: AsyncDisposableStack,
   listener: Listener,
   svc: SvcListener | undefined,
+  audit: Audit,
 ): Promise<void> {
   await Promise.all([listener.close(), svc?.close()]);
+  if (!opened.disposed) {
+    await recordStop(audit);
+  }
   await opened.disposeAsync();
 }

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { LoginFile } from '../bridges/http/session.ts';
+import type { LoginFile } from '../bridges/http/login-record.ts';
 import { writeDurably } from '../gateway/store/synced.ts';
 import { utf8 } from '../lib/bytes.ts';
 

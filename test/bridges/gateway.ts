@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { type Access, createAccess } from '../../src/bridges/access.ts';
-import { httpConfigSchema } from '../../src/bridges/http/config.ts';
+import { httpConfigSchema, loginTermsOf } from '../../src/bridges/http/config.ts';
 import type { InterfaceControl } from '../../src/bridges/http/interfaces.ts';
+import { createLogins } from '../../src/bridges/http/logins.ts';
 import type { MeshView } from '../../src/bridges/http/mesh.ts';
 import type { MeshManagement } from '../../src/bridges/http/mesh-management.ts';
-import { createLogins } from '../../src/bridges/http/session.ts';
 import type { Settings } from '../../src/bridges/http/settings.ts';
 import { addHttpWindow } from '../../src/bridges/http/window.ts';
 import { createListener, type Listener } from '../../src/bridges/listener.ts';
@@ -121,6 +121,7 @@ export async function openGateway(
   const sessions = createSessions({ clients: desk.clients });
   const config = httpConfigSchema.parse(options.http ?? {});
   const rates = createRates({ clock, counters: hub.counters, policies: config.rates });
+  const logins = createLogins({ ...parts, desk, random: systemRandom, terms: loginTermsOf(config.sessions) });
   await webhooks.start();
   addHttpWindow(listener, {
     ...parts,
@@ -128,7 +129,7 @@ export async function openGateway(
     access,
     sessions,
     counters: () => hub.counters.snapshot(),
-    logins: createLogins({ ...parts, desk, random: systemRandom }),
+    logins,
     config,
     rates,
     mesh: { ...noMesh, ...options.mesh },
@@ -182,6 +183,7 @@ export async function openGateway(
     },
     async [Symbol.asyncDispose]() {
       await listener.close();
+      logins[Symbol.dispose]();
       await webhooks[Symbol.asyncDispose]();
       await hub[Symbol.asyncDispose]();
     },

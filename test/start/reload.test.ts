@@ -437,3 +437,27 @@ test('an interface and the level of the log are changed only where they are what
   assert.equal(bench.log.level, 'debug');
   assert.equal((await set('trace', debug.headers.get('etag') ?? '')).status, 200);
 });
+
+test('starts, stops and reloads of the hub are on the record, those that failed too', async t => {
+  const bench = await open(t, { hub: { name: 'Elm' } });
+  await bench.write({ hub: { name: 'Oak' } });
+  await bench.hub.reload();
+  await bench.write({ hub: { name: 17 } });
+  await assert.rejects(bench.hub.reload(), { code: 'config/invalid' });
+  await bench.write({ hub: { name: 'Ash' } });
+  assert.equal((await bench.call('POST', '/v1/config/reload')).status, 200);
+  const again = await bench.restart();
+  const { items } = (await again.call('GET', '/v1/audit')).body;
+  const told = items
+    .filter(({ action }: Json) => /^hub\.|^config\./.test(action))
+    .map(({ actor, door, action, keys, status }: Json) => [actor, door, action, keys, status]);
+  assert.deepEqual(told.reverse(), [
+    ['hub', 'hub', 'hub.start', undefined, 200],
+    ['hub', 'hub', 'config.reload', ['hub.name'], 200],
+    ['hub', 'hub', 'config.reload', undefined, 422],
+    ['app:owner', 'token', 'config.reload', undefined, 200],
+    ['hub', 'hub', 'hub.stop', undefined, 200],
+    ['hub', 'hub', 'hub.start', undefined, 200],
+  ]);
+  assert.equal(items[0].target, again.hub.facts.version);
+});

@@ -4,6 +4,7 @@ import type { Client } from '../../gateway/desk.ts';
 import { codeOf, isGatewayError } from '../../lib/errors.ts';
 import { isObject } from '../json.ts';
 import { problemOf } from '../problems.ts';
+import type { FoundLogin } from './logins.ts';
 import { operationIdOf } from './operation.ts';
 import type { Answer, Route } from './route.ts';
 
@@ -11,8 +12,8 @@ import type { Answer, Route } from './route.ts';
 export interface Caller {
   readonly client: Client;
   readonly door: Door;
-  /** Told when a browser's log-in is over. */
-  readonly ended?: AbortSignal;
+  /** Of a browser. */
+  readonly login?: FoundLogin;
 }
 
 /** Scopes whose operations change the hub itself: each of them is on the record unless its route says otherwise. */
@@ -35,11 +36,13 @@ export function doneEntry(
   call: { readonly params: unknown; readonly body: unknown },
   answer: Answer,
 ): AuditEntry {
-  const target = answer.audit?.target ?? targetOf(call.params) ?? lastOf(answer.headers?.location);
+  const { audit } = answer;
+  const said = audit === false ? undefined : audit;
+  const target = said?.target ?? targetOf(call.params) ?? lastOf(answer.headers?.location);
   const changes = (request.method === 'PATCH' || request.method === 'PUT') && isObject(call.body);
   return {
-    actor: answer.audit?.actor ?? actorOf(client),
-    door,
+    actor: said?.actor ?? actorOf(client),
+    door: said?.door ?? door,
     from: originOf(door, request),
     action,
     ...(target !== undefined && { target }),

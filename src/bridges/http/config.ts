@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { type RatePolicy, ratePolicies } from '../rate.ts';
 import { addressSchema } from '../schema.ts';
+import type { LoginTerms } from './logins.ts';
 
 const origin = z
   .string()
@@ -9,6 +10,10 @@ const origin = z
     const url = URL.parse(text);
     return url !== null && /^https?:$/.test(url.protocol) && url.origin === text;
   }, 'an origin such as https://app.example: scheme, host and port, nothing behind them');
+
+const day = 86_400;
+/** s: 400 days, which is as long as browsers keep a cookie. */
+const longestLogin = 400 * day;
 
 /** So many at once, and in each window for long. */
 const rate = (usual: RatePolicy | null) =>
@@ -34,6 +39,24 @@ export const httpConfigSchema = z.strictObject({
     })
     .prefault({})
     .describe('null: no limit; the owner on this machine has none'),
+  sessions: z
+    .strictObject({
+      lifetime: z
+        .int()
+        .min(60)
+        .max(longestLogin)
+        .default(30 * day)
+        .describe('s'),
+      idle: z
+        .int()
+        .min(60)
+        .max(longestLogin)
+        .nullable()
+        .default(7 * day)
+        .describe('s that one may be unused; null: as long as it likes'),
+    })
+    .prefault({})
+    .describe('how long a browser stays logged in; never longer than its token is good'),
   legacySend: z
     .boolean()
     .default(false)
@@ -61,3 +84,8 @@ export const httpConfigSchema = z.strictObject({
 });
 
 export type HttpConfig = z.output<typeof httpConfigSchema>;
+
+/** How long log-ins hold, as the configuration says it. */
+export function loginTermsOf({ lifetime, idle }: HttpConfig['sessions']): LoginTerms {
+  return { lifetime: lifetime * 1000, idle: idle === null ? null : idle * 1000 };
+}

@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import type { Door } from '../../gateway/audit-entry.ts';
 import { type CursorKind, cursorShape } from '../../gateway/cursor.ts';
 import type { Client, Desk, Scope } from '../../gateway/desk.ts';
 import type { Clock } from '../../lib/clock.ts';
@@ -14,8 +15,8 @@ import type { RateKind, Rates } from '../rate.ts';
 import { invalid, mistakesOf } from '../schema.ts';
 import { actionOf, type Caller, doneEntry, refusedEntry } from './audited.ts';
 import { readJson } from './body.ts';
+import type { Logins } from './logins.ts';
 import { jsonType, notAcceptable, offeredBy } from './offer.ts';
-import type { Logins } from './session.ts';
 import { isKnown, lastModified, tagOf } from './validator.ts';
 
 /** Who may call: anybody, or a client with one of these scopes. */
@@ -100,8 +101,11 @@ export interface Answer {
   readonly body?: string | Uint8Array | Readable;
   /** A problem whose status its code does not tell (416). */
   readonly error?: GatewayError;
-  /** For the audit log, where the path and the caller do not say it: who did it, and to what. Names only. */
-  readonly audit?: { readonly actor?: string; readonly target?: string };
+  /**
+   * For the audit log, where the path and the caller do not say it: who did it, how they came, and to what. Names only. `false`
+   * where nothing was done.
+   */
+  readonly audit?: { readonly actor?: string; readonly door?: Door; readonly target?: string } | false;
   /** Takes the response over: for streams that do not end. Rejections end the socket. */
   readonly take?: (response: ServerResponse) => Promise<void>;
 }
@@ -187,8 +191,13 @@ export function addRoutes(parts: RouteParts, routes: readonly Route[]): void {
         config: { timesItself: true },
         handler: async (request, reply) => {
           const caller = callerOf(one.audience, request, parts);
-          const { ended } = caller;
-          const ends = () => endOf(reply, [listener.closing, ...(ended === undefined ? [] : [ended])]);
+          const { login } = caller;
+          const ends = () => {
+            if (login !== undefined) {
+              reply.raw.once('close', login.hold());
+            }
+            return endOf(reply, [listener.closing, ...(login === undefined ? [] : [login.ended])]);
+          };
           const timer = clock.after(one.timeout ?? listenerLimits.handlerTimeout, () => tooLate(reply));
           let answer: Answer;
           try {
@@ -207,7 +216,7 @@ export function addRoutes(parts: RouteParts, routes: readonly Route[]): void {
                 return reply.header('content-type', mediaType || jsonType).send();
               }
               answer = await one.handle(call as Call<never, never, never>);
-              if (action !== undefined) {
+              if (action !== undefined && answer.audit !== false) {
                 await audit.record(doneEntry(action, caller, request, call, answer));
               }
             }
@@ -301,10 +310,10 @@ function callerOf(
     return { client: nobody, door: 'token' };
   }
   const header = request.headers.authorization;
-  const login = header === undefined ? logins.find(request.raw) : undefined;
+  const login = header === undefined ? logins.find(request.raw, request.ip) : undefined;
   if (login !== undefined) {
     desk.clients.used(login.client.id, request.ip);
-    return { ...login, door: 'page' };
+    return { client: login.client, door: 'page', login };
   }
   return header === undefined && listener.isControl(request.raw)
     ? { client: access.owner(), door: 'control' }

@@ -4,7 +4,12 @@ import { httpConfigSchema } from '../../../src/bridges/http/config.ts';
 import { ratePolicies } from '../../../src/bridges/rate.ts';
 
 test('nothing need be said, and every mistake is told', () => {
-  assert.deepEqual(httpConfigSchema.parse({}), { cors: [], legacySend: false, rates: ratePolicies });
+  assert.deepEqual(httpConfigSchema.parse({}), {
+    cors: [],
+    legacySend: false,
+    rates: ratePolicies,
+    sessions: { lifetime: 30 * 86_400, idle: 7 * 86_400 },
+  });
   const { error } = httpConfigSchema.safeParse({
     cors: ['https://a.example', 'https://a.example/path', '*'],
     legacySend: 'perhaps',
