@@ -1,18 +1,36 @@
 import type { DatabaseSync } from 'node:sqlite';
+import { Worker } from 'node:worker_threads';
 
 /**
- * When the log of a database is folded back into it: while nobody waits, or when the log has grown so long
- * that somebody must. It takes tens of ms, in which nothing is committed.
+ * When the log of a database is folded back into it: while nobody waits, or when it has grown so long that somebody
+ * must. Folding a long log takes tens of ms, in which its thread commits nothing: that is done by another (`log-folder.ts`),
+ * and what has come meanwhile, which is little, by the writer's own, so that the log begins anew.
  */
-export interface Checkpoints {
+export interface Checkpoints extends Disposable {
   /** A commit of so many jobs was added to the log. */
   grown(jobs: number): void;
   /** ms without a job after which `fold` is worth it; for ever where the log is empty. */
   readonly patience: number;
   /** Where it fails the log stays as it is, and after some seconds it is tried again. */
   fold(): void;
+  /** Has a long log folded by the other thread, and folds what is left once that has done so. */
   foldIfLong(): void;
 }
+
+/** The file that is open as the database. */
+export interface LogFile {
+  readonly path: string;
+  readonly inode: number;
+}
+
+export interface FolderData extends LogFile {
+  readonly signals: Int32Array<SharedArrayBuffer>;
+}
+
+/** Places in the signals shared with the thread that folds. */
+export const folderWord = { state: 0, closing: 1 } as const;
+/** What it is at: it begins with something to do, and changes from `asked` to `done` and to `ended` by itself. */
+export const folderState = { asked: 0, done: 1, ended: 2 } as const;
 
 /** Pages a commit and each of its jobs add to the log, about. */
 const pagesPerCommit = 9;
@@ -24,26 +42,61 @@ const shortPause = 20;
 const pause = 200;
 /** ms until it is tried again where the disk was full. */
 const failedPause = 5000;
-/** Pages after which it happens without a pause, 64 MiB: the log is written over from its beginning then. */
-const long = 16_384;
+/** Pages after which it happens without a pause, 32 MiB, and after which the writer does it itself, 128 MiB. */
+const lengths = { long: 8192, tooLong: 32_768 };
+/** ms the thread that folds is waited for at the end. */
+const endPatience = 2000;
 
-export function createCheckpoints(database: DatabaseSync): Checkpoints {
+export function createCheckpoints(
+  database: DatabaseSync,
+  file: LogFile,
+  { long, tooLong }: { readonly long: number; readonly tooLong: number } = lengths,
+): Checkpoints {
+  const run = database.prepare('PRAGMA wal_checkpoint(PASSIVE)');
   let pages = 0;
   let failed = false;
   let notBefore = 0;
-  function fold(): void {
-    if (pages > 0 && (!failed || performance.now() >= notBefore)) {
-      try {
-        database.exec('PRAGMA wal_checkpoint(PASSIVE)');
-        pages = 0;
-        failed = false;
-      } catch {
-        // A full disk: what is committed stays in the log and is read from there.
-        failed = true;
-        notBefore = performance.now() + failedPause;
+  let folder: Int32Array<SharedArrayBuffer> | undefined;
+  let isAsked = false;
+
+  const stateOf = (signals: Int32Array<SharedArrayBuffer>) => Atomics.load(signals, folderWord.state);
+
+  function ask(): void {
+    isAsked = true;
+    if (folder !== undefined) {
+      const { done, asked, ended } = folderState;
+      const before = Atomics.compareExchange(folder, folderWord.state, done, asked);
+      Atomics.notify(folder, folderWord.state);
+      if (before !== ended) {
+        return;
       }
     }
+    folder = new Int32Array(new SharedArrayBuffer(8));
+    const worker = new Worker(new URL('./log-folder.ts', import.meta.url), {
+      workerData: { path: file.path, inode: file.inode, signals: folder } satisfies FolderData,
+      name: 'store log folder',
+    });
+    worker.unref();
+    // The writer folds by itself, later, where there is no thread to be had.
+    worker.on('error', () => undefined);
   }
+
+  function fold(): void {
+    if (pages === 0 || (failed && performance.now() < notBefore)) {
+      return;
+    }
+    try {
+      const { busy } = run.get() as { busy: number };
+      // While the other thread is at it there is nothing to do here.
+      pages = busy === 0 ? 0 : pages;
+      failed = false;
+    } catch {
+      // A full disk: what is committed stays in the log and is read from there.
+      failed = true;
+      notBefore = performance.now() + failedPause;
+    }
+  }
+
   return {
     grown(jobs) {
       pages += pagesPerCommit + jobs * pagesPerJob;
@@ -56,8 +109,21 @@ export function createCheckpoints(database: DatabaseSync): Checkpoints {
     },
     fold,
     foldIfLong() {
-      if (pages >= long) {
+      if (pages < long) {
+        isAsked = false;
+      } else if (!isAsked) {
+        ask();
+      } else if (pages >= tooLong || (folder !== undefined && stateOf(folder) !== folderState.asked)) {
+        isAsked = false;
         fold();
+      }
+    },
+    [Symbol.dispose]() {
+      const until = performance.now() + endPatience;
+      while (folder !== undefined && stateOf(folder) !== folderState.ended && performance.now() < until) {
+        Atomics.store(folder, folderWord.closing, 1);
+        Atomics.notify(folder, folderWord.state);
+        Atomics.wait(folder, folderWord.state, stateOf(folder), 10);
       }
     },
   };

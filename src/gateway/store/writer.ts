@@ -80,6 +80,14 @@ parent.once('message', (ports: WriterPorts) => {
   // A thread that is ended writes nothing at its end: without this each start compiles it anew.
   flushCompileCache();
   const lane = (port: MessagePort): Lane => ({ port, jobs: [], next: 0 });
+  const targets = {
+    gateway: {
+      ...target(gateway, data.gatewayPath, gatewayVerbs(gateway) as AnyVerbs),
+      news: newsOf(gateway),
+    },
+    mesh: target(mesh, data.meshPath, meshVerbs(mesh) as AnyVerbs),
+    outbox: target(outbox, data.outboxPath, outboxVerbs(outbox) as AnyVerbs),
+  };
   serve(
     {
       urgent: lane(ports.urgent),
@@ -87,15 +95,11 @@ parent.once('message', (ports: WriterPorts) => {
       mesh: lane(ports.mesh),
       outbox: lane(ports.outbox),
     },
-    {
-      gateway: {
-        ...target(gateway, data.gatewayPath, gatewayVerbs(gateway) as AnyVerbs),
-        news: newsOf(gateway),
-      },
-      mesh: target(mesh, data.meshPath, meshVerbs(mesh) as AnyVerbs),
-      outbox: target(outbox, data.outboxPath, outboxVerbs(outbox) as AnyVerbs),
-    },
+    targets,
   );
+  for (const { log } of Object.values(targets)) {
+    log[Symbol.dispose]();
+  }
   gateway.close();
   mesh.close();
   outbox.close();
@@ -106,7 +110,8 @@ parent.once('message', (ports: WriterPorts) => {
 });
 
 function target(database: DatabaseSync, path: string, verbs: AnyVerbs): Target {
-  return { database, path, inode: statSync(path).ino, verbs, log: createCheckpoints(database) };
+  const { ino: inode } = statSync(path);
+  return { database, path, inode, verbs, log: createCheckpoints(database, { path, inode }) };
 }
 
 /** Throws `store/unavailable` where what is committed would be lost with this process: its file has no name any more. */
