@@ -15,6 +15,7 @@ import {
   type Attempt,
   type BridgeLines,
   type Entry,
+  hasLeftNothing,
   insert,
   nextReady,
   place,
@@ -143,6 +144,7 @@ export class Attempts {
       entry,
       controller: new AbortController(),
       done: promise,
+      given: false,
       explained: false,
       settled: false,
       again: false,
@@ -178,18 +180,23 @@ export class Attempts {
       const again = entry.mayRemember;
       entry.attempts += 1;
       entry.mayRemember = true;
-      entry.mayHaveLeft ||= bridge.carries.tellsWhenSent !== true;
       if (bridge.carries.deduplicates && store.committer.waiting < writesAhead) {
         record.write(entry.id, { on: 'attempt' }, { lazy: true });
       } else {
         await record.commit(entry.id, { on: 'attempt' });
       }
+      if (attempt.ending !== undefined) {
+        throw new GatewayError('request/conflict', 'called back while its beginning was written');
+      }
+      attempt.controller.signal.throwIfAborted();
       const stored = recent.message(entry.message) ?? store.read.message(entry.message);
       if (stored === undefined) {
         throw new GatewayError('bridge/rejected', 'the message is not kept any more');
       }
       const message = entry.isRewritten ? withWords(stored, store.read.rewritten(entry.id)) : stored;
       const remembered = again ? this.#remembered(entry) : undefined;
+      attempt.given = true;
+      entry.mayHaveLeft ||= bridge.carries.tellsWhenSent !== true;
       const progress = await bridge.deliver(
         {
           id: entry.id,
@@ -232,7 +239,7 @@ export class Attempts {
     const { line } = entry;
     const { bridge } = line.bridge;
     if (this.#stopped && !attempt.settled) {
-      if (bridge.carries.deduplicates) {
+      if (bridge.carries.deduplicates || hasLeftNothing(attempt)) {
         record.write(entry.id, { on: 'wait', reason: 'the gateway is stopping' });
       }
       return;

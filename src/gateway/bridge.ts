@@ -59,7 +59,9 @@ export interface Bridge {
   /**
    * Takes one delivery to the far side. `bridge/unavailable` (with a reason for people) is tried again,
    * at once after `port.reachable(to)` or else by the outbox's clock; `bridge/rejected` and
-   * `mesh/too-large` are final. The signal ends the attempt (cancelled, expired, stopping).
+   * `mesh/too-large` are final. Where the far side cannot tell a repeat, an attempt that ends without an answer after it was
+   * reported `sent`, or of which nobody knows how far it got (`mesh/timeout`, a mistake) where that is not reported, is
+   * held as ambiguous and not tried again. The signal ends the attempt (cancelled, expired, stopping).
    */
   deliver(delivery: Delivery, signal: AbortSignal): Promise<Progress>;
 }
@@ -100,7 +102,7 @@ export interface Capabilities {
   readonly attachmentBytes: number;
   readonly replies: boolean;
   readonly receipts: boolean;
-  /** Whether the far side drops a repeat by itself, so that an attempt of unknown outcome may be repeated. */
+  /** Whether the far side drops a repeat by itself, so that an attempt of unknown outcome may be repeated; without it that is held as ambiguous. */
   readonly deduplicates: boolean;
   /** It reports `sent` before anything can be at the far side: an attempt that did not say so has left nothing there. */
   readonly tellsWhenSent?: boolean;

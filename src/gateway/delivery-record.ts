@@ -17,6 +17,8 @@ export interface DeliveryRecord {
   write(id: DeliveryId, input: DeliveryInput, options?: WriteOptions): void;
   /** Whether its row may be behind the truth: something of it is being written, or is still to be written again. */
   isBehind(id: DeliveryId): boolean;
+  /** Whether the store has refused something of it, which is still to be written again. */
+  isLate(id: DeliveryId): boolean;
   /** Gives the store once more what it could not take, and nothing later. */
   stop(): Promise<void>;
 }
@@ -182,6 +184,7 @@ export function createDeliveryRecord(options: {
       void write(id, input, how);
     },
     isBehind: id => late.has(id) || open.has(id),
+    isLate: id => late.has(id),
     async stop() {
       stopped = true;
       await writeLate();

@@ -6,13 +6,15 @@ import type { DeliveryState } from './desk.ts';
  *     queued ⇄ sending → sent → delivered → read
  *        ├───────┼─────────┼→ failed
  *        ├───────┴→ expired, cancelled      an app's own, unread, from `sent` too
- *        └ underway → ambiguous     the process died during an attempt and the far side cannot tell repeats apart
+ *        └ underway → ambiguous     the process died, or the answer was lost, during an attempt, and the far side cannot
+ *                                   tell repeats apart
  *     failed, ambiguous → queued     somebody asks for it to be sent again
+ *     ambiguous → delivered, read, failed     the far side says after all what became of it
  *
  * An attempt that ends without success leads back to `queued` with its reason, and so does the word of an
  * attempt under way that it waits for something: `underway` tells the two apart.
- * `read`, `failed`, `expired`, `cancelled` and `ambiguous` are ends unless a person says otherwise, and so is `delivered`
- * but for `read`.
+ * `read`, `failed`, `expired`, `cancelled` and `ambiguous` are ends unless a person, or of `ambiguous` the far side, says
+ * otherwise, and so is `delivered` but for `read`.
  */
 export interface DeliveryStatus {
   readonly state: DeliveryState;
@@ -43,6 +45,8 @@ export type DeliveryInput =
   /** How far it got; `underway` where the attempt goes on. */
   | { readonly on: 'progress'; readonly state: 'sent' | 'delivered' | 'read'; readonly underway?: boolean }
   | { readonly on: 'fail'; readonly code: string; readonly reason: string }
+  /** The attempt ended without a word of what came of it, and must not be repeated by itself. */
+  | { readonly on: 'lose'; readonly reason: string }
   /** Its time is over; `unread` where it was given to an app that has not acknowledged it. */
   | { readonly on: 'expire'; readonly unread?: boolean }
   | { readonly on: 'cancel'; readonly reason?: string }
@@ -89,7 +93,13 @@ export function step(delivery: DeliveryStatus, input: DeliveryInput, at: number)
     case 'progress':
       return progress(delivery, input, at);
     case 'fail':
-      return open || state === 'sent' ? to(delivery, 'failed', at, input) : undefined;
+      return open || state === 'sent' || state === 'ambiguous'
+        ? to(delivery, 'failed', at, input)
+        : undefined;
+    case 'lose':
+      return open
+        ? to(delivery, 'ambiguous', at, { reason: `${input.reason}: it may or may not have arrived` })
+        : undefined;
     case 'expire':
       return open || (state === 'sent' && input.unread === true) ? to(delivery, 'expired', at) : undefined;
     case 'cancel':
@@ -121,6 +131,7 @@ function rank(state: DeliveryState): number {
     case 'sending':
       return 0;
     case 'sent':
+    case 'ambiguous':
       return 1;
     case 'delivered':
       return 2;
@@ -128,7 +139,6 @@ function rank(state: DeliveryState): number {
     case 'failed':
     case 'expired':
     case 'cancelled':
-    case 'ambiguous':
       return 3;
   }
 }

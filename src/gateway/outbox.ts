@@ -19,7 +19,15 @@ import type { Words } from './ruling.ts';
 import type { DeliveryRow, OpenDelivery } from './store/delivery-table.ts';
 import type { NewDeliveryRow } from './store/message-table.ts';
 import type { Store } from './store/store.ts';
-import { type BridgeLines, createBridgeLines, type Entry, insert, lineOf, place } from './waiting-line.ts';
+import {
+  type BridgeLines,
+  createBridgeLines,
+  type Entry,
+  insert,
+  lineOf,
+  place,
+  reasonOf,
+} from './waiting-line.ts';
 
 export interface OutboxOptions {
   readonly store: Store;
@@ -347,7 +355,7 @@ export class Outbox {
     );
   }
 
-  /** The delivery with the reason that is not in its row: its bridge is down, or others are before it. */
+  /** The delivery with the reason that is not in its row: its bridge is down or busy, or others are before it. */
   explained(view: DeliveryView): DeliveryView {
     const entry = this.#byId.get(view.id);
     if (entry === undefined || view.state !== 'queued') {
@@ -357,11 +365,10 @@ export class Outbox {
     if (line.bridge.down !== undefined) {
       return { ...view, reason: `${view.bridge}: ${line.bridge.down}` };
     }
-    const head = line.entries[0];
-    if (view.reason !== undefined || head === undefined || head === entry) {
-      return view;
-    }
-    return { ...view, reason: line.reason ?? 'others for the same address go first' };
+    // A row says itself what the last attempt met.
+    const isUnwritten = entry.attempts === 0 || this.#record.isLate(entry.id);
+    const reason = view.reason ?? reasonOf(entry, isUnwritten);
+    return reason === undefined ? view : { ...view, reason };
   }
 
   /** Deliveries not over whose row lies after this one, in the order of their acceptance. */

@@ -22,6 +22,7 @@ import type { RouteRule } from './route-rule.ts';
 import { membersOf, type RoutingFacts } from './router.ts';
 import { createRoutes, type Routes } from './routes.ts';
 import type { Store } from './store/store.ts';
+import { straysIn } from './strays.ts';
 
 export interface SocietyParts {
   readonly store: Store;
@@ -60,6 +61,8 @@ export interface Society {
   automatic(room: string): { readonly tokens: readonly Address[]; readonly bridges: readonly Address[] };
   /** How people call whoever has the address. */
   nameOf(address: Address): string;
+  /** Once, before anything goes: calls back what an earlier process left and what is not to go any more. */
+  callBackStrays(): Promise<void>;
   /** The configuration is another one. What of it the disk cannot take now is logged; it is in force all the same. */
   adopt(rooms: ConfiguredRooms, routes: readonly RouteRule[]): Promise<void>;
 }
@@ -229,6 +232,22 @@ export function createSociety(parts: SocietyParts): Society {
     placesOf,
     automatic,
     nameOf: personName,
+    async callBackStrays() {
+      const byReason = Map.groupBy(
+        straysIn(store.read.waiting(), routing(), store.read.message),
+        one => one.reason,
+      );
+      for (const [reason, strays] of byReason) {
+        await outbox
+          .cancel(
+            strays.map(({ id }) => id),
+            reason,
+          )
+          .catch(error =>
+            log.warn({ code: codeOf(error) }, 'what is not to go any more was not called back'),
+          );
+      }
+    },
     async adopt(wanted, rules) {
       for (const adopting of [routeBook.adopt(rules), book.adopt(wanted)]) {
         await adopting.catch(error => {

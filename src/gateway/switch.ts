@@ -403,6 +403,7 @@ export function createSwitch(options: SwitchOptions): Switch {
       await time.begin();
       await outbox.restore();
       await society.adopt(options.rooms, options.routes ?? []);
+      await society.callBackStrays();
       await house(housing);
       await door.welcomeAll();
       const running = options.bridges.map(bridge => runBridge(bridge, signal));

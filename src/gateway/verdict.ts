@@ -1,7 +1,7 @@
 import { codeOf, type ErrorCode, isGatewayError } from '../lib/errors.ts';
 import type { DeliveryInput } from './delivery.ts';
 import type { Limits } from './limits.ts';
-import type { Attempt } from './waiting-line.ts';
+import { type Attempt, hasLeftNothing } from './waiting-line.ts';
 
 /** What becomes of a delivery whose attempt ended without success. */
 export type Verdict =
@@ -34,6 +34,9 @@ export function judge(
   const code = codeOf(error);
   const known = isGatewayError(error);
   const reason = known ? error.message : 'a mistake in this program, see the log';
+  if (!isFinal(error) && mayHaveArrived(attempt, error)) {
+    return { is: 'over', input: { on: 'lose', reason } };
+  }
   if (isFinal(error) || (!known && attempt.entry.bugs + 1 >= limits.bugAttempts)) {
     return { is: 'over', input: { on: 'fail', code, reason } };
   }
@@ -52,6 +55,18 @@ export function backoff(
 ): number {
   const ceiling = Math.min(firstRetry * 2 ** Math.min(failures, 30), longestRetry);
   return ceiling / 2 + (chance * ceiling) / 2;
+}
+
+/**
+ * Whether the far side may have it and could not tell a repeat: it left and no answer came, or nobody knows how far the attempt
+ * got. What `bridge/unavailable` and its like end before that is safe to try again.
+ */
+function mayHaveArrived(attempt: Attempt, error: unknown): boolean {
+  const { deduplicates, tellsWhenSent } = attempt.entry.line.bridge.bridge.carries;
+  if (deduplicates || hasLeftNothing(attempt)) {
+    return false;
+  }
+  return tellsWhenSent === true || !isGatewayError(error) || error.code === 'mesh/timeout';
 }
 
 function isFinal(error: unknown): boolean {

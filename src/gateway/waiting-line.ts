@@ -31,6 +31,8 @@ export interface Attempt {
   readonly entry: Entry;
   readonly controller: AbortController;
   readonly done: Promise<void>;
+  /** The bridge has it: before that nothing of it can have left. */
+  given: boolean;
   /** The bridge said why it waits. */
   explained: boolean;
   /** What to make of it if it ends without success: it was called back, or has run out of time. */
@@ -145,16 +147,41 @@ export function place(line: WaitingLine): void {
     return;
   }
   if (line.entries.length === 0) {
-    if (line.flying.size > 0) {
+    // What has left, and a change that is being committed, come back to this line and to no other.
+    if (line.flying.size > 0 || line.folding > 0) {
       return;
     }
     line.held?.();
-    line.bridge.lines.delete(line.to);
+    if (line.bridge.lines.get(line.to) === line) {
+      line.bridge.lines.delete(line.to);
+    }
     return;
   }
   if (line.held === undefined && line.folding === 0 && line.flying.size < windowOf(line)) {
     line.bridge.ready[line.counts.findIndex(count => count > 0)]?.add(line);
   }
+}
+
+/** Why an entry waits, where its row does not say: `isUnwritten` where that says nothing of its last attempt, or there was none. */
+export function reasonOf(entry: Entry, isUnwritten: boolean): string | undefined {
+  const { line, attempt } = entry;
+  const { active, bridge } = line.bridge;
+  if (attempt !== undefined) {
+    return undefined;
+  }
+  if (isUnwritten && line.reason !== undefined) {
+    return line.reason;
+  }
+  if (line.entries[0] !== entry) {
+    return 'others for the same address go first';
+  }
+  return active < bridge.carries.concurrency ? undefined : `${bridge.name} is busy with others`;
+}
+
+/** Whether nothing of this attempt can be at the far side. */
+export function hasLeftNothing({ entry, given, leftAt }: Attempt): boolean {
+  const { tellsWhenSent } = entry.line.bridge.bridge.carries;
+  return !given || (tellsWhenSent === true && leftAt === undefined);
 }
 
 /** Deliveries to the line's address that may be under way at once. */

@@ -218,3 +218,36 @@ test('a rewritten message is still one after a restart, with the file that the e
     await rm(dir, { recursive: true, force: true });
   }
 });
+
+test('edits that are accepted at the same time leave in their order, though both take the place of an earlier one', async () => {
+  const bridge = memoryBridge('lxmf', { tellsWhenSent: true, concurrency: 1 });
+  await using hub = await openTestSwitch({ bridges: [bridge] });
+  const { message } = await hub.desk.messages.post(hub.owner, { to: peer, text: 'first words' });
+  await until(() => deliveriesOf(hub, message.id)[0]?.state === 'delivered');
+  bridge.respond = away;
+  const edit = (text: string) =>
+    hub.desk.messages.post(hub.owner, { to: peer, type: 'chat.edit', text, inReplyTo: message.id });
+  await edit('second words');
+  await tried(bridge, 2);
+  await Promise.all([edit('third words'), edit('fourth words')]);
+  const got = await arrive(bridge, hub, 'fourth words');
+  assert.equal(got.at(-1)?.message.text, 'fourth words');
+});
+
+test('an edit goes into what has not left, though a full disk has left its row behind the truth', async () => {
+  const bridge = absent();
+  await using hub = await openTestSwitch({ bridges: [bridge] });
+  const { message } = await hub.desk.messages.post(hub.owner, { to: peer, text: 'first words' });
+  const first = () => deliveriesOf(hub, message.id)[0]!;
+  await until(() => first().history.at(-1)?.reason === 'no path yet');
+  // The end of the next attempt is what could not be written.
+  const begun = [{ input: { on: 'attempt' } as const, at: Date.now() }];
+  await hub.store.committer.commit('delivery.advance', { id: first().id, inputs: begun });
+  const edit = { to: peer, type: 'chat.edit', text: 'second words', inReplyTo: message.id };
+  await hub.desk.messages.post(hub.owner, edit);
+  const got = await arrive(bridge, hub, 'second words');
+  assert.deepEqual(
+    got.map(one => one.message.text),
+    ['second words'],
+  );
+});

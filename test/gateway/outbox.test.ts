@@ -264,3 +264,43 @@ for (const [what, act] of [
     assert.equal(hub.desk.health().queued, 0);
   });
 }
+
+test('where the far side cannot tell a repeat, an attempt whose answer is lost is ambiguous and one that had not left goes again', async () => {
+  for (const tellsWhenSent of [true, false]) {
+    const sms = memoryBridge('sms', { deduplicates: false, tellsWhenSent });
+    await using hub = await openTestSwitch({ bridges: [sms] });
+    const port = await sms.port;
+    sms.respond = async ({ id }) => {
+      if (sms.delivered.length === 1) {
+        away();
+      }
+      if (tellsWhenSent) {
+        await port.report(id, { state: 'sent' });
+        away();
+      }
+      throw new GatewayError('mesh/timeout', 'no answer', { retryable: true });
+    };
+    const { message } = await hub.desk.messages.post(hub.owner, { to: 'sms:bell', text: 'perhaps' });
+    await until(() => sms.delivered.length === 1);
+    port.reachable('sms:bell');
+    const first = () => hub.desk.messages.get(hub.owner, message.id).deliveries[0];
+    await until(() => first()?.state === 'ambiguous');
+    assert.match(first()?.reason ?? '', /may or may not have arrived/);
+    port.reachable('sms:bell');
+    assert.equal(hub.desk.health().queued, 0);
+    assert.equal(sms.delivered.length, 2);
+    // Its far side finds its tongue.
+    await port.report(first()?.id ?? '', { state: 'delivered' });
+    assert.equal(first()?.state, 'delivered');
+  }
+});
+
+test('what waits because its bridge is busy says so', async () => {
+  const lxmf = memoryBridge('lxmf', { concurrency: 1 });
+  lxmf.respond = hanging;
+  await using hub = await openTestSwitch({ bridges: [lxmf] });
+  await hub.desk.messages.post(hub.owner, { to: peer, text: 'under way' });
+  await until(() => lxmf.delivered.length === 1);
+  const { message } = await hub.desk.messages.post(hub.owner, { to: other, text: 'waits' });
+  assert.equal(message.deliveries[0]?.reason, 'lxmf is busy with others');
+});

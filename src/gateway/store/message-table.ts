@@ -75,9 +75,10 @@ export function messageVerbs(database: DatabaseSync) {
   const read = database.prepare('INSERT OR REPLACE INTO readings (device, message, at) VALUES (?, ?, ?)');
   const write = eventWriter(database);
   const advance = deliveryAdvancer(database);
+  // Its row may be behind the truth, which is that nothing of it has left: whoever folds knows.
   const rewrite = database.prepare(
     `INSERT OR REPLACE INTO rewritten (delivery, body) SELECT seq, ? FROM deliveries
-     WHERE id = ? AND state = 'queued' AND underway = 0`,
+     WHERE id = ? AND state IN ('queued', 'sending')`,
   );
   const word = database.prepare('INSERT INTO rewritten (delivery, body) VALUES (?, ?)');
   const rule = database.prepare('INSERT OR IGNORE INTO rulings (body) VALUES (?)');

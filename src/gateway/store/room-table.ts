@@ -76,6 +76,11 @@ export function roomReads(database: DatabaseSync) {
     `SELECT d.id, d.recipient FROM deliveries d JOIN messages m ON m.seq = d.message
      WHERE (d.state IN ('queued', 'sending') OR d.underway = 1) AND d.bridge <> 'app' AND m.recipient = ?`,
   );
+  const open = database.prepare(
+    `SELECT d.id, d.recipient, m.id AS message, m.recipient AS "to" FROM deliveries d
+     JOIN messages m ON m.seq = d.message
+     WHERE (d.state IN ('queued', 'sending') OR d.underway = 1) AND d.bridge <> 'app' ORDER BY d.seq`,
+  );
   const latest = database.prepare(
     `SELECT d.id, d.recipient, d.state, d.reason, d.code, d.history, m.id AS message
      FROM (SELECT seq, id FROM messages WHERE recipient = ? ORDER BY seq DESC LIMIT ?) m
@@ -94,6 +99,8 @@ export function roomReads(database: DatabaseSync) {
       })),
     /** Deliveries of what was said to an address that are not over. */
     waitingOf: (to: string) => waiting.all(to) as unknown as { id: string; recipient: string }[],
+    /** All deliveries to far sides that are not over, with where their messages are to. */
+    waiting: () => open.all() as unknown as { id: string; recipient: string; message: string; to: string }[],
     /** Deliveries of the newest messages to an address, newest first. */
     latestDeliveries: (to: string, messages: number) =>
       latest.all(to, messages) as unknown as {

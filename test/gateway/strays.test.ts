@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { GatewayError } from '../../src/lib/errors.ts';
+import { memoryBridge, openTestSwitch, until } from './fixture.ts';
+
+const lxmf = (two: string) => `lxmf:${two.repeat(16)}`;
+const [ada, ben, eve] = [lxmf('a1'), lxmf('b2'), lxmf('e5')] as const;
+
+test('what a hub that died had no time to call back is called back by the next: for the blocked, and for who is out of a room', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'kos-strays-'));
+  try {
+    const rooms = { plaza: { members: [ada, ben, eve] }, yard: { members: [ada] } };
+    const away = memoryBridge();
+    away.respond = () => {
+      throw new GatewayError('bridge/unavailable', 'no path yet', { retryable: true });
+    };
+    const first = await openTestSwitch({ dir, rooms, bridges: [away] });
+    const post = async (to: string, rest: { type?: string; inReplyTo?: string } = {}) =>
+      (await first.desk.messages.post(first.owner, { to, text: `to ${to}`, ...rest })).message.id;
+    const plaza = await post('room:plaza');
+    const yard = await post('room:yard');
+    const direct = await post(ben);
+    const answer = await post('room:plaza', { type: 'chat.edit', inReplyTo: plaza });
+    await until(() => away.delivered.length >= 3);
+    // As they lie on disk when the power goes between a change and what follows from it.
+    await first.store.committer.commit('rooms.put', {
+      rooms: [
+        { name: 'plaza', change: { added: [], removed: [ada] } },
+        { name: 'yard', change: { gone: true, added: [], removed: [] } },
+      ],
+      events: [],
+    });
+    await first.store.committer.commit('peers.note', { blocks: [{ pattern: ben, since: 1, reason: null }] });
+    await first.stop();
+
+    const well = memoryBridge();
+    await using hub = await openTestSwitch({ dir, rooms, bridges: [well] });
+    await until(() => hub.desk.health().queued === 0 && hub.store.read.waiting().length === 0);
+    const ends = (id: string) =>
+      Object.fromEntries(
+        hub.desk.messages
+          .get(hub.owner, id)
+          .deliveries.map(({ to, state, reason }) => [to, state === 'delivered' ? state : reason]),
+      );
+    assert.deepEqual(ends(plaza), {
+      [ada]: 'not in the room plaza any more',
+      [ben]: 'its recipient is blocked',
+      [eve]: 'delivered',
+    });
+    assert.deepEqual(ends(yard), { [ada]: 'the room yard is gone' });
+    assert.deepEqual(ends(direct), { [ben]: 'its recipient is blocked' });
+    assert.equal(ends(answer)[ada], 'delivered', 'who was told something is told that it changed');
+    assert.deepEqual([...new Set(well.delivered.map(({ to }) => to))].sort(), [ada, eve].sort());
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+});
