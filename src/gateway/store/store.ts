@@ -174,7 +174,8 @@ function makeFolder(dir: string): void {
   }
 }
 
-function openReads(database: ReturnType<typeof openReadable>, onDamage: (reason: string) => void) {
+/** What is committed, as it is asked for. */
+export function openReads(database: ReturnType<typeof openReadable>, onDamage: (reason: string) => void) {
   const reads = {
     ...messageReads(database),
     ...deliveryReads(database),

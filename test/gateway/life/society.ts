@@ -1,0 +1,89 @@
+import { type Address, type Message, nameOf, schemeOf } from '../../../src/gateway/message.ts';
+import type { Hub, Process } from './hub.ts';
+
+/** ms after which what waited for a former member must have been called back. */
+const patience = 10_000;
+
+/** What a hub has said, and kept, of who is in its rooms and whom it has nothing to do with. */
+export class Society {
+  readonly #hub: Hub;
+  readonly #blocked = new Set<Address>();
+  /** By room and member: the newest message when the member was out of it, and since when that must show. */
+  readonly #out = new Map<string, { readonly newest: number; readonly from: number }>();
+  /** Removals asked for and not answered. */
+  readonly #leaving = new Set<Leaving>();
+  /** Changes asked for so far, and how many of them have no answer. */
+  changes = 0;
+  open = 0;
+
+  constructor(hub: Hub) {
+    this.#hub = hub;
+  }
+
+  isBlocked(address: Address): boolean {
+    return this.#blocked.has(address);
+  }
+
+  /** Whether it was said in a room before the recipient was taken out of it. */
+  isOut({ id, to, type }: Message, recipient: Address): boolean {
+    const out = schemeOf(to) === 'room' ? this.#out.get(`${nameOf(to)} ${recipient}`) : undefined;
+    return (
+      out !== undefined &&
+      type === 'chat.message' &&
+      this.#hub.options.clock.monotonic() >= out.from &&
+      this.#hub.disk.seqOf(id) <= out.newest
+    );
+  }
+
+  block(address: Address): void {
+    this.#blocked.add(address);
+  }
+
+  unblock(address: Address): void {
+    this.#blocked.delete(address);
+  }
+
+  /** Somebody is being taken out of a room; the function it returns says that it is done. */
+  leaving(room: string, members: readonly Address[]): (process: Process) => void {
+    const leaving = { room, members };
+    this.#leaving.add(leaving);
+    return process => {
+      this.#leaving.delete(leaving);
+      this.#outOf(leaving, process, patience);
+    };
+  }
+
+  #outOf({ room, members }: Leaving, { store }: Process, after: number): void {
+    const from = this.#hub.options.clock.monotonic() + after;
+    for (const member of members) {
+      this.#out.set(`${room} ${member}`, { newest: store.read.newestMessage(), from });
+    }
+  }
+
+  /** A process has started: what it says of its rooms and blocks is in force, whether or not anybody had an answer. */
+  started(process: Process): void {
+    this.open = 0;
+    this.changes += 1;
+    this.#blocked.clear();
+    for (const { pattern } of process.desk.blocks.list()) {
+      this.#blocked.add(pattern);
+    }
+    const views = process.desk.rooms.list(process.owner);
+    // Whoever was out and is in again may get what was under way to them at that time.
+    for (const { name, members } of views) {
+      for (const member of members) {
+        this.#out.delete(`${name} ${member}`);
+      }
+    }
+    for (const { room, members } of this.#leaving) {
+      const now = views.find(({ name }) => name === room)?.members ?? [];
+      this.#outOf({ room, members: members.filter(one => !now.includes(one)) }, process, patience);
+    }
+    this.#leaving.clear();
+  }
+}
+
+interface Leaving {
+  readonly room: string;
+  readonly members: readonly Address[];
+}
