@@ -63,6 +63,11 @@ export const configSchema = z.strictObject({
       replicas: endpoint
         .default('127.0.0.1:8081')
         .describe('replicas of cloud services; opened only where one is defined'),
+      legacy: endpoint
+        .optional()
+        .describe(
+          'ntfy at the root, and what else bridges.http turns on for programs that exist already, for those that take a host and no path',
+        ),
     })
     .prefault({}),
   interfaces: z.array(interfaceSchema).max(64).default([]),

@@ -58,8 +58,8 @@ export interface Listener extends AsyncDisposable {
   readonly app: FastifyInstance;
   /** Aborted when the listener begins to close: long polls and streams end. */
   readonly closing: AbortSignal;
-  /** Takes over WebSocket upgrades of one path. The handler owns the socket. */
-  onUpgrade(path: string, handler: UpgradeHandler): void;
+  /** Takes over WebSocket upgrades of one path, or of those that match. The handler owns the socket. */
+  onUpgrade(path: string | RegExp, handler: UpgradeHandler): void;
   /** An upgraded connection whose owner the hub knows by now: it does not give way to others any more. */
   keep(request: IncomingMessage): void;
   /** Whether a request came over the control socket, whose file mode is its authentication. */
@@ -84,6 +84,7 @@ export async function createListener(parts: ListenerParts): Promise<Listener> {
   const { host, clock, log, counters } = parts;
   const closing = new AbortController();
   const upgrades = new Map<string, UpgradeHandler>();
+  const upgradePatterns: (readonly [RegExp, UpgradeHandler])[] = [];
   const upgraded = new Set<Duplex>();
   const servers: Server[] = [];
   const rooms: ConnectionRoom[] = [];
@@ -105,7 +106,8 @@ export async function createListener(parts: ListenerParts): Promise<Listener> {
       socket.on('error', () => socket.destroy());
       try {
         checkOrigin(request, parts);
-        const handler = upgrades.get(URL.parse(request.url ?? '/', 'http://hub')?.pathname ?? '');
+        const path = URL.parse(request.url ?? '/', 'http://hub')?.pathname ?? '';
+        const handler = upgrades.get(path) ?? upgradePatterns.find(([pattern]) => pattern.test(path))?.[1];
         if (handler === undefined) {
           throw new GatewayError('request/not-found', 'no WebSocket here');
         }
@@ -261,7 +263,13 @@ export async function createListener(parts: ListenerParts): Promise<Listener> {
   return {
     app,
     closing: closing.signal,
-    onUpgrade: (path, handler) => void upgrades.set(path, handler),
+    onUpgrade(path, handler) {
+      if (typeof path === 'string') {
+        upgrades.set(path, handler);
+      } else {
+        upgradePatterns.push([path, handler]);
+      }
+    },
     keep(request) {
       for (const room of rooms) {
         room.keep(request.socket);

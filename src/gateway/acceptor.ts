@@ -2,6 +2,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { Counters } from '../lib/counters.ts';
 import { codeOf, GatewayError } from '../lib/errors.ts';
 import type { Random } from '../lib/random.ts';
+import { checkBounds, excess, refusal } from './bounds.ts';
 import type { Accepted, Bridge, Incoming } from './bridge.ts';
 import { newDelivery } from './delivery.ts';
 import type { DeliveryView, HubFacts } from './desk.ts';
@@ -11,7 +12,6 @@ import type { Limits } from './limits.ts';
 import {
   type Address,
   defaultLifetime,
-  isTime,
   longestLifetime,
   type Message,
   messageId,
@@ -26,7 +26,7 @@ import { isChange, type Recipient, type Routing, type RoutingFacts, route } from
 import type { Routes } from './routes.ts';
 import type { Words } from './ruling.ts';
 import { viewOf } from './store/delivery-table.ts';
-import type { AcceptArgs, NewDeliveryRow } from './store/message-table.ts';
+import type { AcceptArgs, AcceptResult, NewDeliveryRow } from './store/message-table.ts';
 import type { Store } from './store/store.ts';
 
 export interface AcceptorOptions {
@@ -60,6 +60,11 @@ export interface Acceptor {
    * `request/idempotency-mismatch` where the fingerprint is another than the first.
    */
   accept(scheme: string, incoming: Incoming, looked?: Looked): Promise<AcceptedMessage>;
+  /**
+   * All of them or none, in one commit. Throws as `accept` does; whoever calls it has looked whether they are known. Where
+   * some are and others are not, or not under this fingerprint, it is `request/idempotency-mismatch` for all.
+   */
+  acceptAll(scheme: string, all: readonly Incoming[], looked: Looked): Promise<readonly AcceptedMessage[]>;
 }
 
 /** Whoever gives it has looked whether the remote id is known: with the fingerprint of a draft that may come again, if it may. */
@@ -76,8 +81,6 @@ export interface AcceptedMessage extends Accepted {
 
 /** Schemes whose ids mean something on this hub only. */
 const localSchemes: ReadonlySet<string> = new Set(['app', 'mqtt', 'room']);
-/** Characters of a name, a type, a title, an id: what nobody needs longer. */
-const longestWord = 1024;
 
 export function createAcceptor(options: AcceptorOptions): Acceptor {
   const { store, clock, random, counters, limits, hub, bridges, outbox } = options;
@@ -85,7 +88,7 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
   function deliveryRow(message: Message, recipient: Recipient, direct: boolean): NewDeliveryRow {
     const tooLarge = excess(message, bridges.get(recipient.bridge));
     if (tooLarge !== undefined && direct) {
-      throw invalid('request/too-large', tooLarge.pointer, tooLarge.reason);
+      throw refusal('request/too-large', tooLarge.pointer, tooLarge.reason);
     }
     const status = newDelivery(
       message.acceptedAt,
@@ -124,119 +127,186 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
     }
   }
 
+  /** Whether it is known, and otherwise nothing that a message may not be. */
+  async function look(
+    scheme: string,
+    incoming: Incoming,
+    looked: Looked | undefined,
+  ): Promise<Accepted | undefined> {
+    const known = looked === undefined ? store.read.knownAs(scheme, incoming.remoteId) : undefined;
+    if (known !== undefined) {
+      counters.add('accept/repeated');
+      return { id: known.message, repeated: true };
+    }
+    // It has been here under another id, and went wherever it could.
+    if (incoming.via?.includes(hub.id)) {
+      counters.add('accept/came-round');
+      return { id: messageId(scheme, incoming.remoteId), repeated: true };
+    }
+    checkBounds(incoming, limits);
+    for (const [index, attachment] of (incoming.attachments ?? []).entries()) {
+      if ((await store.blobs.size(attachment.sha256)) === undefined) {
+        throw refusal('request/not-found', `/attachments/${index}/sha256`, 'no such blob');
+      }
+    }
+    return undefined;
+  }
+
+  /** What is written of it, and the room in the outbox that is kept for it until `end` is called. */
+  function compose(scheme: string, incoming: Incoming, looked: Looked | undefined): Composed {
+    const fingerprint = looked?.fingerprint;
+    const now = clock.now();
+    const routed = onward(route(incoming, options.routing(), incoming.origin), incoming);
+    const routing = looked?.quiet === true ? { ...routed, recipients: [] } : routed;
+    const message = messageOf(scheme, incoming, routing.to, now, hub.id);
+    const direct = schemeOf(routing.to) !== 'room';
+    const admitted = options.admit(message.from, routing.recipients);
+    /** By delivery, of those that rules made: what they say instead of the message, and what the rules said. */
+    const words = new Map<string, Words>();
+    const rulings = new Map<string, string>();
+    let release = () => {};
+    let folding: Folding | undefined;
+    let stored = false;
+    const end = () => {
+      release();
+      folding?.settle(stored);
+      if (!stored) {
+        admitted.undo();
+      }
+    };
+    try {
+      const { recipients } = admitted;
+      const target = recipients.some(({ ruling }) => ruling?.template !== undefined)
+        ? store.read.message(message.inReplyTo ?? '')
+        : undefined;
+      const wanted = recipients.map(recipient => {
+        const said = options.wordsFor(recipient, message, target);
+        const row = deliveryRow(said === undefined ? message : { ...message, ...said }, recipient, direct);
+        if (said !== undefined) {
+          words.set(row.id, said);
+        }
+        const ruling = options.rulingOf(recipient);
+        if (ruling !== undefined) {
+          rulings.set(row.id, JSON.stringify(ruling));
+        }
+        return row;
+      });
+      folding = outbox.fold(message, wanted, words);
+      const { rows, folds } = folding;
+      const rewrites = rewritesOf(message, rows, words);
+      const apps = recipients.filter(({ bridge }) => bridge === 'app').map(({ address }) => address);
+      release = outbox.reserve(recipients);
+      const prepared = prepare(withWords(message, rewrites.get(rows[0]?.id ?? '')), rows);
+      const args: AcceptArgs = {
+        scheme,
+        remoteId: incoming.remoteId,
+        message: headOf(message),
+        body: JSON.stringify(message),
+        deliveries: rows,
+        audience: [...new Set(schemeOf(message.from) === 'app' ? [message.from, ...apps] : apps)],
+        blobs: message.attachments.map(({ sha256 }) => sha256),
+        ...(prepared === undefined ? {} : { prepared }),
+        ...(fingerprint === undefined ? {} : { fingerprint }),
+        ...(folds.length > 0 ? { folds } : {}),
+        ...(rewrites.size > 0 ? { rewrites } : {}),
+        ...(rulings.size > 0 ? { rulings } : {}),
+        ...(isReading(message) ? { device: message.from } : {}),
+      };
+      return {
+        args,
+        end,
+        settle(result) {
+          if (result.repeated) {
+            if (fingerprint !== undefined && !result.same) {
+              throw otherBody();
+            }
+            counters.add('accept/repeated');
+            return { id: result.id, repeated: true };
+          }
+          stored = true;
+          counters.add('accept/stored');
+          const delivery = rows[0]?.id ?? '';
+          options.recent.keep(
+            message,
+            args.body.length,
+            apps,
+            prepared && { delivery, bytes: prepared.bytes },
+          );
+          const open = rows.flatMap((row, index) =>
+            row.bridge === 'app' || row.state !== 'queued'
+              ? []
+              : [
+                  {
+                    ...row,
+                    seq: result.seqs[index] ?? 0,
+                    remembered: prepared !== undefined,
+                    ...(rewrites.has(row.id) ? { rewritten: 1 } : {}),
+                  },
+                ],
+          );
+          release();
+          folding?.settle(true);
+          outbox.add(open);
+          if (message.assurance === 'signed') {
+            options.onTraffic([message.from], 'writer');
+          }
+          options.onTraffic(farSides(recipients), 'friend');
+          if (apps.length > 0) {
+            options.onInbox(apps);
+          }
+          return { id: result.id, repeated: false, fresh: { message, deliveries: rows.map(viewOf) } };
+        },
+      };
+    } catch (error) {
+      end();
+      throw error;
+    }
+  }
+
   return {
     async accept(scheme, incoming, looked) {
-      const known = looked === undefined ? store.read.knownAs(scheme, incoming.remoteId) : undefined;
+      const known = await look(scheme, incoming, looked);
       if (known !== undefined) {
-        counters.add('accept/repeated');
-        return { id: known.message, repeated: true };
+        return known;
       }
-      // It has been here under another id, and went wherever it could.
-      if (incoming.via?.includes(hub.id)) {
-        counters.add('accept/came-round');
-        return { id: messageId(scheme, incoming.remoteId), repeated: true };
-      }
-      const fingerprint = looked?.fingerprint;
-      checkBounds(incoming, limits);
-      for (const [index, attachment] of (incoming.attachments ?? []).entries()) {
-        if ((await store.blobs.size(attachment.sha256)) === undefined) {
-          throw invalid('request/not-found', `/attachments/${index}/sha256`, 'no such blob');
-        }
-      }
-      const now = clock.now();
-      const routed = onward(route(incoming, options.routing(), incoming.origin), incoming);
-      const routing = looked?.quiet === true ? { ...routed, recipients: [] } : routed;
-      const message = messageOf(scheme, incoming, routing.to, now, hub.id);
-      const direct = schemeOf(routing.to) !== 'room';
-      const admitted = options.admit(message.from, routing.recipients);
-      /** By delivery, of those that rules made: what they say instead of the message, and what the rules said. */
-      const words = new Map<string, Words>();
-      const rulings = new Map<string, string>();
-      let release = () => {};
-      let folding: Folding | undefined;
-      let stored = false;
+      const composed = compose(scheme, incoming, looked);
       try {
-        const { recipients } = admitted;
-        const target = recipients.some(({ ruling }) => ruling?.template !== undefined)
-          ? store.read.message(message.inReplyTo ?? '')
-          : undefined;
-        const wanted = recipients.map(recipient => {
-          const said = options.wordsFor(recipient, message, target);
-          const row = deliveryRow(said === undefined ? message : { ...message, ...said }, recipient, direct);
-          if (said !== undefined) {
-            words.set(row.id, said);
-          }
-          const ruling = options.rulingOf(recipient);
-          if (ruling !== undefined) {
-            rulings.set(row.id, JSON.stringify(ruling));
-          }
-          return row;
-        });
-        folding = outbox.fold(message, wanted, words);
-        const { rows, folds } = folding;
-        const rewrites = rewritesOf(message, rows, words);
-        const apps = recipients.filter(({ bridge }) => bridge === 'app').map(({ address }) => address);
-        release = outbox.reserve(recipients);
-        const prepared = prepare(withWords(message, rewrites.get(rows[0]?.id ?? '')), rows);
-        const args: AcceptArgs = {
-          scheme,
-          remoteId: incoming.remoteId,
-          message: headOf(message),
-          body: JSON.stringify(message),
-          deliveries: rows,
-          audience: [...new Set(schemeOf(message.from) === 'app' ? [message.from, ...apps] : apps)],
-          blobs: message.attachments.map(({ sha256 }) => sha256),
-          ...(prepared === undefined ? {} : { prepared }),
-          ...(fingerprint === undefined ? {} : { fingerprint }),
-          ...(folds.length > 0 ? { folds } : {}),
-          ...(rewrites.size > 0 ? { rewrites } : {}),
-          ...(rulings.size > 0 ? { rulings } : {}),
-          ...(isReading(message) ? { device: message.from } : {}),
-        };
-        const result = await store.committer.commit('accept', args, { urgent: incoming.urgent === true });
-        if (result.repeated) {
-          if (fingerprint !== undefined && !result.same) {
-            throw new GatewayError('request/idempotency-mismatch', 'the key was used for another message');
-          }
-          counters.add('accept/repeated');
-          return { id: result.id, repeated: true };
-        }
-        stored = true;
-        counters.add('accept/stored');
-        const delivery = rows[0]?.id ?? '';
-        options.recent.keep(message, args.body.length, apps, prepared && { delivery, bytes: prepared.bytes });
-        const open = rows.flatMap((row, index) =>
-          row.bridge === 'app' || row.state !== 'queued'
-            ? []
-            : [
-                {
-                  ...row,
-                  seq: result.seqs[index] ?? 0,
-                  remembered: prepared !== undefined,
-                  ...(rewrites.has(row.id) ? { rewritten: 1 } : {}),
-                },
-              ],
-        );
-        release();
-        folding.settle(true);
-        outbox.add(open);
-        if (message.assurance === 'signed') {
-          options.onTraffic([message.from], 'writer');
-        }
-        options.onTraffic(farSides(recipients), 'friend');
-        if (apps.length > 0) {
-          options.onInbox(apps);
-        }
-        return { id: result.id, repeated: false, fresh: { message, deliveries: rows.map(viewOf) } };
+        const pressing = { urgent: incoming.urgent === true };
+        return composed.settle(await store.committer.commit('accept', composed.args, pressing));
       } finally {
-        release();
-        folding?.settle(stored);
-        if (!stored) {
-          admitted.undo();
-        }
+        composed.end();
       }
     },
+    async acceptAll(scheme, all, looked) {
+      for (const incoming of all) {
+        await look(scheme, incoming, looked);
+      }
+      using stack = new DisposableStack();
+      const composed = all.map(incoming => {
+        const one = compose(scheme, incoming, looked);
+        stack.defer(one.end);
+        return one;
+      });
+      const results = await store.committer.commit(
+        'acceptAll',
+        composed.map(({ args }) => args),
+      );
+      return composed.map((one, index) => one.settle(results[index] as AcceptResult));
+    },
   };
+}
+
+/** A message that is ready to be written. */
+interface Composed {
+  readonly args: AcceptArgs;
+  /** What follows from its being on disk. */
+  settle(result: AcceptResult): AcceptedMessage;
+  /** Whether it is or not: gives back what was kept for it. */
+  end(): void;
+}
+
+function otherBody(): GatewayError {
+  return new GatewayError('request/idempotency-mismatch', 'the key was used for another message');
 }
 
 /** JSON of what deliveries say instead of the message; a change stays one, whatever a rule has made of its message. */
@@ -300,73 +370,4 @@ function messageOf(scheme: string, incoming: Incoming, to: string, now: number, 
     ...(author === undefined ? {} : { author }),
     ...(native === undefined ? {} : { native }),
   };
-}
-
-/** Why a bridge cannot carry the message, if it cannot. */
-function excess(
-  message: Message,
-  bridge: Bridge | undefined,
-): { pointer: string; reason: string } | undefined {
-  if (bridge === undefined) {
-    return undefined;
-  }
-  const { textBytes, attachmentBytes } = bridge.carries;
-  if (Buffer.byteLength(message.text) > textBytes) {
-    return { pointer: '/text', reason: `${bridge.name} carries ${textBytes} bytes of text at most` };
-  }
-  const bytes = message.attachments.reduce((sum, { size }) => sum + size, 0);
-  return bytes > attachmentBytes
-    ? {
-        pointer: '/attachments',
-        reason: `${bridge.name} carries ${attachmentBytes} bytes of attachments at most`,
-      }
-    : undefined;
-}
-
-function checkBounds(incoming: Incoming, limits: Limits): void {
-  if (Buffer.byteLength(incoming.text) > limits.textBytes) {
-    throw invalid('request/too-large', '/text', `${limits.textBytes} bytes at most`);
-  }
-  for (const part of ['data', 'native'] as const) {
-    const value = incoming[part];
-    if (value !== undefined && Buffer.byteLength(JSON.stringify(value)) > limits.dataBytes) {
-      throw invalid('request/too-large', `/${part}`, `${limits.dataBytes} bytes at most`);
-    }
-  }
-  if ((incoming.author?.name.length ?? 0) > longestWord) {
-    throw invalid('request/too-large', '/author', `${longestWord} characters at most`);
-  }
-  if ((incoming.attachments?.length ?? 0) > limits.attachments) {
-    throw invalid('request/too-large', '/attachments', `${limits.attachments} at most`);
-  }
-  for (const word of [
-    'remoteId',
-    'from',
-    'to',
-    'type',
-    'title',
-    'thread',
-    'correlation',
-    'inReplyTo',
-  ] as const) {
-    if ((incoming[word]?.length ?? 0) > longestWord) {
-      throw invalid('request/too-large', `/${word}`, `${longestWord} characters at most`);
-    }
-  }
-  for (const time of ['sentAt', 'expiresAt'] as const) {
-    if (!isTime(incoming[time] ?? 0)) {
-      throw invalid('request/invalid', `/${time}`, 'milliseconds since 1970, a whole number');
-    }
-  }
-  if (!/^[a-z0-9_-]+(?:\.[a-z0-9_-]+)*$/.test(incoming.type)) {
-    throw invalid('request/invalid', '/type', 'lower-case words with dots between them');
-  }
-}
-
-function invalid(
-  code: 'request/invalid' | 'request/too-large' | 'request/not-found',
-  pointer: string,
-  detail: string,
-): GatewayError {
-  return new GatewayError(code, `${pointer.slice(1)}: ${detail}`, { errors: [{ pointer, detail }] });
 }

@@ -152,6 +152,22 @@ export interface Messages {
     key?: string,
     asked?: object,
   ): Promise<{ readonly message: MessageView; readonly repeated: boolean }>;
+  /**
+   * Accepts all of them in one commit, or none: for one word of a client that is for several. Under the same key it gives
+   * them again with `repeated`; without one, `key` is made. `asked` and what it throws are as with `post`.
+   */
+  postAll(
+    client: Client,
+    drafts: readonly MessageDraft[],
+    key?: string,
+    asked?: object,
+  ): Promise<{
+    readonly key: string;
+    readonly messages: readonly MessageView[];
+    readonly repeated: boolean;
+  }>;
+  /** What the client posted with `postAll` under this key; empty where it did not, or where they are not kept any more. */
+  postedAs(client: Client, key: string): readonly MessageView[];
   get(client: Client, id: MessageId): MessageView;
   list(client: Client, query: MessageQuery): Page<MessageView>;
   /** With whom there were messages, the newest first; a later page may name one again. Needs `messages:read`. */

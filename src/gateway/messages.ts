@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto';
 import type { Clock } from '../lib/clock.ts';
 import { GatewayError } from '../lib/errors.ts';
 import type { Random } from '../lib/random.ts';
-import type { Acceptor } from './acceptor.ts';
+import type { AcceptedMessage, Acceptor } from './acceptor.ts';
 import { holds, pageLimit, requireScope } from './access.ts';
-import type { BlobStore } from './bridge.ts';
+import type { BlobStore, Incoming } from './bridge.ts';
 import type { ListConversations } from './conversations.ts';
 import type { Cursors } from './cursor.ts';
 import type { Client, MessageDraft, Messages, MessageView } from './desk.ts';
@@ -114,49 +114,94 @@ export function createMessages(options: MessagesOptions): MessageDesk {
     return view(client, message);
   }
 
+  function checkKey(key: string | undefined): void {
+    if (key !== undefined && (key.length === 0 || key.length > longestKey)) {
+      throw refuse('request/invalid', '/idempotencyKey', `1 to ${longestKey} characters`);
+    }
+  }
+
+  /** The message that a key was used for, where it was for this one. */
+  function firstUnder(remoteId: string, fingerprint: Buffer | undefined): MessageId | undefined {
+    const first = store.read.knownAs('app', remoteId);
+    if (first !== undefined && (first.fingerprint === null || !fingerprint?.equals(first.fingerprint))) {
+      throw new GatewayError('request/idempotency-mismatch', 'the key was used for another message');
+    }
+    return first?.message;
+  }
+
+  async function incomingOf(client: Client, draft: MessageDraft, remoteId: string): Promise<Incoming> {
+    if (draft.expiresAt !== undefined && draft.expiresAt <= clock.now()) {
+      throw refuse(
+        'request/conflict',
+        '/expiresAt',
+        'lies in the past; it is meant in milliseconds since 1970',
+      );
+    }
+    if (draft.inReplyTo !== undefined) {
+      const earlier = store.read.message(draft.inReplyTo);
+      if (earlier === undefined || !maySee(client, earlier)) {
+        throw refuse('request/not-found', '/inReplyTo', 'no such message');
+      }
+    }
+    const attachments = await attachmentsOf(client, draft);
+    const { type = 'chat.message', text = '', attachments: _, ...rest } = draft;
+    return { ...rest, remoteId, from: addressOf(client), type, text, attachments, assurance: 'hub' };
+  }
+
+  function shown(client: Client, { id, repeated, fresh }: AcceptedMessage) {
+    if (fresh === undefined) {
+      return { message: stored(client, id), repeated };
+    }
+    const { message, deliveries } = fresh;
+    return { message: { ...message, deliveries: deliveries.map(one => outbox.explained(one)) }, repeated };
+  }
+
+  function postedAs(client: Client, key: string): readonly MessageView[] {
+    const found: MessageView[] = [];
+    for (let index = 0; ; index++) {
+      const known = store.read.knownAs('app', `${client.name}/${partOf(key, index)}`);
+      if (known === undefined) {
+        return found;
+      }
+      found.push(stored(client, known.message));
+    }
+  }
+
   return {
     maySee,
     async post(client, draft, key, asked) {
       requireScope(client, 'messages:send');
-      if (key !== undefined && (key.length === 0 || key.length > longestKey)) {
-        throw refuse('request/invalid', '/idempotencyKey', `1 to ${longestKey} characters`);
-      }
+      checkKey(key);
       const remoteId = `${client.name}/${key ?? orderedId(clock, options.random)}`;
       // Without a key nobody can say it again.
       const fingerprint = key === undefined ? undefined : fingerprintOf(asked ?? draft);
-      const first = key === undefined ? undefined : store.read.knownAs('app', remoteId);
+      const first = key === undefined ? undefined : firstUnder(remoteId, fingerprint);
       if (first !== undefined) {
-        if (first.fingerprint === null || fingerprint?.equals(first.fingerprint) !== true) {
-          throw new GatewayError('request/idempotency-mismatch', 'the key was used for another message');
-        }
-        return { message: stored(client, first.message), repeated: true };
+        return { message: stored(client, first), repeated: true };
       }
-      if (draft.expiresAt !== undefined && draft.expiresAt <= clock.now()) {
-        throw refuse(
-          'request/conflict',
-          '/expiresAt',
-          'lies in the past; it is meant in milliseconds since 1970',
-        );
-      }
-      if (draft.inReplyTo !== undefined) {
-        const earlier = store.read.message(draft.inReplyTo);
-        if (earlier === undefined || !maySee(client, earlier)) {
-          throw refuse('request/not-found', '/inReplyTo', 'no such message');
-        }
-      }
-      const attachments = await attachmentsOf(client, draft);
-      const { type = 'chat.message', text = '', attachments: _, ...rest } = draft;
-      const { id, repeated, fresh } = await options.acceptor.accept(
-        'app',
-        { ...rest, remoteId, from: addressOf(client), type, text, attachments, assurance: 'hub' },
-        { fingerprint },
-      );
-      if (fresh === undefined) {
-        return { message: stored(client, id), repeated };
-      }
-      const { message, deliveries } = fresh;
-      return { message: { ...message, deliveries: deliveries.map(one => outbox.explained(one)) }, repeated };
+      const incoming = await incomingOf(client, draft, remoteId);
+      return shown(client, await options.acceptor.accept('app', incoming, { fingerprint }));
     },
+    async postAll(client, drafts, given, asked) {
+      requireScope(client, 'messages:send');
+      checkKey(given);
+      const key = given ?? orderedId(clock, options.random);
+      const fingerprint = fingerprintOf(asked ?? drafts);
+      if (firstUnder(`${client.name}/${partOf(key, 0)}`, fingerprint) !== undefined) {
+        return { key, messages: postedAs(client, key), repeated: true };
+      }
+      const all: Incoming[] = [];
+      for (const [index, draft] of drafts.entries()) {
+        all.push(await incomingOf(client, draft, `${client.name}/${partOf(key, index)}`));
+      }
+      const accepted = await options.acceptor.acceptAll('app', all, { fingerprint });
+      return {
+        key,
+        messages: accepted.map(one => shown(client, one).message),
+        repeated: accepted[0]?.repeated === true,
+      };
+    },
+    postedAs,
     get: (client, id) => view(client, find(client, id)),
     list(client, query) {
       requireScope(client, 'messages:read');
@@ -200,6 +245,11 @@ export function createMessages(options: MessagesOptions): MessageDesk {
       return stored(client, id);
     },
   };
+}
+
+/** One of those that were posted together: no key that a client gives has this character in it. */
+function partOf(key: string, index: number): string {
+  return `${key}\n${index}`;
 }
 
 function fingerprintOf(draft: object): Buffer {

@@ -118,6 +118,7 @@ function tell(hub: Hub, options: DaemonOptions): void {
       mqtt: hub.mqttUrl,
       lxmf: facts.lxmf,
       ...(hub.replicasUrl === undefined ? {} : { replicas: hub.replicasUrl }),
+      ...(hub.legacyUrl === undefined ? {} : { legacy: hub.legacyUrl }),
       ...(mintedOwnerToken === undefined ? {} : { ownerToken: mintedOwnerToken }),
       interfaces: hub.interfaceAddresses(),
     };
@@ -135,6 +136,7 @@ function tell(hub: Hub, options: DaemonOptions): void {
     `  MQTT           ${hub.mqttUrl}`,
     `  LXMF address   ${facts.lxmf}`,
     ...(hub.replicasUrl === undefined ? [] : [`  replicas       ${hub.replicasUrl}/{id}/`]),
+    ...(hub.legacyUrl === undefined ? [] : [`  legacy         ${hub.legacyUrl}`]),
     `  data           ${hub.data}`,
     ...(showToken
       ? [`  owner token    ${mintedOwnerToken}   (shown this once)`]

@@ -37,6 +37,7 @@ import { recordReload, recordStart, recordStop } from './hub-audit.ts';
 import { openIdentity, openIdentityFile, transportIdentityOf } from './identity.ts';
 import { createInterfaceControl } from './interface-control.ts';
 import { addressOf, createInterface, policyFor } from './interfaces.ts';
+import { openLegacy } from './legacy.ts';
 import { endpointOf, listenOrMove } from './listening.ts';
 import { createLiveInterfaces, type LiveInterfaces } from './live-interfaces.ts';
 import { loginFile } from './login-file.ts';
@@ -76,6 +77,8 @@ export interface Hub {
   readonly mqttUrl: string;
   /** Where the replicas are, without their ids; undefined where none is defined. */
   readonly replicasUrl: string | undefined;
+  /** Where programs that take a host and no path find what they know; undefined where it is not asked for. */
+  readonly legacyUrl: string | undefined;
   /** How the mesh is reached, to be looked at and changed. */
   readonly interfaces: LiveInterfaces;
   /** Listening interfaces by name, as `host:port`. */
@@ -291,6 +294,8 @@ async function openAll(options: HubOptions): Promise<Hub> {
     hubName: () => desk.hub.name,
     version: manifest.version,
   });
+  const legacy = await openLegacy(config, listener, { ...parts, desk, access, sessions, rates, logins });
+  stack.defer(() => legacy?.listener?.close());
   let backups: Backups | undefined;
   addHttpWindow(listener, {
     ...parts,
@@ -298,6 +303,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
     access,
     sessions,
     rates,
+    ...(legacy && { legacy: legacy.routes }),
     counters: () => counters.snapshot(),
     transport: config.hub.transport ? 'on' : 'off',
     config: config.bridges.http,
@@ -328,6 +334,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
     addresses: () => ({
       mqtt: mqttUrlOf(mqtt, mqttAt.host),
       ...(cloud !== undefined && { replicas: cloud.url() }),
+      ...(legacy?.listener && { legacy: legacy.listener.address().url }),
     }),
   });
   addWsWindow(listener, { ...parts, desk, access, sessions, rates });
@@ -345,6 +352,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
   // Before the bridges too: the homeserver counts an appservice that it cannot reach as down. It knows one port.
   const fixed = config.given.has('listen.http') || matrix !== undefined;
   await listenOrMove(port => listener.listen(port), http.port, fixed);
+  await legacy?.listener?.listen();
   // Before the outbox goes on: some of what waits there may be for them.
   await webhooks.start();
   const stop = new AbortController();
@@ -383,6 +391,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
     httpUrl: listener.address().url,
     mqttUrl: mqttUrlOf(mqtt, mqttAt.host),
     replicasUrl: cloud?.url(),
+    legacyUrl: legacy?.listener?.address().url,
     interfaces,
     interfaceAddresses: () =>
       Object.fromEntries(
@@ -393,7 +402,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
       ),
     announce: () => lxmf.announceNow(),
     reload: () => recordReload(desk.audit, settings.reload),
-    close: () => close(opened, listener, cloud?.svc, desk.audit),
+    close: () => close(opened, [listener, legacy?.listener, cloud?.svc], desk.audit),
   };
 }
 
@@ -425,11 +434,10 @@ function mqttUrlOf(mqtt: MqttBridge, host: string): string {
 /** The listener first: nothing is accepted any more, and what is under way ends while everything still works. */
 async function close(
   opened: AsyncDisposableStack,
-  listener: Listener,
-  svc: SvcListener | undefined,
+  listeners: readonly (Pick<Listener | SvcListener, 'close'> | undefined)[],
   audit: Audit,
 ): Promise<void> {
-  await Promise.all([listener.close(), svc?.close()]);
+  await Promise.all(listeners.map(one => one?.close()));
   if (!opened.disposed) {
     await recordStop(audit);
   }

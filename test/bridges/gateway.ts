@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { type Access, createAccess } from '../../src/bridges/access.ts';
 import { httpConfigSchema, loginTermsOf } from '../../src/bridges/http/config.ts';
 import type { InterfaceControl } from '../../src/bridges/http/interfaces.ts';
+import type { LegacyParts } from '../../src/bridges/http/legacy/send.ts';
+import { addLegacyWindow } from '../../src/bridges/http/legacy/window.ts';
 import { createLogins } from '../../src/bridges/http/logins.ts';
 import type { MeshView } from '../../src/bridges/http/mesh.ts';
 import type { MeshManagement } from '../../src/bridges/http/mesh-management.ts';
@@ -123,8 +125,10 @@ export async function openGateway(
   const rates = createRates({ clock, counters: hub.counters, policies: config.rates });
   const logins = createLogins({ ...parts, desk, random: systemRandom, terms: loginTermsOf(config.sessions) });
   await webhooks.start();
+  const legacy: LegacyParts = { ...parts, desk, access, sessions, rates, config };
   addHttpWindow(listener, {
     ...parts,
+    legacy: addLegacyWindow(listener, legacy, '/ntfy'),
     desk,
     access,
     sessions,

@@ -19,6 +19,8 @@ export interface Ready {
   readonly ownerToken?: string;
   /** Where the replicas are, if any is defined. */
   readonly replicas?: string;
+  /** Where ntfy and the others have a root of their own, if that is asked for. */
+  readonly legacy?: string;
   readonly interfaces: Readonly<Record<string, string>>;
 }
 

@@ -71,16 +71,24 @@ export const httpConfigSchema = z.strictObject({
         .describe('whom a number stands for; an address may be given instead of a number'),
     })
     .exactOptional()
-    .describe('/cgi-bin/sendsms, as programs for SMS gateways call it'),
+    .describe(
+      '/cgi-bin/sendsms, /3rdparty/v1/messages and /index.php?app=ws, as programs for Kannel, SMS Gateway for Android and playSMS call them',
+    ),
   ntfy: z
     .strictObject({
       topics: z
         .record(z.string().regex(/^[-_A-Za-z0-9]{1,64}$/, 'the name of a topic'), addressSchema)
         .default({})
         .describe('whom a topic stands for; a topic that is not named here is the room of its name'),
+      baseUrl: z
+        .url({ protocol: /^https?$/ })
+        .max(255)
+        .transform(url => url.replace(/\/$/, ''))
+        .exactOptional()
+        .describe('where clients find it, behind a proxy: files are named by it'),
     })
     .exactOptional()
-    .describe('/ntfy/<topic>, as scripts for ntfy publish'),
+    .describe('/ntfy/<topic>, as scripts and programs for ntfy publish and subscribe'),
 });
 
 export type HttpConfig = z.output<typeof httpConfigSchema>;

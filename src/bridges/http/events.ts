@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { z } from 'zod';
 import type { Desk, GatewayEvent } from '../../gateway/desk.ts';
@@ -7,6 +6,7 @@ import type { Log } from '../../lib/log.ts';
 import { followEvents } from '../follow.ts';
 import { eventJson } from '../schema.ts';
 import type { Sessions } from '../sessions.ts';
+import { drained } from './drained.ts';
 import { cursorOrNone, type Route, route } from './route.ts';
 
 /** ms between comments on a silent stream, so that proxies and the client know it lives. */
@@ -14,9 +14,6 @@ const heartbeat = 15_000;
 
 /** ms a client waits before it connects again. */
 const retry = 3_000;
-
-/** ms a client may leave a full socket unread: then it is closed, and resumes from the store. */
-const patience = 30_000;
 
 export interface EventParts {
   readonly desk: Desk;
@@ -110,14 +107,4 @@ async function stream(
 
 function frame(event: GatewayEvent): string {
   return `event: ${event.kind}\nid: ${event.cursor}\ndata: ${JSON.stringify(eventJson(event))}\n\n`;
-}
-
-/** Waits until the socket has taken what was written; closes it where it does not. */
-async function drained(response: ServerResponse, clock: Clock, signal: AbortSignal): Promise<void> {
-  const cancel = clock.after(patience, () => response.destroy());
-  try {
-    await once(response, 'drain', { signal });
-  } finally {
-    cancel();
-  }
 }

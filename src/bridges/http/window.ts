@@ -12,15 +12,12 @@ import { auditRoutes } from './audit.ts';
 import { type Backups, backupRoutes } from './backup.ts';
 import { blobRoutes } from './blobs.ts';
 import { blockRoutes } from './blocks.ts';
-import { type HttpConfig, httpConfigSchema } from './config.ts';
+import type { HttpConfig } from './config.ts';
 import { allowOrigins } from './cors.ts';
 import { docsRoutes } from './docs.ts';
 import { eventRoutes } from './events.ts';
 import { inboxRoutes } from './inbox.ts';
 import { type InterfaceControl, interfaceRoutes } from './interfaces.ts';
-import { ntfyRoutes } from './legacy/ntfy.ts';
-import { sendRoutes } from './legacy/send.ts';
-import { smsRoutes } from './legacy/sms.ts';
 import type { Logins } from './logins.ts';
 import type { MeshView } from './mesh.ts';
 import { type MeshManagement, meshManagementRoutes } from './mesh-management.ts';
@@ -55,6 +52,8 @@ export interface HttpParts {
   readonly transport?: string;
   /** `bridges.http` of the configuration, by default as if nothing were said. */
   readonly config?: HttpConfig;
+  /** Operations for programs that exist already, where the configuration turns any on. */
+  readonly legacy?: readonly Route[];
   readonly mesh: MeshView;
   readonly interfaces: InterfaceControl;
   /** An entry of `interfaces:`, for the document. */
@@ -80,15 +79,11 @@ export function addHttpWindow(listener: Listener, parts: HttpParts): void {
 /** Every operation there is, in the order of the document. */
 export function httpRoutes(parts: HttpParts): readonly Route[] {
   const { desk, clock, log, sessions } = parts;
-  const config = () => parts.config ?? httpConfigSchema.parse({});
-  const legacy = () => ({ desk, access: parts.access, rates: parts.rates, config: config() });
   const routes: Route[] = [
     ...messageRoutes(desk, clock),
     ...inboxRoutes(desk, sessions),
     ...eventRoutes({ desk, sessions, clock, log }),
-    ...(config().legacySend ? sendRoutes(legacy) : []),
-    ...(config().sms === undefined ? [] : smsRoutes(legacy)),
-    ...(config().ntfy === undefined ? [] : ntfyRoutes(legacy)),
+    ...(parts.legacy ?? []),
     ...blobRoutes(desk, clock),
     ...uploadRoutes(desk),
     ...peerRoutes(desk),

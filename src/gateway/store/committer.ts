@@ -78,7 +78,7 @@ interface Waiting {
 }
 
 /** Jobs that add to the database of messages, and so tell whether there is room in it. */
-const tellingVerbs: ReadonlySet<string> = new Set(['accept', 'store.probe']);
+const tellingVerbs: ReadonlySet<string> = new Set(['accept', 'acceptAll', 'store.probe']);
 /** Jobs that may wait for the writer: past this the disk is slower than what comes in. */
 const jobLimit = 20_000;
 /** ms a lazy job waits for company: longer than a peer on a LAN takes to say that it has a message. */

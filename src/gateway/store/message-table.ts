@@ -1,4 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite';
+import { GatewayError } from '../../lib/errors.ts';
 import type { Fold } from '../folding.ts';
 import type { Address, Message, MessageId, RemoteId } from '../message.ts';
 import type { Reached } from '../router.ts';
@@ -46,6 +47,8 @@ export type AcceptResult =
 export interface MessageJobs {
   /** Message, deliveries, remote id and events at once, or the id the remote id had before. */
   accept: { args: AcceptArgs; result: AcceptResult };
+  /** The same of several, of which all are new or all are known: `request/idempotency-mismatch` otherwise, and nothing is written. */
+  acceptAll: { args: readonly AcceptArgs[]; result: readonly AcceptResult[] };
 }
 
 export interface MessageRow {
@@ -102,78 +105,87 @@ export function messageVerbs(database: DatabaseSync) {
     advance(delivery, input, at);
   }
 
+  function accept(args: AcceptArgs): AcceptResult {
+    const { message } = args;
+    const first = known.get(args.scheme, args.remoteId) as KnownRow | undefined;
+    if (first !== undefined) {
+      return { repeated: true, id: first.message, same: sameBytes(first.fingerprint, args.fingerprint) };
+    }
+    const there = exists.get(message.id) as { seq: number } | undefined;
+    if (there !== undefined) {
+      identify.run(args.scheme, args.remoteId, there.seq, args.fingerprint ?? null, message.from);
+      return { repeated: true, id: message.id, same: args.fingerprint === undefined };
+    }
+    const row = insert.run(
+      message.id,
+      message.type,
+      message.from,
+      message.to,
+      message.acceptedAt,
+      message.correlation ?? null,
+      args.body,
+    ).lastInsertRowid;
+    identify.run(args.scheme, args.remoteId, row, args.fingerprint ?? null, message.from);
+    const event = write({
+      at: message.acceptedAt,
+      kind: 'message.accepted',
+      message: message.id,
+      audience: args.audience,
+    });
+    const seqs = args.deliveries.map(delivery => {
+      const seq = Number(
+        deliver.run(
+          delivery.id,
+          row,
+          delivery.bridge,
+          delivery.recipient,
+          delivery.priority,
+          message.acceptedAt,
+          delivery.expires_at,
+          delivery.state,
+          delivery.reason,
+          delivery.code,
+          delivery.attempts,
+          delivery.history,
+          event,
+        ).lastInsertRowid,
+      );
+      write(deliveryEvent(delivery, viewOf(delivery), message, message.acceptedAt));
+      const words = args.rewrites?.get(delivery.id);
+      if (words !== undefined) {
+        word.run(seq, words);
+      }
+      const ruling = args.rulings?.get(delivery.id);
+      if (ruling !== undefined) {
+        rule.run(ruling);
+        ruled.run(seq, ruling);
+      }
+      if (args.prepared !== undefined) {
+        remember.run(seq, args.prepared.bytes);
+        name.run(delivery.bridge, args.prepared.remoteId, row, delivery.recipient);
+      }
+      return seq;
+    });
+    for (const fold of args.folds ?? []) {
+      applyFold(fold, message.acceptedAt);
+    }
+    for (const sha256 of args.blobs) {
+      carry.run(sha256, row);
+    }
+    if (args.device !== undefined) {
+      read.run(args.device, row, message.acceptedAt);
+    }
+    return { repeated: false, id: message.id, seqs };
+  }
+
   return {
-    accept(args: AcceptArgs): AcceptResult {
-      const { message } = args;
-      const first = known.get(args.scheme, args.remoteId) as KnownRow | undefined;
-      if (first !== undefined) {
-        return { repeated: true, id: first.message, same: sameBytes(first.fingerprint, args.fingerprint) };
+    accept,
+    acceptAll(all: readonly AcceptArgs[]): AcceptResult[] {
+      const results = all.map(accept);
+      if (results.some(one => one.repeated !== results[0]?.repeated || (one.repeated && !one.same))) {
+        throw new GatewayError('request/idempotency-mismatch', 'the key was used for other messages');
       }
-      const there = exists.get(message.id) as { seq: number } | undefined;
-      if (there !== undefined) {
-        identify.run(args.scheme, args.remoteId, there.seq, args.fingerprint ?? null, message.from);
-        return { repeated: true, id: message.id, same: args.fingerprint === undefined };
-      }
-      const row = insert.run(
-        message.id,
-        message.type,
-        message.from,
-        message.to,
-        message.acceptedAt,
-        message.correlation ?? null,
-        args.body,
-      ).lastInsertRowid;
-      identify.run(args.scheme, args.remoteId, row, args.fingerprint ?? null, message.from);
-      const event = write({
-        at: message.acceptedAt,
-        kind: 'message.accepted',
-        message: message.id,
-        audience: args.audience,
-      });
-      const seqs = args.deliveries.map(delivery => {
-        const seq = Number(
-          deliver.run(
-            delivery.id,
-            row,
-            delivery.bridge,
-            delivery.recipient,
-            delivery.priority,
-            message.acceptedAt,
-            delivery.expires_at,
-            delivery.state,
-            delivery.reason,
-            delivery.code,
-            delivery.attempts,
-            delivery.history,
-            event,
-          ).lastInsertRowid,
-        );
-        write(deliveryEvent(delivery, viewOf(delivery), message, message.acceptedAt));
-        const words = args.rewrites?.get(delivery.id);
-        if (words !== undefined) {
-          word.run(seq, words);
-        }
-        const ruling = args.rulings?.get(delivery.id);
-        if (ruling !== undefined) {
-          rule.run(ruling);
-          ruled.run(seq, ruling);
-        }
-        if (args.prepared !== undefined) {
-          remember.run(seq, args.prepared.bytes);
-          name.run(delivery.bridge, args.prepared.remoteId, row, delivery.recipient);
-        }
-        return seq;
-      });
-      for (const fold of args.folds ?? []) {
-        applyFold(fold, message.acceptedAt);
-      }
-      for (const sha256 of args.blobs) {
-        carry.run(sha256, row);
-      }
-      if (args.device !== undefined) {
-        read.run(args.device, row, message.acceptedAt);
-      }
-      return { repeated: false, id: message.id, seqs };
+      return results;
     },
   };
 }

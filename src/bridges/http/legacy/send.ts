@@ -2,9 +2,12 @@ import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import type { Client, Desk, MessageView } from '../../../gateway/desk.ts';
 import { priorities } from '../../../gateway/message.ts';
+import type { Clock } from '../../../lib/clock.ts';
+import type { Log } from '../../../lib/log.ts';
 import { type Access, requireScope } from '../../access.ts';
 import type { Rates } from '../../rate.ts';
 import { addressSchema, invalid, messageViewJson, mistakesOf } from '../../schema.ts';
+import type { Sessions } from '../../sessions.ts';
 import type { HttpConfig } from '../config.ts';
 import type { Answer, Route } from '../route.ts';
 import { fieldRoutes, fieldsOf } from './fields.ts';
@@ -26,6 +29,9 @@ export interface LegacyParts {
   readonly desk: Desk;
   readonly access: Access;
   readonly rates: Rates;
+  readonly sessions: Sessions;
+  readonly clock: Clock;
+  readonly log: Log;
   readonly config: HttpConfig;
 }
 

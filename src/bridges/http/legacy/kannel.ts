@@ -1,19 +1,18 @@
 import type { FastifyRequest } from 'fastify';
+import type { Priority } from '../../../gateway/message.ts';
 import { type ErrorCode, GatewayError, isGatewayError } from '../../../lib/errors.ts';
-import { addressSchema } from '../../schema.ts';
+import { problemHeaders } from '../../problems.ts';
 import type { Answer, Route } from '../route.ts';
 import { fieldRoutes, fieldsOf } from './fields.ts';
+import { sendToAll } from './recipients.ts';
 import { type LegacyParts, senderOf } from './send.ts';
-
-/** Recipients of one request. */
-const mostRecipients = 20;
 
 /**
  * `/cgi-bin/sendsms`, the interface that programs for SMS gateways speak: `username`, `password` (a token of the hub),
  * `to` (numbers or addresses, with spaces, commas or semicolons between them) and `text`; answers `0: Accepted for delivery`.
  * Source: the user guide of Kannel 1.5, "Using the HTTP interface to send SMS messages".
  */
-export function smsRoutes(parts: () => LegacyParts): Route[] {
+export function kannelRoutes(parts: () => LegacyParts): Route[] {
   async function handle(request: FastifyRequest): Promise<Answer> {
     try {
       await send(request);
@@ -23,47 +22,58 @@ export function smsRoutes(parts: () => LegacyParts): Route[] {
         throw error;
       }
       const [status, words] = refusals[error.code] ?? [503, 'Temporal failure, try again later.'];
-      const retryAfter = Number(error.detail.retryAfter);
       const answer = plain(status, `${words} ${status === 403 ? '' : error.message}`.trim());
-      return Number.isFinite(retryAfter)
-        ? { ...answer, headers: { ...answer.headers, 'retry-after': String(Math.ceil(retryAfter)) } }
-        : answer;
+      const retryAfter = problemHeaders(error)['retry-after'];
+      return retryAfter === undefined
+        ? answer
+        : { ...answer, headers: { ...answer.headers, 'retry-after': retryAfter } };
     }
   }
 
   async function send(request: FastifyRequest): Promise<void> {
-    const { desk, access, rates, config } = parts();
     const fields = await fieldsOf(request);
     const field = (...names: readonly string[]) => {
       const value = names.map(name => fields[name]).find(one => one !== undefined);
       return typeof value === 'string' ? value : undefined;
     };
-    const client = senderOf({ access, rates }, request, field('password', 'pass') ?? '');
-    if (!/^(?:|utf-?8)$/i.test(field('charset') ?? '')) {
-      throw new GatewayError('request/invalid', 'charset: only UTF-8');
-    }
+    const { clock, ...rest } = parts();
+    const client = senderOf(rest, request, field('password', 'pass') ?? '');
+    refuseBinary(field('coding'), field('charset'), field('udh'));
     const text = field('text') ?? '';
-    const to = (field('to') ?? '').split(/[\s,;]+/).filter(one => one !== '');
-    if (text === '' || to.length === 0 || to.length > mostRecipients) {
-      throw new GatewayError('request/invalid', `text, and 1 to ${mostRecipients} recipients in to`);
+    const numbers = (field('to') ?? '').split(/[\s,;]+/).filter(one => one !== '');
+    if (text === '') {
+      throw new GatewayError('request/invalid', 'text: there is none');
     }
-    const numbers = config.sms?.numbers ?? {};
-    const addresses = to.map(one => {
-      const known = numbers[one] ?? numbers[`+${one}`] ?? one;
-      if (!addressSchema.safeParse(known).success) {
-        throw new GatewayError('request/invalid', `to: nobody has the number ${one.slice(0, 32)}`);
-      }
-      return known;
+    const minutes = Number(field('validity') ?? '');
+    const priority = priorities[field('priority') ?? ''];
+    await sendToAll(rest, client, request, {
+      numbers,
+      draft: {
+        text,
+        ...(priority !== undefined && { priority }),
+        ...(minutes > 0 && minutes <= longestValidity && { expiresAt: clock.now() + minutes * 60_000 }),
+      },
     });
-    for (const _ of addresses.slice(1)) {
-      rates.charge(client, request.ip, ['sends']);
-    }
-    for (const address of addresses) {
-      await desk.messages.post(client, { to: address, text });
-    }
   }
 
   return fieldRoutes('/cgi-bin/sendsms', 'Send as through an SMS gateway', handle);
+}
+
+/** Minutes: a year. */
+const longestValidity = 366 * 24 * 60;
+
+/** From 0, the lowest. */
+const priorities: Readonly<Record<string, Priority>> = { 0: 'normal', 1: 'normal', 2: 'high', 3: 'critical' };
+
+/** What is no text would be something else at the other end. Coding 0 is text, 1 is bytes, 2 is UCS-2 unless the charset says otherwise. */
+function refuseBinary(coding = '', charset = '', udh = ''): void {
+  const isUtf8 = /^utf-?8$/i.test(charset);
+  if (!isUtf8 && (charset !== '' || coding === '2')) {
+    throw new GatewayError('request/invalid', 'charset: only UTF-8');
+  }
+  if (!/^[02]?$/.test(coding) || udh !== '') {
+    throw new GatewayError('request/invalid', 'only text: neither coding=1 nor udh');
+  }
 }
 
 const refusals: Partial<Record<ErrorCode, readonly [number, string]>> = {

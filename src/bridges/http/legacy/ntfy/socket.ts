@@ -1,0 +1,71 @@
+import type { WebSocket } from 'ws';
+import type { Clock } from '../../../../lib/clock.ts';
+import type { Note } from './note.ts';
+import { signOf } from './stream.ts';
+
+/** ms between pings, as ntfy has it; who did not answer the one before is gone. */
+const pingEvery = 45_000;
+/** Bytes that may wait for the client before the next note does, and ms that they may. */
+const slack = 256 * 1024;
+const patience = 30_000;
+
+/** Codes of RFC 6455 §7.4.1, which ntfy's clients know no others of. */
+const closing = { normal: 1000, away: 1001, fault: 1011 } as const;
+
+/**
+ * A subscription over a WebSocket: each note a frame of JSON, one after the other. The client has nothing to say; one that
+ * takes nothing for long is closed.
+ */
+export async function serveNotes(
+  socket: WebSocket,
+  { names, poll }: { readonly names: string; readonly poll: boolean },
+  notes: AsyncIterable<readonly Note[]>,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<void> {
+  let alive = true;
+  const beat = () => {
+    if (!alive) {
+      socket.terminate();
+      return;
+    }
+    alive = false;
+    socket.ping();
+    cancel = clock.after(pingEvery, beat);
+  };
+  let cancel = clock.after(pingEvery, beat);
+  socket.on('pong', () => {
+    alive = true;
+  });
+  socket.on('error', () => socket.terminate());
+  const end = () => socket.close(closing.away);
+  signal.addEventListener('abort', end, { once: true });
+  const send = async (note: Note) => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    socket.send(JSON.stringify(note), () => resolve());
+    if (socket.bufferedAmount > slack) {
+      const stop = clock.after(patience, () => socket.terminate());
+      await promise;
+      stop();
+    }
+  };
+  try {
+    if (!poll) {
+      await send(signOf('open', names, clock.now()));
+    }
+    for await (const batch of notes) {
+      for (const note of batch) {
+        await send(note);
+      }
+    }
+    socket.close(closing.normal);
+  } catch (error) {
+    if (!signal.aborted) {
+      socket.close(closing.fault);
+      throw error;
+    }
+  } finally {
+    cancel();
+    signal.removeEventListener('abort', end);
+  }
+}

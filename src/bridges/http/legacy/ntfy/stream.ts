@@ -1,0 +1,113 @@
+import type { ServerResponse } from 'node:http';
+import type { Client } from '../../../../gateway/desk.ts';
+import type { Clock } from '../../../../lib/clock.ts';
+import type { FollowParts } from '../../../follow.ts';
+import { drained } from '../../drained.ts';
+import type { Note } from './note.ts';
+import { live, past, type Subscription } from './subscription.ts';
+
+/** ms between two signs of life, as ntfy has it. */
+const keepalive = 45_000;
+
+/** Notes written in one piece. */
+const chunk = 32;
+
+export interface StreamParts extends FollowParts {
+  readonly clock: Clock;
+}
+
+/** A way to write notes. */
+export interface Form {
+  readonly mediaType: string;
+  encode(note: Note): string;
+}
+
+/** What `/json`, `/sse` and `/raw` give. Source: docs.ntfy.sh/subscribe/api; ntfy, server/server.go `handleSubscribeSSE`. */
+export const forms: Readonly<Record<'json' | 'sse' | 'raw', Form>> = {
+  json: {
+    mediaType: 'application/x-ndjson; charset=utf-8',
+    encode: note => `${JSON.stringify(note)}\n`,
+  },
+  sse: {
+    mediaType: 'text/event-stream; charset=utf-8',
+    encode: note =>
+      note.event === 'message'
+        ? `data: ${JSON.stringify(note)}\n\n`
+        : `event: ${note.event}\ndata: ${JSON.stringify(note)}\n\n`,
+  },
+  raw: {
+    mediaType: 'text/plain; charset=utf-8',
+    encode: note => (note.event === 'message' ? `${(note.message ?? '').replaceAll('\n', ' ')}\n` : '\n'),
+  },
+};
+
+let signs = 0;
+
+/** The note that opens a stream, or shows that it lives: with an id as ntfy's are, of twelve letters and digits. */
+export function signOf(event: 'open' | 'keepalive', names: string, now: number): Note {
+  signs = (signs + 1) % 1296;
+  const id = `${now.toString(36)}${signs.toString(36).padStart(2, '0')}`.padStart(12, '0').slice(-12);
+  return { id, time: Math.floor(now / 1000), event, topic: names };
+}
+
+/** All that a subscription shows, batch after batch: what was said already, then what is being said, none of it twice. */
+export async function* notesOf(
+  parts: FollowParts,
+  client: Client,
+  base: string,
+  subscription: Subscription,
+  signal: AbortSignal,
+): AsyncGenerator<readonly Note[], void, undefined> {
+  const { desk } = parts;
+  // Before the past is read, so that nothing falls between them; what is in both is in the set.
+  const cursor = desk.events.cursor;
+  const before = await past({ desk, client, base }, subscription);
+  for (let index = 0; index < before.length; index += chunk) {
+    yield before.slice(index, index + chunk);
+  }
+  let both = new Set(before.slice(-512).map(({ id }) => id));
+  const newest = before.at(-1)?.time ?? 0;
+  for await (const notes of live(parts, { client, base }, subscription, cursor, signal)) {
+    yield both.size === 0 ? notes : notes.filter(({ id }) => !both.has(id));
+    if ((notes.at(-1)?.time ?? 0) > newest + 60) {
+      both = new Set();
+    }
+  }
+}
+
+/** Writes a subscription to a response until either ends. A reader that takes nothing for long is closed. */
+export async function streamNotes(
+  parts: StreamParts,
+  { names }: Pick<Subscription, 'names'>,
+  notes: AsyncIterable<readonly Note[]>,
+  { mediaType, encode }: Form,
+  response: ServerResponse,
+  signal: AbortSignal,
+): Promise<void> {
+  const { clock } = parts;
+  response.writeHead(200, { 'content-type': mediaType, 'x-accel-buffering': 'no', connection: 'close' });
+  response.write(encode(signOf('open', names, clock.now())));
+  const beat = () => {
+    if (!response.writableNeedDrain) {
+      response.write(encode(signOf('keepalive', names, clock.now())));
+    }
+    cancel = clock.after(keepalive, beat);
+  };
+  let cancel = clock.after(keepalive, beat);
+  try {
+    for await (const batch of notes) {
+      const text = batch.map(encode).join('');
+      if (text !== '' && !response.write(text)) {
+        await drained(response, clock, signal);
+      }
+    }
+  } catch (error) {
+    if (!signal.aborted) {
+      response.destroy();
+      throw error;
+    }
+  } finally {
+    cancel();
+    response.end();
+  }
+}

@@ -1,0 +1,28 @@
+import type { Listener } from '../../listener.ts';
+import type { Route } from '../route.ts';
+import { kannelRoutes } from './kannel.ts';
+import { addNtfySockets, ntfyRoutes } from './ntfy/routes.ts';
+import { playsmsRoutes } from './playsms.ts';
+import { type LegacyParts, sendRoutes } from './send.ts';
+import { smsgateRoutes } from './smsgate.ts';
+
+/**
+ * What the configuration turns on for programs that exist already. On the hub's own listener ntfy stands under `/ntfy`; on
+ * one of its own (`listen.legacy`) at the root, for programs that take a host and nothing behind it. Before `listen`.
+ */
+export function addLegacyWindow(
+  listener: Listener,
+  parts: LegacyParts,
+  ntfyPrefix: '/ntfy' | '',
+): readonly Route[] {
+  const { legacySend, sms, ntfy } = parts.config;
+  const get = () => parts;
+  if (ntfy !== undefined) {
+    addNtfySockets(listener, get, ntfyPrefix);
+  }
+  return [
+    ...(legacySend ? sendRoutes(get) : []),
+    ...(sms === undefined ? [] : [...kannelRoutes(get), ...smsgateRoutes(get), ...playsmsRoutes(get)]),
+    ...(ntfy === undefined ? [] : ntfyRoutes(get, ntfyPrefix)),
+  ];
+}
