@@ -33,7 +33,7 @@ export async function openLegacy(
     return { routes, listener: undefined };
   }
   const own = await createListener({ ...parts, ...endpointOf(listen.legacy) });
-  allowOrigins(own.app, config.cors);
+  allowOrigins(own.app, config.cors, () => true);
   addRoutes({ ...parts, listener: own }, addLegacyWindow(own, all, ''));
   return { routes, listener: own };
 }

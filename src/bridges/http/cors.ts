@@ -9,8 +9,9 @@ const exposed = [
   ...['Upload-Offset', 'Upload-Length', 'Upload-Expires', 'Upload-Metadata', 'Upload-Concat'],
 ].join(', ');
 
-/** What such a page may say, beside what every page may. */
+/** What such a page may say, beside what every page may. The star is for ntfy, which takes any header; it does not stand for the first. */
 const allowed = [
+  '*',
   ...['Authorization', 'Content-Type', 'Idempotency-Key', 'Last-Event-ID', 'X-Request-Id'],
   ...['If-Match', 'If-None-Match', 'If-Modified-Since', 'If-Range', 'Range'],
   ...['Tus-Resumable', 'Upload-Offset', 'Upload-Length', 'Upload-Metadata', 'Upload-Checksum'],
@@ -24,14 +25,18 @@ const remembered = 600;
  * Lets pages of these origins call the API with a token of their own. Never with credentials of the browser: a log-in on
  * the hub's page belongs to that page. Source: the Fetch standard, "HTTP extensions"; RFC 9110 §12.5.5.
  */
-export function allowOrigins(app: FastifyInstance, origins: readonly string[]): void {
+export function allowOrigins(
+  app: FastifyInstance,
+  origins: readonly string[],
+  isOpen: (path: string) => boolean = isApi,
+): void {
   if (origins.length === 0) {
     return;
   }
   app.addHook('onRequest', async (request, reply) => {
     const { origin } = request.headers;
     const path = request.url.split('?', 1)[0] ?? '';
-    if (!path.startsWith('/v1/') && path !== '/openapi.json') {
+    if (!isOpen(path)) {
       return;
     }
     reply.raw.appendHeader('vary', 'Origin');
@@ -52,4 +57,9 @@ export function allowOrigins(app: FastifyInstance, origins: readonly string[]): 
         .send();
     }
   });
+}
+
+/** What pages of other sites may see at all; ntfy is there where it is turned on. */
+function isApi(path: string): boolean {
+  return path.startsWith('/v1/') || path === '/openapi.json' || /^\/ntfy(?:\/|$)/.test(path);
 }

@@ -208,7 +208,7 @@ test('a script for ntfy publishes to a topic and polls it', async () => {
 });
 
 test('pages of the origins that are named may call with a token, and others may not', async () => {
-  await using gateway = await openGateway({ http: { cors: ['https://app.example'] } });
+  await using gateway = await openGateway({ http: { ntfy: {}, cors: ['https://app.example'] } });
   const token = await gateway.client('page');
   const preflight = (origin: string) =>
     fetch(new URL('/v1/messages', gateway.url), {
@@ -224,6 +224,11 @@ test('pages of the origins that are named may call with a token, and others may 
   assert.equal(asked.headers.get('access-control-allow-origin'), 'https://app.example');
   assert.match(asked.headers.get('access-control-allow-headers') ?? '', /Authorization/);
   assert.equal(asked.headers.get('access-control-allow-credentials'), null);
+  const ntfy = await fetch(new URL('/ntfy/hub', gateway.url), {
+    method: 'OPTIONS',
+    headers: { origin: 'https://app.example', 'access-control-request-method': 'PUT' },
+  });
+  assert.match(ntfy.headers.get('access-control-allow-headers') ?? '', /\*/, 'ntfy takes any header');
   const other = await preflight('https://evil.example');
   assert.equal(other.headers.get('access-control-allow-origin'), null);
   const read = await gateway.call(token, 'GET', '/v1/inbox', undefined, {

@@ -198,7 +198,7 @@ export function addNtfySockets(listener: Listener, parts: () => LegacyParts, pre
       all,
       request,
       request.socket.remoteAddress ?? '',
-      decodeURIComponent(names),
+      names.replaceAll(/%2c/gi, ','),
     );
     const session = all.sessions.open(client);
     const closed = new AbortController();
