@@ -3,7 +3,6 @@ import type { LegacyParts } from '../bridges/http/legacy/send.ts';
 import { addRoutes, type Route, type RouteParts } from '../bridges/http/route.ts';
 import { createListener, type Listener } from '../bridges/listener.ts';
 import type { Config } from '../config.ts';
-import type { Counters } from '../lib/counters.ts';
 import { endpointOf } from './listening.ts';
 
 /** What programs that exist already find here. */
@@ -21,7 +20,7 @@ export interface Legacy {
 export async function openLegacy(
   { bridges: { http: config }, listen }: Config,
   listener: Listener,
-  parts: Omit<LegacyParts & RouteParts, 'config' | 'listener'> & { readonly counters: Counters },
+  parts: Omit<LegacyParts & RouteParts, 'config' | 'listener'>,
 ): Promise<Legacy | undefined> {
   if (!config.legacySend && config.sms === undefined && config.ntfy === undefined) {
     return undefined;

@@ -125,7 +125,8 @@ export async function openGateway(
   const rates = createRates({ clock, counters: hub.counters, policies: config.rates });
   const logins = createLogins({ ...parts, desk, random: systemRandom, terms: loginTermsOf(config.sessions) });
   await webhooks.start();
-  const legacy: LegacyParts = { ...parts, desk, access, sessions, rates, config };
+  const { counters } = hub;
+  const legacy: LegacyParts = { ...parts, counters, desk, access, sessions, rates, config };
   addHttpWindow(listener, {
     ...parts,
     legacy: addLegacyWindow(listener, legacy, '/ntfy'),

@@ -6,8 +6,16 @@ import type { Clock } from '../../lib/clock.ts';
 const patience = 30_000;
 
 /** Waits until the socket has taken what was written; closes it where it does not. */
-export async function drained(response: ServerResponse, clock: Clock, signal: AbortSignal): Promise<void> {
-  const cancel = clock.after(patience, () => response.destroy());
+export async function drained(
+  response: ServerResponse,
+  clock: Clock,
+  signal: AbortSignal,
+  onSlow?: () => void,
+): Promise<void> {
+  const cancel = clock.after(patience, () => {
+    onSlow?.();
+    response.destroy();
+  });
   try {
     await once(response, 'drain', { signal });
   } finally {

@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import type { Note } from '../../../src/bridges/http/legacy/ntfy/note.ts';
 import { forms, streamNotes } from '../../../src/bridges/http/legacy/ntfy/stream.ts';
 import type { Desk } from '../../../src/gateway/desk.ts';
+import { Counters } from '../../../src/lib/counters.ts';
 import { silentLog } from '../../../src/lib/log.ts';
 import { ManualClock } from '../../sim/clock.ts';
 
@@ -29,10 +30,11 @@ function open(notes: AsyncIterable<readonly Note[]>) {
   const reader = new Reader();
   const gone = new AbortController();
   reader.on('close', () => gone.abort());
-  const parts = { clock, log: silentLog, desk: {} as Desk };
+  const counters = new Counters();
+  const parts = { clock, log: silentLog, counters, desk: {} as Desk };
   const response = reader as unknown as ServerResponse;
   const ended = streamNotes(parts, { names: 'a,b' }, notes, forms.json, response, gone.signal);
-  return { clock, reader, gone, ended };
+  return { clock, reader, gone, ended, counters };
 }
 
 const note = (message: string): Note => ({ id: message, time: 0, event: 'message', topic: 'a', message });
@@ -71,7 +73,7 @@ test('a subscriber that takes nothing holds one batch in memory, and is closed a
       yield [note('x'.repeat(1000))];
     }
   }
-  const { clock, reader, ended } = open(flood());
+  const { clock, reader, ended, counters } = open(flood());
   reader.takes = false;
   await clock.advance(29_000);
   assert.equal(reader.destroyed, false);
@@ -79,4 +81,5 @@ test('a subscriber that takes nothing holds one batch in memory, and is closed a
   await clock.advance(2000);
   assert.equal(reader.destroyed, true);
   await ended;
+  assert.equal(counters.snapshot()['legacy/ntfy/slow'], 1);
 });

@@ -16,11 +16,13 @@ export function kannelRoutes(parts: () => LegacyParts): Route[] {
   async function handle(request: FastifyRequest): Promise<Answer> {
     try {
       await send(request);
+      parts().counters.add('legacy/kannel/accepted');
       return plain(202, '0: Accepted for delivery');
     } catch (error) {
       if (!isGatewayError(error)) {
         throw error;
       }
+      parts().counters.add(`http/refused/${error.code}`);
       const [status, words] = refusals[error.code] ?? [503, 'Temporal failure, try again later.'];
       const answer = plain(status, `${words} ${status === 403 ? '' : error.message}`.trim());
       const retryAfter = problemHeaders(error)['retry-after'];

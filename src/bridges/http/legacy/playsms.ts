@@ -39,6 +39,7 @@ export function playsmsRoutes(parts: () => LegacyParts): Route[] {
           numbers,
           draft: { text },
         });
+        rest.counters.add('legacy/playsms/accepted');
         return {
           data: sent.messages.map(({ id }, index) => ({
             status: 'OK',
@@ -79,6 +80,7 @@ export function playsmsRoutes(parts: () => LegacyParts): Route[] {
       if (!isGatewayError(error)) {
         throw error;
       }
+      parts().counters.add(`http/refused/${error.code}`);
       const number = Number(error.detail.playsms) || (refusals[error.code] ?? 200);
       const { status } = problemOf(error);
       return {

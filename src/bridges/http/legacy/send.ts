@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { Client, Desk, MessageView } from '../../../gateway/desk.ts';
 import { priorities } from '../../../gateway/message.ts';
 import type { Clock } from '../../../lib/clock.ts';
+import type { Counters } from '../../../lib/counters.ts';
 import type { Log } from '../../../lib/log.ts';
 import { type Access, requireScope } from '../../access.ts';
 import type { Rates } from '../../rate.ts';
@@ -32,6 +33,7 @@ export interface LegacyParts {
   readonly sessions: Sessions;
   readonly clock: Clock;
   readonly log: Log;
+  readonly counters: Counters;
   readonly config: HttpConfig;
 }
 
@@ -64,13 +66,15 @@ function sentAnswer(request: FastifyRequest, message: MessageView): Answer {
  */
 export function sendRoutes(parts: () => LegacyParts): Route[] {
   return fieldRoutes('/v1/send', 'Send a message from a query or a form', async request => {
-    const { desk, access, rates } = parts();
+    const { desk, access, rates, counters } = parts();
     const { value, errors } = mistakesOf(sendSchema, await fieldsOf(request));
     const client = senderOf({ access, rates }, request, value?.token);
     if (value === undefined) {
       throw invalid(errors);
     }
     const { key, token: _, ...draft } = value;
-    return sentAnswer(request, (await desk.messages.post(client, draft, key)).message);
+    const { message } = await desk.messages.post(client, draft, key);
+    counters.add('legacy/send/accepted');
+    return sentAnswer(request, message);
   });
 }

@@ -81,6 +81,7 @@ export function smsgateRoutes(parts: () => LegacyParts): Route[] {
           if (!isGatewayError(error)) {
             throw error;
           }
+          parts().counters.add(`http/refused/${error.code}`);
           const { status, detail, errors = [] } = problemOf(error);
           const mistakes = errors.map(({ pointer, detail }) => `${pointer.slice(1)}: ${detail}`);
           return {
@@ -111,6 +112,7 @@ export function smsgateRoutes(parts: () => LegacyParts): Route[] {
     const draft = draftOf(value, clock.now());
     const key = id ? `sms/${id}` : undefined;
     const sent = await sendToAll(rest, client, request, { numbers, draft, key, asked: value });
+    rest.counters.add('legacy/smsgate/accepted');
     const name = id ?? sent.key;
     return {
       status: 202,

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { FastifyRequest } from 'fastify';
 import type { Client } from '../../../../gateway/desk.ts';
-import { GatewayError } from '../../../../lib/errors.ts';
+import { codeOf, GatewayError } from '../../../../lib/errors.ts';
 import { requireScope } from '../../../access.ts';
 import type { Listener } from '../../../listener.ts';
 import { slowest } from '../../blobs.ts';
@@ -45,7 +45,9 @@ export function ntfyRoutes(parts: () => LegacyParts, prefix: string): Route[] {
         try {
           return await handle(call, call.request.params as Readonly<Record<string, string>>);
         } catch (error) {
-          return refusalAnswer(error);
+          const answer = refusalAnswer(error);
+          parts().counters.add(`http/refused/${codeOf(error)}`);
+          return answer;
         }
       },
     });
@@ -68,7 +70,9 @@ export function ntfyRoutes(parts: () => LegacyParts, prefix: string): Route[] {
     asked: Asked,
     body?: IncomingMessage,
   ): Promise<Answer> {
-    const message = await publish(parts().desk, client, topic, asked, body);
+    const { desk, counters } = parts();
+    const message = await publish(desk, client, topic, asked, body);
+    counters.add('legacy/ntfy/accepted');
     return json(noteOf(topic.name, message, baseOf(parts(), request.raw, prefix)));
   }
 
@@ -227,7 +231,7 @@ export function addNtfySockets(listener: Listener, parts: () => LegacyParts, pre
         const notes = subscription.poll
           ? [await past({ desk: all.desk, client, base }, subscription)]
           : notesOf(all, client, base, subscription, ends);
-        await serveNotes(accepted, subscription, asyncly(notes), all.clock, ends);
+        await serveNotes(accepted, subscription, asyncly(notes), all, ends);
       })
       .catch(error => {
         all.log.warn({ path: `${prefix}/{topics}/ws`, error }, 'a stream broke');

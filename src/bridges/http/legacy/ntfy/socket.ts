@@ -1,5 +1,6 @@
 import type { WebSocket } from 'ws';
 import type { Clock } from '../../../../lib/clock.ts';
+import type { Counters } from '../../../../lib/counters.ts';
 import type { Note } from './note.ts';
 import { signOf } from './stream.ts';
 
@@ -20,7 +21,7 @@ export async function serveNotes(
   socket: WebSocket,
   { names, poll }: { readonly names: string; readonly poll: boolean },
   notes: AsyncIterable<readonly Note[]>,
-  clock: Clock,
+  { clock, counters }: { readonly clock: Clock; readonly counters: Counters },
   signal: AbortSignal,
 ): Promise<void> {
   let alive = true;
@@ -44,7 +45,10 @@ export async function serveNotes(
     const { promise, resolve } = Promise.withResolvers<void>();
     socket.send(JSON.stringify(note), () => resolve());
     if (socket.bufferedAmount > slack) {
-      const stop = clock.after(patience, () => socket.terminate());
+      const stop = clock.after(patience, () => {
+        counters.add('legacy/ntfy/slow');
+        socket.terminate();
+      });
       await promise;
       stop();
     }

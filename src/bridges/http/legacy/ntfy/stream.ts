@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Client } from '../../../../gateway/desk.ts';
 import type { Clock } from '../../../../lib/clock.ts';
+import type { Counters } from '../../../../lib/counters.ts';
 import type { FollowParts } from '../../../follow.ts';
 import { drained } from '../../drained.ts';
 import type { Note } from './note.ts';
@@ -14,6 +15,7 @@ const chunk = 32;
 
 export interface StreamParts extends FollowParts {
   readonly clock: Clock;
+  readonly counters: Counters;
 }
 
 /** A way to write notes. */
@@ -84,7 +86,7 @@ export async function streamNotes(
   response: ServerResponse,
   signal: AbortSignal,
 ): Promise<void> {
-  const { clock } = parts;
+  const { clock, counters } = parts;
   response.writeHead(200, { 'content-type': mediaType, 'x-accel-buffering': 'no', connection: 'close' });
   response.write(encode(signOf('open', names, clock.now())));
   const beat = () => {
@@ -98,7 +100,7 @@ export async function streamNotes(
     for await (const batch of notes) {
       const text = batch.map(encode).join('');
       if (text !== '' && !response.write(text)) {
-        await drained(response, clock, signal);
+        await drained(response, clock, signal, () => counters.add('legacy/ntfy/slow'));
       }
     }
   } catch (error) {
