@@ -334,6 +334,37 @@ test('a token is minted, shown once, and revoked; a token with fewer scopes sees
   await other.context.close();
 });
 
+test(
+  'the browsers of a token are listed behind its name, and one is logged out from another',
+  options,
+  async () => {
+    await using hub = await openHub();
+    const { page, context, wrong } = await openTab(browser);
+    await logIn(page, hub);
+    const other = await openTab(browser, { userAgent: 'Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0' });
+    await logIn(other.page, hub);
+    await page.getByRole('link', { name: 'owner' }).click();
+    await page.getByText('This browser').waitFor();
+    await page.getByText('Firefox on Linux').waitFor();
+    await page
+      .getByText(/logged in .* from 127\.0\.0\.1 · used .* · ends /)
+      .first()
+      .waitFor();
+    assert.equal(
+      await page.getByRole('button', { name: 'End it' }).count(),
+      1,
+      'not its own: that is Log out',
+    );
+    await page.getByRole('button', { name: 'End it' }).click();
+    await page.getByRole('button', { name: 'Really end it' }).click();
+    await other.page.getByText('The log-in has ended').waitFor();
+    await page.getByText('Firefox on Linux').waitFor({ state: 'detached' });
+    assert.deepEqual([...wrong, ...other.wrong], []);
+    await context.close();
+    await other.context.close();
+  },
+);
+
 for (const [kind, width, colorScheme] of [
   ['a phone', 375, 'light'],
   ['a phone in the dark', 375, 'dark'],
@@ -376,6 +407,7 @@ for (const [kind, width, colorScheme] of [
       ['network', 'Airtime'],
       ['replicas', 'No replica'],
       ['access', 'app:board'],
+      ['log-ins', 'This browser'],
     ];
     for (const [place, text] of places) {
       await go(page, place);

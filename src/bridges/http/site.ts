@@ -23,6 +23,7 @@ const files = {
   'unsent.js': 'text/javascript; charset=utf-8',
   'peers.js': 'text/javascript; charset=utf-8',
   'queue.js': 'text/javascript; charset=utf-8',
+  'me.js': 'text/javascript; charset=utf-8',
   'network.js': 'text/javascript; charset=utf-8',
   'replicas.js': 'text/javascript; charset=utf-8',
   'access.js': 'text/javascript; charset=utf-8',

@@ -2,6 +2,7 @@ import { access } from './access.js';
 import { call, follow, get } from './api.js';
 import { button, complain, count, h, icon, pace, refreshTimes, toast, when } from './dom.js';
 import { home } from './home.js';
+import { me as logIns } from './me.js';
 import { network } from './network.js';
 import { peers } from './peers.js';
 import { queue } from './queue.js';
@@ -22,6 +23,8 @@ const views = [
   { at: 'replicas', label: 'Replicas', glyph: 'replicas', scope: 'mesh:read', open: replicas },
   { at: 'access', label: 'Access', glyph: 'access', scope: 'admin', open: access },
 ];
+/** What everybody may see, behind their name. */
+const own = { at: 'log-ins', label: 'Log-ins', open: logIns };
 
 async function start() {
   try {
@@ -127,6 +130,11 @@ function enter(client) {
   const lamp = h('p', { class: 'lamp', role: 'status' });
   const banner = h('div', { class: 'banner', hidden: true });
   const main = h('main', { id: 'main', tabindex: '-1' });
+  const myself = h(
+    'a',
+    { class: 'myself', href: `#/${own.at}`, 'data-at': own.at, title: 'Browsers that are logged in' },
+    client.name,
+  );
   const nav = h('nav', { 'aria-label': 'Pages' }, shown.map(link));
 
   const leave = notice => {
@@ -250,9 +258,9 @@ function enter(client) {
 
   function turn() {
     const [, at = '', ...rest] = location.hash.split('/').map(decodeURIComponent);
-    const next = shown.find(one => one.at === at) ?? shown[0];
+    const next = at === own.at ? own : (shown.find(one => one.at === at) ?? shown[0]);
     const below = rest.join('/');
-    for (const one of nav.querySelectorAll('a')) {
+    for (const one of [...nav.querySelectorAll('a'), myself]) {
       if (one.dataset.at === next?.at) {
         one.setAttribute('aria-current', 'page');
       } else {
@@ -297,12 +305,7 @@ function enter(client) {
         h('div', {}, hubName, lamp),
       ),
       nav,
-      h(
-        'div',
-        { class: 'me' },
-        h('span', { class: 'quiet' }, client.name),
-        button('Log out', logOut, { kind: 'plain', glyph: 'out' }),
-      ),
+      h('div', { class: 'me' }, myself, button('Log out', logOut, { kind: 'plain', glyph: 'out' })),
     ),
     h('div', { class: 'body' }, banner, main),
   );
