@@ -69,6 +69,18 @@ test('interfaces come, change and go by kosctl and by SIGHUP, and what lies over
   await eventually('the mistakes are in the log', async () => near.stderr().includes('interfaces.0.kind'));
   const mistaken = await near.kosctl('config', 'reload');
   assert.deepEqual([mistaken.code, /interfaces\.0\.kind/.test(mistaken.stderr)], [1, true], mistaken.stderr);
+  await eventually('who had the file read again is on the record', async () => {
+    const { body } = await near.call<{ items: { door: string; status: number }[] }>(
+      'GET',
+      '/v1/audit?action=config.reload',
+    );
+    return (
+      body.items
+        .map(({ door, status }) => `${door} ${status}`)
+        .sort()
+        .join() === 'control 422,hub 200,hub 422'
+    );
+  });
 
   assert.equal(await run('log', 'debug'), 'debug\n');
 
