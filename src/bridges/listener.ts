@@ -349,10 +349,13 @@ export function refuse(socket: Duplex, error: unknown): void {
   );
 }
 
-/** Which methods a path has, from the routes that were registered, whoever did. */
+/** Which methods a path has, from the routes that were registered, whoever did, but for those that are `unlisted`. */
 function knownPaths(app: FastifyInstance): (path: string) => readonly string[] {
   const paths = new Map<string, { readonly pattern: RegExp; readonly methods: Set<string> }>();
-  app.addHook('onRoute', ({ url, method }) => {
+  app.addHook('onRoute', ({ url, method, config }) => {
+    if ((config as { unlisted?: boolean } | undefined)?.unlisted === true) {
+      return;
+    }
     const pattern = url
       .split('/')
       .map(step => (step.startsWith(':') ? '[^/]+' : step === '*' ? '.*' : RegExp.escape(step)));

@@ -188,7 +188,7 @@ export function addRoutes(parts: RouteParts, routes: readonly Route[]): void {
       app.route({
         method: one.method === 'GET' ? ['GET', 'HEAD'] : one.method,
         url: one.path.replaceAll(/\{(\w+)\}/g, ':$1'),
-        config: { timesItself: true },
+        config: { timesItself: true, unlisted: isAlias(one, routes) },
         handler: async (request, reply) => {
           const caller = callerOf(one.audience, request, parts);
           const { login } = caller;
@@ -253,6 +253,12 @@ export function addRoutes(parts: RouteParts, routes: readonly Route[]): void {
     }
     done();
   });
+}
+
+/** Another way to the documented operations of its path, for clients that cannot send their methods: no method of the path. */
+function isAlias(one: Route, routes: readonly Route[]): boolean {
+  const isShown = ({ undocumented }: Route) => undocumented !== true;
+  return !isShown(one) && routes.some(other => other.path === one.path && isShown(other));
 }
 
 /** What a call of it counts as: one that puts a message or a blob there is a send as well. */

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { currentDocument, currentPage, documentPath, pagePath } from '../../../tools/openapi.ts';
+import { openGateway } from '../gateway.ts';
 
 const document = JSON.parse(currentDocument());
 
@@ -81,5 +82,19 @@ test('every link leads to an operation that has the parameters it gives', () => 
     for (const name of Object.keys(parameters)) {
       assert.ok(names?.includes(name), `${operationId} has no ${name}`);
     }
+  }
+});
+
+test('Allow names the methods of a path that the document has, and nothing beside them', async () => {
+  await using gateway = await openGateway();
+  for (const [path, methods] of Object.entries<object>(document.paths)) {
+    const known = Object.keys(methods).map(method => method.toUpperCase());
+    // It answers OPTIONS itself.
+    if (known.includes('OPTIONS')) {
+      continue;
+    }
+    const answer = await fetch(gateway.url + path.replaceAll(/\{\w+\}/g, 'x'), { method: 'OPTIONS' });
+    const more = ['OPTIONS', ...(known.includes('GET') ? ['HEAD'] : [])];
+    assert.equal(answer.headers.get('allow'), [...known, ...more].sort().join(', '), path);
   }
 });
