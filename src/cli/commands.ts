@@ -20,6 +20,7 @@ import {
 } from './replica.ts';
 import { roomCommands } from './rooms.ts';
 import { routeCommands } from './routes.ts';
+import { sessionCommands } from './sessions.ts';
 import { tokenCommands } from './tokens.ts';
 import { webhookCommands } from './webhook.ts';
 
@@ -50,6 +51,7 @@ export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
   ['inbox', { words: '[--follow] [--after CURSOR]', does: "read the owner's inbox", run: inbox }],
   ['announce', { words: '', does: "announce the hub's destinations now", run: announce }],
   ...tokenCommands,
+  ...sessionCommands,
   ...auditCommands,
   ['config check', { words: '[FILE]', does: 'every mistake in the configuration', run: checkConfig }],
   [

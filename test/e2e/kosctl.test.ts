@@ -31,6 +31,25 @@ test('kosctl shows, sends, reads, mints and ends tokens over the control socket'
   assert.match(await run('token', 'rotate', 'board', '--grace', '0'), /^kos_\S+\n$/);
   assert.match(await run('token', 'owner', '--rotate'), /^kos_\S+\n$/);
   await run('token', 'revoke', 'board');
+  assert.equal(await run('session', 'list'), 'no browser is logged in\n');
+  const token = (await run('token', 'owner', '--rotate')).trim();
+  const logIn = () =>
+    fetch(`${daemon.ready.http}/v1/session`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'user-agent': 'Firefox/140.0' },
+      body: JSON.stringify({ token }),
+    });
+  assert.deepEqual(
+    (await Promise.all([logIn(), logIn(), logIn()])).map(({ status }) => status),
+    [201, 201, 201],
+  );
+  const [session = ''] = (await run('session', 'list')).split(' ');
+  assert.match(
+    await run('session', 'list'),
+    /^[0-9a-f]{32} {2}used .* from 127\.0\.0\.1 .*Firefox\/140\.0\n/,
+  );
+  assert.equal(await run('session', 'end', session), 'ended\n');
+  assert.equal(await run('session', 'end', 'all'), '2 ended\n');
   assert.match(
     await run('audit', '--action', 'tokens'),
     /app:owner \(control\) {2}tokens\.rotate board {2}done\n/,

@@ -193,7 +193,7 @@ export function addRoutes(parts: RouteParts, routes: readonly Route[]): void {
           const caller = callerOf(one.audience, request, parts);
           const { login } = caller;
           const ends = () => {
-            if (login !== undefined) {
+            if (login !== undefined && !reply.raw.closed) {
               reply.raw.once('close', login.hold());
             }
             return endOf(reply, [listener.closing, ...(login === undefined ? [] : [login.ended])]);
