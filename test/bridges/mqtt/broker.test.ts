@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { collect, openHub } from './hub.ts';
+import { openRaw, rawConnect, rawSubscribe, type } from './raw.ts';
 
 const peer = 'ab'.repeat(16);
 const stranger = 'cd'.repeat(16);
@@ -236,6 +237,34 @@ test('a message to a device waits with a reason until it is there, and its PUBAC
       .filter(state => state !== 'sending' && state !== 'queued'),
     ['sent', 'delivered'],
   );
+});
+
+test('a command whose PUBACK is lost, with the connection or with the hub, is said again under its id and is ambiguous nowhere', async () => {
+  for (const lost of ['the connection', 'the hub'] as const) {
+    await using hub = await openHub();
+    const token = await hub.token('pump', ['mqtt']);
+    const id = await hub.post('mqtt:dev/pump', 'on');
+    {
+      // Says nothing of what it is given.
+      using raw = openRaw(hub.port);
+      raw.socket.write(rawConnect({ clientId: 'x', clean: true, username: 'pump', password: token }));
+      await raw.next(type.connack);
+      raw.socket.write(rawSubscribe(hub.topics.device('pump', 'set'), 1, 1));
+      assert.ok((await raw.next(type.publish)).includes(id));
+      await hub.until(() => hub.deliveryState(id, 'mqtt:dev/pump') === 'sent');
+      if (lost === 'the hub') {
+        await hub.restart();
+      }
+    }
+    await hub.until(() => hub.deliveryState(id, 'mqtt:dev/pump') === 'queued');
+    const pump = await hub.connectWith('pump', token);
+    const heard = collect(pump);
+    await pump.subscribeAsync(hub.topics.device('pump', 'set'), { qos: 1 });
+    assert.equal((await heard.take(1))[0]?.json.id, id, lost);
+    await hub.until(() => hub.deliveryState(id, 'mqtt:dev/pump') === 'delivered');
+    const states = hub.delivery(id)?.history.map(({ state }) => state) ?? [];
+    assert.ok(states.includes('queued') && !states.includes('ambiguous'));
+  }
 });
 
 test('a literal topic is an address too, and what belongs to the hub is none', async () => {

@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createWebhookBridge } from '../../../src/bridges/webhook/bridge.ts';
@@ -102,6 +105,56 @@ test('a webhook can be written to, and be in a room: the outbox retries, and the
     events.map(({ data }) => data.message.text),
     ['for the sender'],
   );
+});
+
+test('a message whose answer is lost, with the connection or with the gateway, is sent again under its id and is ambiguous nowhere', async t => {
+  const dir = await mkdtemp(join(tmpdir(), 'kos-hooks-'));
+  t.after(() => rm(dir, { recursive: true, force: true }));
+  await using receiver = await openReceiver();
+  const open = () =>
+    openGateway({
+      dir,
+      webhook: { allowPrivate: ['127.0.0.0/8'], limits: quick },
+      limits: { firstRetry: 20, longestRetry: 40 },
+    });
+  let message = '';
+  {
+    await using gateway = await open();
+    const { ownerToken } = gateway.hub;
+    const made = await gateway.call(ownerToken, 'POST', '/v1/webhooks', {
+      url: receiver.url,
+      events: ['message.accepted'],
+    });
+    let cut = 2;
+    // It has read all of it each time; at last it says nothing at all.
+    receiver.answer = (_response, _received, request) => {
+      cut -= 1;
+      if (cut >= 0) {
+        request.socket.destroy();
+      }
+    };
+    const posted = await gateway.call(ownerToken, 'POST', '/v1/messages', {
+      to: `webhook:${made.body.id}`,
+      text: 'once',
+    });
+    message = posted.body.id;
+    await until('the third request is there', () => receiver.received.length === 3);
+  }
+  receiver.answer = status(204);
+  await using gateway = await open();
+  const view = await until('it is delivered', async () => {
+    const { body } = await gateway.call(gateway.hub.ownerToken, 'GET', `/v1/messages/${message}`);
+    return body.deliveries[0].state === 'delivered' && body.deliveries[0];
+  });
+  assert.equal(receiver.received.length, 4);
+  assert.equal(
+    new Set(receiver.received.map(({ id }) => id)).size,
+    1,
+    'by which an endpoint knows the repeat',
+  );
+  const steps = view.history as { state: string; reason?: string }[];
+  assert.ok(!steps.some(({ state }) => state === 'ambiguous'));
+  assert.ok(steps.some(({ reason }) => reason?.includes('the connection broke')));
 });
 
 test('a message to a webhook that is off waits with the reason, and leaves when it is on; to one that is gone it fails', async () => {
