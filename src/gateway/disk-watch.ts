@@ -34,7 +34,7 @@ export async function watchDisk(
   /** What is said: a full disk that had room for something small is full all the same. */
   let trouble: GatewayError | undefined;
   let said: string | undefined;
-  /** Databases that were damaged, and under which names they lie aside. */
+  /** Databases that were damaged or have lost something, and the files that say so. */
   let aside: ReadonlyMap<string, string> = new Map();
   const tell = (name: string, health: Pick<ServiceHealth, 'state' | 'reason' | 'code'>) =>
     report({ name, since: clock.now(), bugs: 0, ...health });
@@ -47,11 +47,11 @@ export async function watchDisk(
     said = word;
   };
   const lookAside = () => {
-    const there = new Map(store.asides().map(file => [file.replace(/\.damaged-\d+$/, ''), file]));
-    for (const [name, file] of there) {
-      if (aside.get(name) !== file) {
-        const reason = `it was damaged and lies aside as ${file}: what it holds is not used. Put a backup back (kosctl restore), or take that file away`;
-        log.error({ file }, 'a damaged database lies aside: what it holds is not used');
+    const asides = store.asides();
+    const there = new Map(asides.map(({ database, file }) => [database, file]));
+    for (const { database: name, file, reason } of asides) {
+      if (there.get(name) === file && aside.get(name) !== file) {
+        log.error({ file }, `${name}: ${reason}`);
         tell(name, { state: 'waiting', code: 'store/unavailable', reason });
       }
     }

@@ -66,9 +66,9 @@ export function orPutAside<T>(path: string, now: number, open: () => T, onAside?
   }
 }
 
-/** Moves a database and its side files to another name beside it: `PATH.damaged-MS`. */
-function putAside(path: string, now: number): void {
-  for (const suffix of ['', '-wal', '-shm']) {
+/** Moves a database and what lies beside it to another name: `PATH.damaged-MS`. */
+export function putAside(path: string, now: number): void {
+  for (const suffix of ['', '-wal', '-shm', '-mark']) {
     if (statSync(path + suffix, { throwIfNoEntry: false }) !== undefined) {
       renameSync(path + suffix, `${path}.damaged-${now}${suffix}`);
     }
@@ -168,7 +168,8 @@ export function look(database: DatabaseSync, path: string): void {
   }
 }
 
-function damaged(path: string, why: string, cause?: unknown): GatewayError {
+/** That a file is no whole database, for people. */
+export function damaged(path: string, why: string, cause?: unknown): GatewayError {
   return new GatewayError(
     'store/unavailable',
     `${path} is damaged (${why}). Nothing was changed. Copy the data folder away, then put a backup back (kosctl restore), or move this file and its -wal aside to begin without it`,

@@ -4,6 +4,7 @@ import type { ClientJobs } from './client-table.ts';
 import type { DeliveryJobs } from './delivery-table.ts';
 import type { EventJobs, EventRow } from './event-table.ts';
 import type { InboxJobs } from './inbox-table.ts';
+import type { LostCommits } from './lost-commits.ts';
 import type { MeshJobs } from './mesh-table.ts';
 import type { MessageJobs } from './message-table.ts';
 import type { NoteJobs } from './note-table.ts';
@@ -116,4 +117,6 @@ export interface WriterReady {
   readonly boot: number;
   readonly epoch: string;
   readonly newestEvent: number;
+  /** What was found missing of the databases; nothing but at the first start of the process. */
+  readonly lost: readonly LostCommits[];
 }

@@ -72,3 +72,42 @@ export function rewind(database: DatabaseSync, { since, now, resend }: Rewinding
   }
   return { held, queued: rows.length - held };
 }
+
+/**
+ * A write for a cloud service that waited may have been sent since: it is taken for one whose answer was lost, which is asked for or held.
+ * `at` is the ms epoch of the state; gives how many there were. In one transaction.
+ */
+export function rewindWrites(
+  database: DatabaseSync,
+  { at, now, reason }: { readonly at: number; readonly now: number; readonly reason: string },
+): number {
+  const rows = database.prepare("SELECT seq, status FROM operations WHERE state = 'queued'").all() as {
+    seq: number;
+    status: string;
+  }[];
+  const put = database.prepare(
+    "UPDATE operations SET state = 'inflight', next_at = NULL, status = ? WHERE seq = ?",
+  );
+  database.exec('BEGIN IMMEDIATE');
+  try {
+    for (const { seq, status } of rows) {
+      const {
+        nextAt: _,
+        waits: __,
+        ...was
+      } = JSON.parse(status) as {
+        nextAt?: number;
+        waits?: string;
+        sentAt?: number;
+        history: unknown[];
+      };
+      const history = [...was.history, { state: 'inflight', at: now, reason }];
+      put.run(JSON.stringify({ ...was, state: 'inflight', sentAt: was.sentAt ?? at, reason, history }), seq);
+    }
+    database.exec('COMMIT');
+  } catch (error) {
+    database.exec('ROLLBACK');
+    throw error;
+  }
+  return rows.length;
+}

@@ -4,6 +4,12 @@ export const isKeptEvent = "kind IN ('message.accepted', 'message.changed', 'del
 /** States in which a delivery is over and did not get there, or may not have: people ask for these. */
 export const endedInVain = "'failed', 'expired', 'ambiguous'";
 
+/** How many transactions changed a database: beside it lies how many of them were acknowledged. */
+const commitsTable = `
+  CREATE TABLE commits (one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER NOT NULL) STRICT;
+  INSERT INTO commits VALUES (1, 0);
+`;
+
 /**
  * The tables of the three databases, as the steps that led to them: a file's `user_version` says how many
  * steps it has seen. A step that has been released is never changed; a change is a new step. Rows name a
@@ -227,6 +233,7 @@ export const gatewaySchema: readonly string[] = [
   CREATE TABLE ruled (delivery INTEGER PRIMARY KEY, ruling INTEGER NOT NULL) STRICT;
   CREATE INDEX ruled_ruling ON ruled (ruling);
   `,
+  commitsTable,
 ];
 
 export const meshSchema: readonly string[] = [
@@ -238,6 +245,7 @@ export const meshSchema: readonly string[] = [
     PRIMARY KEY (kind, key)
   ) STRICT, WITHOUT ROWID;
   `,
+  commitsTable,
 ];
 
 /** The writes of the replicas. Whatever a client or a cloud said is sealed: these rows hold people's tokens. */
@@ -270,4 +278,5 @@ export const outboxSchema: readonly string[] = [
     PRIMARY KEY (service, partition, provisional)
   ) STRICT, WITHOUT ROWID;
   `,
+  commitsTable,
 ];

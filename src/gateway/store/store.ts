@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, readdirSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { Worker } from 'node:worker_threads';
 import { type Clock, systemClock } from '../../lib/clock.ts';
@@ -62,10 +62,20 @@ export interface Store extends AsyncDisposable {
   freeBytes(): Promise<number | undefined>;
   /** Takes back the room that the next start on a full disk needs, where there is any. */
   keepBallast(): Promise<void>;
-  /** Files of databases that were damaged and lie aside, by name: what they hold is not used. */
-  asides(): readonly string[];
+  /** Databases that were damaged and lie aside, or have lost something, until somebody takes the file away that says so. */
+  asides(): readonly Aside[];
   /** Called when a read or a write meets a database that is damaged, with the name of its file and what SQLite says. */
   onDamage(listener: (file: string, reason: string) => void): () => void;
+}
+
+/** What is wrong with a database since a start. */
+export interface Aside {
+  /** Name of the database. */
+  readonly database: string;
+  /** Name of the file that lies beside it. */
+  readonly file: string;
+  /** For people. */
+  readonly reason: string;
 }
 
 export type Reads = ReturnType<typeof openReads>;
@@ -114,7 +124,13 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   stack.defer(() => outbox.close());
   const blobs = await openBlobs(join(dir, 'blobs'), { ...defaultLimits, ...options.blobs });
   const uploads = await openUploads({ directory: join(dir, 'blobs', 'uploads'), blobs, clock, random });
-  const { boot, epoch } = committer.ready;
+  const { boot, epoch, lost } = committer.ready;
+  for (const { file, commits, note } of lost) {
+    log.error(
+      { file, commits, note },
+      'commits that were acknowledged are missing: the database is of an earlier state',
+    );
+  }
   const listeners = new Set<(file: string, reason: string) => void>();
   const onDamage = (path: string, reason: string) => {
     for (const listener of [...listeners]) {
@@ -154,9 +170,24 @@ function tellOfRestore(restore: FoundRestore, log: Log): void {
   }
 }
 
-function asidesIn(dir: string): readonly string[] {
+function asideReason(file: string): string {
+  return `it was damaged and lies aside as ${file}: what it holds is not used. Put a backup back (kosctl restore), or take that file away`;
+}
+
+/** What the note of a loss says, and what to do. */
+function lossOf(note: string): string {
+  const text = readFileSync(note, 'utf8').slice(0, 500).trim();
+  return `${text}. Put what is missing or a backup back (kosctl restore), or take ${basename(note)} away`;
+}
+
+function asidesIn(dir: string): readonly Aside[] {
   try {
-    return readdirSync(dir).filter(name => /\.damaged-\d+$/.test(name));
+    return readdirSync(dir).flatMap(file => {
+      const [, database, what] = /^(.+)\.(damaged|lost)-\d+$/.exec(file) ?? [];
+      return database === undefined
+        ? []
+        : { database, file, reason: what === 'lost' ? lossOf(join(dir, file)) : asideReason(file) };
+    });
   } catch {
     return [];
   }

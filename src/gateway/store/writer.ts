@@ -1,10 +1,12 @@
 import { statSync } from 'node:fs';
 import { flushCompileCache } from 'node:module';
+import { basename } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { GatewayError, isGatewayError } from '../../lib/errors.ts';
 import { type Checkpoints, createCheckpoints } from './checkpoints.ts';
-import { isDamage, openOrPutAside, openWritable, storeError } from './database.ts';
+import { type CommitCount, countCommits } from './commit-count.ts';
+import { isDamage, openOrPutAside, openWritable, putAside, storeError } from './database.ts';
 import { eventReads } from './event-table.ts';
 import { gatewayVerbs, generation } from './gateway-verbs.ts';
 import {
@@ -16,9 +18,12 @@ import {
   signal,
   type WriterData,
   type WriterPorts,
+  type WriterReady,
 } from './job.ts';
+import { findLost, type LostCommits } from './lost-commits.ts';
 import { meshVerbs } from './mesh-table.ts';
 import { outboxVerbs } from './outbox-table.ts';
+import { lostSince, rewind, rewindWrites } from './rewound.ts';
 import { gatewaySchema, meshSchema, outboxSchema } from './schema.ts';
 
 /**
@@ -51,6 +56,7 @@ interface Target {
   readonly inode: number;
   readonly verbs: AnyVerbs;
   readonly log: Checkpoints;
+  readonly count: CommitCount;
   readonly news?: News;
 }
 
@@ -69,24 +75,37 @@ const { signals } = data;
 const parent = parentPort as MessagePort;
 
 parent.once('message', (ports: WriterPorts) => {
+  const { gatewayPath, meshPath, outboxPath, first, now } = data;
+  const lost = first ? [gatewayPath, meshPath, outboxPath].flatMap(path => findLostOrLeave(path, now)) : [];
   const gateway = openWritable({ path: data.gatewayPath, schema: gatewaySchema, limit: data.gatewayLimit });
   const mesh = openOrPutAside({ path: data.meshPath, schema: meshSchema, limit: data.meshLimit }, data.now);
   const outbox = openOrPutAside(
     { path: data.outboxPath, schema: outboxSchema, limit: data.outboxLimit },
     data.now,
   );
+  const lacks = (path: string) => lost.some(({ file }) => file === basename(path));
+  if (lacks(gatewayPath)) {
+    rewind(gateway, { since: lostSince, now, resend: false });
+  }
+  if (lacks(outboxPath)) {
+    rewindWrites(outbox, { at: now, now, reason: `${lostSince}: it may have been sent since` });
+  }
   const { newestEvent } = eventReads(gateway);
-  parent.postMessage({ ...generation(gateway, data.first), newestEvent: newestEvent() });
+  parent.postMessage({
+    ...generation(gateway, first),
+    newestEvent: newestEvent(),
+    lost,
+  } satisfies WriterReady);
   // A thread that is ended writes nothing at its end: without this each start compiles it anew.
   flushCompileCache();
   const lane = (port: MessagePort): Lane => ({ port, jobs: [], next: 0 });
   const targets = {
     gateway: {
-      ...target(gateway, data.gatewayPath, gatewayVerbs(gateway) as AnyVerbs),
+      ...target(gateway, gatewayPath, gatewayVerbs(gateway) as AnyVerbs),
       news: newsOf(gateway),
     },
-    mesh: target(mesh, data.meshPath, meshVerbs(mesh) as AnyVerbs),
-    outbox: target(outbox, data.outboxPath, outboxVerbs(outbox) as AnyVerbs),
+    mesh: target(mesh, meshPath, meshVerbs(mesh) as AnyVerbs),
+    outbox: target(outbox, outboxPath, outboxVerbs(outbox) as AnyVerbs),
   };
   serve(
     {
@@ -100,9 +119,10 @@ parent.once('message', (ports: WriterPorts) => {
   for (const { log } of Object.values(targets)) {
     log[Symbol.dispose]();
   }
-  gateway.close();
-  mesh.close();
-  outbox.close();
+  for (const { database, count } of Object.values(targets)) {
+    database.close();
+    count.close();
+  }
   parent.close();
   for (const port of Object.values(ports)) {
     port.close();
@@ -111,16 +131,48 @@ parent.once('message', (ports: WriterPorts) => {
 
 function target(database: DatabaseSync, path: string, verbs: AnyVerbs): Target {
   const { ino: inode } = statSync(path);
-  return { database, path, inode, verbs, log: createCheckpoints(database, { path, inode }) };
+  return {
+    database,
+    path,
+    inode,
+    verbs,
+    log: createCheckpoints(database, { path, inode }),
+    count: countCommits(database, path),
+  };
 }
 
-/** Throws `store/unavailable` where what is committed would be lost with this process: its file has no name any more. */
-function requireFile({ path, inode }: Target): void {
+/** A database that is damaged is found to be so once more where it is opened, by whoever can do without it. */
+function findLostOrLeave(path: string, now: number): readonly LostCommits[] {
+  try {
+    const lost = findLost(path, now);
+    return lost === undefined ? [] : [lost];
+  } catch (error) {
+    if (path !== data.gatewayPath && isDamage(error)) {
+      putAside(path, now);
+      return [];
+    }
+    throw error;
+  }
+}
+
+/**
+ * Throws `store/unavailable` where what is committed would be lost with this process: its file has no name any more, or its log,
+ * which is folded back then, so that nothing is lost with it.
+ */
+function requireFile({ path, inode, count, database }: Target): void {
   const there = statSync(path, { throwIfNoEntry: false });
   if (there?.ino !== inode) {
     throw new GatewayError(
       'store/unavailable',
       `${path} is gone${there === undefined ? '' : ': another file lies in its place'}. Put the data folder back, or stop the gateway`,
+      { retryable: true },
+    );
+  }
+  if (!count.hasLog()) {
+    database.exec('PRAGMA wal_checkpoint(PASSIVE)');
+    throw new GatewayError(
+      'store/unavailable',
+      `${path}-wal is gone. Nothing was lost with it: what it held is in ${path}. Start the gateway anew`,
       { retryable: true },
     );
   }
@@ -130,7 +182,8 @@ function serve(
   lanes: Readonly<Record<LaneName, Lane>>,
   targets: { readonly gateway: Target; readonly mesh: Target; readonly outbox: Target },
 ): void {
-  const logs = [targets.gateway.log, targets.mesh.log, targets.outbox.log];
+  const all = [targets.gateway, targets.mesh, targets.outbox];
+  const logs = all.map(({ log }) => log);
   for (;;) {
     const posted = Atomics.load(signals, signal.posted);
     const urgent = takeUrgent(lanes.urgent);
@@ -158,7 +211,9 @@ function serve(
       return;
     }
     if (!sleep(posted, Math.min(...logs.map(log => log.patience)))) {
-      for (const log of logs) {
+      for (const { log, count } of all) {
+        // Before it is folded and may begin anew.
+        count.note();
         log.fold();
       }
     }
@@ -201,7 +256,9 @@ function commitGroup(
       job = next ?? (full ? undefined : take(lane));
     }
     const fresh = target.news?.look() ?? {};
+    target.count.count();
     database.exec('COMMIT');
+    target.count.keep();
     target.news?.keep(fresh);
     Atomics.add(signals, signal.commits, 1);
     target.log.grown(urgent.length + replies.length);

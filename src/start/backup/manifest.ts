@@ -39,7 +39,7 @@ export type BackupManifest = z.output<typeof manifestSchema>;
 
 /** Files in the data folder that are no part of the hub's state, or are made again. */
 const leftOut =
-  /^(?:lock\.db|ballast|logins\.json|kosctl\.sock|compile-cache|blobs|restore|backup\.tmp|before-restore-.*|replica-cache.*|.*\.(?:new|sock)|.*-(?:wal|shm|journal)|.*\.damaged-.*)$/;
+  /^(?:lock\.db|ballast|logins\.json|kosctl\.sock|compile-cache|blobs|restore|backup\.tmp|before-restore-.*|replica-cache.*|.*\.(?:new|sock)|.*-(?:wal|shm|journal|mark)|.*\.(?:damaged|lost)-.*)$/;
 
 /** Whether a file of the data folder belongs into a backup. */
 export function belongs(name: string): boolean {

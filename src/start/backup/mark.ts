@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { type Rewound, restoredSince, rewind } from '../../gateway/store/rewound.ts';
+import { type Rewound, restoredSince, rewind, rewindWrites } from '../../gateway/store/rewound.ts';
 import { gatewaySchema, meshSchema, outboxSchema } from '../../gateway/store/schema.ts';
 import { GatewayError } from '../../lib/errors.ts';
 
@@ -67,34 +67,9 @@ function markDeliveries({ dir, at, now, resend }: MarkOptions): Rewound {
   return rewind(database, { since: `${restoredSince} of ${day} UTC`, now, resend });
 }
 
-/** A write that waited may have been sent since: it is taken for one whose answer was lost, which is asked for or held. */
 function markWrites({ dir, at, now }: MarkOptions): number {
   using database = open(dir, 'replica-outbox.db');
-  const rows = database.prepare("SELECT seq, status FROM operations WHERE state = 'queued'").all() as {
-    seq: number;
-    status: string;
-  }[];
-  const put = database.prepare(
-    "UPDATE operations SET state = 'inflight', next_at = NULL, status = ? WHERE seq = ?",
-  );
-  database.exec('BEGIN IMMEDIATE');
-  for (const { seq, status } of rows) {
-    const {
-      nextAt: _,
-      waits: __,
-      ...was
-    } = JSON.parse(status) as {
-      nextAt?: number;
-      waits?: string;
-      sentAt?: number;
-      history: unknown[];
-    };
-    const reason = 'restored from a backup: it may have been sent since';
-    const history = [...was.history, { state: 'inflight', at: now, reason }];
-    put.run(JSON.stringify({ ...was, state: 'inflight', sentAt: was.sentAt ?? at, reason, history }), seq);
-  }
-  database.exec('COMMIT');
-  return rows.length;
+  return rewindWrites(database, { at, now, reason: `${restoredSince}: it may have been sent since` });
 }
 
 function open(dir: string, name: string): DatabaseSync {

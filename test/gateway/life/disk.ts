@@ -274,7 +274,7 @@ function createCommitter(parts: {
   }
 
   const committer: Committer = {
-    ready: { boot: 0, epoch: '', newestEvent: newest() },
+    ready: { boot: 0, epoch: '', newestEvent: newest(), lost: [] },
     get waiting() {
       return waiting.urgent.length + waiting.others.length + posted.urgent.length + posted.others.length;
     },

@@ -1,0 +1,116 @@
+import { closeSync, fstatSync, openSync, readFileSync, readSync, statSync, writeSync } from 'node:fs';
+
+/*
+ * Beside a database lies how many commits of it were acknowledged, and to which log the last of them went: whoever finds the database with
+ * fewer, or with another log, knows that something is missing, which SQLite cannot. It is written soon after a commit and never
+ * synced: it may be a little behind, after a power cut some 30 s, and is never ahead.
+ *
+ *     number, 16 decimal digits | space | salts of the log, 16 hex digits, zeros where it was closed in good order | newline
+ *
+ * Source: SQLite file format, 4.1: the log begins with a header whose bytes 16 to 23 are two salts; the first goes up by one each
+ * time that the log begins anew.
+ */
+
+export interface CommitMark {
+  readonly number: number;
+  /** Of the log; 0 where it was closed in good order. */
+  readonly salt: number;
+}
+
+/** Suffix of its file. */
+export const markSuffix = '-mark';
+
+/** Times that a log may have begun anew since its salt was noted: a busy log does so now and then, and each is noted soon. */
+const restarts = 8;
+const saltOffset = 16;
+
+/** What is noted for a database; undefined where nothing is that can be read. */
+export function readMark(path: string): CommitMark | undefined {
+  try {
+    const [, number, salt] =
+      /^(\d{16}) ([0-9a-f]{8})[0-9a-f]{8}\n$/.exec(readFileSync(path + markSuffix, 'latin1')) ?? [];
+    return number === undefined || salt === undefined
+      ? undefined
+      : { number: Number(number), salt: Number.parseInt(salt, 16) };
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether the log that lies there is the one that was noted; `none` where there is no log. */
+export function compareLog(path: string, mark: CommitMark): 'same' | 'other' | 'none' {
+  const bytes = Buffer.alloc(8);
+  const log = openFor(`${path}-wal`, 'r');
+  try {
+    if (log === undefined || readSync(log, bytes, 0, 8, saltOffset) < 8) {
+      return 'none';
+    }
+  } finally {
+    if (log !== undefined) {
+      closeSync(log);
+    }
+  }
+  const since = (bytes.readUInt32BE(0) - mark.salt) >>> 0;
+  return mark.salt === 0 || since <= restarts ? 'same' : 'other';
+}
+
+/** Notes what is committed. Where the disk takes nothing the note stays behind, which says less and nothing wrong. */
+export interface CommitMarker {
+  note(number: number): void;
+  /** Whether the log that was noted is still the one at its place: one that is not is lost with this process. */
+  hasLog(): boolean;
+  /** The database was closed in good order: its log is gone. */
+  close(number: number): void;
+}
+
+export function createCommitMarker(path: string): CommitMarker {
+  let file = openFor(path + markSuffix, 'r+') ?? openFor(path + markSuffix, 'w+');
+  let log: number | undefined;
+  const salts = Buffer.alloc(8);
+  const write = (number: number) => {
+    if (file !== undefined) {
+      try {
+        writeSync(file, `${String(number).padStart(16, '0')} ${salts.toString('hex')}\n`, 0, 'latin1');
+      } catch {
+        // It is behind until the next one.
+      }
+    }
+  };
+  return {
+    note(number) {
+      log ??= openFor(`${path}-wal`, 'r');
+      if (log !== undefined) {
+        try {
+          readSync(log, salts, 0, 8, saltOffset);
+        } catch {
+          salts.fill(0);
+        }
+      }
+      write(number);
+    },
+    hasLog() {
+      return (
+        log === undefined || statSync(`${path}-wal`, { throwIfNoEntry: false })?.ino === fstatSync(log).ino
+      );
+    },
+    close(number) {
+      salts.fill(0);
+      write(number);
+      for (const one of [file, log]) {
+        if (one !== undefined) {
+          closeSync(one);
+        }
+      }
+      file = undefined;
+      log = undefined;
+    },
+  };
+}
+
+function openFor(path: string, flags: string): number | undefined {
+  try {
+    return openSync(path, flags, 0o600);
+  } catch {
+    return undefined;
+  }
+}

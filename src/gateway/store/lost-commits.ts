@@ -1,0 +1,89 @@
+import { renameSync, rmSync, statSync } from 'node:fs';
+import { basename, dirname } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { utf8 } from '../../lib/bytes.ts';
+import { isGatewayError } from '../../lib/errors.ts';
+import { commitsOf } from './commit-count.ts';
+import { type CommitMark, compareLog, readMark } from './commit-mark.ts';
+import { damaged } from './database.ts';
+import { writeDurably } from './synced.ts';
+
+/** What a database has lost between two starts of the hub. */
+export interface LostCommits {
+  /** Name of its file. */
+  readonly file: string;
+  /** Commits that were acknowledged and are not in it. */
+  readonly commits: number;
+  /** Name of the file that tells people so, until they take it away. */
+  readonly note: string;
+}
+
+/**
+ * Looks, before a database is opened for its writer, whether all is in it that was acknowledged. SQLite cannot tell: without its
+ * log, or with that of another database, it is whole and older, or a mixture. A log that is not its own is put aside, never
+ * removed. What is missing is noted in a file beside it. Throws `store/unavailable` where what is left is no whole
+ * database.
+ */
+export function findLost(path: string, now: number): LostCommits | undefined {
+  const mark = readMark(path);
+  if (mark === undefined || mark.number === 0) {
+    return undefined;
+  }
+  const log = compareLog(path, mark);
+  if (log === 'other') {
+    renameSync(`${path}-wal`, `${path}-wal.damaged-${now}`);
+    // It is made of the log, and anew where it is missing.
+    rmSync(`${path}-shm`, { force: true });
+  }
+  const found = look(path, mark, log === 'same');
+  if (found === undefined || found >= mark.number) {
+    return undefined;
+  }
+  const commits = mark.number - found;
+  const file = basename(path);
+  const note = `${file}.lost-${now}`;
+  const why =
+    found === 0
+      ? `${file} was not there, or empty`
+      : log === 'same'
+        ? `${file} or its log ${file}-wal is older than it was`
+        : log === 'none'
+          ? `its log ${file}-wal is gone`
+          : `its log ${file}-wal was another one, which lies aside as ${file}-wal.damaged-${now}`;
+  writeDurably(
+    dirname(path),
+    note,
+    utf8(`at least ${commits} commits that were acknowledged are not in ${file}: ${why}\n`),
+  );
+  return { file, commits, note };
+}
+
+/** How many commits there are; undefined where it cannot be said and whoever opens it will say why. */
+function look(path: string, mark: CommitMark, isLogThere: boolean): number | undefined {
+  if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) === 0) {
+    return 0;
+  }
+  let database: DatabaseSync | undefined;
+  try {
+    // One that only reads leaves everything as it is, however it ends.
+    database = new DatabaseSync(path, { readOnly: true, timeout: 2000 });
+    const found = commitsOf(database);
+    // A log may be gone while some of it was folded back: only the whole database tells.
+    const isDoubtful = found !== undefined && (found < mark.number || (!isLogThere && mark.salt !== 0));
+    const check = isDoubtful ? database.prepare('PRAGMA integrity_check(1)').get()?.integrity_check : 'ok';
+    if (check !== 'ok') {
+      throw damaged(
+        path,
+        `${String(check).replaceAll(/\s+/g, ' ')}; ${mark.number - (found ?? 0)} commits are missing`,
+      );
+    }
+    return found;
+  } catch (error) {
+    if (isGatewayError(error)) {
+      throw error;
+    }
+    return undefined;
+  } finally {
+    database?.close();
+  }
+}
