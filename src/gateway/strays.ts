@@ -1,6 +1,5 @@
 import { type Address, type Message, nameOf, schemeOf } from './message.ts';
-import { isKept } from './own-rooms.ts';
-import { membersOf, type RoutingFacts, route } from './router.ts';
+import { type RoutingFacts, route } from './router.ts';
 
 /** A delivery that is not over, and where its message was said. */
 export interface OpenRow {
@@ -18,35 +17,21 @@ export interface Stray {
 }
 
 /**
- * Of what an earlier process left, what is not to go any more: its recipient is blocked by now, or out of the room it was said
- * in. Whoever changed that may have ended before it had called all of it back. Who gets it for another reason, because of
- * what it answers or changes or by a rule, still does; of the hub's own rooms only those are out who were taken out.
+ * Of what an earlier process left, what is not to go any more: its recipient is blocked by now, or was taken out of the room it
+ * was said in, and whoever did that ended before all of it was called back. Who gets it for another reason, because of what it
+ * answers or changes or by a rule, still does, and so does who is in no list of those taken out: they may have it by a rule that is gone.
  */
 export function straysIn(
   rows: readonly OpenRow[],
   facts: RoutingFacts,
   messageOf: (id: string) => Message | undefined,
 ): readonly Stray[] {
-  const rooms = new Map<string, ReadonlySet<Address> | undefined>();
   return rows.flatMap(({ id, message, recipient, to }) => {
     if (facts.isBlocked?.(recipient) === true) {
       return [{ id, reason: 'its recipient is blocked' }];
     }
-    if (schemeOf(to) !== 'room') {
-      return [];
-    }
-    const room = nameOf(to);
-    const members = rooms.getOrInsertComputed(room, () => {
-      const found = membersOf(room, facts);
-      return found && new Set(found);
-    });
-    if (members === undefined) {
-      return [{ id, reason: `the room ${room} is gone` }];
-    }
-    if (
-      members.has(recipient) ||
-      (isKept(room) && facts.rooms[room]?.removed?.includes(recipient) !== true)
-    ) {
+    const room = schemeOf(to) === 'room' ? nameOf(to) : '';
+    if (!Object.hasOwn(facts.rooms, room) || facts.rooms[room]?.removed?.includes(recipient) !== true) {
       return [];
     }
     const said = messageOf(message);

@@ -75,9 +75,13 @@ export class Society {
         this.#out.delete(`${name} ${member}`);
       }
     }
+    // Of a room of the configuration it is known who was taken out; of others, a process that died may have called back nothing.
     for (const { room, members } of this.#leaving) {
-      const now = views.find(({ name }) => name === room)?.members ?? [];
-      this.#outOf({ room, members: members.filter(one => !now.includes(one)) }, process, patience);
+      const view = views.find(({ name }) => name === room);
+      if (view?.source === 'config') {
+        const out = members.filter(one => !view.members.includes(one));
+        this.#outOf({ room, members: out }, process, patience);
+      }
     }
     this.#leaving.clear();
   }
