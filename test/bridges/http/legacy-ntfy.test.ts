@@ -4,7 +4,12 @@ import { test } from 'node:test';
 import { WebSocket } from 'ws';
 import { openGateway, type TestGateway } from '../gateway.ts';
 
-const rooms = { alerts: { members: ['app:bob'] }, garage: { members: [] }, secret: { members: [] } };
+const rooms = {
+  alerts: { members: ['app:bob'] },
+  'my-room': { members: [] },
+  garage: { members: [] },
+  secret: { members: [] },
+};
 
 async function open() {
   const gateway = await openGateway({ rooms, http: { ntfy: { topics: { Door: 'app:script' } } } });
@@ -193,6 +198,7 @@ test('ntfy takes a notification in every way that its documentation shows', asyn
     assert.deepEqual({ ...body, ...expected }, body, said);
     assert.deepEqual([body.event, typeof body.id, typeof body.time], ['message', 'string', 'number']);
   }
+  assert.equal((await ask(gateway, token, '/My_Room/trigger')).body.topic, 'My_Room');
   assert.deepEqual((await ask(gateway, token, '/alerts?up=1')).body, { unifiedpush: { version: 1 } });
   const polled = await poll(gateway, token, '/alerts/json?poll=1');
   assert.equal(

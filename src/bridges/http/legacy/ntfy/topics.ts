@@ -20,8 +20,16 @@ export function topicOf(name: string, topics: Topics): Topic {
   if (!topicShape.test(name)) {
     throw refusal(40009);
   }
-  const address = Object.hasOwn(topics, name) ? (topics[name] as Address) : `room:${name.toLowerCase()}`;
+  const address = Object.hasOwn(topics, name) ? (topics[name] as Address) : `room:${roomOf(name)}`;
   return { name, address };
+}
+
+/** Names of rooms have neither capitals nor underscores. */
+function roomOf(name: string): string {
+  return name
+    .toLowerCase()
+    .replaceAll('_', '-')
+    .replace(/^-+(?=.)/, '');
 }
 
 /** Several, with commas between them. */
