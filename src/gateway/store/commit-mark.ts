@@ -17,8 +17,10 @@ export interface CommitMark {
   readonly salt: number;
 }
 
+export type LogFound = 'same' | 'other' | 'new' | 'none';
+
 /** Suffix of its file. */
-export const markSuffix = '-mark';
+const markSuffix = '-mark';
 
 /** Times that a log may have begun anew since its salt was noted: a busy log does so now and then, and each is noted soon. */
 const restarts = 8;
@@ -37,8 +39,8 @@ export function readMark(path: string): CommitMark | undefined {
   }
 }
 
-/** Whether the log that lies there is the one that was noted; `none` where there is no log. */
-export function compareLog(path: string, mark: CommitMark): 'same' | 'other' | 'none' {
+/** Whether the log that lies there is the one that was noted; `none` where there is no log, `new` where none had been left. */
+export function compareLog(path: string, mark: CommitMark): LogFound {
   const bytes = Buffer.alloc(8);
   const log = openFor(`${path}-wal`, 'r');
   try {
@@ -51,7 +53,7 @@ export function compareLog(path: string, mark: CommitMark): 'same' | 'other' | '
     }
   }
   const since = (bytes.readUInt32BE(0) - mark.salt) >>> 0;
-  return mark.salt === 0 || since <= restarts ? 'same' : 'other';
+  return mark.salt === 0 ? 'new' : since <= restarts ? 'same' : 'other';
 }
 
 /** Notes what is committed. Where the disk takes nothing the note stays behind, which says less and nothing wrong. */

@@ -4,7 +4,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { utf8 } from '../../lib/bytes.ts';
 import { isGatewayError } from '../../lib/errors.ts';
 import { commitsOf } from './commit-count.ts';
-import { type CommitMark, compareLog, readMark } from './commit-mark.ts';
+import { type CommitMark, compareLog, type LogFound, readMark } from './commit-mark.ts';
 import { damaged } from './database.ts';
 import { writeDurably } from './synced.ts';
 
@@ -29,13 +29,18 @@ export function findLost(path: string, now: number): LostCommits | undefined {
   if (mark === undefined || mark.number === 0) {
     return undefined;
   }
-  const log = compareLog(path, mark);
+  let log = compareLog(path, mark);
   if (log === 'other') {
-    renameSync(`${path}-wal`, `${path}-wal.damaged-${now}`);
-    // It is made of the log, and anew where it is missing.
-    rmSync(`${path}-shm`, { force: true });
+    putLogAside(path, now);
   }
-  const found = look(path, mark, log === 'same');
+  let found = look(path, mark, log);
+  if (found === 'uncounted' && (log === 'same' || log === 'new')) {
+    // With the pages of another database over its own it is that one.
+    putLogAside(path, now);
+    log = 'other';
+    found = look(path, mark, log);
+  }
+  found = found === 'uncounted' ? 0 : found;
   if (found === undefined || found >= mark.number) {
     return undefined;
   }
@@ -45,7 +50,7 @@ export function findLost(path: string, now: number): LostCommits | undefined {
   const why =
     found === 0
       ? `${file} was not there, or empty`
-      : log === 'same'
+      : log === 'same' || log === 'new'
         ? `${file} or its log ${file}-wal is older than it was`
         : log === 'none'
           ? `its log ${file}-wal is gone`
@@ -58,8 +63,14 @@ export function findLost(path: string, now: number): LostCommits | undefined {
   return { file, commits, note };
 }
 
+/** SQLite makes `-shm` of the log, and anew where it is missing. */
+function putLogAside(path: string, now: number): void {
+  renameSync(`${path}-wal`, `${path}-wal.damaged-${now}`);
+  rmSync(`${path}-shm`, { force: true });
+}
+
 /** How many commits there are; undefined where it cannot be said and whoever opens it will say why. */
-function look(path: string, mark: CommitMark, isLogThere: boolean): number | undefined {
+function look(path: string, mark: CommitMark, log: LogFound): number | 'uncounted' | undefined {
   if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) === 0) {
     return 0;
   }
@@ -68,13 +79,16 @@ function look(path: string, mark: CommitMark, isLogThere: boolean): number | und
     // One that only reads leaves everything as it is, however it ends.
     database = new DatabaseSync(path, { readOnly: true, timeout: 2000 });
     const found = commitsOf(database);
-    // A log may be gone while some of it was folded back: only the whole database tells.
-    const isDoubtful = found !== undefined && (found < mark.number || (!isLogThere && mark.salt !== 0));
+    if (found === undefined) {
+      return 'uncounted';
+    }
+    // A log may be gone while some of it was folded back, and one that was not expected may be anybody's.
+    const isDoubtful = found < mark.number || log === 'new' || (log !== 'same' && mark.salt !== 0);
     const check = isDoubtful ? database.prepare('PRAGMA integrity_check(1)').get()?.integrity_check : 'ok';
     if (check !== 'ok') {
       throw damaged(
         path,
-        `${String(check).replaceAll(/\s+/g, ' ')}; ${mark.number - (found ?? 0)} commits are missing`,
+        `${String(check).replaceAll(/\s+/g, ' ')}; ${mark.number} commits were acknowledged, it has ${found}`,
       );
     }
     return found;

@@ -128,22 +128,39 @@ test('a log that is gone is said at the start, with how many commits are missing
   );
 });
 
+/** Puts the log of another database of this program's kind, whose pages would fit, into the place of this one's. */
+function putForeignLog(dir: string): void {
+  const other = new DatabaseSync(join(dir, 'other.db'));
+  other.exec('PRAGMA page_size = 4096; PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0');
+  other.exec('CREATE TABLE t (x); INSERT INTO t VALUES (randomblob(20000))');
+  cpSync(join(dir, 'other.db-wal'), join(dir, 'gateway.db-wal'));
+  other.close();
+  rmSync(join(dir, 'other.db'));
+}
+
 test('the log of another database is put aside and not mixed in', async () => {
-  await killed(
-    copy => {
-      // Another database of the same program, whose pages would fit.
-      const other = new DatabaseSync(join(copy, 'other.db'));
-      other.exec('PRAGMA page_size = 4096; PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0');
-      other.exec('CREATE TABLE t (x); INSERT INTO t VALUES (randomblob(20000))');
-      cpSync(join(copy, 'other.db-wal'), join(copy, 'gateway.db-wal'));
-      other.close();
-      rmSync(join(copy, 'other.db'));
-    },
-    async (dir, waits) => {
-      await isOlder(dir, waits, /its log gateway\.db-wal was another one, which lies aside as/);
-      assert.ok(readdirSync(dir).some(name => /^gateway\.db-wal\.damaged-\d+$/.test(name)));
-    },
+  await killed(putForeignLog, async (dir, waits) => {
+    await isOlder(dir, waits, /its log gateway\.db-wal was another one, which lies aside as/);
+    assert.ok(readdirSync(dir).some(name => /^gateway\.db-wal\.damaged-\d+$/.test(name)));
+  });
+});
+
+test('the log of another database beside one that was closed in good order is put aside, too, and nothing is missing', async () => {
+  await using made = await mkdtempDisposable(join(tmpdir(), 'kos-lost-'));
+  const dir = join(made.path, 'data');
+  {
+    await using hub = await openTestSwitch({ dir });
+    await post(hub, 'app:owner', 'kept');
+  }
+  putForeignLog(dir);
+  await using at = await start(dir);
+  assert.equal(messagesIn(at.hub), 1);
+  assert.match(
+    (await until(() => failureOf(at.hub, 'gateway.db-wal'))) ?? '',
+    /lies aside as gateway\.db-wal\.damaged/,
   );
+  assert.equal(failureOf(at.hub, 'gateway.db'), undefined);
+  assert.deepEqual(at.errors, []);
 });
 
 test('a database that was replaced by an older one is told from the newest', async () => {
