@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import { casesOf, driveApi, ensureApiTools } from './e2e/api-schemathesis.ts';
+import { runThreeUsers } from './e2e/three-users.ts';
 import { runMixedLoad } from './fault/mixed-load.ts';
 import { fuzzDecoders } from './fuzz/decoders.ts';
 import { fuzzWholeNode } from './fuzz/whole-node.ts';
@@ -35,6 +36,7 @@ const simulations: readonly Simulation[] = [
   },
   { name: 'random-life', share: 50, run: seed => runRandomLife(seed) },
   { name: 'kills', share: 0.005, run: seed => runMixedLoad({ seed, kills: 300 }) },
+  { name: 'three-users', share: 0.02, run: seed => runThreeUsers({ seed, operations: 10_000 }) },
   { name: 'fuzz-decoders', share: 0.5, run: seed => fuzzDecoders(seed, 3000) },
   { name: 'fuzz-node', share: 0.5, run: seed => fuzzWholeNode(seed, 100_000) },
   { name: 'api', share: 0.02, run: driveWholeApi },

@@ -1,0 +1,273 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { WebSocket } from 'ws';
+import { documentPath } from '../../../tools/openapi.ts';
+import { openReceiver, type Receiver } from '../../bridges/webhook/receiver.ts';
+import { seededRandom } from '../../sim/random.ts';
+import { type Answer, type Daemon, startDaemon } from '../daemon.ts';
+
+/*
+ * A hub, three clients whose rights change, and a model beside them that says who may see what. What changes rights waits
+ * until nothing else is under way, so that the model always knows what an answer has to be.
+ */
+
+export const names = ['ann', 'ben', 'cat'] as const;
+export type User = (typeof names)[number];
+
+export const scopesOf = {
+  reader: ['messages:read', 'peers:read'],
+  sender: ['messages:send'],
+  member: ['messages:read', 'messages:send', 'peers:read'],
+  operator: ['messages:read', 'messages:send', 'peers:read', 'rooms:write', 'mesh:read', 'mqtt', 'metrics'],
+} as const;
+export type Role = keyof typeof scopesOf;
+
+/** What the model knows of a message. */
+export interface Said {
+  readonly id: string;
+  readonly from: User | 'owner';
+  readonly to: string;
+  readonly delivery: string | undefined;
+  /** Who was in the room, or was written to. */
+  readonly got: ReadonlySet<User>;
+}
+
+/** Who a thing is of that others must not even see. */
+export interface Owned {
+  readonly id: string;
+  readonly by: User;
+}
+
+/** A WebSocket and all that came over it. */
+export interface Window {
+  readonly user: User;
+  readonly scopes: readonly string[];
+  readonly frames: Record<string, unknown>[];
+  readonly socket: WebSocket;
+  isClosed: boolean;
+}
+
+interface Operation {
+  readonly id: string;
+  readonly method: string;
+  readonly path: string;
+  readonly shape: RegExp;
+  /** Scopes of which one is needed; none where it is for everybody. */
+  readonly scopes: readonly string[];
+}
+
+export interface CallOptions {
+  readonly body?: unknown;
+  readonly token?: string;
+  readonly headers?: Record<string, string>;
+  readonly raw?: Uint8Array;
+}
+
+function shown(message: Said | undefined): string {
+  return message === undefined ? 'nothing known' : JSON.stringify({ ...message, got: [...message.got] });
+}
+
+export type World = Awaited<ReturnType<typeof openWorld>>;
+
+/** Every operation of the document, to tell which one a call was. */
+function operationsOf(): Operation[] {
+  const { paths } = JSON.parse(readFileSync(documentPath, 'utf8')) as {
+    paths: Record<string, Record<string, { operationId: string; description?: string }>>;
+  };
+  return Object.entries(paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, { operationId, description = '' }]) => ({
+      id: operationId,
+      method: method.toUpperCase(),
+      path,
+      shape: new RegExp(`^${path.replaceAll('.', '\\.').replaceAll(/\{\w+\}/g, '[^/]+')}$`),
+      scopes: /^Needs the scope (.*)\.$/.exec(description)?.[1]?.split(' or ') ?? [],
+    })),
+  );
+}
+
+export async function openWorld(seed: number) {
+  const stack = new AsyncDisposableStack();
+  const random = seededRandom(seed);
+  const receiver: Receiver = stack.use(await openReceiver());
+  const daemon: Daemon = stack.use(
+    await startDaemon({
+      config: {
+        log: 'trace',
+        rooms: { plaza: { members: [] } },
+        interfaces: [{ name: 'server', kind: 'tcp-server', port: 0 }],
+        bridges: {
+          webhook: { allowPrivate: ['127.0.0.1'] },
+          http: { legacySend: true, sms: {}, ntfy: {}, rates: { requests: null, sends: null } },
+        },
+      },
+    }),
+  );
+  const log: string[] = [];
+  daemon.process.stderr?.on('data', chunk => log.push(String(chunk)));
+
+  const operations = operationsOf();
+  const exercised = new Set<string>();
+  const roles: Record<User, Role> = { ann: 'member', ben: 'sender', cat: 'operator' };
+  const tokens = {} as Record<User, string>;
+  const secrets = new Set<string>([daemon.ready.ownerToken ?? 'none']);
+  /** Rooms and who is in them; the plaza's members never change, because tokens say so. */
+  const rooms = new Map<string, Set<User>>([['plaza', new Set<User>(['ann', 'ben'])]]);
+
+  const byId = new Map<string, Said>();
+  const said: Said[] = [];
+  const windows: Window[] = [];
+  let markers = 0;
+
+  const holds = (user: User, scope: string) => (scopesOf[roles[user]] as readonly string[]).includes(scope);
+  const inRoom = (user: User, to: string) =>
+    to.startsWith('room:') && rooms.get(to.slice(5))?.has(user) === true;
+  /** Whether a user who may read may see the message now. */
+  const maySee = (user: User, { from, to, got }: Said) =>
+    from === user || (holds(user, 'messages:read') && (got.has(user) || inRoom(user, to)));
+
+  async function ask<T>(method: string, path: string, options: CallOptions = {}): Promise<Answer<T>> {
+    const answer = await daemon.call<T>(method, path, options);
+    if (answer.status < 400) {
+      const bare = path.split('?', 1)[0] ?? '';
+      for (const one of operations) {
+        if (one.method === method && one.shape.test(bare)) {
+          exercised.add(one.id);
+        }
+      }
+    }
+    assert.ok(answer.status !== 500, `${method} ${path}: ${JSON.stringify(answer.body)}`);
+    return answer;
+  }
+
+  let shared = 0;
+  let wanted = 0;
+  let turn = Promise.resolve();
+  let wake = () => {};
+  /** What happens beside others. */
+  async function beside<T>(act: () => Promise<T>): Promise<T> {
+    while (wanted > 0) {
+      await turn;
+    }
+    shared += 1;
+    try {
+      return await act();
+    } finally {
+      shared -= 1;
+      wake();
+    }
+  }
+  /** What happens alone, because it changes what others may do. */
+  async function alone(act: () => Promise<void>): Promise<void> {
+    wanted += 1;
+    const before = turn;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    turn = promise;
+    await before;
+    try {
+      while (shared > 0) {
+        await new Promise<void>(done => {
+          wake = done;
+        });
+      }
+      await act();
+    } finally {
+      wanted -= 1;
+      resolve();
+    }
+  }
+
+  const world = {
+    daemon,
+    receiver,
+    random,
+    operations,
+    exercised,
+    roles,
+    tokens,
+    secrets,
+    rooms,
+    byId,
+    said,
+    windows,
+    blobs: [] as { readonly sha256: string; readonly by: User }[],
+    /** Messages that carry a blob: whoever sees one of them may read it. */
+    carriers: new Map<string, Said[]>(),
+    uploads: [] as (Owned & { gone?: true })[],
+    webhooks: [] as (Owned & { secret: string; gone?: true })[],
+    log: () => log.join(''),
+    beside,
+    alone,
+    holds,
+    inRoom,
+    maySee,
+    pick: <T>(list: readonly T[]): T => list[Math.floor(random.fraction() * list.length)] as T,
+    /** Words that are found again wherever they do not belong. */
+    words: (about: string) =>
+      `${about} marker-${(markers++).toString(16).padStart(4, '0')}${random.bytes(6).toHex()}`,
+    owner: ask,
+    call: <T = Record<string, unknown>>(
+      user: User,
+      method: string,
+      path: string,
+      options: CallOptions = {},
+    ) => ask<T>(method, path, { ...options, token: tokens[user] }),
+    /** Notes a message that was sent. */
+    note(id: string, from: User | 'owner', to: string, delivery?: string): Said {
+      const got = new Set<User>(
+        to.startsWith('room:') ? (rooms.get(to.slice(5)) ?? []) : names.filter(name => to === `app:${name}`),
+      );
+      const one: Said = { id, from, to, delivery, got };
+      byId.set(id, one);
+      said.push(one);
+      return one;
+    },
+    isOwnBusiness(user: User, id: string, where: string): void {
+      const message = byId.get(id);
+      assert.ok(
+        message === undefined || maySee(user, message),
+        `${user} saw ${id} in ${where}: ${shown(message)}`,
+      );
+    },
+    /** A status, or a refusal for want of a scope. */
+    expect(
+      user: User,
+      scope: string,
+      status: number,
+      expected: number | readonly number[],
+      what: string,
+    ): void {
+      const wanted = holds(user, scope) ? expected : 403;
+      assert.ok(
+        [wanted].flat().includes(status),
+        `${user} (${roles[user]}) ${what}: ${status}, not ${wanted}`,
+      );
+    },
+    async open(user: User): Promise<Window> {
+      const socket = new WebSocket(`${daemon.ready.http.replace('http', 'ws')}/v1/ws`, {
+        headers: { authorization: `Bearer ${tokens[user]}` },
+      });
+      const window: Window = { user, scopes: scopesOf[roles[user]], frames: [], socket, isClosed: false };
+      socket.on('message', data => window.frames.push(JSON.parse(String(data))));
+      socket
+        .on('error', () => {})
+        .on('close', () => {
+          window.isClosed = true;
+        });
+      await new Promise((resolve, reject) => socket.once('open', resolve).once('error', reject));
+      socket.send(JSON.stringify({ op: 'hello' }));
+      windows.push(window);
+      return window;
+    },
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  };
+
+  for (const name of names) {
+    const { status, body } = await ask<{ token: string }>('POST', '/v1/tokens', {
+      body: { name, role: roles[name], rooms: rooms.get('plaza')?.has(name) ? ['plaza'] : [] },
+    });
+    assert.equal(status, 201, JSON.stringify(body));
+    tokens[name] = body.token;
+    secrets.add(body.token);
+  }
+  return world;
+}
