@@ -9,7 +9,7 @@ import type { Clock } from '../../lib/clock.ts';
 import { codeOf, GatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import { type Access, requireScope } from '../access.ts';
-import { type Listener, listenerLimits, sendProblem } from '../listener.ts';
+import { type Listener, listenerLimits } from '../listener.ts';
 import { negotiate } from '../negotiate.ts';
 import type { RateKind, Rates } from '../rate.ts';
 import { invalid, mistakesOf } from '../schema.ts';
@@ -17,7 +17,7 @@ import { actionOf, type Caller, doneEntry, refusedEntry } from './audited.ts';
 import { readJson } from './body.ts';
 import type { Logins } from './logins.ts';
 import { jsonType, notAcceptable, offeredBy } from './offer.ts';
-import { isKnown, lastModified, tagOf } from './validator.ts';
+import { send } from './sending.ts';
 
 /** Who may call: anybody, or a client with one of these scopes. */
 export type Audience = 'public' | readonly [Scope, ...Scope[]];
@@ -368,41 +368,4 @@ async function checked(
 
 function hasNoBody({ headers }: FastifyRequest): boolean {
   return headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) === 0;
-}
-
-function send(one: Route, answer: Answer, request: FastifyRequest, reply: FastifyReply, now: number): void {
-  const { vary, ...headers } = answer.headers ?? {};
-  reply.code(answer.status).headers(headers);
-  if (vary !== undefined) {
-    reply.header('vary', [reply.getHeader('vary') ?? [], vary].flat().join(', '));
-  }
-  if (answer.error !== undefined) {
-    sendProblem(reply, answer.error, answer.status);
-    return;
-  }
-  if (answer.json === undefined) {
-    reply.send(request.method === 'HEAD' ? undefined : answer.body);
-    return;
-  }
-  const text = JSON.stringify(answer.json);
-  if (!reply.hasHeader('content-type')) {
-    reply.header('content-type', 'application/json; charset=utf-8');
-  }
-  if (one.method === 'GET' && answer.status === 200 && !one.live) {
-    const tag = answer.headers?.etag ?? tagOf(text);
-    const modified = lastModified(answer.changed, now);
-    reply.header('etag', tag);
-    if (modified !== undefined) {
-      reply.header('last-modified', modified);
-    }
-    if (isKnown(request.headers, tag, modified)) {
-      reply.code(304).removeHeader('content-type').send();
-      return;
-    }
-  }
-  if (request.method === 'HEAD') {
-    reply.header('content-length', Buffer.byteLength(text)).send();
-    return;
-  }
-  reply.send(text);
 }
