@@ -18,6 +18,7 @@ import { createEvents } from './events.ts';
 import { watchHeld } from './held-watch.ts';
 import { house } from './housing.ts';
 import { createHubClock } from './hub-clock.ts';
+import { createHubHealth } from './hub-health.ts';
 import { orderedId } from './ids.ts';
 import { createInbox } from './inbox.ts';
 import { defaultLimits, type Limits } from './limits.ts';
@@ -185,39 +186,6 @@ export function createSwitch(options: SwitchOptions): Switch {
     hubName: () => hub.name,
   });
 
-  const services = new Map<string, ServiceHealth>();
-  /** The database of messages: of what it gives, nobody can say what is missing. */
-  let damaged = false;
-  store.onDamage(file => {
-    damaged ||= file === 'gateway.db';
-  });
-  const healthListeners = new Set<(health: Health) => void>();
-
-  function health(): Health {
-    const down = [...services.values()].filter(service => service.state !== 'up');
-    return {
-      ready:
-        (services.get('store')?.state ?? 'up') === 'up' &&
-        services.get('disk')?.code === undefined &&
-        damaged === false &&
-        options.bridges.every(works),
-      services: [...services.values()],
-      queued: outbox.size,
-      failures: down.map(({ name, reason, state, since }) => ({ name, reason: reason ?? state, since })),
-    };
-  }
-
-  function works({ name, isRemote }: Bridge): boolean {
-    const { state, code } = services.get(name) ?? {};
-    return state === 'up' || (isRemote === true && state === 'waiting' && code === 'bridge/unavailable');
-  }
-
-  function changed(): void {
-    for (const listener of [...healthListeners]) {
-      listener(health());
-    }
-  }
-
   function tell(kind: EventKind, members: Partial<GatewayEvent>): void {
     const event = { at: clock.now(), kind, body: JSON.stringify(members), audience: ['scope:mesh:read'] };
     store.committer.commit('events.add', { events: [event] }).catch(error => {
@@ -226,17 +194,13 @@ export function createSwitch(options: SwitchOptions): Switch {
     });
   }
 
-  function report(
-    service: ServiceHealth,
-    kind: 'interface.changed' | 'health.changed' = 'health.changed',
-  ): void {
-    const before = services.get(service.name);
-    services.set(service.name, service);
-    if (before?.state !== service.state || before.reason !== service.reason) {
-      tell(kind, kind === 'interface.changed' ? { interface: service } : { health: health() });
-      changed();
-    }
-  }
+  const health = createHubHealth({
+    store,
+    bridges: options.bridges,
+    queued: () => outbox.size,
+    tell,
+  });
+  const { report } = health;
 
   store.committer.onHealth(state => {
     report(state);
@@ -375,7 +339,7 @@ export function createSwitch(options: SwitchOptions): Switch {
     async ownBlob(client, sha256) {
       await store.committer.commit('blob.own', { sha256, client: client.name, at: clock.now() });
     },
-    health,
+    health: health.now,
     audit,
     ...(options.replicas !== undefined && { replicas: options.replicas }),
   };
@@ -388,17 +352,10 @@ export function createSwitch(options: SwitchOptions): Switch {
       await society.adopt(wanted.rooms, wanted.routes ?? []);
       await house(housing);
     },
-    forget(name) {
-      if (services.delete(name)) {
-        changed();
-      }
-    },
+    forget: health.forget,
     publish: (kind, members) => tell(kind, members),
     onClockSet: time.onJump,
-    onHealth(listener) {
-      healthListeners.add(listener);
-      return () => healthListeners.delete(listener);
-    },
+    onHealth: health.onChange,
     async run(signal) {
       await time.begin();
       await outbox.restore();
