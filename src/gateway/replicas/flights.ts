@@ -8,7 +8,7 @@ import type { ReadPolicy } from './policy.ts';
 import { mayStore } from './rfc9111/storable.ts';
 import { conditional, confirmedBy, unconditional, updated } from './rfc9111/validation.ts';
 import type { Service } from './service.ts';
-import type { CacheEntry } from './store/cache.ts';
+import type { CacheEntry } from './store/cache-entry.ts';
 import { type Taken, takeBody } from './taken.ts';
 import type { Standing, Trust } from './trust.ts';
 

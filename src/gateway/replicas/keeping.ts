@@ -5,7 +5,7 @@ import { combine, partFields, partOf } from './rfc9111/range.ts';
 import { sameStrongTag } from './rfc9111/validation.ts';
 import { varyKey, varyNames } from './rfc9111/vary.ts';
 import type { Service } from './service.ts';
-import type { CacheEntry } from './store/cache.ts';
+import type { CacheEntry } from './store/cache-entry.ts';
 import type { EntryHead } from './store/cache-job.ts';
 
 /** Variants of one URL. */

@@ -7,7 +7,7 @@ import { forwarded } from './labels.ts';
 import { failed, failureOf } from './origin-failure.ts';
 import { judge, onlyIfCached, type Reuse } from './rfc9111/reuse.ts';
 import type { Service } from './service.ts';
-import type { CacheEntry } from './store/cache.ts';
+import type { CacheEntry } from './store/cache-entry.ts';
 import { storedReply } from './stored-reply.ts';
 import type { Taken } from './taken.ts';
 import { type Trust, untrusted } from './trust.ts';

@@ -1,7 +1,7 @@
 import { type Fields, field } from './fields.ts';
 import { parseDate } from './rfc9111/date.ts';
 import { selects } from './rfc9111/vary.ts';
-import type { CacheEntry } from './store/cache.ts';
+import type { CacheEntry } from './store/cache-entry.ts';
 
 /**
  * The stored answer a request selects: of several the one its origin made last, a whole one before a part.

@@ -1,12 +1,8 @@
-import { rmSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { DatabaseSync, StatementSync } from 'node:sqlite';
-import { Worker } from 'node:worker_threads';
 import type { Clock } from '../../../lib/clock.ts';
 import type { Counters } from '../../../lib/counters.ts';
 import type { Log } from '../../../lib/log.ts';
-import { openReadable } from '../../store/database.ts';
+import { type CacheEntry, entryOf, type Row } from './cache-entry.ts';
 import type {
   Budget,
   CacheBatch,
@@ -16,14 +12,7 @@ import type {
   EntryHead,
   Usage,
 } from './cache-job.ts';
-
-/** A stored answer: its head, and the way to its body. */
-export interface CacheEntry extends EntryHead {
-  /** The row; undefined while it waits to be written. */
-  readonly id?: number;
-  /** The whole body, or undefined where it has gone since. */
-  body(): Uint8Array | Promise<Uint8Array | undefined>;
-}
+import { deleteFiles, endLife, type Life, openLife } from './cache-life.ts';
 
 /** A token of a service that its origin took. */
 export interface KnownToken {
@@ -351,117 +340,6 @@ export async function openCache(options: CacheOptions): Promise<Cache> {
     usage: service => usage[service] ?? { entries: 0, bytes: 0 },
     flushed,
     [Symbol.asyncDispose]: close,
-  };
-}
-
-/** One life of the thread and of the connection that reads beside it. */
-interface Life {
-  readonly worker: Worker;
-  readonly database: DatabaseSync;
-  readonly select: StatementSync;
-  readonly below: StatementSync;
-  readonly token: StatementSync;
-  readonly usage: Readonly<Record<string, Usage>>;
-}
-
-async function openLife(data: CacheWriterData): Promise<Life | { readonly reason: string }> {
-  const worker = new Worker(new URL('./cache-writer.ts', import.meta.url), {
-    workerData: data,
-    name: 'replica cache',
-  });
-  const first = await new Promise<CacheWord>(resolve => {
-    worker.once('message', resolve);
-    worker.once('error', error => resolve({ say: 'broken', reason: String(error) }));
-  });
-  if (first.say !== 'ready') {
-    await worker.terminate();
-    return { reason: first.say === 'broken' ? first.reason : 'the writer did not start' };
-  }
-  let database: DatabaseSync | undefined;
-  try {
-    database = openReadable(data.file);
-    const columns =
-      'id, vary, status, headers, request_time, response_time, invalid, size, first, total, pinned, body, file';
-    return {
-      worker,
-      database,
-      usage: first.usage,
-      select: database.prepare(
-        `SELECT ?1 AS service, ?2 AS partition, ?3 AS path, ${columns} FROM entry
-         WHERE service = ?1 AND partition = ?2 AND path = ?3`,
-      ),
-      below: database.prepare(
-        `SELECT path FROM entry WHERE service = ? AND partition = ? AND path >= ? AND path < ?
-         GROUP BY path ORDER BY max(response_time) DESC LIMIT ?`,
-      ),
-      token: database.prepare('SELECT partition, good_at FROM token WHERE service = ? AND hash = ?'),
-    };
-  } catch (error) {
-    database?.close();
-    await worker.terminate();
-    return { reason: (error as Error).message };
-  }
-}
-
-async function endLife({ worker, database }: Life): Promise<void> {
-  database.close();
-  const ended = new Promise<void>(resolve => worker.once('exit', () => resolve()));
-  worker.postMessage('close');
-  await ended;
-}
-
-function deleteFiles({ file, folder }: CacheWriterData): void {
-  for (const name of [file, `${file}-wal`, `${file}-shm`]) {
-    rmSync(name, { force: true });
-  }
-  rmSync(folder, { recursive: true, force: true });
-}
-
-interface Row {
-  readonly id: number;
-  readonly service: string;
-  readonly partition: string;
-  readonly path: string;
-  readonly vary: string;
-  readonly status: number;
-  readonly headers: string;
-  readonly request_time: number;
-  readonly response_time: number;
-  readonly invalid: number;
-  readonly size: number;
-  readonly first: number | null;
-  readonly total: number | null;
-  readonly pinned: number;
-  readonly body: Uint8Array | null;
-  readonly file: string | null;
-}
-
-function entryOf(row: Row, folder: string): CacheEntry {
-  const { body, file } = row;
-  return {
-    id: row.id,
-    service: row.service,
-    partition: row.partition,
-    path: row.path,
-    vary: row.vary,
-    status: row.status,
-    headers: JSON.parse(row.headers) as EntryHead['headers'],
-    requestTime: row.request_time,
-    responseTime: row.response_time,
-    invalid: row.invalid !== 0,
-    size: row.size,
-    ...(row.first !== null && { first: row.first }),
-    ...(row.total !== null && { total: row.total }),
-    pinned: row.pinned !== 0,
-    body() {
-      if (body !== null) {
-        return body;
-      }
-      return readFile(join(folder, file ?? '')).then(
-        bytes => (bytes.length === row.size ? bytes : undefined),
-        () => undefined,
-      );
-    },
   };
 }
 
