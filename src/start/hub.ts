@@ -49,6 +49,7 @@ import { createMeshView } from './mesh-view.ts';
 import { keepOwnerToken, readOwnerToken, removeOwnerToken } from './owner-token.ts';
 import { openConfiguredReplicas } from './replicas.ts';
 import { createSettings } from './settings.ts';
+import { settled } from './settled.ts';
 import { createHubWebhooks } from './webhooks.ts';
 
 export interface HubOptions {
@@ -404,26 +405,6 @@ async function openAll(options: HubOptions): Promise<Hub> {
     reload: () => recordReload(desk.audit, settings.reload),
     close: () => close(opened, [listener, legacy?.listener, cloud?.svc], desk.audit),
   };
-}
-
-/** ms that the first start of bridges and interfaces is waited for before the hub says it is ready. */
-const settleTime = 1000;
-
-/** Resolves when no part is starting for the first time any more, or after a second: a dead uplink holds nothing up. */
-async function settled(gateway: Switch, others: readonly string[]): Promise<void> {
-  const names = new Set(['lxmf', 'mqtt', ...others]);
-  const isSettled = () =>
-    gateway.desk.health().services.filter(service => names.has(service.name) && service.state !== 'starting')
-      .length >= names.size;
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const stop = gateway.onHealth(() => isSettled() && resolve());
-  const timer = setTimeout(resolve, settleTime);
-  if (isSettled()) {
-    resolve();
-  }
-  await promise;
-  clearTimeout(timer);
-  stop();
 }
 
 function mqttUrlOf(mqtt: MqttBridge, host: string): string {
