@@ -3,11 +3,12 @@ import type { Resource } from './definition.ts';
 import { field, without } from './fields.ts';
 import { pathWithIds } from './idmap.ts';
 import type { Outbox } from './outbox.ts';
-import { bareAnswer, hubTag, jsonAnswer, jsonOf, problemAnswer } from './outbox-answer.ts';
+import { jsonAnswer, jsonOf } from './outbox-answer.ts';
 import { isOver, itemOf, type Operation } from './outbox-operation.ts';
 import { bare, collectionOf, type WriteService, type WriteServices } from './outbox-service.ts';
 import { isObject, type Json, pointed, withPointed } from './pointer.ts';
 import type { ResourceMatch } from './policy.ts';
+import { absent, madeAnew, shown } from './projection-answer.ts';
 import {
   type Change,
   type ItemShape,
@@ -360,63 +361,6 @@ export function createProjection(services: WriteServices, outbox: Outbox, reads:
       return again.kind === 'item' ? applyItem(resolved, base, again) : applyList(resolved, base, again);
     },
   };
-}
-
-/** Fields of a base that a projection of it does not have. */
-const madeAnew = [
-  'content-type',
-  'content-length',
-  'content-encoding',
-  'content-md5',
-  'content-digest',
-  'digest',
-  'repr-digest',
-  'etag',
-  'last-modified',
-  'transfer-encoding',
-  'accept-ranges',
-  'cache-control',
-  'expires',
-  'location',
-];
-
-interface Label {
-  readonly state: string;
-  readonly pending: number;
-  readonly etag?: string;
-  readonly asOf?: number;
-}
-
-function shown(
-  request: ReplicaRequest,
-  json: Json,
-  base: ReplicaRequest['headers'],
-  { state, pending, etag, asOf }: Label,
-): ReplicaResponse {
-  const tag = etag ?? hubTag(JSON.stringify(json));
-  const headers: [string, string][] = [
-    ...without(base, ...madeAnew).map(([name, value]): [string, string] => [name, value]),
-    ['etag', tag],
-    ['cache-control', 'private, no-cache'],
-    ['replica-state', state],
-    ['replica-pending', String(pending)],
-    ...(asOf === undefined ? [] : [['replica-as-of', new Date(asOf).toUTCString()] as [string, string]]),
-  ];
-  const match = field(request.headers, 'if-none-match');
-  if (
-    match !== undefined &&
-    (match.trim() === '*' || match.split(',').some(each => each.trim().replace(/^W\//, '') === tag))
-  ) {
-    return bareAnswer(304, headers);
-  }
-  const answer = jsonAnswer(200, json, headers);
-  return request.method === 'HEAD' ? { ...answer, body: new Uint8Array() } : answer;
-}
-
-function absent(match: ResourceMatch, detail: string): ReplicaResponse {
-  return problemAnswer(404, 'request/not-found', 'Not found', `${match.id ?? 'the item'}: ${detail}`, {
-    headers: [['replica-state', 'projected']],
-  });
 }
 
 function tagOf(etag: string | undefined): { etag?: string } {
