@@ -185,6 +185,9 @@ export class Attempts {
       } else {
         await record.commit(entry.id, { on: 'attempt' });
       }
+      if (entry.expiresAt <= this.#options.clock.now()) {
+        attempt.ending ??= { on: 'expire' };
+      }
       if (attempt.ending !== undefined) {
         throw new GatewayError('request/conflict', 'called back while its beginning was written');
       }

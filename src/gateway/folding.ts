@@ -31,6 +31,8 @@ export interface Folding {
 }
 
 export interface FoldingOptions {
+  /** Messages of which a change is being committed: how many, by message. */
+  readonly changing: Map<MessageId, number>;
   readonly store: Store;
   readonly lineOf: (bridge: string, address: Address) => WaitingLine | undefined;
   /** An entry that was called back is over. */
@@ -64,7 +66,13 @@ export function fold(
   }
   const target = message.inReplyTo;
   const isEdit = message.type === 'chat.edit';
-  const { store } = options;
+  const { store, changing } = options;
+  const others = changing.get(target) ?? 0;
+  const done = beginChange(target, changing);
+  if (others > 0) {
+    // A change that is not in its line yet would follow the message that has the words of this one already.
+    return { folds: [], rows, settle: done };
+  }
   const folds: Fold[] = [];
   const held: { readonly entry: Entry; readonly over: boolean }[] = [];
   const own = rows.map(row => {
@@ -110,6 +118,7 @@ export function fold(
     folds,
     rows: own,
     settle(committed) {
+      done();
       for (const { entry, over } of held.splice(0)) {
         entry.line.folding -= 1;
         if (committed && over) {
@@ -121,6 +130,21 @@ export function fold(
         options.onFree(entry.line.bridge);
       }
     },
+  };
+}
+
+/** A change is being committed, until the function it returns is called; calling that twice does nothing. */
+function beginChange(target: MessageId, changing: Map<MessageId, number>): () => void {
+  changing.set(target, (changing.get(target) ?? 0) + 1);
+  let isOpen = true;
+  return () => {
+    const left = (changing.get(target) ?? 1) - 1;
+    if (isOpen && left > 0) {
+      changing.set(target, left);
+    } else if (isOpen) {
+      changing.delete(target);
+    }
+    isOpen = false;
   };
 }
 

@@ -11,7 +11,7 @@ import type { DeliveryView } from './desk.ts';
 import { createExpiry, type Expiry } from './expiry.ts';
 import { type Folding, fold } from './folding.ts';
 import type { Limits } from './limits.ts';
-import type { Address, Message, RemoteId } from './message.ts';
+import type { Address, Message, MessageId, RemoteId } from './message.ts';
 import type { RecentMessages } from './recent-messages.ts';
 import { createReservations, type Reservations } from './reservations.ts';
 import type { Recipient } from './router.ts';
@@ -57,6 +57,7 @@ export class Outbox {
   readonly #reservations: Reservations;
   readonly #expiry: Expiry;
   readonly #attempts: Attempts;
+  readonly #changing = new Map<MessageId, number>();
   /** What was accepted before `restore` was done: it goes behind what was there before. */
   #early: OpenDelivery[] | undefined = [];
 
@@ -125,11 +126,13 @@ export class Outbox {
 
   /**
    * The store has lost its writer and has another: what was committed without word of it is taken up. Rows behind the
-   * truth are left alone: what they lack is still to be written.
+   * truth are left alone: what they lack is still to be written. So are those that are not to go any more: see `strays.ts`.
    */
-  recover(): void {
+  recover(isStray: (id: DeliveryId) => boolean): void {
     const rows = this.#options.store.read.openDeliveries();
-    const waiting = rows.filter(row => row.underway === 0 && !this.#record.isBehind(row.id));
+    const waiting = rows.filter(
+      row => row.underway === 0 && !this.#record.isBehind(row.id) && !isStray(row.id),
+    );
     this.add(waiting.map(row => ({ ...row, remembered: true })));
   }
 
@@ -144,6 +147,7 @@ export class Outbox {
   /** What a message that is about to be accepted does to what waits: see `fold`. */
   fold(message: Message, rows: readonly NewDeliveryRow[], words: ReadonlyMap<DeliveryId, Words>): Folding {
     return fold(message, rows, words, {
+      changing: this.#changing,
       store: this.#options.store,
       lineOf: (bridge, address) => this.#bridges.get(bridge)?.lines.get(address),
       onCancelled: entry => this.#attempts.finish(entry),
@@ -317,6 +321,16 @@ export class Outbox {
     }
   }
 
+  /** Takes out an entry that is not to go any more, whether or not the store can be told so now. */
+  async #dropFor(entry: Entry, input: DeliveryInput): Promise<void> {
+    this.#attempts.finish(entry);
+    try {
+      await this.#record.commit(entry.id, input);
+    } catch {
+      this.#record.write(entry.id, input);
+    }
+  }
+
   #putBack(before: Entry): void {
     const { id, line } = before;
     const bridge = this.#bridges.get(line.bridge.bridge.name);
@@ -340,8 +354,16 @@ export class Outbox {
       ids.map(async id => {
         const entry = this.#byId.get(id);
         const attempt = entry?.attempt;
+        if (entry === undefined && this.#record.isBehind(id)) {
+          // It is over, and its row is about to say how.
+          return;
+        }
         if (attempt === undefined) {
-          await this.#settle(id, entry, input);
+          if (entry !== undefined && reason !== undefined) {
+            await this.#dropFor(entry, input);
+          } else {
+            await this.#settle(id, entry, input);
+          }
           return;
         }
         if (attempt.explained) {

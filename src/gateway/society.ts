@@ -61,8 +61,10 @@ export interface Society {
   automatic(room: string): { readonly tokens: readonly Address[]; readonly bridges: readonly Address[] };
   /** How people call whoever has the address. */
   nameOf(address: Address): string;
-  /** Once, before anything goes: calls back what an earlier process left and what is not to go any more. */
-  callBackStrays(): Promise<void>;
+  /** Deliveries on disk that are not to go any more, and why, though nobody has called them back. */
+  strays(): ReadonlyMap<string, string>;
+  /** Calls them back. Resolves when it is on disk, as far as that takes it now. */
+  callBackStrays(strays: ReadonlyMap<string, string>): Promise<void>;
   /** The configuration is another one. What of it the disk cannot take now is logged; it is in force all the same. */
   adopt(rooms: ConfiguredRooms, routes: readonly RouteRule[]): Promise<void>;
 }
@@ -232,17 +234,15 @@ export function createSociety(parts: SocietyParts): Society {
     placesOf,
     automatic,
     nameOf: personName,
-    async callBackStrays() {
-      const byReason = Map.groupBy(
-        straysIn(store.read.waiting(), routing(), store.read.message),
-        one => one.reason,
-      );
-      for (const [reason, strays] of byReason) {
+    strays: () =>
+      new Map(
+        straysIn(store.read.waiting(), routing(), store.read.message).map(({ id, reason }) => [id, reason]),
+      ),
+    async callBackStrays(strays) {
+      for (const [reason, some] of Map.groupBy(strays, ([, why]) => why)) {
+        const ids = some.map(([id]) => id);
         await outbox
-          .cancel(
-            strays.map(({ id }) => id),
-            reason,
-          )
+          .cancel(ids, reason)
           .catch(error =>
             log.warn({ code: codeOf(error) }, 'what is not to go any more was not called back'),
           );

@@ -205,7 +205,9 @@ export function createSwitch(options: SwitchOptions): Switch {
   store.committer.onHealth(state => {
     report(state);
     if (state.state === 'up') {
-      outbox.recover();
+      const strays = society.strays();
+      outbox.recover(id => strays.has(id));
+      void society.callBackStrays(strays);
     }
   });
 
@@ -360,7 +362,7 @@ export function createSwitch(options: SwitchOptions): Switch {
       await time.begin();
       await outbox.restore();
       await society.adopt(options.rooms, options.routes ?? []);
-      await society.callBackStrays();
+      await society.callBackStrays(society.strays());
       await house(housing);
       await door.welcomeAll();
       const running = options.bridges.map(bridge => runBridge(bridge, signal));

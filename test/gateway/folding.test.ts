@@ -251,3 +251,24 @@ test('an edit goes into what has not left, though a full disk has left its row b
     ['second words'],
   );
 });
+
+test('of edits that are accepted at the same time the later one has the last word, though the message waits again', async () => {
+  const bridge = absent();
+  const gate = Promise.withResolvers<void>();
+  bridge.respond = async () => {
+    await gate.promise;
+    return away();
+  };
+  await using hub = await openTestSwitch({ bridges: [bridge] });
+  const { message } = await hub.desk.messages.post(hub.owner, { to: peer, text: 'first words' });
+  await tried(bridge, 1);
+  const edit = (text: string) =>
+    hub.desk.messages.post(hub.owner, { to: peer, type: 'chat.edit', text, inReplyTo: message.id });
+  // The first edit finds its message under way and follows it; the second one finds it waiting.
+  const second = edit('second words');
+  gate.resolve();
+  await new Promise(resolve => setImmediate(resolve));
+  await Promise.all([second, edit('third words')]);
+  const got = await arrive(bridge, hub, 'third words');
+  assert.equal(got.at(-1)?.message.text, 'third words');
+});

@@ -265,6 +265,12 @@ export const acts = {
         `block ${address}`,
         one => one.desk.blocks.add(address),
         () => society.block(address),
+        one => {
+          // What follows from it could not be done: it is in force all the same.
+          if (one.desk.blocks.get(address) !== undefined) {
+            society.block(address);
+          }
+        },
       );
     }
   },

@@ -157,7 +157,15 @@ function checkWords(world: World, side: FarSide, rows: readonly Row[]): void {
     const first = group.findIndex(({ type }) => type === 'chat.redaction');
     // What is edited after it was taken back means nothing in particular.
     const isOdd = first >= 0 && group.slice(first).some(({ type }) => type === 'chat.edit');
-    if (isOdd || !isWhole || changes.some(({ message }) => !told.has(message)) || schemeIsHub(world, side)) {
+    // Where several may be under way, a change that is lost is overtaken by the next one.
+    const isMixed = world.options.window > 1 && group.some(({ id }) => world.known(id).left > 1);
+    if (
+      isOdd ||
+      isMixed ||
+      !isWhole ||
+      changes.some(({ message }) => !told.has(message)) ||
+      schemeIsHub(world, side)
+    ) {
       continue;
     }
     const last = group.toSorted((a, b) => a.seq - b.seq).at(-1) ?? row;

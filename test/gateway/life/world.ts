@@ -312,7 +312,7 @@ export class World {
 export async function askWhy(world: World): Promise<void> {
   const first = silent(world);
   if (first.length > 0) {
-    await world.clock.advance(1500);
+    await world.clock.advance(3000);
     const still = silent(world).filter(one => first.includes(one));
     assert.deepEqual(still, [], 'nobody knows why they wait');
   }
