@@ -266,7 +266,13 @@ function readFile(file: string): Tree {
 }
 
 /** Names that are not keys of the file but mean something to the programs. */
-const otherVariables = new Set(['KOS_CONFIG', 'KOS_OWNER_TOKEN_FILE', 'KOS_URL', 'KOS_TOKEN_FILE']);
+const otherVariables = new Set([
+  'KOS_CONFIG',
+  'KOS_OWNER_TOKEN_FILE',
+  'KOS_URL',
+  'KOS_TOKEN_FILE',
+  'KOS_PASSPHRASE_FILE',
+]);
 
 function applyEnvironment(
   raw: Tree,

@@ -34,7 +34,7 @@ function inScript(words: readonly string[], input = '', more: Record<string, str
 
 test('a terminal is asked for the passphrase of a backup, twice and unseen, and a script names where it lies', {
   skip: hasPython ? false : 'needs a pseudo-terminal: apt-get install python3',
-  timeout: 240_000,
+  timeout: 480_000,
 }, async () => {
   await using folder = await mkdtempDisposable(join(tmpdir(), 'kos-passphrase-'));
   await using daemon = await startDaemon();
@@ -62,9 +62,11 @@ test('a terminal is asked for the passphrase of a backup, twice and unseen, and 
     assert.ok(!made.shown.includes(typed), `${typed} was shown`);
   }
 
-  const good = atTerminal(['restore', file, '--check'], [['passphrase: ', `${secret}\r`]]);
-  assert.equal(good.code, 0, good.shown);
-  assert.match(good.shown, /hub\.age is whole: hub /);
+  const piped = inScript(['restore', file, '--check', '--passphrase-file', '-'], `${secret}\nand more\n`);
+  assert.match(piped.stdout, /hub\.age is whole: hub /, piped.stderr);
+  const wrong = atTerminal(['restore', file, '--check'], [['passphrase: ', `${secret} \r`]]);
+  assert.equal(wrong.code, 1);
+  assert.match(wrong.shown, /passphrase: \r\n[\s\S]*the passphrase is not the one of /);
   const left = atTerminal(['backup', join(folder.path, 'none.age'), ...data], [[one, 'half a pass\x03']]);
   assert.equal(left.code, 1);
   assert.match(left.shown, /interrupted: nothing was done/);
@@ -81,11 +83,13 @@ test('a terminal is asked for the passphrase of a backup, twice and unseen, and 
   assert.match(inScript(['restore', file, '--check']).stderr, /has a passphrase: --passphrase-file/);
   const key = join(folder.path, 'pass');
   await writeFile(key, `${secret}\nanother line\n`);
-  const named = inScript(['restore', file, '--check'], '', { KOS_PASSPHRASE_FILE: key });
-  assert.equal(named.status, 0, named.stderr);
-  assert.equal(named.stderr, '', 'no bar where nobody looks');
-  const given = inScript(['--json', 'restore', file, '--check', '--passphrase-file', '-'], `${secret}\n`);
+  const named = inScript(['restore', file, '--check'], '', { KOS_PASSPHRASE_FILE: `${key}-none` });
+  assert.match(named.stderr, /pass-none cannot be read: ENOENT/);
+  const fromKey = { KOS_PASSPHRASE_FILE: key };
+  assert.equal(inScript(['config', 'check'], '', fromKey).status, 0, 'it is no mistake of the configuration');
+  const given = inScript(['--json', 'restore', file, '--check'], '', fromKey);
   assert.equal(given.status, 0, given.stderr);
+  assert.equal(given.stderr, '', 'no bar where nobody looks');
   assert.equal((JSON.parse(given.stdout) as { head: { hub: string } }).head.hub, daemon.ready.hub);
   const none = inScript(['restore', file, '--check', '--passphrase-file', '-']);
   assert.match(none.stderr, /no passphrase in stdin/);

@@ -9,7 +9,7 @@ script, command = json.loads(sys.argv[1]), sys.argv[2:]
 pid, terminal = pty.fork()
 if pid == 0:
     os.execvp(command[0], command)
-shown, seen, until = b"", 0, time.monotonic() + 60
+shown, seen, until = b"", 0, time.monotonic() + 120
 while time.monotonic() < until:
     if script and script[0][0].encode() in shown[seen:]:
         seen = len(shown)
