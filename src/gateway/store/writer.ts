@@ -9,10 +9,10 @@ import { type CommitCount, countCommits } from './commit-count.ts';
 import { isDamage, openOrPutAside, openWritable, putAside, storeError } from './database.ts';
 import { eventReads } from './event-table.ts';
 import { gatewayVerbs, generation } from './gateway-verbs.ts';
+import { beginGroup, type Group } from './group.ts';
 import {
   type CommitReport,
   type JobFailure,
-  type JobReply,
   type JobRequest,
   type LaneName,
   signal,
@@ -29,8 +29,7 @@ import { gatewaySchema, meshSchema, outboxSchema } from './schema.ts';
 /**
  * The writer thread: the only one that writes to the databases. Jobs that are posted while a commit
  * runs share the next one, up to a bound in number and in time. An urgent job ends the group being
- * built: it joins it and the group is committed at once. Each job has a savepoint of its own, so that one
- * that fails takes none with it. A job's reply is posted after the COMMIT that made it durable.
+ * built: it joins it and the group is committed at once. A job that fails takes none with it. A job's reply is posted after the COMMIT that made it durable.
  */
 
 /** Jobs in one group: more only makes the first of them wait longer. */
@@ -237,22 +236,19 @@ function commitGroup(
   hurry = false,
 ): CommitReport {
   const { database } = target;
-  const urgent: JobReply[] = [];
-  const replies: JobReply[] = [];
-  const taken = { urgent: [] as number[], replies: [] as number[] };
+  const told = (error: unknown) => describe(error, target);
+  let group: Group | undefined;
   try {
     requireFile(target);
-    database.exec('BEGIN IMMEDIATE');
+    group = beginGroup(database, target.verbs, told);
     const until = performance.now() + groupTime;
     let hurried = hurry;
     for (let job: JobRequest | undefined = first, pressing = hurry; job !== undefined; ) {
-      const alone = urgent.length + replies.length === 0;
-      taken[pressing ? 'urgent' : 'replies'].push(job.id);
-      (pressing ? urgent : replies).push(alone ? runFirst(target, job) : runJob(target, job));
+      group.run(job, pressing);
       const next = urgentLane === undefined ? undefined : takeUrgent(urgentLane);
       pressing = next !== undefined;
       hurried ||= pressing;
-      const full = hurried || replies.length >= groupSize || performance.now() >= until;
+      const full = hurried || group.size >= groupSize || performance.now() >= until;
       job = next ?? (full ? undefined : take(lane));
     }
     const fresh = target.news?.look() ?? {};
@@ -261,16 +257,15 @@ function commitGroup(
     target.count.keep();
     target.news?.keep(fresh);
     Atomics.add(signals, signal.commits, 1);
-    target.log.grown(urgent.length + replies.length);
-    return { urgent, replies, ...fresh };
+    target.log.grown(group.size);
+    return { urgent: group.replies(true), replies: group.replies(false), ...fresh };
   } catch (error) {
     rollBack(database);
-    if (taken.urgent.length + taken.replies.length === 0) {
-      taken[hurry ? 'urgent' : 'replies'].push(first.id);
-    }
-    const failure = describe(error, target);
-    const failed = (ids: readonly number[]) => ids.map(id => ({ id, failure }));
-    return { urgent: failed(taken.urgent), replies: failed(taken.replies) };
+    const failure = told(error);
+    const only = { id: first.id, failure };
+    return group === undefined
+      ? { urgent: hurry ? [only] : [], replies: hurry ? [] : [only] }
+      : { urgent: group.failed(failure, true), replies: group.failed(failure, false) };
   }
 }
 
@@ -281,46 +276,6 @@ function rollBack(database: DatabaseSync): void {
     }
   } catch {
     // A disk that is gone cannot even be told: the next BEGIN says so to whoever asks.
-  }
-}
-
-/** The first of a group has nobody before it to take along: the transaction is its savepoint. */
-function runFirst(target: Target, job: JobRequest): JobReply {
-  const { database, verbs } = target;
-  try {
-    return { id: job.id, value: verbs[job.verb]?.(job.args as never) };
-  } catch (error) {
-    if (!database.isTransaction) {
-      throw error;
-    }
-    try {
-      database.exec('ROLLBACK; BEGIN IMMEDIATE');
-    } catch {
-      throw error;
-    }
-    return { id: job.id, failure: describe(error, target) };
-  }
-}
-
-function runJob(target: Target, job: JobRequest): JobReply {
-  const { database } = target;
-  const verb = target.verbs[job.verb];
-  database.exec('SAVEPOINT job');
-  try {
-    const value = verb?.(job.args as never);
-    database.exec('RELEASE job');
-    return { id: job.id, value };
-  } catch (error) {
-    if (!database.isTransaction) {
-      // SQLite gave the whole transaction up (disk full, I/O): nothing of this group is kept.
-      throw error;
-    }
-    try {
-      database.exec('ROLLBACK TO job; RELEASE job');
-    } catch {
-      throw error;
-    }
-    return { id: job.id, failure: describe(error, target) };
   }
 }
 

@@ -1,0 +1,91 @@
+import assert from 'node:assert/strict';
+import { DatabaseSync } from 'node:sqlite';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { beginGroup } from '../../../src/gateway/store/group.ts';
+import type { JobRequest } from '../../../src/gateway/store/job.ts';
+
+/** A database of words, and how often each job was done. */
+function openWords() {
+  const database = new DatabaseSync(':memory:');
+  database.exec('CREATE TABLE words (word TEXT PRIMARY KEY, place INTEGER NOT NULL) STRICT');
+  const insert = database.prepare('INSERT INTO words (word, place) VALUES (?, (SELECT count(*) FROM words))');
+  const done = new Map<string, number>();
+  const verb = (word: string) => {
+    done.set(word, (done.get(word) ?? 0) + 1);
+    insert.run(word);
+    if (word.startsWith('bad')) {
+      throw new Error(word);
+    }
+    return database.prepare('SELECT count(*) AS count FROM words').get()?.count;
+  };
+  const verbs = { accept: verb, 'retention.sweep': verb };
+  return {
+    done,
+    group: () =>
+      beginGroup(database, verbs, error => ({
+        code: 'internal',
+        message: (error as Error).message,
+        retryable: false,
+      })),
+    commit: () => database.exec('COMMIT'),
+    words: () =>
+      database
+        .prepare('SELECT word FROM words ORDER BY place')
+        .all()
+        .map(({ word }) => word),
+    [Symbol.dispose]: () => database.close(),
+  };
+}
+
+test('a job that fails leaves nothing behind and takes nobody with it, wherever it stands', () => {
+  const jobs = fc.array(
+    fc.record({
+      isBad: fc.boolean(),
+      isSweep: fc.oneof({ weight: 4, arbitrary: fc.constant(false) }, fc.constant(true)),
+      isUrgent: fc.boolean(),
+    }),
+    { minLength: 1, maxLength: 12 },
+  );
+  fc.assert(
+    fc.property(jobs, wanted => {
+      using store = openWords();
+      const group = store.group();
+      const words = wanted.map(({ isBad }, n) => `${isBad ? 'bad' : 'good'} ${n}`);
+      for (const [id, { isSweep, isUrgent }] of wanted.entries()) {
+        const verb = isSweep ? 'retention.sweep' : 'accept';
+        group.run({ id, verb, args: words[id] } as JobRequest, isUrgent);
+      }
+      store.commit();
+      const good = words.filter(word => word.startsWith('good'));
+      assert.deepEqual(store.words(), good);
+      assert.equal(group.size, wanted.length);
+      for (const urgent of [true, false]) {
+        const theirs = wanted.flatMap(({ isUrgent, isBad }, id) =>
+          isUrgent === urgent ? [{ id, isBad }] : [],
+        );
+        assert.deepEqual(
+          group.replies(urgent),
+          theirs.map(({ id, isBad }) =>
+            isBad
+              ? { id, failure: { code: 'internal', message: words[id], retryable: false } }
+              : { id, value: good.indexOf(words[id] ?? '') + 1 },
+          ),
+        );
+      }
+      for (const [id, { isSweep }] of wanted.entries()) {
+        assert.ok(!isSweep || store.done.get(words[id] ?? '') === 1, 'a sweep is done once');
+      }
+    }),
+  );
+});
+
+test('a group in which nothing fails does each job once', () => {
+  using store = openWords();
+  const group = store.group();
+  for (const id of [1, 2, 3]) {
+    group.run({ id, verb: 'accept', args: `good ${id}` } as unknown as JobRequest, false);
+  }
+  store.commit();
+  assert.deepEqual([...store.done.values()], [1, 1, 1]);
+});
