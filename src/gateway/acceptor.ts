@@ -14,6 +14,7 @@ import {
   defaultLifetime,
   longestLifetime,
   type Message,
+  type MessageId,
   messageId,
   mostHubs,
   priorities,
@@ -70,6 +71,8 @@ export interface Acceptor {
 /** Whoever gives it has looked whether the remote id is known: with the fingerprint of a draft that may come again, if it may. */
 export interface Looked {
   readonly fingerprint?: Uint8Array | undefined;
+  /** Nobody can say it again: its remote id was made for it now by `orderedId`, and is its id. */
+  readonly once?: boolean;
   /** It is kept and told to nobody. */
   readonly quiet?: boolean;
 }
@@ -158,7 +161,8 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
     const now = clock.now();
     const routed = onward(route(incoming, options.routing(), incoming.origin), incoming);
     const routing = looked?.quiet === true ? { ...routed, recipients: [] } : routed;
-    const message = messageOf(scheme, incoming, routing.to, now, hub.id);
+    const id = looked?.once === true ? incoming.remoteId : idOf(scheme, incoming.remoteId, hub.id);
+    const message = messageOf(id, incoming, routing.to, now);
     const direct = schemeOf(routing.to) !== 'room';
     const admitted = options.admit(message.from, routing.recipients);
     /** By delivery, of those that rules made: what they say instead of the message, and what the rules said. */
@@ -199,7 +203,7 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
       const prepared = prepare(withWords(message, rewrites.get(rows[0]?.id ?? '')), rows);
       const args: AcceptArgs = {
         scheme,
-        remoteId: incoming.remoteId,
+        ...(looked?.once === true ? {} : { remoteId: incoming.remoteId }),
         message: headOf(message),
         body: JSON.stringify(message),
         deliveries: rows,
@@ -346,11 +350,14 @@ function isReading(message: Message): boolean {
   return message.type === 'sensor.reading' && message.to === `room:${sensorRoom}`;
 }
 
-function messageOf(scheme: string, incoming: Incoming, to: string, now: number, hubId: string): Message {
-  const remoteId = localSchemes.has(scheme) ? `${hubId}/${incoming.remoteId}` : incoming.remoteId;
+function idOf(scheme: string, remoteId: string, hubId: string): MessageId {
+  return messageId(scheme, localSchemes.has(scheme) ? `${hubId}/${remoteId}` : remoteId);
+}
+
+function messageOf(id: MessageId, incoming: Incoming, to: string, now: number): Message {
   const { title, data, inReplyTo, thread, correlation, author, native } = incoming;
   return {
-    id: messageId(scheme, remoteId),
+    id,
     type: incoming.type,
     from: incoming.from,
     to,

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 /** 32 lower-case hex digits; see `messageId`. */
 export type MessageId = string;
@@ -95,10 +95,11 @@ export const defaultLifetime = 7 * 24 * 60 * 60 * 1000;
 /**
  * The id of a message: the first 16 bytes of SHA-256 over (scheme, 0x00, the origin's own stable id),
  * so that the same far message has the same id on every hub. For schemes local to a hub (`app`, `mqtt`) the
- * switch puts the hub's identity hash before it when it accepts the message; bridges do not.
+ * switch puts the hub's identity hash before it when it accepts the message; bridges do not. What nobody can say again, for
+ * it was given no id of its own, has one in the order of time instead: see `orderedId`.
  */
 export function messageId(scheme: string, remoteId: RemoteId): MessageId {
-  return createHash('sha256').update(scheme).update('\0').update(remoteId).digest('hex').slice(0, 32);
+  return hash('sha256', `${scheme}\0${remoteId}`).slice(0, 32);
 }
 
 /** The scheme of an address: what stands before its first colon, empty if there is none. */

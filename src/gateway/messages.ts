@@ -172,15 +172,15 @@ export function createMessages(options: MessagesOptions): MessageDesk {
     async post(client, draft, key, asked) {
       requireScope(client, 'messages:send');
       checkKey(key);
-      const remoteId = `${client.name}/${key ?? orderedId(clock, options.random)}`;
       // Without a key nobody can say it again.
+      const remoteId = key === undefined ? orderedId(clock, options.random) : `${client.name}/${key}`;
       const fingerprint = key === undefined ? undefined : fingerprintOf(asked ?? draft);
       const first = key === undefined ? undefined : firstUnder(remoteId, fingerprint);
       if (first !== undefined) {
         return { message: stored(client, first), repeated: true };
       }
       const incoming = await incomingOf(client, draft, remoteId);
-      return shown(client, await options.acceptor.accept('app', incoming, { fingerprint }));
+      return shown(client, await options.acceptor.accept('app', incoming, { fingerprint, once: key === undefined }));
     },
     async postAll(client, drafts, given, asked) {
       requireScope(client, 'messages:send');

@@ -11,7 +11,8 @@ export type NewDeliveryRow = Omit<DeliveryRow, 'seq'>;
 
 export interface AcceptArgs {
   readonly scheme: string;
-  readonly remoteId: RemoteId;
+  /** Absent where nobody can say it again: then it is new. */
+  readonly remoteId?: RemoteId;
   /** SHA-256 of the draft, where the same id with another body must be told apart. */
   readonly fingerprint?: Uint8Array;
   readonly message: Pick<Message, 'id' | 'type' | 'from' | 'to' | 'acceptedAt' | 'correlation'>;
@@ -105,16 +106,26 @@ export function messageVerbs(database: DatabaseSync) {
     advance(delivery, input, at);
   }
 
-  function accept(args: AcceptArgs): AcceptResult {
-    const { message } = args;
-    const first = known.get(args.scheme, args.remoteId) as KnownRow | undefined;
+  /** What it is a repeat of, if that is known: by the name it has, or by the id that is made of it. */
+  function repeatOf({ scheme, message, fingerprint }: AcceptArgs, remoteId: RemoteId) {
+    const first = known.get(scheme, remoteId) as KnownRow | undefined;
     if (first !== undefined) {
-      return { repeated: true, id: first.message, same: sameBytes(first.fingerprint, args.fingerprint) };
+      const same = sameBytes(first.fingerprint, fingerprint);
+      return { repeated: true, id: first.message, same } as const;
     }
     const there = exists.get(message.id) as { seq: number } | undefined;
-    if (there !== undefined) {
-      identify.run(args.scheme, args.remoteId, there.seq, args.fingerprint ?? null, message.from);
-      return { repeated: true, id: message.id, same: args.fingerprint === undefined };
+    if (there === undefined) {
+      return undefined;
+    }
+    identify.run(scheme, remoteId, there.seq, fingerprint ?? null, message.from);
+    return { repeated: true, id: message.id, same: fingerprint === undefined } as const;
+  }
+
+  function accept(args: AcceptArgs): AcceptResult {
+    const { message } = args;
+    const before = args.remoteId === undefined ? undefined : repeatOf(args, args.remoteId);
+    if (before !== undefined) {
+      return before;
     }
     const row = insert.run(
       message.id,
@@ -125,7 +136,9 @@ export function messageVerbs(database: DatabaseSync) {
       message.correlation ?? null,
       args.body,
     ).lastInsertRowid;
-    identify.run(args.scheme, args.remoteId, row, args.fingerprint ?? null, message.from);
+    if (args.remoteId !== undefined) {
+      identify.run(args.scheme, args.remoteId, row, args.fingerprint ?? null, message.from);
+    }
     const event = write({
       at: message.acceptedAt,
       kind: 'message.accepted',

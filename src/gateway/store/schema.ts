@@ -234,6 +234,12 @@ export const gatewaySchema: readonly string[] = [
   CREATE INDEX ruled_ruling ON ruled (ruling);
   `,
   commitsTable,
+  `
+  -- What an app has not read lies in its inbox and does not wait to be sent: nobody looks for it here.
+  DROP INDEX deliveries_open;
+  CREATE INDEX deliveries_open ON deliveries (seq)
+    WHERE bridge <> 'app' AND (state IN ('queued', 'sending') OR underway = 1);
+  `,
 ];
 
 export const meshSchema: readonly string[] = [

@@ -23,8 +23,8 @@ const moveBody = `json_set(body, '$.acceptedAt', body ->> 'acceptedAt' + :by, '$
 
 /** What is open or unread and was accepted before a time: by the indexes of such rows. */
 const earlyQuery = `
-  SELECT seq, message, accepted_at FROM deliveries WHERE state IN ('queued', 'sending') AND accepted_at < :before
-  UNION SELECT seq, message, accepted_at FROM deliveries WHERE underway = 1 AND accepted_at < :before
+  SELECT seq, message, accepted_at FROM deliveries
+    WHERE bridge <> 'app' AND (state IN ('queued', 'sending') OR underway = 1) AND accepted_at < :before
   UNION SELECT seq, message, accepted_at FROM deliveries
     WHERE bridge = 'app' AND state IN ('queued', 'sent') AND accepted_at < :before`;
 
