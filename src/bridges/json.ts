@@ -70,7 +70,7 @@ function checkKeys(text: string): void {
         expectKey = level?.keys !== undefined;
         break;
       default:
-        if (/[-0-9]/.test(text[at] ?? '')) {
+        if (beginsNumber(text.charCodeAt(at))) {
           const number = numberAt(text, at);
           if (!keepsItsValue(number)) {
             const here =
@@ -88,6 +88,11 @@ function checkKeys(text: string): void {
   }
 }
 
+/** `-`, or a digit. */
+function beginsNumber(code: number): boolean {
+  return code === 0x2d || (code >= 0x30 && code <= 0x39);
+}
+
 function numberAt(text: string, start: number): string {
   numberPattern.lastIndex = start;
   return numberPattern.exec(text)?.[0] ?? '';
@@ -102,11 +107,15 @@ function keepsItsValue(text: string): boolean {
 }
 
 function endOfString(text: string, start: number): number {
-  let at = start + 1;
-  while (text[at] !== '"') {
-    at += text[at] === '\\' ? 2 : 1;
+  for (let at = text.indexOf('"', start + 1); ; at = text.indexOf('"', at + 1)) {
+    let escapes = 0;
+    while (text[at - 1 - escapes] === '\\') {
+      escapes += 1;
+    }
+    if (escapes % 2 === 0) {
+      return at;
+    }
   }
-  return at;
 }
 
 function addKey(keys: Set<string>, key: string, pointer: string): void {

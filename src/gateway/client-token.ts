@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Random } from '../lib/random.ts';
 
 /** Why a token is not good any more, or never was. Who shows one that was good once is told so: nobody else has it. */
@@ -18,5 +18,10 @@ export function isMinted(token: string): boolean {
 
 /** SHA-256 of a token: all that is kept of it. Nothing slower is needed for 256 random bits. */
 export function hashOfToken(token: string): Uint8Array {
-  return createHash('sha256').update(token).digest();
+  return hash('sha256', token, 'buffer');
+}
+
+/** The same in hex, by which whoever shows it is found. */
+export function printOfToken(token: string): string {
+  return hash('sha256', token);
 }

@@ -1,4 +1,3 @@
-import { timingSafeEqual } from 'node:crypto';
 import type { Clock } from '../lib/clock.ts';
 import { GatewayError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
@@ -6,7 +5,7 @@ import type { Random } from '../lib/random.ts';
 import type { ClientDraft, Clients, ClientView } from './client.ts';
 import { checkChange, checkDraft } from './client-check.ts';
 import { createClientLives } from './client-life.ts';
-import { hashOfToken, mintToken } from './client-token.ts';
+import { hashOfToken, mintToken, printOfToken } from './client-token.ts';
 import { type ClientUse, createClientUses } from './client-use.ts';
 import { type Client, type Scope, scopes } from './desk.ts';
 import { hubRoom } from './own-rooms.ts';
@@ -65,7 +64,8 @@ export function createClients(options: {
   readonly residents: Residents;
 }): ClientBook {
   const { store, clock, random, residents } = options;
-  const byHash = new Map<string, Entry>();
+  /** By the hash of each token that is good: whose it is, and as what. */
+  const byHash = new Map<string, { readonly entry: Entry; readonly client: Client }>();
   const byId = new Map<string, Entry>();
   const lives = createClientLives(clock);
   const revocations = new Set<(client: Client) => void>();
@@ -88,7 +88,7 @@ export function createClients(options: {
     }
     byId.set(entry.client.id, entry);
     for (const { client, hash } of [entry, ...entry.previous]) {
-      byHash.set(hex(hash), entry);
+      byHash.set(hex(hash), { entry, client });
       issued.set(client, { token: hex(hash), rights: entry.rights });
     }
   }
@@ -114,12 +114,6 @@ export function createClients(options: {
     client.identity === 'own' ? { addresses: residents.of(partyOf(client))?.addresses ?? [] } : {};
 
   const isExpired = (client: Client) => client.expiresAt !== undefined && client.expiresAt <= clock.now();
-
-  /** The Client a hash stands for, whether or not it is still good. */
-  const holder = ({ client, hash, previous }: Entry, shown: Uint8Array): Client =>
-    timingSafeEqual(hash, shown)
-      ? client
-      : (previous.find(one => timingSafeEqual(one.hash, shown))?.client ?? client);
 
   async function add(draft: ClientDraft, token: string): Promise<Entry> {
     const row: NewClientRow = {
@@ -173,24 +167,20 @@ export function createClients(options: {
 
   return {
     authenticate(token) {
-      const hash = hashOfToken(token);
-      const entry = byHash.get(hex(hash));
-      if (entry === undefined) {
+      const found = byHash.get(printOfToken(token));
+      if (found === undefined) {
         return { fault: 'unknown' };
       }
+      const { entry, client } = found;
       if (entry.revokedAt !== undefined) {
         return { fault: 'revoked' };
       }
-      const client = holder(entry, hash);
       return isExpired(client) ? { fault: 'expired' } : { client };
     },
     holderOf(tokenHash) {
-      const entry = byHash.get(tokenHash);
-      if (entry === undefined || entry.revokedAt !== undefined) {
-        return undefined;
-      }
-      const client = holder(entry, Uint8Array.fromHex(tokenHash));
-      return isExpired(client) ? undefined : client;
+      const found = byHash.get(tokenHash);
+      const isOver = found === undefined || found.entry.revokedAt !== undefined || isExpired(found.client);
+      return isOver ? undefined : found.client;
     },
     async create(draft) {
       checkDraft(draft, clock.now());

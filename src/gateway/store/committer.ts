@@ -105,8 +105,6 @@ export async function startCommitter(options: CommitterOptions): Promise<Committ
   let thread: WriterThread | undefined;
   let gone = new GatewayError('store/unavailable', 'the store is starting', { retryable: true });
   let next = 1;
-  /** Jobs the thread has and has not answered: while there are none, a job has nobody to travel with. */
-  let posted = 0;
   let commitsBefore = 0;
   let flushing = false;
   let cancelLazy: (() => void) | undefined;
@@ -128,7 +126,6 @@ export async function startCommitter(options: CommitterOptions): Promise<Committ
   function post(lane: LaneName, jobs: readonly JobRequest[]): void {
     try {
       thread?.post(lane, jobs);
-      posted += jobs.length;
     } catch (error) {
       if (jobs.length > 1) {
         for (const job of jobs) {
@@ -143,20 +140,19 @@ export async function startCommitter(options: CommitterOptions): Promise<Committ
     }
   }
 
-  /** Everything posted in this turn of the event loop travels together, but an idle writer is given its work at once. */
+  /** Everything given in this turn of the event loop travels together: what all sockets that could be read have brought. */
   function flushSoon({ urgent, lazy }: CommitOptions): void {
-    if (urgent || (posted === 0 && !lazy)) {
+    if (urgent) {
       flush();
     } else if (lazy) {
       cancelLazy ??= clock.after(lazyDelay, flush);
     } else if (!flushing) {
       flushing = true;
-      process.nextTick(flush);
+      setImmediate(flush);
     }
   }
 
   function hear(reply: JobReply): void {
-    posted -= 1;
     const job = waiting.get(reply.id);
     waiting.delete(reply.id);
     const failure = 'failure' in reply ? reply.failure : undefined;
@@ -212,7 +208,6 @@ export async function startCommitter(options: CommitterOptions): Promise<Committ
     for (const reply of replies.splice(0)) {
       hear(reply);
     }
-    posted = 0;
     for (const lane of laneNames) {
       outgoing[lane] = [];
     }
