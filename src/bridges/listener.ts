@@ -8,9 +8,9 @@ import type { Counters } from '../lib/counters.ts';
 import { codeOf, type ErrorCode, GatewayError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import { type ConnectionRoom, watchConnections } from './connection-room.ts';
-import { negotiate } from './negotiate.ts';
 import { checkHost, checkOrigin } from './origin.ts';
-import { problemHeaders, problemOf } from './problems.ts';
+import { problemAnswer, problemHeaders, problemOf } from './problems.ts';
+import { createShortWays, guardHeaders, type ShortWays } from './short-way.ts';
 
 /** Limits of the one HTTP server; docs/limits.md says why. All ms but the sizes. */
 export const listenerLimits = {
@@ -58,6 +58,8 @@ export interface Listener extends AsyncDisposable {
   readonly app: FastifyInstance;
   /** Aborted when the listener begins to close: long polls and streams end. */
   readonly closing: AbortSignal;
+  /** Ways around the router. */
+  readonly shortWays: ShortWays;
   /** Takes over WebSocket upgrades of one path, or of those that match. The handler owns the socket. */
   onUpgrade(path: string | RegExp, handler: UpgradeHandler): void;
   /** An upgraded connection whose owner the hub knows by now: it does not give way to others any more. */
@@ -91,8 +93,28 @@ export async function createListener(parts: ListenerParts): Promise<Listener> {
   const controls = new WeakSet<object>();
   let controlPath: string | undefined;
 
+  // Unlike those of any start before it, without dice.
+  const boot = clock.now().toString(36);
+  let requests = 0;
+  const idOf = ({ headers }: { readonly headers: IncomingMessage['headers'] }) => {
+    requests += 1;
+    const given = headers['x-request-id'];
+    return typeof given === 'string' && requestIdShape.test(given)
+      ? given
+      : `${boot}-${requests.toString(36)}`;
+  };
+  const noteRefusal = (error: unknown, request: string) => {
+    noteFault(log, error, request);
+    counters.add(`http/refused/${codeOf(error)}`);
+  };
+  const shortWays = createShortWays({ counters, closing: closing.signal, idOf, noteRefusal });
+
   const open = (handler: (request: IncomingMessage, response: never) => void): Server => {
-    const server = createServer(serverOptions, handler as Parameters<typeof createServer>[1]);
+    const server = createServer(serverOptions, (request, response) => {
+      if (!shortWays.take(request, response)) {
+        handler(request, response as never);
+      }
+    });
     rooms.push(watchConnections(server, listenerLimits, parts, 'http'));
     server.maxHeadersCount = listenerLimits.headers;
     server.setTimeout(listenerLimits.idleTimeout);
@@ -124,18 +146,9 @@ export async function createListener(parts: ListenerParts): Promise<Listener> {
     return server;
   };
 
-  // Unlike those of any start before it, without dice.
-  const boot = clock.now().toString(36);
-  let requests = 0;
   const app = fastify({
     serverFactory: open,
-    genReqId: ({ headers }) => {
-      requests += 1;
-      const given = headers['x-request-id'];
-      return typeof given === 'string' && requestIdShape.test(given)
-        ? given
-        : `${boot}-${requests.toString(36)}`;
-    },
+    genReqId: idOf,
     logger: false,
     trustProxy: false,
     bodyLimit: listenerLimits.bodyBytes,
@@ -166,10 +179,9 @@ export async function createListener(parts: ListenerParts): Promise<Listener> {
   });
   app.addHook('onRequest', (request, reply, done) => {
     reply.raw.setHeader('x-request-id', request.id);
-    reply.raw.setHeader('x-content-type-options', 'nosniff');
-    reply.raw.setHeader('content-security-policy', "default-src 'none'; frame-ancestors 'none'");
-    reply.raw.setHeader('referrer-policy', 'no-referrer');
-    reply.raw.setHeader('cache-control', 'no-store');
+    for (const [name, value] of Object.entries(guardHeaders)) {
+      reply.raw.setHeader(name, value);
+    }
     try {
       checkHost(request.raw, parts);
     } catch (error) {
@@ -194,8 +206,7 @@ export async function createListener(parts: ListenerParts): Promise<Listener> {
   });
   app.setErrorHandler((error, request, reply) => {
     const ours = ofFramework(error);
-    noteFault(log, ours, request.id);
-    counters.add(`http/refused/${codeOf(ours)}`);
+    noteRefusal(ours, request.id);
     sendProblem(reply, ours);
   });
   app.setNotFoundHandler((request, reply) => {
@@ -263,6 +274,7 @@ export async function createListener(parts: ListenerParts): Promise<Listener> {
   return {
     app,
     closing: closing.signal,
+    shortWays,
     onUpgrade(path, handler) {
       if (typeof path === 'string') {
         upgrades.set(path, handler);
@@ -313,18 +325,8 @@ const serverOptions: ServerOptions = {
 
 /** Sends an error as `application/problem+json`; every error of every route leaves here. */
 export function sendProblem(reply: FastifyReply, error: unknown, status?: number): FastifyReply {
-  const problem = problemOf(error, status);
-  const { accept } = reply.request.headers;
-  if (negotiate(accept, ['application/problem+json', 'application/json', 'text/plain']) === 'text/plain') {
-    return reply
-      .code(problem.status)
-      .headers({ ...problemHeaders(error), 'content-type': 'text/plain; charset=utf-8' })
-      .send(`${problem.code}: ${problem.detail.replaceAll(/\s+/g, ' ')}\n`);
-  }
-  return reply
-    .code(problem.status)
-    .headers({ ...problemHeaders(error), 'content-type': 'application/problem+json' })
-    .send(JSON.stringify(problem));
+  const answer = problemAnswer(reply.request.headers.accept, error, status);
+  return reply.code(answer.status).headers(answer.headers).send(answer.body);
 }
 
 /** Answers a socket that has no response object (a refused upgrade, a malformed request) and closes it. */

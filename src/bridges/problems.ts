@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { codeOf, type ErrorCode, GatewayError } from '../lib/errors.ts';
+import { negotiate } from './negotiate.ts';
 
 interface Kind {
   readonly status: number;
@@ -87,6 +88,27 @@ export function problemOf(error: unknown, status?: number): Problem {
       }),
     ...(known && known.errors.length > 0 && { errors: known.errors.map(error => ({ ...error })) }),
   };
+}
+
+/** A whole answer that tells an error, as JSON or, to whoever prefers that, as a line of text. */
+export function problemAnswer(
+  accept: string | undefined,
+  error: unknown,
+  status?: number,
+): { readonly status: number; readonly headers: Readonly<Record<string, string>>; readonly body: string } {
+  const problem = problemOf(error, status);
+  const form = negotiate(accept, ['application/problem+json', 'application/json', 'text/plain']);
+  return form === 'text/plain'
+    ? {
+        status: problem.status,
+        headers: { ...problemHeaders(error), 'content-type': 'text/plain; charset=utf-8' },
+        body: `${problem.code}: ${problem.detail.replaceAll(/\s+/g, ' ')}\n`,
+      }
+    : {
+        status: problem.status,
+        headers: { ...problemHeaders(error), 'content-type': 'application/problem+json; charset=utf-8' },
+        body: JSON.stringify(problem),
+      };
 }
 
 /** Headers that go with the problem: when to come again, how to authenticate, what is allowed. */

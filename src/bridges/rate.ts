@@ -118,6 +118,12 @@ export function createRates({
   };
 }
 
+/** The header fields that a refusal of `charge` carries; none of another error. */
+export function fieldsOf(error: unknown): Readonly<Record<string, string>> {
+  const fields = error instanceof GatewayError ? error.detail.fields : undefined;
+  return (fields ?? {}) as Readonly<Record<string, string>>;
+}
+
 function isThisMachine(remote: string): boolean {
   return remote === '' || remote === '::1' || /^(?:::ffff:)?127\./.test(remote);
 }

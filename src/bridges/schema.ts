@@ -6,6 +6,7 @@ import {
   deliveryStates,
   eventKinds,
   type GatewayEvent,
+  type MessageDraft,
   type MessageView,
   scopes,
 } from '../gateway/desk.ts';
@@ -19,7 +20,7 @@ import {
 } from '../gateway/message.ts';
 import { consents, type Peer, trusts } from '../gateway/society-contract.ts';
 import { type FieldError, GatewayError } from '../lib/errors.ts';
-import { deepestJson, escapePointer } from './json.ts';
+import { deepestJson, escapePointer, isObject } from './json.ts';
 
 /** Bytes of one attachment given inside a message; larger ones go by `POST /v1/blobs`. */
 export const inlineAttachmentBytes = 256 * 1024;
@@ -29,13 +30,16 @@ const base64 = (bytes: number) =>
     .base64({ error: 'base64 with padding' })
     .max(Math.ceil(bytes / 3) * 4, `at most ${bytes} bytes of base64`);
 
+const addressShape =
+  /^(?:(?:lxmf|webhook):[0-9a-f]{32}|app:[a-z0-9-]{1,32}|room:[a-z0-9][a-z0-9-]{0,31}|(?:mqtt|matrix|kmesh):[^\s\p{Cc}]+)$/u;
+const addressLength = 512;
+/** Characters. */
+const textLength = 256 * 1024;
+
 export const addressSchema = z
   .string()
-  .max(512)
-  .regex(
-    /^(?:(?:lxmf|webhook):[0-9a-f]{32}|app:[a-z0-9-]{1,32}|room:[a-z0-9][a-z0-9-]{0,31}|(?:mqtt|matrix|kmesh):[^\s\p{Cc}]+)$/u,
-    'an address: lxmf:<32 hex digits>, app:<client name>, room:<name>, mqtt:<topic> …',
-  )
+  .max(addressLength)
+  .regex(addressShape, 'an address: lxmf:<32 hex digits>, app:<client name>, room:<name>, mqtt:<topic> …')
   .meta({
     id: 'Address',
     examples: ['lxmf:0123456789abcdef0123456789abcdef', 'app:notice-board', 'room:hub'],
@@ -94,11 +98,7 @@ export const messageDraftSchema = z
   .strictObject({
     to: addressSchema,
     type: typeSchema.exactOptional().describe('default chat.message'),
-    text: z
-      .string()
-      .max(256 * 1024)
-      .exactOptional()
-      .describe('what a person reads'),
+    text: z.string().max(textLength).exactOptional().describe('what a person reads'),
     title: z.string().max(1_000).exactOptional(),
     data: dataSchema.exactOptional(),
     attachments: z.array(draftAttachment).max(32).exactOptional(),
@@ -130,6 +130,23 @@ export const messageDraftSchema = z
       ),
   })
   .meta({ id: 'MessageDraft' });
+
+/**
+ * A draft of an address and words alone, as most are, checked as `messageDraftSchema` does and sooner. Undefined for all others,
+ * right or wrong.
+ */
+export function plainDraft(value: unknown): MessageDraft | undefined {
+  if (!isObject(value) || Object.keys(value).some(key => key !== 'to' && key !== 'text')) {
+    return undefined;
+  }
+  const { to, text } = value;
+  return typeof to === 'string' &&
+    to.length <= addressLength &&
+    addressShape.test(to) &&
+    (typeof text === 'string' ? text.length <= textLength : !('text' in value))
+    ? (value as unknown as MessageDraft)
+    : undefined;
+}
 
 const attachmentSchema = z
   .looseObject({ name: z.string(), mediaType: z.string(), size: z.int(), sha256: sha256Schema })

@@ -15,7 +15,11 @@ export async function readJson(request: IncomingMessage): Promise<unknown> {
   if (type !== 'application/json' && !/^application\/[\w.-]+\+json$/.test(type)) {
     throw new GatewayError('request/unsupported', 'send the body as application/json');
   }
-  const text = await readText(request, jsonBytes);
+  return jsonOf(await readText(request, jsonBytes));
+}
+
+/** The JSON value of the text of a body. Throws `request/invalid`. */
+export function jsonOf(text: string): unknown {
   if (text === '') {
     throw new GatewayError('request/invalid', 'the body is empty', {
       errors: [{ pointer: '', detail: 'a JSON object is expected' }],
@@ -27,8 +31,13 @@ export async function readJson(request: IncomingMessage): Promise<unknown> {
 /** The text of a request's body, at most `limit` bytes of UTF-8. Throws as `readJson` does. */
 export async function readText(request: IncomingMessage, limit: number): Promise<string> {
   refuseEncoded(request);
+  return textOf(await readBytes(request, limit));
+}
+
+/** The text of the bytes of a body. Throws `request/invalid`. */
+export function textOf(bytes: Uint8Array): string {
   try {
-    return fromUtf8(await readBytes(request, limit), 'body');
+    return fromUtf8(bytes, 'body');
   } catch (cause) {
     if (!isGatewayError(cause) || !cause.code.startsWith('wire/')) {
       throw cause;

@@ -68,11 +68,8 @@ export function messageRoutes(desk: Desk, clock: Clock): Route[] {
       async handle({ client, request, header, mediaType }) {
         const given = idempotencyKey(header('idempotency-key'));
         const { draft, key, asked } = await readDraft({ desk, clock }, client, request);
-        const { message, repeated } = await desk.messages.post(client, draft, given ?? key, asked);
-        return messageAnswer(mediaType, 201, message, {
-          location: `/v1/messages/${message.id}`,
-          ...(repeated && { 'idempotency-replayed': 'true' }),
-        });
+        const result = await desk.messages.post(client, draft, given ?? key, asked);
+        return messageAnswer(mediaType, 201, result.message, posted(result));
       },
     }),
     route({
@@ -207,6 +204,14 @@ function changedAt({ acceptedAt, deliveries }: MessageView): number | undefined 
   const waits = deliveries.some(({ state }) => state === 'queued' || state === 'sending');
   const times = deliveries.flatMap(({ history }) => history.map(({ at }) => at));
   return waits ? undefined : Math.max(acceptedAt, ...times);
+}
+
+/** Headers that tell where a posted message is, and whether it was there before. */
+export function posted({ message, repeated }: Awaited<ReturnType<Desk['messages']['post']>>) {
+  return {
+    location: `/v1/messages/${message.id}`,
+    ...(repeated && { 'idempotency-replayed': 'true' }),
+  };
 }
 
 /** The key of an `Idempotency-Key` header, in its string form (`"abc"`) or bare. */

@@ -11,7 +11,7 @@ import type { Log } from '../../lib/log.ts';
 import { type Access, requireScope } from '../access.ts';
 import { type Listener, listenerLimits } from '../listener.ts';
 import { negotiate } from '../negotiate.ts';
-import type { RateKind, Rates } from '../rate.ts';
+import { fieldsOf, type RateKind, type Rates } from '../rate.ts';
 import { invalid, mistakesOf } from '../schema.ts';
 import { actionOf, type Caller, doneEntry, refusedEntry } from './audited.ts';
 import { readJson } from './body.ts';
@@ -278,9 +278,7 @@ function charge(
   try {
     reply.headers(rates.charge(client, request.ip, kinds));
   } catch (error) {
-    if (error instanceof GatewayError && error.detail.fields !== undefined) {
-      reply.headers(error.detail.fields as Record<string, string>);
-    }
+    reply.headers(fieldsOf(error));
     throw error;
   }
 }
@@ -288,8 +286,13 @@ function charge(
 /** The handler has taken too long: whoever waits is told so. */
 function tooLate(reply: FastifyReply): void {
   if (!reply.sent) {
-    reply.send(new GatewayError('bridge/unavailable', 'this took too long', { retryable: true }));
+    reply.send(tooSlow());
   }
+}
+
+/** What whoever waits too long for a handler is told. */
+export function tooSlow(): GatewayError {
+  return new GatewayError('bridge/unavailable', 'this took too long', { retryable: true });
 }
 
 /** Made once: an error with its stack for each request costs more than most answers. */

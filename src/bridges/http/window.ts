@@ -32,6 +32,7 @@ import { addRoutes, type Route } from './route.ts';
 import { ruleRoutes } from './routes.ts';
 import { sessionRoutes } from './session.ts';
 import { type Settings, settingsRoutes } from './settings.ts';
+import { addShortPost } from './short-post.ts';
 import { siteRoutes } from './site.ts';
 import { statusRoutes } from './status.ts';
 import { tokenRoutes } from './tokens.ts';
@@ -74,6 +75,7 @@ export interface HttpParts {
 export function addHttpWindow(listener: Listener, parts: HttpParts): void {
   allowOrigins(listener.app, parts.config?.cors ?? []);
   addRoutes({ listener, ...parts }, httpRoutes(parts));
+  addShortPost(listener, { ...parts, cors: (parts.config?.cors ?? []).length > 0 });
 }
 
 /** Every operation there is, in the order of the document. */

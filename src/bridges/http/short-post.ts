@@ -1,0 +1,109 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Client, Desk } from '../../gateway/desk.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { type Access, requireScope } from '../access.ts';
+import type { Listener } from '../listener.ts';
+import { fieldsOf, type RateKind, type Rates } from '../rate.ts';
+import { check, messageDraftSchema, messageViewJson, plainDraft } from '../schema.ts';
+import type { Fields } from '../short-way.ts';
+import { slowest } from './blobs.ts';
+import { jsonOf, textOf } from './body.ts';
+import { mediaTypeOf } from './legacy/fields.ts';
+import { idempotencyKey, posted } from './messages.ts';
+import { tooSlow } from './route.ts';
+
+/** Bytes of a body that goes the short way: a message without files has fewer. */
+const shortBody = 16 * 1024;
+const jsonType = 'application/json; charset=utf-8';
+const kinds: readonly RateKind[] = ['requests', 'sends'];
+const scopes = ['messages:send'] as const;
+
+export interface ShortPostParts {
+  readonly desk: Pick<Desk, 'messages'>;
+  readonly clock: Clock;
+  readonly access: Access;
+  readonly rates: Rates;
+  /** Whether pages of other origins may call: then what an answer says depends on who asks. */
+  readonly cors: boolean;
+}
+
+/**
+ * `POST /v1/messages` as programs send it, a small JSON body with a token and nothing that would need a closer look: the same
+ * checks in the same order, the same record and the same answers as by its route, without the framework around them.
+ */
+export function addShortPost({ shortWays }: Pick<Listener, 'shortWays'>, parts: ShortPostParts): void {
+  const { desk, clock, access, rates } = parts;
+  const origin = parts.cors ? ['vary', 'Origin'] : [];
+  const always = ['vary', parts.cors ? 'Origin, accept' : 'accept', 'content-type', jsonType];
+
+  async function post(
+    request: IncomingMessage,
+    response: ServerResponse,
+    given: { readonly client: Client; readonly body: Uint8Array; readonly key: string | undefined },
+    left: Fields,
+  ): Promise<void> {
+    const fail = (error: unknown) => shortWays.fail(request, response, error, [...origin, ...left]);
+    const timer = clock.after(slowest, () => fail(tooSlow()));
+    try {
+      const value = jsonOf(textOf(given.body));
+      const draft = plainDraft(value) ?? check(messageDraftSchema, value);
+      const result = await desk.messages.post(given.client, draft, given.key);
+      const where = Object.entries(posted(result)).flat();
+      const text = JSON.stringify(messageViewJson(result.message));
+      shortWays.answer(request, response, 201, [...left, ...always, ...where], text);
+    } catch (error) {
+      fail(error);
+    } finally {
+      timer();
+    }
+  }
+
+  shortWays.add('/v1/messages', (request, response) => {
+    const from = request.socket.remoteAddress;
+    if (from === undefined || !isPlain(request)) {
+      return false;
+    }
+    let left: Fields = [];
+    try {
+      const client = access.bearer(request.headers.authorization, from);
+      left = Object.entries(rates.charge(client, from, kinds)).flat();
+      requireScope(client, scopes);
+      const key = idempotencyKey(header(request, 'idempotency-key'));
+      whole(request, body => void post(request, response, { client, body, key }, left));
+    } catch (error) {
+      const fields = Object.entries(fieldsOf(error)).flat();
+      shortWays.fail(request, response, error, [...origin, ...left, ...fields]);
+    }
+    return true;
+  });
+}
+
+/** Whether nothing about the request asks for more than the short way knows. */
+function isPlain(request: IncomingMessage): boolean {
+  const { headers } = request;
+  const length = Number(headers['content-length'] ?? 0);
+  return (
+    headers.authorization !== undefined &&
+    length > 0 &&
+    length <= shortBody &&
+    headers['content-encoding'] === undefined &&
+    headers.origin === undefined &&
+    headers['sec-fetch-site'] === undefined &&
+    (headers.accept === undefined || headers.accept === '*/*' || headers.accept === 'application/json') &&
+    mediaTypeOf(request) === 'application/json'
+  );
+}
+
+function header({ headers }: IncomingMessage, name: string): string | undefined {
+  const value = headers[name];
+  return Array.isArray(value) ? value[0] : value;
+}
+
+/** Calls back with the whole body; never where it ends early, and then nobody is there to be answered. */
+function whole(request: IncomingMessage, take: (body: Uint8Array) => void): void {
+  let body: Buffer | undefined;
+  request.on('data', (chunk: Buffer) => {
+    body = body === undefined ? chunk : Buffer.concat([body, chunk]);
+  });
+  request.on('end', () => take(body ?? Buffer.alloc(0)));
+}

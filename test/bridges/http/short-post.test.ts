@@ -1,0 +1,206 @@
+import assert from 'node:assert/strict';
+import { request } from 'node:http';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { openGateway, type TestGateway } from '../gateway.ts';
+
+type Fields = Readonly<Record<string, string>>;
+
+interface Asked {
+  readonly headers: Fields;
+  readonly body: Uint8Array;
+}
+
+/** What was answered, without what differs from one time to the next. */
+async function ask({ url }: TestGateway, path: string, { headers, body }: Asked) {
+  const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+  const call = request({
+    host: '127.0.0.1',
+    port: new URL(url).port,
+    path,
+    method: 'POST',
+    headers: { ...headers, ...lengthOf(headers, body) },
+  });
+  call.on('error', reject).on('response', response => {
+    const chunks: Buffer[] = [];
+    response
+      .on('data', (chunk: Buffer) => chunks.push(chunk))
+      .on('end', () => {
+        const { date: _, 'x-request-id': id, ...others } = response.headers;
+        const told = { ...others, id: /^[0-9a-z]{8}-[0-9a-z]+$/.test(String(id)) ? 'made here' : id };
+        resolve({
+          status: response.statusCode,
+          headers: same(JSON.stringify(Object.entries(told).sort())),
+          body: same(Buffer.concat(chunks).toString()),
+        });
+      });
+  });
+  call.end(body);
+  return await promise;
+}
+
+const lengthOf = (headers: Fields, body: Uint8Array) =>
+  headers['transfer-encoding'] === undefined ? { 'content-length': String(body.length) } : {};
+
+function same(text: string): string {
+  return text
+    .replaceAll(/[0-9a-f]{32}/g, 'id')
+    .replaceAll(/\b1[0-9]{12}\b/g, 'time')
+    .replaceAll(/\b([rt])=\d+/g, '$1=some');
+}
+
+const draft = fc.record(
+  {
+    to: fc.oneof(
+      { weight: 6, arbitrary: fc.constantFrom('app:a', 'room:hub') },
+      fc.constantFrom('', 'app:no', 7),
+    ),
+    text: fc.oneof(fc.string({ unit: 'binary' }), fc.constantFrom('one', 'two'), fc.constant(5)),
+    title: fc.oneof(fc.string(), fc.constant(null)),
+    type: fc.constantFrom('chat.message', 'x.y', 'No'),
+    data: fc.jsonValue(),
+    priority: fc.constantFrom('high', 'bulk', 'never'),
+    thread: fc.constantFrom('t', ''),
+    correlation: fc.constantFrom('c', ''),
+    inReplyTo: fc.constantFrom('0'.repeat(32), 'x'),
+    expiresAt: fc.constantFrom(1, 4_000_000_000_000, -1, 'soon'),
+    sentAt: fc.constantFrom(1, 0.5),
+    attachments: fc.constantFrom(
+      [],
+      [{ name: 'x', base64: 'AA==' }],
+      [{ name: 'x', sha256: '0'.repeat(64) }],
+    ),
+    native: fc.constantFrom({}, { 'lxmf:1': 'AA==' }, { other: '' }),
+    from: fc.constant('app:b'),
+    __proto__x: fc.jsonValue(),
+  },
+  { requiredKeys: ['to'] },
+);
+
+const body = fc.oneof(
+  { weight: 8, arbitrary: draft.map(value => Buffer.from(JSON.stringify(value))) },
+  fc.jsonValue().map(value => Buffer.from(JSON.stringify(value))),
+  fc.uint8Array({ maxLength: 40 }),
+  fc
+    .constantFrom(
+      '{"to":"app:a","to":"app:a"}',
+      '{"to":"app:a","__proto__":1}',
+      '{"to":"app:a","data":12345678901234567890}',
+      `${'['.repeat(70)}${']'.repeat(70)}`,
+      `{"to":"app:a","text":"${'long'.repeat(5000)}"}`,
+    )
+    .map(text => Buffer.from(text)),
+);
+
+const maybe = (name: string, ...values: readonly string[]) =>
+  fc.oneof(
+    { weight: 6, arbitrary: fc.constant({}) },
+    fc.constantFrom(...values).map(value => ({ [name]: value })),
+  );
+
+const extras = fc
+  .tuple(
+    maybe('accept', '*/*', 'application/json', 'text/plain', 'image/png', 'application/json;q=0'),
+    maybe('idempotency-key', 'one', '"one"', 'two', 'a b', '""', 'k'.repeat(300)),
+    maybe('origin', 'http://localhost', 'http://elsewhere.example', 'https://page.example'),
+    maybe('sec-fetch-site', 'cross-site'),
+    maybe('content-encoding', 'gzip', 'identity'),
+    maybe('cookie', 'kos=1'),
+    maybe('x-request-id', 'mine', 'kos_x', 'a b', ''),
+    maybe('connection', 'close'),
+    maybe('transfer-encoding', 'chunked'),
+  )
+  .map(parts => Object.assign({}, ...parts) as Fields);
+
+const type = fc.oneof(
+  { weight: 8, arbitrary: fc.constant('application/json') },
+  fc.constantFrom(
+    'application/json; charset=utf-8',
+    'APPLICATION/JSON',
+    'application/x+json',
+    'text/plain',
+    '',
+  ),
+);
+
+for (const cors of [[], ['https://page.example']]) {
+  const where = cors.length === 0 ? '' : ', also where other pages may call';
+  test(`what goes around the router is answered as by it${where}`, async () => {
+    await using around = await openGateway({ http: { cors } });
+    await using through = await openGateway({ http: { cors } });
+    const tokens: string[][] = [];
+    for (const gateway of [around, through]) {
+      const writer = await gateway.client('a');
+      const reader = await gateway.client('b', { scopes: ['messages:read'] });
+      tokens.push([writer, reader]);
+    }
+    const [mine = [], theirs = []] = tokens;
+    const bearer = fc.oneof(
+      { weight: 8, arbitrary: fc.constant(0) },
+      fc.constantFrom(
+        1,
+        'owner',
+        undefined,
+        'Bearer wrong',
+        'Bearer  ',
+        'Basic eA==',
+        `Bearer kos_${'A'.repeat(43)}`,
+      ),
+    );
+    const authorization = (who: string | number | undefined, of: readonly string[], { hub }: TestGateway) =>
+      who === undefined
+        ? {}
+        : {
+            authorization:
+              typeof who === 'number'
+                ? `Bearer ${of[who]}`
+                : who === 'owner'
+                  ? `Bearer ${hub.ownerToken}`
+                  : who,
+          };
+    await fc.assert(
+      fc.asyncProperty(bearer, type, extras, body, async (who, mediaType, extra, bytes) => {
+        const headers = { ...(mediaType !== '' && { 'content-type': mediaType }), ...extra };
+        const one = { headers: { ...headers, ...authorization(who, mine, around) }, body: bytes };
+        const other = { headers: { ...headers, ...authorization(who, theirs, through) }, body: bytes };
+        assert.deepEqual(await ask(around, '/v1/messages', one), await ask(through, '/v1/messages?', other));
+      }),
+      { numRuns: 250, endOnFailure: true },
+    );
+    const counts = (gateway: TestGateway) => {
+      const { 'http/short-way': short = 0, ...others } = gateway.hub.counters.snapshot();
+      return { short, others };
+    };
+    assert.ok(counts(around).short > 80, `${counts(around).short} went around`);
+    assert.equal(counts(through).short, 0);
+    assert.deepEqual(counts(around).others, counts(through).others);
+  });
+}
+
+test('who asks for more than its share is refused on both ways alike', async () => {
+  const http = { rates: { requests: { quota: 3, window: 60 } } };
+  await using around = await openGateway({ http });
+  await using through = await openGateway({ http });
+  const answers = [];
+  for (const [gateway, path] of [
+    [around, '/v1/messages'],
+    [through, '/v1/messages?'],
+  ] as const) {
+    const headers = {
+      authorization: `Bearer ${await gateway.client('a')}`,
+      'content-type': 'application/json',
+    };
+    const asked = { headers, body: Buffer.from('{"to":"app:a"}') };
+    const remote = { ...asked };
+    const all = [];
+    for (let n = 0; n < 5; n++) {
+      all.push(await ask(gateway, path, remote));
+    }
+    answers.push(all);
+  }
+  assert.deepEqual(answers[0], answers[1]);
+  assert.deepEqual(
+    (answers[0] as { status: number }[]).map(({ status }) => status),
+    [201, 201, 201, 429, 429],
+  );
+});
