@@ -6,7 +6,8 @@ const onceOnly: ReadonlySet<string> = new Set(['retention.sweep']);
 
 /** The jobs of one transaction, each done as a whole or not at all. */
 export interface Group {
-  readonly size: number;
+  /** No getter: of an object that is made so often it would keep all it sees until the next full collection. */
+  size(): number;
   /** Throws where the transaction is lost, and nothing of the group is kept. */
   run(job: JobRequest, urgent: boolean): void;
   /** What became of the jobs, in their order. */
@@ -74,7 +75,7 @@ export function beginGroup(
   }
 
   return {
-    get size() {
+    size() {
       return all.length;
     },
     run(job, urgent) {

@@ -248,7 +248,7 @@ function commitGroup(
       const next = urgentLane === undefined ? undefined : takeUrgent(urgentLane);
       pressing = next !== undefined;
       hurried ||= pressing;
-      const full = hurried || group.size >= groupSize || performance.now() >= until;
+      const full = hurried || group.size() >= groupSize || performance.now() >= until;
       job = next ?? (full ? undefined : take(lane));
     }
     const fresh = target.news?.look() ?? {};
@@ -257,7 +257,7 @@ function commitGroup(
     target.count.keep();
     target.news?.keep(fresh);
     Atomics.add(signals, signal.commits, 1);
-    target.log.grown(group.size);
+    target.log.grown(group.size());
     return { urgent: group.replies(true), replies: group.replies(false), ...fresh };
   } catch (error) {
     rollBack(database);

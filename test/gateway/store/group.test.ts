@@ -59,7 +59,7 @@ test('a job that fails leaves nothing behind and takes nobody with it, wherever 
       store.commit();
       const good = words.filter(word => word.startsWith('good'));
       assert.deepEqual(store.words(), good);
-      assert.equal(group.size, wanted.length);
+      assert.equal(group.size(), wanted.length);
       for (const urgent of [true, false]) {
         const theirs = wanted.flatMap(({ isUrgent, isBad }, id) =>
           isUrgent === urgent ? [{ id, isBad }] : [],
