@@ -43,13 +43,13 @@ async function load(task: LoadTask): Promise<LoadResult> {
   ];
   const request = Buffer.from(`${head.join('\r\n')}\r\n\r\n${task.body}`);
   const wanted = Buffer.from(`HTTP/1.1 ${task.status} `);
-  const sockets = await Promise.all(Array.from({ length: task.inFlight }, () => open(task.port)));
+  const lines = await Promise.all(Array.from({ length: task.inFlight }, () => open(task.port)));
   const each: number[] = [];
   let refused = 0;
   const began = performance.now();
   await Promise.all(
-    sockets.map(socket =>
-      askAgain(socket, request, began + task.span, (answer, time) => {
+    lines.map(line =>
+      askAgain(line, request, began + task.span, (answer, time) => {
         if (answer.subarray(0, wanted.length).equals(wanted)) {
           each.push(time);
         } else {
@@ -59,7 +59,7 @@ async function load(task: LoadTask): Promise<LoadResult> {
     ),
   );
   const took = performance.now() - began;
-  for (const socket of sockets) {
+  for (const { socket } of lines) {
     socket.destroy();
   }
   each.sort((a, b) => a - b);
@@ -67,27 +67,42 @@ async function load(task: LoadTask): Promise<LoadResult> {
   return { answered: each.length, refused, took, p50: at(0.5), p99: at(0.99) };
 }
 
-function open(port: number): Promise<Socket> {
-  const { promise, resolve, reject } = Promise.withResolvers<Socket>();
-  const socket = connect({ host: '127.0.0.1', port, noDelay: true }, () => resolve(socket));
+/** A connection whose bytes are looked at where they were read, without a stream around them. */
+interface Line {
+  readonly socket: Socket;
+  hear: (bytes: Buffer) => void;
+}
+
+function open(port: number): Promise<Line> {
+  const { promise, resolve, reject } = Promise.withResolvers<Line>();
+  const onread = {
+    buffer: Buffer.alloc(64 * 1024),
+    callback(length: number, buffer: Uint8Array) {
+      line.hear(Buffer.from(buffer.buffer, buffer.byteOffset, length));
+      return true;
+    },
+  };
+  const socket = connect({ host: '127.0.0.1', port, noDelay: true, onread }, () => resolve(line));
+  const line: Line = { socket, hear: () => {} };
   socket.once('error', reject);
   return promise;
 }
 
 /** Sends the request, and again after each answer, until the time has come; the server sends nothing unasked. */
 function askAgain(
-  socket: Socket,
+  line: Line,
   request: Buffer,
   until: number,
   onAnswer: (answer: Buffer, time: number) => void,
 ): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const { socket } = line;
   let asked = performance.now();
   let before: Buffer | undefined;
-  socket.on('data', (chunk: Buffer) => {
+  line.hear = chunk => {
     const bytes = before === undefined ? chunk : Buffer.concat([before, chunk]);
     if (bytes.length < lengthOf(bytes)) {
-      before = bytes;
+      before = Buffer.from(bytes);
       return;
     }
     before = undefined;
@@ -99,7 +114,7 @@ function askAgain(
     }
     asked = now;
     socket.write(request);
-  });
+  };
   socket.once('close', () => reject(new Error('the server closed a connection')));
   socket.write(request);
   return promise;
