@@ -349,23 +349,43 @@ async function checked(
   if (errors.length > 0) {
     throw invalid(errors);
   }
-  let signal: AbortSignal | undefined;
-  return {
-    client,
-    params: params.value,
-    query: query.value,
-    body: body.value,
-    request,
-    mediaType,
-    get signal() {
-      // Few ask for it, and it costs as much as the rest.
-      signal ??= ends();
-      return signal;
-    },
-    header: name => {
-      const value = request.headers[name];
-      return Array.isArray(value) ? value[0] : value;
-    },
+  const { value } = body;
+  return new CheckedCall(
+    { client, params: params.value, query: query.value, body: value, request, mediaType },
+    ends,
+  );
+}
+
+/** A class for its getter: one in a literal would keep what it sees, a request with all its parts, until the next full collection. */
+class CheckedCall implements Call<unknown, unknown, unknown> {
+  readonly client: Client;
+  readonly params: unknown;
+  readonly query: unknown;
+  readonly body: unknown;
+  readonly request: FastifyRequest;
+  readonly mediaType: string;
+  readonly #ends: () => AbortSignal;
+  #signal: AbortSignal | undefined;
+
+  constructor(parts: Omit<Call<unknown, unknown, unknown>, 'signal' | 'header'>, ends: () => AbortSignal) {
+    this.client = parts.client;
+    this.params = parts.params;
+    this.query = parts.query;
+    this.body = parts.body;
+    this.request = parts.request;
+    this.mediaType = parts.mediaType;
+    this.#ends = ends;
+  }
+
+  /** Few ask for it, and it costs as much as the rest. */
+  get signal(): AbortSignal {
+    this.#signal ??= this.#ends();
+    return this.#signal;
+  }
+
+  readonly header = (name: string): string | undefined => {
+    const value = this.request.headers[name];
+    return Array.isArray(value) ? value[0] : value;
   };
 }
 
