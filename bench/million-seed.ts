@@ -9,7 +9,8 @@ import { defaultLimits } from '../src/gateway/limits.ts';
 import type { Message } from '../src/gateway/message.ts';
 import { openWritable } from '../src/gateway/store/database.ts';
 import { gatewayVerbs } from '../src/gateway/store/gateway-verbs.ts';
-import type { AcceptArgs, NewDeliveryRow } from '../src/gateway/store/message-table.ts';
+import type { AcceptArgs } from '../src/gateway/store/message-table.ts';
+import type { PackedDelivery } from '../src/gateway/store/new-delivery.ts';
 import { gatewaySchema } from '../src/gateway/store/schema.ts';
 
 /** What is in it, by names a bench asks for. */
@@ -90,25 +91,22 @@ function acceptOf(n: number, now: number): AcceptArgs {
     ...what.message,
   };
   const unread = n > million.messages * (1 - unreadShare);
-  const deliveries = what.to.map((recipient, place): NewDeliveryRow => {
+  const deliveries = what.to.map((recipient, place): PackedDelivery => {
     const bridge = recipient.slice(0, recipient.indexOf(':'));
     const state = bridge === 'app' && unread ? 'queued' : 'delivered';
     const steps = state === 'queued' ? ['queued'] : ['queued', 'sending', 'sent', 'delivered'];
-    return {
-      id: at.toString(16).padStart(12, '0') + hash(n * 4 + place).slice(0, 20),
-      message: id,
+    return [
+      at.toString(16).padStart(12, '0') + hash(n * 4 + place).slice(0, 20),
       bridge,
       recipient,
-      priority: 2,
-      expires_at: message.expiresAt,
+      2,
+      message.expiresAt,
       state,
-      reason: null,
-      code: null,
-      attempts: bridge === 'app' ? 0 : 1,
-      underway: 0,
-      next_at: null,
-      history: JSON.stringify(steps.map(step => ({ state: step, at }))),
-    };
+      null,
+      null,
+      bridge === 'app' ? 0 : 1,
+      JSON.stringify(steps.map(step => ({ state: step, at }))),
+    ];
   });
   return {
     scheme: message.from.slice(0, message.from.indexOf(':')),

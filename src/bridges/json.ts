@@ -119,12 +119,11 @@ function endOfString(text: string, start: number): number {
 }
 
 function addKey(keys: Set<string>, key: string, pointer: string): void {
-  const here = `${pointer}/${escapePointer(key)}`;
   if (key === '__proto__') {
-    throw refuse(here, 'not a key that can be used here');
+    throw refuse(`${pointer}/${escapePointer(key)}`, 'not a key that can be used here');
   }
   if (keys.has(key)) {
-    throw refuse(here, 'given twice');
+    throw refuse(`${pointer}/${escapePointer(key)}`, 'given twice');
   }
   keys.add(key);
 }

@@ -27,7 +27,8 @@ import { isChange, type Recipient, type Routing, type RoutingFacts, route } from
 import type { Routes } from './routes.ts';
 import type { Words } from './ruling.ts';
 import { viewOf } from './store/delivery-table.ts';
-import type { AcceptArgs, AcceptResult, NewDeliveryRow } from './store/message-table.ts';
+import type { AcceptArgs, AcceptResult } from './store/message-table.ts';
+import { type NewDeliveryRow, packDelivery } from './store/new-delivery.ts';
 import type { Store } from './store/store.ts';
 
 export interface AcceptorOptions {
@@ -206,7 +207,7 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
         ...(looked?.once === true ? {} : { remoteId: incoming.remoteId }),
         message: headOf(message),
         body: JSON.stringify(message),
-        deliveries: rows,
+        deliveries: rows.map(packDelivery),
         audience: [...new Set(schemeOf(message.from) === 'app' ? [message.from, ...apps] : apps)],
         blobs: message.attachments.map(({ sha256 }) => sha256),
         ...(prepared === undefined ? {} : { prepared }),

@@ -3,7 +3,7 @@ import type { DeliveryInput } from './delivery.ts';
 import type { Address, Message, MessageId } from './message.ts';
 import { isChange } from './router.ts';
 import type { Words } from './ruling.ts';
-import type { NewDeliveryRow } from './store/message-table.ts';
+import type { NewDeliveryRow } from './store/new-delivery.ts';
 import type { Store } from './store/store.ts';
 import { type BridgeLines, type Entry, place, type WaitingLine } from './waiting-line.ts';
 

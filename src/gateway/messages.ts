@@ -180,7 +180,10 @@ export function createMessages(options: MessagesOptions): MessageDesk {
         return { message: stored(client, first), repeated: true };
       }
       const incoming = await incomingOf(client, draft, remoteId);
-      return shown(client, await options.acceptor.accept('app', incoming, { fingerprint, once: key === undefined }));
+      return shown(
+        client,
+        await options.acceptor.accept('app', incoming, { fingerprint, once: key === undefined }),
+      );
     },
     async postAll(client, drafts, given, asked) {
       requireScope(client, 'messages:send');

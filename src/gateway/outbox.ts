@@ -17,7 +17,7 @@ import { createReservations, type Reservations } from './reservations.ts';
 import type { Recipient } from './router.ts';
 import type { Words } from './ruling.ts';
 import type { DeliveryRow, OpenDelivery } from './store/delivery-table.ts';
-import type { NewDeliveryRow } from './store/message-table.ts';
+import type { NewDeliveryRow } from './store/new-delivery.ts';
 import type { Store } from './store/store.ts';
 import {
   type BridgeLines,

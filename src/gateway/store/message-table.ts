@@ -4,10 +4,9 @@ import type { Fold } from '../folding.ts';
 import type { Address, Message, MessageId, RemoteId } from '../message.ts';
 import type { Reached } from '../router.ts';
 import type { Ruling } from '../ruling.ts';
-import { type DeliveryRow, deliveryAdvancer, deliveryEvent, viewOf } from './delivery-table.ts';
+import { deliveryAdvancer } from './delivery-table.ts';
 import { eventWriter } from './event-table.ts';
-
-export type NewDeliveryRow = Omit<DeliveryRow, 'seq'>;
+import { newDeliveryBody, type PackedDelivery } from './new-delivery.ts';
 
 export interface AcceptArgs {
   readonly scheme: string;
@@ -18,7 +17,7 @@ export interface AcceptArgs {
   readonly message: Pick<Message, 'id' | 'type' | 'from' | 'to' | 'acceptedAt' | 'correlation'>;
   /** JSON of the whole Message. */
   readonly body: string;
-  readonly deliveries: readonly NewDeliveryRow[];
+  readonly deliveries: readonly PackedDelivery[];
   readonly audience: readonly string[];
   readonly blobs: readonly string[];
   /** Of the only delivery: what must be the same at every attempt, and the id by which its far side will know it. */
@@ -146,36 +145,43 @@ export function messageVerbs(database: DatabaseSync) {
       audience: args.audience,
     });
     const seqs = args.deliveries.map(delivery => {
+      const [id, bridge, recipient, priority, expiresAt, state, reason, code, attempts, history] = delivery;
       const seq = Number(
         deliver.run(
-          delivery.id,
+          id,
           row,
-          delivery.bridge,
-          delivery.recipient,
-          delivery.priority,
+          bridge,
+          recipient,
+          priority,
           message.acceptedAt,
-          delivery.expires_at,
-          delivery.state,
-          delivery.reason,
-          delivery.code,
-          delivery.attempts,
-          delivery.history,
+          expiresAt,
+          state,
+          reason,
+          code,
+          attempts,
+          history,
           event,
         ).lastInsertRowid,
       );
-      write(deliveryEvent(delivery, viewOf(delivery), message, message.acceptedAt));
-      const words = args.rewrites?.get(delivery.id);
+      write({
+        at: message.acceptedAt,
+        kind: 'delivery.changed',
+        message: message.id,
+        body: newDeliveryBody(delivery, message),
+        audience: [message.from, recipient].filter(address => address.startsWith('app:')),
+      });
+      const words = args.rewrites?.get(id);
       if (words !== undefined) {
         word.run(seq, words);
       }
-      const ruling = args.rulings?.get(delivery.id);
+      const ruling = args.rulings?.get(id);
       if (ruling !== undefined) {
         rule.run(ruling);
         ruled.run(seq, ruling);
       }
       if (args.prepared !== undefined) {
         remember.run(seq, args.prepared.bytes);
-        name.run(delivery.bridge, args.prepared.remoteId, row, delivery.recipient);
+        name.run(bridge, args.prepared.remoteId, row, recipient);
       }
       return seq;
     });
