@@ -259,9 +259,12 @@ test('a restart forgets nothing: what was said meanwhile is told, and what was a
   {
     await using gateway = await open({ dir });
     token = await gateway.client('a');
-    await gateway.call(token, 'POST', '/v1/webhooks', { url: receiver.url, ...messages });
+    const made = await gateway.call(token, 'POST', '/v1/webhooks', { url: receiver.url, ...messages });
     await say(gateway, token, 'app:a', 'one');
-    await until('the first came', () => receiver.received.length === 1);
+    await until('the first was answered', async () => {
+      const { body } = await gateway.call(token, 'GET', `/v1/webhooks/${made.body.id}`);
+      return body.attempts.length === 1 && body.pending === 0;
+    });
   }
   {
     // Away: no webhooks run here.
