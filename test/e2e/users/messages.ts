@@ -151,6 +151,7 @@ export function messageActs(world: World): Readonly<Record<string, Act>> {
     },
     async edit(user) {
       const one = pick(said);
+      const type = pick(['chat.edit', 'chat.redaction', 'chat.message']);
       const { status, body } = await call<{ id: string; deliveries: { id: string }[] }>(
         user,
         'POST',
@@ -158,7 +159,7 @@ export function messageActs(world: World): Readonly<Record<string, Act>> {
         {
           body: {
             to: one.to,
-            type: pick(['chat.edit', 'chat.redact']),
+            type,
             text: words('edit'),
             inReplyTo: one.id,
           },
@@ -173,7 +174,10 @@ export function messageActs(world: World): Readonly<Record<string, Act>> {
         `edited ${JSON.stringify(one)}: ${JSON.stringify(body)}`,
       );
       if (status === 201) {
-        world.note(body.id, user, one.to, body.deliveries[0]?.id);
+        world.note(body.id, user, one.to, body.deliveries[0]?.id, {
+          of: one,
+          isChange: type !== 'chat.message',
+        });
       }
     },
     async blob(user) {

@@ -211,11 +211,33 @@ export async function openWorld(seed: number) {
       path: string,
       options: CallOptions = {},
     ) => ask<T>(method, path, { ...options, token: tokens[user] }),
-    /** Notes a message that was sent. */
-    note(id: string, from: User | 'owner', to: string, delivery?: string): Said {
+    /**
+     * Notes a message that was sent, about another perhaps. A room's message goes to who is in it, those whom tokens put
+     * there only while they may read, and to whoever is answered; what changes one's own goes to those that had it.
+     */
+    note(
+      id: string,
+      from: User | 'owner',
+      to: string,
+      delivery?: string,
+      about?: { of: Said; isChange: boolean },
+    ): Said {
+      const room = to.startsWith('room:') ? to.slice(5) : undefined;
       const got = new Set<User>(
-        to.startsWith('room:') ? (rooms.get(to.slice(5)) ?? []) : names.filter(name => to === `app:${name}`),
+        names.filter(name =>
+          room === undefined
+            ? to === `app:${name}`
+            : rooms.get(room)?.has(name) === true && (room !== 'plaza' || holds(name, 'messages:read')),
+        ),
       );
+      if (room !== undefined && about?.isChange && about.of.from === from && about.of.to === to) {
+        got.clear();
+        for (const name of about.of.got) {
+          got.add(name);
+        }
+      } else if (room !== undefined && about?.of.to === to && about.of.from !== 'owner') {
+        got.add(about.of.from);
+      }
       const one: Said = { id, from, to, delivery, got };
       byId.set(id, one);
       said.push(one);
