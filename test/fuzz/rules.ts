@@ -58,6 +58,8 @@ interface Announced {
 }
 
 interface Carried {
+  /** Hash, or of a link request the link's id. */
+  readonly id: string;
   readonly destination: string;
   /** Where it may have come from: the same packet may have come over several. */
   readonly from: ReadonlySet<Watched>;
@@ -176,7 +178,12 @@ export class Rules {
     }
     const key = announceKey(head);
     const ways = [this.#announced, this.#announcedBefore].flatMap(of => of.get(key)?.ways ?? []);
-    const same = ways.filter(({ hops }) => hops + 1 === head.hops);
+    const isFrom = ({ hops }: Came) => hops + 1 === head.hops;
+    let same = ways.filter(isFrom);
+    if (isAnswer && same.length === 0 && ways.length > 0) {
+      // Whoever announces twice in a second is told of by the later words, and by the way of the earlier.
+      same = this.#twinsOf(head).filter(isFrom);
+    }
     if (same.length === 0) {
       return `an announce of ${head.hops} hops that nobody sent from there`;
     }
@@ -228,7 +235,7 @@ export class Rules {
       return 'a packet addressed to itself for carrying';
     }
     const from = new Set(ways.map(way => way.on));
-    const carried = { destination: head.destination, from, to: on, proven: false };
+    const carried = { id, destination: head.destination, from, to: on, proven: false };
     if (!isRequest) {
       this.#carried.set(id.slice(0, 32), carried);
       this.counts.packets += 1;
@@ -251,7 +258,9 @@ export class Rules {
     if (carried === undefined) {
       return 'a proof of a packet that it did not carry';
     }
-    if (!carried.from.has(on)) {
+    // What may be repeated, as packets of a Channel, may have come once more and not have left yet.
+    const cameHere = this.#recent(carried.id).some(came => came.forCarrying && came.on === on);
+    if (!(carried.from.has(on) || cameHere)) {
       return 'a proof that does not go back where its packet came from';
     }
     this.counts.proofs += 1;
@@ -298,6 +307,14 @@ export class Rules {
       return undefined;
     }
     return carried.proven ? undefined : 'a packet of a link that was not proven';
+  }
+
+  /** Ways on which other announces of the same second came. */
+  #twinsOf(head: Head): Came[] {
+    return [this.#announced, this.#announcedBefore]
+      .flatMap(of => [...of.values()])
+      .filter(one => one.destination === head.destination && secondOf(one.data) === secondOf(head.data))
+      .flatMap(({ ways }) => ways);
   }
 
   #recent(hash: string): Came[] {
@@ -382,6 +399,11 @@ function hashOf(bytes: Uint8Array, without = 0): string {
 }
 
 /** What a packet is known by on its way: the MTU that a link request signals is made smaller on it, or left out. */
+/** Hex of the second in which an announce was made. Source: SPEC.md §4: the last 5 of 10 random bytes after keys and name. */
+function secondOf(said: Uint8Array): string {
+  return toHex(said.subarray(79, 84));
+}
+
 function idOf(bytes: Uint8Array, head: Head): string {
   return head.packetType === linkRequest ? linkIdOf(bytes, head) : hashOf(bytes);
 }
