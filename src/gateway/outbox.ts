@@ -60,6 +60,7 @@ export class Outbox {
   readonly #changing = new Map<MessageId, number>();
   /** What was accepted before `restore` was done: it goes behind what was there before. */
   #early: OpenDelivery[] | undefined = [];
+  readonly #restored = Promise.withResolvers<void>();
 
   constructor(options: OutboxOptions) {
     this.#options = options;
@@ -122,6 +123,7 @@ export class Outbox {
         .map(row => ({ ...row, remembered: true, left: row.left || row.underway })),
       ...early,
     ]);
+    this.#restored.resolve();
   }
 
   /**
@@ -350,6 +352,8 @@ export class Outbox {
    */
   async cancel(ids: readonly DeliveryId[], reason?: string): Promise<void> {
     const input = { on: 'cancel', ...(reason === undefined ? {} : { reason }) } as const;
+    // What an earlier process left is being taken up, and must not go on after its row says that it does not.
+    await this.#restored.promise;
     await Promise.all(
       ids.map(async id => {
         const entry = this.#byId.get(id);

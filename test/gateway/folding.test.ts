@@ -272,3 +272,30 @@ test('of edits that are accepted at the same time the later one has the last wor
   const got = await arrive(bridge, hub, 'third words');
   assert.equal(got.at(-1)?.message.text, 'third words');
 });
+
+test('what may have left with bytes that are kept is not rewritten after a restart', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'kos-folding-'));
+  try {
+    const before = absent();
+    before.respond = async ({ id }) => {
+      await (await before.port).remember(id, Uint8Array.of(1));
+      return away();
+    };
+    const first = await openTestSwitch({ dir, bridges: [before] });
+    const { message } = await first.desk.messages.post(first.owner, { to: peer, text: 'first words' });
+    await until(() => deliveriesOf(first, message.id)[0]?.history.at(-1)?.reason === 'no path yet');
+    await first.stop();
+    const bridge = absent();
+    await using hub = await openTestSwitch({ dir, bridges: [bridge] });
+    await tried(bridge, 1);
+    const edit = { to: peer, type: 'chat.edit', text: 'second words', inReplyTo: message.id };
+    await hub.desk.messages.post(hub.owner, edit);
+    const got = await arrive(bridge, hub, 'second words');
+    assert.deepEqual(
+      got.map(one => one.message.text),
+      ['first words', 'second words'],
+    );
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+});

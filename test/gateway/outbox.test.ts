@@ -304,3 +304,19 @@ test('what waits because its bridge is busy says so', async () => {
   const { message } = await hub.desk.messages.post(hub.owner, { to: other, text: 'waits' });
   assert.equal(message.deliveries[0]?.reason, 'lxmf is busy with others');
 });
+
+test('what is called back while a hub starts is not sent any more', async () => {
+  await using at = await folder();
+  const before = memoryBridge();
+  const first = await openTestSwitch({ dir: at.dir, bridges: [before] });
+  before.respond = hanging;
+  const { message } = await first.desk.messages.post(first.owner, { to: peer, text: 'not after all' });
+  await until(() => before.delivered.length === 1);
+  await first.stop();
+  const after = memoryBridge();
+  await using hub = await openTestSwitch({ dir: at.dir, bridges: [after] });
+  await hub.desk.messages.cancel(hub.owner, message.id);
+  const [delivery] = hub.desk.messages.get(hub.owner, message.id).deliveries;
+  assert.equal(delivery?.state, after.delivered.length === 0 ? 'cancelled' : 'delivered');
+  assert.equal(hub.desk.health().queued, 0);
+});

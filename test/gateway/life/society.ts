@@ -70,9 +70,11 @@ export class Society {
     }
     const views = process.desk.rooms.list(process.owner);
     // Whoever was out and is in again may get what was under way to them at that time.
-    for (const { name, members } of views) {
-      for (const member of members) {
-        this.#out.delete(`${name} ${member}`);
+    for (const out of this.#out.keys()) {
+      const [room, member = ''] = out.split(' ');
+      const view = views.find(({ name }) => name === room);
+      if (view?.source !== 'config' || view.members.includes(member)) {
+        this.#out.delete(out);
       }
     }
     // Of a room of the configuration it is known who was taken out; of others, a process that died may have called back nothing.
