@@ -242,7 +242,9 @@ export class Attempts {
     const { line } = entry;
     const { bridge } = line.bridge;
     if (this.#stopped && !attempt.settled) {
-      if (bridge.carries.deduplicates || hasLeftNothing(attempt)) {
+      if (attempt.ending !== undefined) {
+        record.write(entry.id, attempt.ending);
+      } else if (bridge.carries.deduplicates || hasLeftNothing(attempt)) {
         record.write(entry.id, { on: 'wait', reason: 'the gateway is stopping' });
       }
       return;

@@ -354,6 +354,7 @@ export async function wake(world: World, name: HubName): Promise<void> {
   if (hub.disk.mood === 'full') {
     hub.disk.mood = 'quick';
   }
+  world.societies[name].ended();
   await world.drive(hub.start(), `the start of ${name}`);
   const { process } = hub;
   if (process === undefined) {

@@ -60,6 +60,11 @@ export class Society {
     }
   }
 
+  /** The process has ended: what it was about to call back may go on, but for those who are taken out by name. */
+  ended(): void {
+    this.#out.clear();
+  }
+
   /** A process has started: what it says of its rooms and blocks is in force, whether or not anybody had an answer. */
   started(process: Process): void {
     this.open = 0;
@@ -69,14 +74,6 @@ export class Society {
       this.#blocked.add(pattern);
     }
     const views = process.desk.rooms.list(process.owner);
-    // Whoever was out and is in again may get what was under way to them at that time.
-    for (const out of this.#out.keys()) {
-      const [room, member = ''] = out.split(' ');
-      const view = views.find(({ name }) => name === room);
-      if (view?.source !== 'config' || view.members.includes(member)) {
-        this.#out.delete(out);
-      }
-    }
     // Of a room of the configuration it is known who was taken out; of others, a process that died may have called back nothing.
     for (const { room, members } of this.#leaving) {
       const view = views.find(({ name }) => name === room);
