@@ -242,6 +242,26 @@ export function messageActs(world: World): Readonly<Record<string, Act>> {
         world.uploads.push({ id: body.id, by: user });
       }
     },
+    async wholeUpload(user) {
+      const bytes = Buffer.from(words('whole'));
+      const { status, body } = await call<{ id: string }>(user, 'POST', '/v1/uploads', {
+        headers: { 'upload-length': String(bytes.length) },
+      });
+      expect(user, 'messages:send', status, [201, 429], 'began an upload');
+      if (status === 201) {
+        const headers = { 'content-type': 'application/offset+octet-stream', 'upload-offset': '0' };
+        const path = `/v1/uploads/${body.id}`;
+        assert.equal((await call(user, 'PATCH', path, { raw: bytes, headers })).status, 204);
+        assert.equal((await call(user, 'GET', path)).status, 200);
+        assert.equal((await call(user, 'DELETE', path)).status, 204);
+      } else {
+        // Room for the next.
+        for (const one of world.uploads.filter(({ by, gone }) => by === user && gone === undefined)) {
+          one.gone = true;
+          await call(user, 'DELETE', `/v1/uploads/${one.id}`);
+        }
+      }
+    },
     async useUpload(user) {
       const there = world.uploads.filter(one => one.gone === undefined);
       if (there.length === 0) {

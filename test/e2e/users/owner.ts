@@ -40,12 +40,12 @@ export function ownerActs(world: World): Readonly<Record<string, Act>> {
         await ended(user);
       });
     },
-    async rotate(user, n) {
+    async rotate(user) {
       await world.alone(async () => {
         const before = tokens[user];
-        const grace = n % 2 === 0 ? 0 : 600;
+        const grace = world.random.fraction() < 0.5 ? 0 : 600;
         const body =
-          n % 3 === 0
+          world.random.fraction() < 0.5
             ? await ok('POST', `/v1/tokens/${user}/rotate`, { grace })
             : (await world.call<{ token: string }>(user, 'POST', '/v1/me/rotate', { body: { grace } })).body;
         tokens[user] = String(body.token);
