@@ -7,7 +7,7 @@ export interface CommitCount {
   count(): void;
   /** The transaction stands. */
   keep(): void;
-  /** Notes beside the database what it has: a busy one does so now and then by itself. */
+  /** Notes beside the database what it has, while nobody waits: a busy one does so now and then by itself. */
   note(): void;
   /** Whether the log that was written last is still the one at its place; looked at now and then. */
   hasLog(): boolean;
@@ -53,7 +53,10 @@ export function countCommits(database: DatabaseSync, path: string): CommitCount 
         note();
       }
     },
-    note,
+    note() {
+      note();
+      marker.settle();
+    },
     hasLog() {
       const now = performance.now();
       if (now - looked < lookEvery) {

@@ -1,9 +1,21 @@
-import { closeSync, fstatSync, openSync, readFileSync, readSync, statSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fdatasyncSync,
+  fstatSync,
+  openSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 
 /*
  * Beside a database lies how many commits of it were acknowledged, and to which log the last of them went: whoever finds the database with
- * fewer, or with another log, knows that something is missing, which SQLite cannot. It is written soon after a commit and never
- * synced: it may be a little behind, after a power cut some 30 s, and is never ahead.
+ * fewer, or with another log, knows that something is missing, which SQLite cannot. It is written soon after a commit and hardly
+ * ever synced: it may be a little behind, after a power cut some 30 s or what the system is set to, and is never ahead. A log
+ * that is not the next ones of the one noted is another one: so before one can begin with salts of its own, it is noted and
+ * synced that none is known.
  *
  *     number, 16 decimal digits | space | salts of the log, 16 hex digits, zeros where it was closed in good order | newline
  *
@@ -22,8 +34,13 @@ export type LogFound = 'same' | 'other' | 'new' | 'none';
 /** Suffix of its file. */
 const markSuffix = '-mark';
 
-/** Times that a log may have begun anew since its salt was noted: a busy log does so now and then, and each is noted soon. */
-const restarts = 8;
+/**
+ * Times that a log may have begun anew since its salt was noted, as the disk has it: it does so after each pause, so a hub with little to
+ * do some times a second, and a power cut leaves the note of minutes ago. Another log is taken for a later one once in 65536 times.
+ */
+const restarts = 65_536;
+/** Times after which what is noted is synced. */
+const settleEvery = 4096;
 const saltOffset = 16;
 
 /** What is noted for a database; undefined where nothing is that can be read. */
@@ -56,9 +73,31 @@ export function compareLog(path: string, mark: CommitMark): LogFound {
   return mark.salt === 0 ? 'new' : since <= restarts ? 'same' : 'other';
 }
 
+/**
+ * Notes durably that no log is known, for whoever opens the database to write: one that begins then has salts that nobody can
+ * foresee, and after a power cut would lie beside the note of the one before. Where that cannot be written nothing is noted any more.
+ */
+export function forgetLog(path: string): void {
+  const mark = readMark(path);
+  const file = mark && openFor(path + markSuffix, 'r+');
+  if (mark === undefined || file === undefined) {
+    return;
+  }
+  try {
+    writeSync(file, lineOf(mark.number, new Uint8Array(8)), 0, 'latin1');
+    fdatasyncSync(file);
+  } catch {
+    rmSync(path + markSuffix, { force: true });
+  } finally {
+    closeSync(file);
+  }
+}
+
 /** Notes what is committed. Where the disk takes nothing the note stays behind, which says less and nothing wrong. */
 export interface CommitMarker {
   note(number: number): void;
+  /** Syncs what is noted where the log has gone far from the one that the disk knows. */
+  settle(): void;
   /** Whether the log that was noted is still the one at its place: one that is not is lost with this process. */
   hasLog(): boolean;
   /** The database was closed in good order: its log is gone. */
@@ -69,10 +108,11 @@ export function createCommitMarker(path: string): CommitMarker {
   let file = openFor(path + markSuffix, 'r+') ?? openFor(path + markSuffix, 'w+');
   let log: number | undefined;
   const salts = Buffer.alloc(8);
+  let settled: number | undefined;
   const write = (number: number) => {
     if (file !== undefined) {
       try {
-        writeSync(file, `${String(number).padStart(16, '0')} ${salts.toString('hex')}\n`, 0, 'latin1');
+        writeSync(file, lineOf(number, salts), 0, 'latin1');
       } catch {
         // It is behind until the next one.
       }
@@ -89,6 +129,18 @@ export function createCommitMarker(path: string): CommitMarker {
         }
       }
       write(number);
+    },
+    settle() {
+      const salt = salts.readUInt32BE(0);
+      const isNear = settled === undefined ? salt === 0 : (salt - settled) >>> 0 < settleEvery;
+      if (file !== undefined && !isNear) {
+        settled = salt;
+        try {
+          fdatasyncSync(file);
+        } catch {
+          // It is as far behind as the system lets it be.
+        }
+      }
     },
     hasLog() {
       return (
@@ -107,6 +159,10 @@ export function createCommitMarker(path: string): CommitMarker {
       log = undefined;
     },
   };
+}
+
+function lineOf(number: number, salts: Uint8Array): string {
+  return `${String(number).padStart(16, '0')} ${Buffer.from(salts).toString('hex')}\n`;
 }
 
 function openFor(path: string, flags: string): number | undefined {

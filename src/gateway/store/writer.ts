@@ -6,6 +6,7 @@ import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from '
 import { GatewayError, isGatewayError } from '../../lib/errors.ts';
 import { type Checkpoints, createCheckpoints } from './checkpoints.ts';
 import { type CommitCount, countCommits } from './commit-count.ts';
+import { forgetLog } from './commit-mark.ts';
 import { isDamage, openOrPutAside, openWritable, putAside, storeError } from './database.ts';
 import { eventReads } from './event-table.ts';
 import { gatewayVerbs, generation } from './gateway-verbs.ts';
@@ -76,6 +77,9 @@ const parent = parentPort as MessagePort;
 parent.once('message', (ports: WriterPorts) => {
   const { gatewayPath, meshPath, outboxPath, first, now } = data;
   const lost = first ? [gatewayPath, meshPath, outboxPath].flatMap(path => findLostOrLeave(path, now)) : [];
+  for (const path of [gatewayPath, meshPath, outboxPath]) {
+    forgetLog(path);
+  }
   const gateway = openWritable({ path: data.gatewayPath, schema: gatewaySchema, limit: data.gatewayLimit });
   const mesh = openOrPutAside({ path: data.meshPath, schema: meshSchema, limit: data.meshLimit }, data.now);
   const outbox = openOrPutAside(
