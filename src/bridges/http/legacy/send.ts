@@ -67,8 +67,11 @@ function sentAnswer(request: FastifyRequest, message: MessageView): Answer {
 export function sendRoutes(parts: () => LegacyParts): Route[] {
   return fieldRoutes('/v1/send', 'Send a message from a query or a form', async request => {
     const { desk, access, rates, counters } = parts();
-    const { value, errors } = mistakesOf(sendSchema, await fieldsOf(request));
-    const client = senderOf({ access, rates }, request, value?.token);
+    const fields = await fieldsOf(request);
+    // Whoever shows a good token is told what else is wrong.
+    const token = typeof fields.token === 'string' ? fields.token : undefined;
+    const client = senderOf({ access, rates }, request, token);
+    const { value, errors } = mistakesOf(sendSchema, fields);
     if (value === undefined) {
       throw invalid(errors);
     }
