@@ -58,12 +58,14 @@ const typeSchema = z
   .regex(/^[a-z0-9_-]+(?:\.[a-z0-9_-]+)*$/, 'dotted lower-case, such as chat.message');
 
 export const timeSchema = z.int().min(0).max(latestTime).describe('ms since 1970');
-const fileName = z
+/** The name of a file, without folders. */
+export const fileName = z
   .string()
   .min(1)
   .max(255)
   .regex(/^[^/\\\p{Cc}]+$/u, 'a file name without a path');
-const mediaType = z
+/** What a file is. */
+export const mediaType = z
   .string()
   .max(127)
   .regex(

@@ -167,3 +167,37 @@ test('a program for playSMS sends and asks how far it got', async () => {
     assert.deepEqual([answer.status, answer.error], ['ERR', error], String(query));
   }
 });
+
+test('a file of an MMS has a name without folders and a media type, or is refused', async () => {
+  await using gateway = await open();
+  const bob = await gateway.client('bob');
+  await gateway.client('eve');
+  const token = await gateway.client('alarm');
+  const send = (name: string | null, contentType: string) =>
+    ask(gateway, '/3rdparty/v1/messages', {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+      body: JSON.stringify({
+        phoneNumbers: ['+4915112345'],
+        mmsMessage: { text: 'x', attachments: [{ name, contentType, data: 'AAAA' }] },
+      }),
+    });
+  for (const [name, type] of [
+    ['../../etc/passwd', 'text/plain'],
+    ['a\u0000b', 'text/plain'],
+    ['a', 'x\r\nset-cookie: a=b'],
+    ['a', 'é'],
+  ] as const) {
+    const { status, text } = await send(name, type);
+    assert.equal(status, 400, text);
+    assert.match(text, /mmsMessage\/attachments\/0\//);
+  }
+  assert.equal((await send(null, 'image/jpeg')).status, 202);
+  const { body } = await gateway.call(bob, 'GET', '/v1/inbox');
+  assert.deepEqual(
+    body.items.map(({ message }: { message: { attachments: { name: string }[] } }) =>
+      message.attachments.map(({ name }) => name),
+    ),
+    [['attachment-1']],
+  );
+});

@@ -6,7 +6,7 @@ import { GatewayError, isGatewayError } from '../../../lib/errors.ts';
 import { requireScope } from '../../access.ts';
 import { parseJson } from '../../json.ts';
 import { problemHeaders, problemOf } from '../../problems.ts';
-import { invalid, mistakesOf } from '../../schema.ts';
+import { fileName, invalid, mediaType, mistakesOf } from '../../schema.ts';
 import { jsonBytes, readText } from '../body.ts';
 import { type Answer, type Route, route } from '../route.ts';
 import { holderOf } from './credentials.ts';
@@ -16,8 +16,8 @@ import type { LegacyParts } from './send.ts';
 const idShape = /^[A-Za-z0-9_-]{1,64}$/;
 
 const attachmentSchema = z.object({
-  contentType: z.string().max(255),
-  name: z.string().min(1).max(255).nullish(),
+  contentType: mediaType,
+  name: fileName.nullish(),
   data: z.base64().max(384 * 1024),
 });
 
