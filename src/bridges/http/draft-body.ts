@@ -10,7 +10,7 @@ import { draftOfKlp, klpDraftSchema, klpType } from '../klp.ts';
 import { addressSchema, check, invalid, messageDraftSchema, timeSchema } from '../schema.ts';
 import { blobBytes } from './blobs.ts';
 import { readJson, readText, refuseEncoded, refuseLonger } from './body.ts';
-import { fieldsFrom, formBytes, formType, mediaTypeOf, parseForm } from './legacy/fields.ts';
+import { fieldsFrom, formBytes, formType, isMediaType, mediaTypeOf, parseForm } from './legacy/fields.ts';
 import { boundaryOf, parts } from './multipart.ts';
 
 export const multipartType = 'multipart/form-data';
@@ -219,8 +219,4 @@ function plainName(name: string | undefined): string | undefined {
     ?.replaceAll(/\p{Cc}/gu, '')
     .slice(0, 255);
   return last === undefined || last === '' ? undefined : last;
-}
-
-function isMediaType(text: string): boolean {
-  return /^[\w!#$&^.+-]+\/[\w!#$&^.+-]+$/.test(text) && text.length <= 127;
 }

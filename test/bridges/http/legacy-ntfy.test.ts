@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
 import { WebSocket } from 'ws';
-import { openGateway, type TestGateway } from '../gateway.ts';
+import { eventually, openGateway, type TestGateway } from '../gateway.ts';
 
 const rooms = {
   alerts: { members: ['app:bob'] },
@@ -397,3 +397,78 @@ test('a client holds so many streams and no more', async () => {
   assert.equal((await ask(gateway, token, '/alerts/json?poll=1')).status, 200);
   await Promise.all(streams.map(one => one.return(undefined)));
 });
+
+test('what a poll gave to its reader counts as sent, and stays queued for others', async () => {
+  await using hub = await open();
+  const { gateway, token } = hub;
+  const bob = await gateway.client('bob', { rooms: ['alerts'] });
+  const stateOf = async (id: string, whose: string) =>
+    (await gateway.call(whose, 'GET', `/v1/messages/${id}`)).body.deliveries[0]?.state;
+  const door = (await ask(gateway, bob, '/Door', { method: 'POST', body: 'ring' })).body.id;
+  const alert = (await ask(gateway, token, '/alerts', { method: 'POST', body: 'fire' })).body.id;
+  assert.equal((await poll(gateway, token, '/Door,alerts/json?poll=1')).length, 2);
+  await eventually(() => stateOf(door, bob), 'sent');
+  assert.equal(await stateOf(alert, token), 'queued', 'that of bob, who has not asked');
+  assert.equal((await poll(gateway, bob, '/alerts/json?poll=1')).length, 1);
+  await eventually(() => stateOf(alert, token), 'sent');
+});
+
+test('a room that is asked for under several names is given once', async () => {
+  await using hub = await open();
+  const { gateway, token } = hub;
+  for (const body of ['one', 'two']) {
+    await ask(gateway, token, '/alerts', { method: 'POST', body });
+  }
+  const given = await poll(gateway, token, '/alerts,Alerts,_alerts/json?poll=1');
+  assert.deepEqual(
+    given.map(({ message }) => message),
+    ['one', 'two'],
+  );
+});
+
+test('a past of many pages is given whole, in order, and once', async () => {
+  await using hub = await open();
+  const { gateway, token } = hub;
+  const texts = Array.from({ length: 130 }, (_, n) => `${n}`);
+  for (const [n, body] of texts.entries()) {
+    await ask(gateway, token, n % 3 === 0 ? '/garage' : '/alerts', { method: 'POST', body });
+  }
+  const given = await poll(gateway, token, '/alerts,garage/json?poll=1');
+  assert.deepEqual(
+    given.map(({ message }) => message),
+    texts,
+  );
+});
+
+test('a file is given whatever its sender calls it and says that it is', async () => {
+  await using hub = await open();
+  const { gateway, token } = hub;
+  const files = async (id: string) =>
+    await fetch(new URL(`/ntfy/file/${id}`, gateway.url), { headers: auth(token) });
+  const filename = `=?utf-8?B?${Buffer.from(`${'a'.repeat(254)}😀.txt`).toString('base64')}?=`;
+  const put = await ask(gateway, token, '/alerts', { method: 'PUT', headers: { filename }, body: 'words' });
+  assert.equal(put.body.attachment.name, 'a'.repeat(254), 'no half of a character');
+  assert.equal(await (await files(put.body.id)).text(), 'words');
+  for (const [mediaType, told] of [
+    ['text/plain; charset=utf-8', 'text/plain; charset=utf-8'],
+    ['text/plain;\r\n charset=utf-8', 'application/octet-stream'],
+    ['text/plain; name="😀"', 'application/octet-stream'],
+    ['nothing', 'application/octet-stream'],
+  ] as const) {
+    // As a bridge may hear it.
+    const { body } = await gateway.call(token, 'POST', '/v1/messages', { to: 'room:alerts', text: 'x' });
+    const attachments = [{ name: 'half \ud800', mediaType, size: 5, sha256: await sha256Of(gateway) }];
+    const get = gateway.desk.messages.get;
+    gateway.desk.messages.get = (...given) => ({ ...get(...given), attachments }) as never;
+    const answer = await files(body.id);
+    gateway.desk.messages.get = get;
+    assert.equal(answer.status, 200, mediaType);
+    assert.equal(answer.headers.get('content-type'), told);
+    assert.equal(await answer.text(), 'words');
+  }
+});
+
+/** A blob of the hub. */
+async function sha256Of(gateway: TestGateway): Promise<string> {
+  return (await gateway.desk.blobs.put(Buffer.from('words'), 100)).sha256;
+}

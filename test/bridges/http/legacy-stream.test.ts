@@ -33,7 +33,7 @@ function open(notes: AsyncIterable<readonly Note[]>) {
   const counters = new Counters();
   const parts = { clock, log: silentLog, counters, desk: {} as Desk };
   const response = reader as unknown as ServerResponse;
-  const ended = streamNotes(parts, { names: 'a,b' }, notes, forms.json, response, gone.signal);
+  const ended = streamNotes(parts, { names: 'a,b', poll: false }, notes, forms.json, response, gone.signal);
   return { clock, reader, gone, ended, counters };
 }
 

@@ -17,6 +17,11 @@ export function mediaTypeOf(request: {
   return request.headers['content-type']?.split(';', 1)[0]?.trim().toLowerCase() ?? '';
 }
 
+/** Whether a text is a media type without parameters. */
+export function isMediaType(text: string): boolean {
+  return /^[\w!#$&^.+-]+\/[\w!#$&^.+-]+$/.test(text) && text.length <= 127;
+}
+
 /** The fields of a form. Throws `request/invalid` for a name that comes twice and for what is not UTF-8. */
 export function parseForm(text: string): Record<string, string> {
   const pairs = text

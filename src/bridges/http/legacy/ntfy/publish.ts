@@ -10,7 +10,7 @@ import { parseJson } from '../../../json.ts';
 import { invalid, mistakesOf } from '../../../schema.ts';
 import { blobBytes } from '../../blobs.ts';
 import { jsonBytes, readText, refuseEncoded, refuseLonger } from '../../body.ts';
-import { mediaTypeOf } from '../fields.ts';
+import { formType, isMediaType, mediaTypeOf } from '../fields.ts';
 import { checkActions, parseActions } from './actions.ts';
 import { type Extras, noWords, priorityOf } from './note.ts';
 import { refusal } from './refusal.ts';
@@ -113,14 +113,14 @@ export function askedOf(words: Words, mediaType: string): Asked {
     ...(level !== undefined && priority !== undefined && { priority }),
     isPush: words.flag('unifiedpush', 'up') === true || words.text('content-encoding') === 'aes128gcm',
     extras: {
-      ...(tags.length > 0 && { tags: tags.slice(0, 32).map(one => one.slice(0, 256)) }),
-      ...(click !== undefined && { click: click.slice(0, 2048) }),
+      ...(tags.length > 0 && { tags: tags.slice(0, 32).map(one => cut(one, 256)) }),
+      ...(click !== undefined && { click: cut(click, 2048) }),
       ...(icon !== undefined && { icon }),
       ...(attach !== undefined && { attach: { name: filename ?? lastOf(attach), url: attach } }),
       ...(buttons !== undefined && { actions: [...parseActions(buttons)] }),
       ...(markdown && { markdown }),
       ...(exact !== undefined && { level: exact }),
-      ...(sequence !== undefined && { sequence: sequence.slice(0, 64) }),
+      ...(sequence !== undefined && { sequence: cut(sequence, 64) }),
     },
   };
 }
@@ -274,10 +274,18 @@ function bounded(name: string, text: string, most: number): string {
   return text;
 }
 
+/** The beginning of a text, with no half of a character at its end. */
+function cut(text: string, most: number): string {
+  return text
+    .slice(0, most)
+    .toWellFormed()
+    .replace(/\ufffd$/, '');
+}
+
 /** A name without folders and control characters. */
 function plainName(name: string): string {
   const last = name.split(/[/\\]/).at(-1) ?? '';
-  return last.replaceAll(/\p{Cc}/gu, '').slice(0, 255) || 'attachment';
+  return cut(last.replaceAll(/\p{Cc}/gu, ''), 255) || 'attachment';
 }
 
 const types: Readonly<Record<string, string>> = {
@@ -300,7 +308,7 @@ const types: Readonly<Record<string, string>> = {
 
 /** What the request says, unless that is what curl says of everything; else by the end of the name. */
 function mediaTypeFor(name: string, said: string): string {
-  const isSaid = /^[\w.+-]+\/[\w.+-]+$/.test(said) && said !== 'application/x-www-form-urlencoded';
+  const isSaid = isMediaType(said) && said !== formType;
   return isSaid
     ? said
     : (types[/\.(\w+)$/.exec(name)?.[1]?.toLowerCase() ?? ''] ?? 'application/octet-stream');

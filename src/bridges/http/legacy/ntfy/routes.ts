@@ -5,15 +5,17 @@ import { codeOf, GatewayError } from '../../../../lib/errors.ts';
 import { requireScope } from '../../../access.ts';
 import type { Listener } from '../../../listener.ts';
 import { slowest } from '../../blobs.ts';
+import { bytesType } from '../../offer.ts';
 import { type Answer, type Call, type Route, route } from '../../route.ts';
 import { holderOf } from '../credentials.ts';
+import { isMediaType } from '../fields.ts';
 import type { LegacyParts } from '../send.ts';
 import { accountOf, configOf } from './facts.ts';
 import { noteOf } from './note.ts';
 import { type Asked, askedIn, publish, readObject } from './publish.ts';
 import { refusal, refusalAnswer } from './refusal.ts';
 import { forms, notesOf, streamNotes } from './stream.ts';
-import { past, type Subscription, subscriptionOf } from './subscription.ts';
+import { type Subscription, subscriptionOf } from './subscription.ts';
 import { requireReadable, type Topic, topicOf, topicsOf } from './topics.ts';
 import { queryOf, wordsOf } from './words.ts';
 
@@ -88,21 +90,17 @@ export function ntfyRoutes(parts: () => LegacyParts, prefix: string): Route[] {
   };
 
   const reading = (form: keyof typeof forms): Handle => {
-    const { mediaType, encode } = forms[form];
     return async ({ request, signal }, { topics: names = '' }) => {
       const all = parts();
       const { client, subscription } = reader(all, request.raw, request.ip, names);
       const base = baseOf(all, request.raw, prefix);
-      if (subscription.poll) {
-        const notes = await past({ desk: all.desk, client, base }, subscription);
-        return { status: 200, headers: { 'content-type': mediaType }, body: notes.map(encode).join('') };
-      }
-      const session = all.sessions.open(client);
+      // A poll ends by itself.
+      const session = subscription.poll ? undefined : all.sessions.open(client);
       return {
         status: 200,
         async take(response) {
           using _open = session;
-          const ends = AbortSignal.any([signal, session.signal]);
+          const ends = AbortSignal.any([signal, ...(session === undefined ? [] : [session.signal])]);
           const notes = notesOf(all, client, base, subscription, ends);
           await streamNotes(all, subscription, notes, forms[form], response, ends);
         },
@@ -157,10 +155,10 @@ export function ntfyRoutes(parts: () => LegacyParts, prefix: string): Route[] {
       return {
         status: 200,
         headers: {
-          'content-type': file.mediaType,
+          'content-type': contentTypeOf(file.mediaType),
           'content-length': String(file.size),
           // Whatever these bytes are, no browser shall run them beside the owner's session.
-          'content-disposition': `attachment; filename*=UTF-8''${encodeURIComponent(file.name)}`,
+          'content-disposition': `attachment; filename*=UTF-8''${encodeURIComponent(file.name.toWellFormed())}`,
           'content-security-policy': "sandbox; default-src 'none'",
         },
         body: file.size === 0 ? '' : await desk.blobs.open(file.sha256),
@@ -228,20 +226,14 @@ export function addNtfySockets(listener: Listener, parts: () => LegacyParts, pre
         const accepted = await new Promise<import('ws').WebSocket>(resolve =>
           server.handleUpgrade(request, socket, head, resolve),
         );
-        const notes = subscription.poll
-          ? [await past({ desk: all.desk, client, base }, subscription)]
-          : notesOf(all, client, base, subscription, ends);
-        await serveNotes(accepted, subscription, asyncly(notes), all, ends);
+        const notes = notesOf(all, client, base, subscription, ends);
+        await serveNotes(accepted, subscription, notes, all, ends);
       })
       .catch(error => {
         all.log.warn({ path: `${prefix}/{topics}/ws`, error }, 'a stream broke');
         socket.destroy();
       });
   });
-}
-
-async function* asyncly<T>(all: Iterable<T> | AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
-  yield* all;
 }
 
 /** Who reads, and what. Counted; throws where it may not. */
@@ -274,6 +266,12 @@ function ntfyHolder(access: LegacyParts['access'], raw: IncomingMessage, ip: str
 function baseOf({ config }: LegacyParts, { headers: { host } }: IncomingMessage, prefix: string): string {
   const own = /^[\w.:[\]-]{1,255}$/.test(host ?? '') ? host : 'localhost';
   return config.ntfy?.baseUrl ?? `http://${own}${prefix}`;
+}
+
+/** What the sender says that a file is, as far as a header can say it: other networks have other words. */
+function contentTypeOf(mediaType: string): string {
+  const [type = ''] = mediaType.split(';', 1);
+  return isMediaType(type.trim()) && /^[ -~]+$/.test(mediaType) ? mediaType : bytesType;
 }
 
 function json(value: unknown): Answer {

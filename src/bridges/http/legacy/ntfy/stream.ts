@@ -10,9 +10,6 @@ import { live, past, type Subscription } from './subscription.ts';
 /** ms between two signs of life, as ntfy has it. */
 const keepalive = 45_000;
 
-/** Notes written in one piece. */
-const chunk = 32;
-
 export interface StreamParts extends FollowParts {
   readonly clock: Clock;
   readonly counters: Counters;
@@ -52,7 +49,7 @@ export function signOf(event: 'open' | 'keepalive', names: string, now: number):
   return { id, time: Math.floor(now / 1000), event, topic: names };
 }
 
-/** All that a subscription shows, batch after batch: what was said already, then what is being said, none of it twice. */
+/** All that a subscription shows, batch after batch: what was said already, then, unless it polls, what is being said, none of it twice. */
 export async function* notesOf(
   parts: FollowParts,
   client: Client,
@@ -60,15 +57,20 @@ export async function* notesOf(
   subscription: Subscription,
   signal: AbortSignal,
 ): AsyncGenerator<readonly Note[], void, undefined> {
-  const { desk } = parts;
   // Before the past is read, so that nothing falls between them; what is in both is in the set.
-  const cursor = desk.events.cursor;
-  const before = await past({ desk, client, base }, subscription);
-  for (let index = 0; index < before.length; index += chunk) {
-    yield before.slice(index, index + chunk);
+  const cursor = parts.desk.events.cursor;
+  let both = new Set<string>();
+  let newest = 0;
+  for await (const notes of past(parts, { client, base }, subscription, signal)) {
+    for (const { id, time } of notes) {
+      both.add(id);
+      newest = time;
+    }
+    yield notes;
   }
-  let both = new Set(before.slice(-512).map(({ id }) => id));
-  const newest = before.at(-1)?.time ?? 0;
+  if (subscription.poll) {
+    return;
+  }
   for await (const notes of live(parts, { client, base }, subscription, cursor, signal)) {
     yield both.size === 0 ? notes : notes.filter(({ id }) => !both.has(id));
     if ((notes.at(-1)?.time ?? 0) > newest + 60) {
@@ -77,25 +79,31 @@ export async function* notesOf(
   }
 }
 
-/** Writes a subscription to a response until either ends. A reader that takes nothing for long is closed. */
+/** Writes a subscription to a response until either ends; a poll has no signs of life. A reader that takes nothing for long is closed. */
 export async function streamNotes(
   parts: StreamParts,
-  { names }: Pick<Subscription, 'names'>,
+  { names, poll }: Pick<Subscription, 'names' | 'poll'>,
   notes: AsyncIterable<readonly Note[]>,
   { mediaType, encode }: Form,
   response: ServerResponse,
   signal: AbortSignal,
 ): Promise<void> {
   const { clock, counters } = parts;
-  response.writeHead(200, { 'content-type': mediaType, 'x-accel-buffering': 'no', connection: 'close' });
-  response.write(encode(signOf('open', names, clock.now())));
+  response.writeHead(200, {
+    'content-type': mediaType,
+    ...(!poll && { 'x-accel-buffering': 'no', connection: 'close' }),
+  });
   const beat = () => {
     if (!response.writableNeedDrain) {
       response.write(encode(signOf('keepalive', names, clock.now())));
     }
     cancel = clock.after(keepalive, beat);
   };
-  let cancel = clock.after(keepalive, beat);
+  let cancel = () => {};
+  if (!poll) {
+    response.write(encode(signOf('open', names, clock.now())));
+    cancel = clock.after(keepalive, beat);
+  }
   try {
     for await (const batch of notes) {
       const text = batch.map(encode).join('');

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Client, Desk } from '../../../../gateway/desk.ts';
-import type { Message } from '../../../../gateway/message.ts';
-import { isGatewayError } from '../../../../lib/errors.ts';
+import type { Client, Desk, MessageView } from '../../../../gateway/desk.ts';
+import type { MessageId } from '../../../../gateway/message.ts';
+import { codeOf, isGatewayError } from '../../../../lib/errors.ts';
 import { type FollowParts, followEvents } from '../../../follow.ts';
 import { type Note, noteOf } from './note.ts';
 import { levelOf } from './publish.ts';
@@ -13,7 +13,10 @@ import type { Words } from './words.ts';
 export const pastMost = 1000;
 /** Characters of their texts together: the newest that fit are given. */
 const pastText = 8 * 1024 * 1024;
-const pageSize = 200;
+const pageSize = 50;
+/** Notes written in one piece, and the characters after which a piece is large enough. */
+const batchMost = 32;
+const batchText = 256 * 1024;
 
 /** From where on the past is wanted. */
 export type Since =
@@ -104,30 +107,80 @@ function filterOf(words: Words): (note: Note) => boolean {
 const silent: ReadonlySet<string> = new Set(['chat.reaction', 'chat.redaction', 'chat.receipt']);
 
 interface Place {
-  readonly desk: Desk;
   readonly client: Client;
   /** Where files are found. */
   readonly base: string;
 }
 
-/** What was said already, oldest first, at most `pastMost`; other requests have their turn between two pages. */
-export async function past(
-  { desk, client, base }: Place,
+/** A message of the past that is wanted, to be read when its turn comes: a thousand texts would be much to hold. */
+interface Found {
+  readonly id: string;
+  readonly topic: string;
+  readonly at: number;
+  /** Characters. */
+  readonly size: number;
+}
+
+/**
+ * What was said already, oldest first and batch after batch, at most `pastMost`; ends early with the signal. Of what was
+ * taken the reader's own part becomes `sent`, as it does on a stream.
+ */
+export async function* past(
+  parts: FollowParts,
+  { client, base }: Place,
+  subscription: Subscription,
+  signal: AbortSignal,
+): AsyncGenerator<readonly Note[], void, undefined> {
+  const { desk } = parts;
+  const found = await findPast(desk, client, subscription, signal);
+  for (let index = 0; index < found.length && !signal.aborted; ) {
+    const notes: Note[] = [];
+    const own: MessageId[] = [];
+    for (let text = 0; index < found.length && notes.length < batchMost && text < batchText; index++) {
+      const { id, topic } = found[index] as Found;
+      const message = messageOf(desk, client, id);
+      if (message !== undefined) {
+        text += message.text.length;
+        notes.push(noteOf(topic, message, base));
+        if (message.deliveries.some(({ to, state }) => to === `app:${client.name}` && state === 'queued')) {
+          own.push(id);
+        }
+      }
+    }
+    yield notes;
+    if (own.length > 0) {
+      await mark(parts, client, own);
+    }
+    await nextTurn();
+  }
+}
+
+/** Other requests have their turn between two pages. */
+async function findPast(
+  desk: Desk,
+  client: Client,
   { topics, since, passes }: Subscription,
-): Promise<readonly Note[]> {
+  signal: AbortSignal,
+): Promise<readonly Found[]> {
   if (since.at === 'none') {
     return [];
   }
-  const from = since.at === 'time' ? since.from : since.at === 'id' ? timeOf(desk, client, since.id) : 0;
-  const found: { readonly message: Message; readonly note: Note }[] = [];
-  let text = 0;
+  const from =
+    since.at === 'time'
+      ? since.from
+      : since.at === 'id'
+        ? (messageOf(desk, client, since.id)?.acceptedAt ?? 0)
+        : 0;
+  let found: readonly Found[] = [];
   for (const topic of topics) {
     const { address } = topic;
     const where = address.startsWith('room:') ? { room: address.slice('room:'.length) } : { peer: address };
     const most = since.at === 'latest' ? 1 : pastMost;
+    const here: Found[] = [];
     let after: string | undefined;
     let taken = 0;
-    pages: for (;;) {
+    let text = 0;
+    pages: while (!signal.aborted) {
       const { items, cursor } = desk.messages.list(client, {
         ...where,
         limit: pageSize,
@@ -141,7 +194,10 @@ export async function past(
         if (message.to === address && !silent.has(message.type)) {
           taken += 1;
           text += message.text.length;
-          found.push({ message, note: noteOf(topic.name, message, base) });
+          if (passes(noteOf(topic.name, message, ''))) {
+            const { id, acceptedAt: at } = message;
+            here.push({ id, topic: topic.name, at, size: message.text.length });
+          }
         }
       }
       if (cursor === null) {
@@ -150,22 +206,42 @@ export async function past(
       after = cursor;
       await nextTurn();
     }
+    // Each topic is newest first; the sort keeps the order of what came in the same ms.
+    found = newest([...here.reverse(), ...found].sort((a, b) => a.at - b.at));
   }
-  // Each topic is newest first; the sort keeps the order of what came in the same ms.
-  const ordered = found.reverse().sort((a, b) => a.message.acceptedAt - b.message.acceptedAt);
-  return ordered
-    .map(({ note }) => note)
-    .filter(passes)
-    .slice(-pastMost);
+  return found;
 }
 
-/** When the message was accepted; 0 for one that is not known. */
-function timeOf(desk: Desk, client: Client, id: string): number {
+/** The last of them that fit into one answer. */
+function newest(found: readonly Found[]): readonly Found[] {
+  const most = found.slice(-pastMost);
+  let text = 0;
+  const tooMuch = most.findLastIndex(({ size }) => {
+    const isFull = text > pastText;
+    text += size;
+    return isFull;
+  });
+  return most.slice(tooMuch + 1);
+}
+
+async function mark({ desk, log }: FollowParts, client: Client, ids: readonly MessageId[]): Promise<void> {
   try {
-    return desk.messages.get(client, id).acceptedAt;
+    await desk.inbox.pushed(client, ids);
+  } catch (error) {
+    log.warn(
+      { client: client.name, code: codeOf(error), error },
+      'messages that were read cannot be marked as sent',
+    );
+  }
+}
+
+/** Undefined for one that is not there, or not for this client. */
+function messageOf(desk: Desk, client: Client, id: string): MessageView | undefined {
+  try {
+    return desk.messages.get(client, id);
   } catch (error) {
     if (isGatewayError(error, 'request/not-found')) {
-      return 0;
+      return undefined;
     }
     throw error;
   }
@@ -174,7 +250,7 @@ function timeOf(desk: Desk, client: Client, id: string): number {
 /** What is being said, batch after batch, from an event cursor on; ends with the signal. Waits while the reader does. */
 export async function* live(
   parts: FollowParts,
-  { client, base }: Omit<Place, 'desk'>,
+  { client, base }: Place,
   { topics, passes }: Subscription,
   cursor: string,
   signal: AbortSignal,

@@ -32,13 +32,18 @@ function roomOf(name: string): string {
     .replace(/^-+(?=.)/, '');
 }
 
-/** Several, with commas between them. */
+/** Several, with commas between them: one for each whom they stand for, however often and under what names it is there. */
 export function topicsOf(names: string, topics: Topics): readonly Topic[] {
   const all = names.split(',').filter(one => one !== '');
   if (all.length === 0) {
     throw refusal(40009);
   }
-  return [...new Set(all)].map(name => topicOf(name, topics));
+  const found = new Map<Address, Topic>();
+  for (const name of all) {
+    const topic = topicOf(name, topics);
+    found.getOrInsert(topic.address, topic);
+  }
+  return [...found.values()];
 }
 
 /**
