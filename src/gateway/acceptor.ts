@@ -156,6 +156,14 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
     return undefined;
   }
 
+  function isKept(id: MessageId): boolean {
+    try {
+      return store.read.headOf(id) !== undefined;
+    } catch {
+      return false;
+    }
+  }
+
   /** What is written of it, and the room in the outbox that is kept for it until `end` is called. */
   function compose(scheme: string, incoming: Incoming, looked: Looked | undefined): Composed {
     const fingerprint = looked?.fingerprint;
@@ -174,6 +182,10 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
     let stored = false;
     const end = () => {
       release();
+      if (!stored && folding !== undefined && folding.folds.length > 0) {
+        // A writer that dies between a commit and its word leaves it to be seen whether what waits was changed.
+        stored = isKept(id);
+      }
       folding?.settle(stored);
       if (!stored) {
         admitted.undo();

@@ -5,7 +5,7 @@ import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
 import { Attempts, attemptsOf, within } from './attempts.ts';
 import type { Bridge, DeliveryId, LaterProgress } from './bridge.ts';
-import type { DeliveryInput } from './delivery.ts';
+import { type DeliveryInput, isOpen } from './delivery.ts';
 import { createDeliveryRecord, type DeliveryRecord } from './delivery-record.ts';
 import type { DeliveryView } from './desk.ts';
 import { createExpiry, type Expiry } from './expiry.ts';
@@ -179,7 +179,8 @@ export class Outbox {
         expiresAt: row.expires_at,
         attempts: row.attempts,
         mayRemember: row.remembered === true,
-        mayHaveLeft: row.left === 1,
+        // Where nobody says when something leaves, whatever was tried may have.
+        mayHaveLeft: row.left === 1 || (row.attempts > 0 && bridge.bridge.carries.tellsWhenSent !== true),
         isRewritten: row.rewritten === 1,
         bugs: 0,
         attempt: undefined,
@@ -336,7 +337,10 @@ export class Outbox {
   #putBack(before: Entry): void {
     const { id, line } = before;
     const bridge = this.#bridges.get(line.bridge.bridge.name);
-    if (bridge === undefined || this.#byId.has(id)) {
+    const row = this.#options.store.read.delivery(id);
+    // A writer that died may have written it all the same.
+    const isOver = row === undefined || !isOpen({ state: row.state, underway: row.underway === 1 });
+    if (bridge === undefined || this.#byId.has(id) || isOver) {
       return;
     }
     const entry: Entry = { ...before, line: lineOf(bridge, line.to), mayRemember: true, attempt: undefined };

@@ -95,3 +95,22 @@ test('what waits is tried at once on request, and what is out of time is not', a
     isGatewayError(error, 'request/conflict'),
   );
 });
+
+test('what was ambiguous may have arrived: an edit in its room follows, though it was settled', async () => {
+  const bridge = memoryBridge('sms', { deduplicates: false });
+  bridge.respond = () => {
+    throw new GatewayError('mesh/timeout', 'no answer', { retryable: true });
+  };
+  await using hub = await openTestSwitch({
+    bridges: [bridge],
+    rooms: { both: { members: ['sms:bell'] } },
+  });
+  const post = (draft: object) => hub.desk.messages.post(hub.owner, { to: 'room:both', ...draft });
+  const { message } = await post({ text: 'at noon' });
+  await until(() => first(hub, message.id).state === 'ambiguous');
+  await hub.desk.deliveries.cancel(hub.owner, first(hub, message.id).id);
+  assert.equal(first(hub, message.id).state, 'cancelled');
+  bridge.respond = () => ({ state: 'delivered' });
+  const edit = await post({ type: 'chat.edit', text: 'at one', inReplyTo: message.id });
+  await until(() => first(hub, edit.message.id).state === 'delivered');
+});

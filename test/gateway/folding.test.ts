@@ -299,3 +299,80 @@ test('what may have left with bytes that are kept is not rewritten after a resta
     await rm(dir, { recursive: true, force: true });
   }
 });
+
+/** The writer dies after the next commit of this and before its word. */
+function loseWord(hub: TestSwitch, verb: string): void {
+  const { committer } = hub.store;
+  const { commit } = committer;
+  committer.commit = async (given, ...rest) => {
+    const result = await commit(given, ...rest);
+    if (given === verb) {
+      committer.commit = commit;
+      throw new GatewayError('store/unavailable', 'the writer is gone', { retryable: true });
+    }
+    return result;
+  };
+}
+
+test('a change that is on disk without word of it has been made: the edit goes into what waits, the redaction calls it back', async () => {
+  for (const type of ['chat.edit', 'chat.redaction']) {
+    const bridge = absent();
+    await using hub = await openTestSwitch({ bridges: [bridge] });
+    const { message } = await hub.desk.messages.post(hub.owner, { to: peer, text: 'first words' });
+    await until(() => deliveriesOf(hub, message.id)[0]?.history.at(-1)?.reason === 'no path yet');
+    loseWord(hub, 'accept');
+    const change = { to: peer, type, text: 'second words', inReplyTo: message.id };
+    await assert.rejects(hub.desk.messages.post(hub.owner, change, 'a key'), { code: 'store/unavailable' });
+    const again = await hub.desk.messages.post(hub.owner, change, 'a key');
+    assert.equal(again.repeated, true);
+    assert.equal(again.message.deliveries[0]?.state, 'cancelled');
+    assert.equal(hub.desk.health().queued, type === 'chat.edit' ? 1 : 0);
+    await hub.desk.messages.post(hub.owner, { to: peer, text: 'something else' });
+    const got = await arrive(bridge, hub, 'something else');
+    assert.deepEqual(
+      got.map(one => one.message.text),
+      type === 'chat.edit' ? ['second words', 'something else'] : ['something else'],
+    );
+  }
+});
+
+test('what is called back on disk without word of it is not sent', async () => {
+  const bridge = absent();
+  await using hub = await openTestSwitch({ bridges: [bridge], limits: { firstRetry: 60_000 } });
+  const { message } = await hub.desk.messages.post(hub.owner, { to: peer, text: 'never mind' });
+  await until(() => deliveriesOf(hub, message.id)[0]?.history.at(-1)?.reason === 'no path yet');
+  loseWord(hub, 'delivery.advance');
+  await assert.rejects(hub.desk.messages.cancel(hub.owner, message.id), { code: 'store/unavailable' });
+  assert.equal(deliveriesOf(hub, message.id)[0]?.state, 'cancelled');
+  assert.equal(hub.desk.health().queued, 0);
+});
+
+test('an edit of what may have left without word of it follows after a restart, too', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'kos-folding-'));
+  try {
+    const before = memoryBridge('lxmf');
+    before.respond = away;
+    const first = await openTestSwitch({ dir, bridges: [before] });
+    const { message } = await first.desk.messages.post(first.owner, { to: peer, text: 'first words' });
+    await until(() => deliveriesOf(first, message.id)[0]?.history.at(-1)?.reason === 'no path yet');
+    await first.stop();
+    const bridge = memoryBridge('lxmf');
+    const { run } = bridge;
+    const isUp = Promise.withResolvers<void>();
+    bridge.run = async (port, signal) => {
+      await isUp.promise;
+      await run(port, signal);
+    };
+    await using hub = await openTestSwitch({ dir, bridges: [bridge] });
+    const edit = { to: peer, type: 'chat.edit', text: 'second words', inReplyTo: message.id };
+    await hub.desk.messages.post(hub.owner, edit);
+    isUp.resolve();
+    const got = await arrive(bridge, hub, 'second words');
+    assert.deepEqual(
+      got.map(one => one.message.text),
+      ['first words', 'second words'],
+    );
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+});

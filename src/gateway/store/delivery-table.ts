@@ -204,7 +204,7 @@ export function deliveryReads(database: DatabaseSync) {
   const open = database.prepare(
     `SELECT d.seq, d.id, m.id AS message, d.bridge, d.recipient, d.priority, ${expiresAt}, d.attempts, d.underway,
        instr(d.history, '"sent"') > 0 OR instr(d.history, '"delivered"') > 0
-         OR EXISTS (SELECT 1 FROM remembered b WHERE b.delivery = d.seq) AS left,
+         OR instr(d.history, '"ambiguous"') > 0 OR EXISTS (SELECT 1 FROM remembered b WHERE b.delivery = d.seq) AS left,
        EXISTS (SELECT 1 FROM rewritten r WHERE r.delivery = d.seq) AS rewritten
      FROM deliveries d JOIN messages m ON m.seq = d.message
      WHERE (d.state IN ('queued', 'sending') OR d.underway = 1) AND d.bridge <> 'app' ORDER BY d.seq`,

@@ -246,7 +246,8 @@ export function messageReads(database: DatabaseSync) {
     `SELECT d.recipient, r.body AS ruling FROM messages m JOIN deliveries d ON d.message = m.seq
        LEFT JOIN ruled ON ruled.delivery = d.seq LEFT JOIN rulings r ON r.seq = ruled.ruling
      WHERE m.id = ? AND (d.state NOT IN ('failed', 'expired', 'cancelled') OR m.type = 'chat.edit'
-       OR instr(d.history, '"sent"') > 0 OR instr(d.history, '"delivered"') > 0)
+       OR instr(d.history, '"sent"') > 0 OR instr(d.history, '"delivered"') > 0
+       OR instr(d.history, '"ambiguous"') > 0)
      ORDER BY d.seq`,
   );
   const rulings = database.prepare('SELECT count(*) AS count FROM rulings');
