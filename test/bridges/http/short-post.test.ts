@@ -2,9 +2,16 @@ import assert from 'node:assert/strict';
 import { request } from 'node:http';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { type Clock, systemClock } from '../../../src/lib/clock.ts';
 import { openGateway, type TestGateway } from '../gateway.ts';
 
 type Fields = Readonly<Record<string, string>>;
+
+/** No time passes between a request and the same one to another gateway: what both say of how long to wait is the same. */
+function standing(): Clock {
+  const [now, monotonic] = [systemClock.now(), systemClock.monotonic()];
+  return { sleep: systemClock.sleep, after: systemClock.after, now: () => now, monotonic: () => monotonic };
+}
 
 interface Asked {
   readonly headers: Fields;
@@ -126,8 +133,9 @@ const type = fc.oneof(
 for (const cors of [[], ['https://page.example']]) {
   const where = cors.length === 0 ? '' : ', also where other pages may call';
   test(`what goes around the router is answered as by it${where}`, async () => {
-    await using around = await openGateway({ http: { cors } });
-    await using through = await openGateway({ http: { cors } });
+    const clock = standing();
+    await using around = await openGateway({ clock, http: { cors } });
+    await using through = await openGateway({ clock, http: { cors } });
     const tokens: string[][] = [];
     for (const gateway of [around, through]) {
       const writer = await gateway.client('a');
@@ -179,8 +187,9 @@ for (const cors of [[], ['https://page.example']]) {
 
 test('who asks for more than its share is refused on both ways alike', async () => {
   const http = { rates: { requests: { quota: 3, window: 60 } } };
-  await using around = await openGateway({ http });
-  await using through = await openGateway({ http });
+  const clock = standing();
+  await using around = await openGateway({ clock, http });
+  await using through = await openGateway({ clock, http });
   const answers = [];
   for (const [gateway, path] of [
     [around, '/v1/messages'],
