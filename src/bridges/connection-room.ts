@@ -33,6 +33,8 @@ export function watchConnections(
   const strangers = new Idle();
   const known = new Idle();
   const kept = new WeakSet<Socket>();
+  /** Requests that are not answered yet: a client may send several before it has an answer. */
+  const open = new WeakMap<Socket, number>();
   server.maxConnections = connections;
 
   function enter(socket: Socket, idle: Idle): void {
@@ -66,7 +68,13 @@ export function watchConnections(
   server.on('request', (request, response) => {
     const { socket } = request;
     leave(socket);
+    open.set(socket, (open.get(socket) ?? 0) + 1);
     response.once('close', () => {
+      const left = (open.get(socket) ?? 1) - 1;
+      open.set(socket, left);
+      if (left > 0) {
+        return;
+      }
       const { authorization, cookie } = request.headers;
       const proven = response.statusCode < 400 && (authorization ?? cookie) !== undefined;
       enter(socket, proven ? known : strangers);

@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer, type ServerResponse } from 'node:http';
+import { type AddressInfo, connect } from 'node:net';
+import { test } from 'node:test';
+import { watchConnections } from '../../src/bridges/connection-room.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import { Counters } from '../../src/lib/counters.ts';
+
+/** Room for one idle connection, and for no burst of them. */
+const limits = { connections: 10, idleConnections: 1, idleBurst: 0, idleGrace: 0 };
+
+test('a connection on which a second request waits is not idle when the first is answered', async () => {
+  const counters = new Counters();
+  const server = createServer();
+  watchConnections(server, limits, { clock: systemClock, counters }, 'x');
+  const waiting: ServerResponse[] = [];
+  const bothAsked = Promise.withResolvers<void>();
+  server.on('request', (_request, response) => {
+    waiting.push(response);
+    if (waiting.length === 2) {
+      bothAsked.resolve();
+    }
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const socket = connect(port, '127.0.0.1');
+  const answered = Promise.withResolvers<void>();
+  answered.promise.catch(() => {});
+  let heard = '';
+  socket.on('close', () => answered.reject(new Error(`closed after ${heard}`)));
+  socket.on('data', (chunk: Buffer) => {
+    heard += chunk.toString();
+    if (heard.endsWith('two')) {
+      answered.resolve();
+    }
+  });
+  try {
+    socket.write('GET /1 HTTP/1.1\r\nhost: x\r\n\r\nGET /2 HTTP/1.1\r\nhost: x\r\n\r\n');
+    await bothAsked.promise;
+    const [first, second] = waiting as [ServerResponse, ServerResponse];
+    const isOver = once(first, 'close');
+    first.end('one');
+    await isOver;
+    // One more that says nothing: there is room for it only if the other is not idle.
+    const silent = connect(port, '127.0.0.1').on('error', () => {});
+    await once(server, 'connection');
+    assert.equal(counters.snapshot()['x/idle-closed'], undefined);
+    const isClosed = once(silent, 'close');
+    second.end('two');
+    await answered.promise;
+    // Now both are, and the one that is so longer gives way.
+    await isClosed;
+    assert.equal(counters.snapshot()['x/idle-closed'], 1);
+  } finally {
+    socket.destroy();
+    server.closeAllConnections();
+    server.close();
+  }
+});
