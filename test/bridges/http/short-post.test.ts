@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { request } from 'node:http';
+import { connect } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { slowest } from '../../../src/bridges/http/blobs.ts';
 import { type Clock, systemClock } from '../../../src/lib/clock.ts';
 import { openGateway, type TestGateway } from '../gateway.ts';
 
@@ -212,4 +216,111 @@ test('who asks for more than its share is refused on both ways alike', async () 
     (answers[0] as { status: number }[]).map(({ status }) => status),
     [201, 201, 201, 429, 429],
   );
+});
+
+const dial = ({ url }: TestGateway) => connect(Number(new URL(url).port), '127.0.0.1');
+
+/** What is answered to raw bytes until the other side ends: each status, what becomes of the connection, and the code. */
+async function speak(gateway: TestGateway, bytes: string): Promise<readonly string[]> {
+  const socket = dial(gateway);
+  socket.write(bytes);
+  return (await text(socket)).match(/HTTP\/1\.1 \d+|^connection: \S+|"code":"[^"]+"/gim) ?? [];
+}
+
+const posts =
+  (path: string, token: string) =>
+  (body: string, extra: Fields = {}) => {
+    const fields = {
+      host: 'hub',
+      authorization: `Bearer ${token}`,
+      'content-type': 'application/json',
+      ...extra,
+    };
+    const lines = Object.entries(fields).map(([name, value]) => `${name}: ${value}\r\n`);
+    return `POST ${path} HTTP/1.1\r\n${lines.join('')}content-length: ${body.length}\r\n\r\n${body}`;
+  };
+
+const message = '{"to":"app:a","text":"one"}';
+const ways = ['/v1/messages', '/v1/messages?'] as const;
+
+test('requests that do not wait for answers are answered in their order, whatever became of those before', async () => {
+  await using gateway = await openGateway();
+  const token = await gateway.client('a');
+  for (const path of ways) {
+    const post = posts(path, token);
+    const all = [
+      post(message),
+      post(message, { 'idempotency-key': 'a b' }),
+      post(message, { authorization: `Bearer kos_${'A'.repeat(43)}` }),
+      post('{'),
+      post(message, { expect: '100-continue', connection: 'close' }),
+    ];
+    assert.deepEqual(
+      await speak(gateway, all.join('')),
+      [
+        ...['HTTP/1.1 201', 'Connection: keep-alive'],
+        ...['HTTP/1.1 400', 'Connection: keep-alive', '"code":"request/invalid"'],
+        ...['HTTP/1.1 401', 'Connection: keep-alive', '"code":"request/unauthenticated"'],
+        ...['HTTP/1.1 400', 'Connection: keep-alive', '"code":"request/invalid"'],
+        ...['HTTP/1.1 100', 'HTTP/1.1 201', 'Connection: close'],
+      ],
+      path,
+    );
+  }
+});
+
+test('who leaves in the middle of a body has sent nothing, and others are served', async () => {
+  await using gateway = await openGateway();
+  const token = await gateway.client('a');
+  for (const path of ways) {
+    const post = posts(path, token);
+    const socket = dial(gateway).on('error', () => {});
+    const isTaken = once(gateway.listener.app.server, 'request');
+    socket.write(post(message).slice(0, -5));
+    await isTaken;
+    socket.resetAndDestroy();
+    const answers = await speak(gateway, post(message, { connection: 'close' }));
+    assert.deepEqual(answers, ['HTTP/1.1 201', 'Connection: close']);
+  }
+  assert.equal(gateway.hub.counters.snapshot()['accept/stored'], 2);
+});
+
+for (const path of ways) {
+  test(`what has begun to arrive when the gateway stops is answered, and its connection is not kept: ${path}`, async () => {
+    // It waits for as long as that takes here.
+    await using gateway = await openGateway({ clock: standing() });
+    const bytes = posts(path, await gateway.client('a'))(message);
+    const socket = dial(gateway);
+    const isTaken = once(gateway.listener.app.server, 'request');
+    socket.write(bytes.slice(0, -5));
+    await isTaken;
+    const isClosed = gateway.listener.close();
+    const answer = text(socket);
+    socket.write(bytes.slice(-5));
+    assert.match(await answer, /^HTTP\/1\.1 201 (?:.+\r\n)+connection: close\r\n/i);
+    await isClosed;
+  });
+}
+
+test('what takes too long is told so, and nothing else afterwards', async () => {
+  const clock: Clock = {
+    ...systemClock,
+    // That long is over before anything can be on disk.
+    after(delay, callback) {
+      if (delay !== slowest) {
+        return systemClock.after(delay, callback);
+      }
+      const timer = setImmediate(callback);
+      return () => clearImmediate(timer);
+    },
+  };
+  await using gateway = await openGateway({ clock });
+  const token = await gateway.client('a');
+  for (const path of ways) {
+    assert.deepEqual(
+      await speak(gateway, posts(path, token)(message, { connection: 'close' })),
+      ['HTTP/1.1 503', 'Connection: close', '"code":"bridge/unavailable"'],
+      path,
+    );
+  }
 });
