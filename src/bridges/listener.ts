@@ -178,6 +178,10 @@ export async function createListener(parts: ListenerParts): Promise<Listener> {
     }
   });
   app.addHook('onRequest', (request, reply, done) => {
+    // A unix socket has no address, nor has one whose other end is gone; everybody else is told that it is empty.
+    if ((request.ip as string | undefined) === undefined) {
+      Object.defineProperty(request, 'ip', { value: '' });
+    }
     reply.raw.setHeader('x-request-id', request.id);
     for (const [name, value] of Object.entries(guardHeaders)) {
       reply.raw.setHeader(name, value);

@@ -38,19 +38,32 @@ test('a token that has expired says so, and its streams end with it', async () =
   assert.equal((await gateway.call(short, 'GET', '/v1/inbox?wait=60')).status, 401);
 });
 
-test('the control socket has the rights of the owner without a token', async () => {
+test('the control socket has the rights of the owner without a token, and with one those of its client', async () => {
   await using gateway = await openGateway();
   const path = join(gateway.hub.dir, 'control.sock');
   await gateway.listener.control(path);
-  const { promise, resolve, reject } = Promise.withResolvers<{ status: number | undefined; body: string }>();
-  request({ socketPath: path, path: '/v1/tokens' }, response => {
-    text(response).then(body => resolve({ status: response.statusCode, body }), reject);
-  })
-    .on('error', reject)
-    .end();
-  const { status, body } = await promise;
+  const ask = async (what: string, authorization?: string) => {
+    const { promise, resolve, reject } = Promise.withResolvers<{
+      status: number | undefined;
+      body: string;
+    }>();
+    const headers = { ...(authorization && { authorization }) };
+    request({ socketPath: path, path: what, headers }, response => {
+      text(response).then(body => resolve({ status: response.statusCode, body }), reject);
+    })
+      .on('error', reject)
+      .end();
+    return promise;
+  };
+  const { status, body } = await ask('/v1/tokens');
   assert.equal(status, 200);
   assert.match(body, /"owner"/);
+  const token = await gateway.client('script');
+  const own = await ask('/v1/session', `Bearer ${token}`);
+  assert.equal(own.status, 200, own.body);
+  assert.match(own.body, /"script"/);
+  assert.equal((await ask('/v1/tokens', `Bearer ${token}`)).status, 403);
+  assert.equal((await ask('/v1/tokens', 'Bearer wrong')).status, 401);
 });
 
 test('the scheme is taken in any case', async () => {
