@@ -117,7 +117,7 @@ export async function openGateway(
   const hub: TestSwitch = await openTestSwitch({ ...rest, bridges });
   const desk: Desk = hub.desk;
   const clock = options.clock ?? systemClock;
-  const parts = { clock, log: silentLog };
+  const parts = { clock, log: options.log ?? silentLog };
   const listener = await createListener({ ...parts, counters: hub.counters, host: '127.0.0.1', port: 0 });
   const access = createAccess({ clients: desk.clients, clock, counters: hub.counters, audit: desk.audit });
   const sessions = createSessions({ clients: desk.clients });

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { inspect } from 'node:util';
+import type { Log } from '../../../src/lib/log.ts';
 import { openGateway, type TestGateway } from '../gateway.ts';
 
 const bob = `app:bob`;
@@ -248,4 +250,62 @@ test('pages of the origins that are named may call with a token, and others may 
     'https://app.example',
     'a problem can be read as well',
   );
+});
+
+test('a token in an address is written down nowhere, whatever becomes of the request', async () => {
+  const said: unknown[] = [];
+  const note = (...facts: unknown[]) => void said.push(facts);
+  const log: Log = { trace: note, debug: note, info: note, warn: note, error: note, child: () => log };
+  await using gateway = await openGateway({
+    log,
+    rooms: { alerts: { members: [] } },
+    http: { legacySend: true, sms: {}, ntfy: {} },
+  });
+  const owner = await gateway.client('boss', { scopes: ['admin'] });
+  const good = await gateway.client('bell', { rooms: ['alerts'] });
+  const revoked = await gateway.client('old', { rooms: ['alerts'] });
+  await gateway.call(owner, 'DELETE', '/v1/tokens/old');
+  const tokens = [good, revoked, `kos_${'A'.repeat(43)}`, 'chosen by a person'];
+  const pathsOf = (token: string) => {
+    const one = encodeURIComponent(token);
+    const header = Buffer.from(`Basic ${Buffer.from(`me:${token}`).toString('base64')}`).toString(
+      'base64url',
+    );
+    return [
+      `/v1/send?to=room:alerts&text=x&token=${one}`,
+      `/v1/send?to=nobody&text=x&token=${one}`,
+      `/v1/send/%zz?token=${one}`,
+      `/cgi-bin/sendsms?username=${one}&password=${one}&to=room:alerts&text=x`,
+      `/index.php?app=ws&u=${one}&h=${one}&op=pv&to=room:alerts&msg=x`,
+      `/ntfy/alerts/publish?message=x&auth=${header}`,
+      `/ntfy/alerts/json?poll=1&auth=${header}`,
+      `/ntfy/alerts/nothing?auth=${header}`,
+    ];
+  };
+  const secrets = tokens.flatMap(token => [
+    token,
+    encodeURIComponent(token),
+    Buffer.from(`me:${token}`).toString('base64'),
+    Buffer.from(`Basic ${Buffer.from(`me:${token}`).toString('base64')}`).toString('base64url'),
+  ]);
+  const { post, postAll } = gateway.desk.messages;
+  for (const fails of [false, true]) {
+    const breaks = () => Promise.reject(new TypeError('a bug'));
+    Object.assign(gateway.desk.messages, fails ? { post: breaks, postAll: breaks } : { post, postAll });
+    for (const path of tokens.flatMap(pathsOf)) {
+      const { text } = await ask(gateway, path);
+      assert.ok(
+        !secrets.some(secret => text.includes(secret)),
+        `${path} is answered with its token: ${text}`,
+      );
+    }
+  }
+  assert.ok(said.some(one => inspect(one).includes('a bug')));
+  for (const path of ['/v1/audit', '/v1/status', '/metrics', '/v1/tokens', '/v1/messages']) {
+    said.push(await ask(gateway, path, { headers: { authorization: `Bearer ${owner}` } }));
+  }
+  const written = inspect(said, { depth: 12, maxArrayLength: null, maxStringLength: null });
+  for (const secret of secrets) {
+    assert.ok(!written.includes(secret), secret);
+  }
 });
