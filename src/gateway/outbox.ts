@@ -334,13 +334,20 @@ export class Outbox {
     }
   }
 
+  /** Whether its row says so: a writer that died may have written it all the same. A store that cannot be read says nothing. */
+  #isOver(id: DeliveryId): boolean {
+    try {
+      const row = this.#options.store.read.delivery(id);
+      return row === undefined || !isOpen({ state: row.state, underway: row.underway === 1 });
+    } catch {
+      return false;
+    }
+  }
+
   #putBack(before: Entry): void {
     const { id, line } = before;
     const bridge = this.#bridges.get(line.bridge.bridge.name);
-    const row = this.#options.store.read.delivery(id);
-    // A writer that died may have written it all the same.
-    const isOver = row === undefined || !isOpen({ state: row.state, underway: row.underway === 1 });
-    if (bridge === undefined || this.#byId.has(id) || isOver) {
+    if (bridge === undefined || this.#byId.has(id) || this.#isOver(id)) {
       return;
     }
     const entry: Entry = { ...before, line: lineOf(bridge, line.to), mayRemember: true, attempt: undefined };

@@ -347,6 +347,27 @@ test('what is called back on disk without word of it is not sent', async () => {
   assert.equal(hub.desk.health().queued, 0);
 });
 
+test('what was not called back goes on waiting, though the store cannot be read either', async () => {
+  const bridge = absent();
+  await using hub = await openTestSwitch({ bridges: [bridge], limits: { firstRetry: 20 } });
+  const { message } = await hub.desk.messages.post(hub.owner, { to: peer, text: 'first' });
+  await until(() => deliveriesOf(hub, message.id)[0]?.history.at(-1)?.reason === 'no path yet');
+  const { committer, read } = hub.store;
+  const { commit } = committer;
+  const { delivery } = read;
+  const gone = new GatewayError('store/unavailable', 'the disk is gone', { retryable: true });
+  committer.commit = () => Promise.reject(gone);
+  read.delivery = () => {
+    throw gone;
+  };
+  await assert.rejects(hub.desk.messages.cancel(hub.owner, message.id), /the disk is gone/);
+  await new Promise(setImmediate);
+  Object.assign(committer, { commit });
+  Object.assign(read, { delivery });
+  bridge.respond = () => ({ state: 'delivered' });
+  await until(() => deliveriesOf(hub, message.id)[0]?.state === 'delivered');
+});
+
 test('an edit of what may have left without word of it follows after a restart, too', async () => {
   const dir = await mkdtemp(join(tmpdir(), 'kos-folding-'));
   try {

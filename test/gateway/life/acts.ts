@@ -149,6 +149,7 @@ export const acts = {
     if (one?.id !== undefined && chance.odds(0.5)) {
       const { id, hub } = one;
       world.tell(`${hub}: ${world.short(id)} is called back`);
+      world.calledBack.add(id);
       world.ask(hub, 'cancel', process => process.desk.messages.cancel(process.owner, id));
     }
   },
@@ -168,6 +169,9 @@ export const acts = {
     const known = world.known(id);
     const verb = chance.odds(0.65) ? 'retry' : 'cancel';
     world.tell(`${hub}: a person says ${verb} of ${world.short(id)} to ${world.short(to)}, ${state}`);
+    if (verb === 'cancel') {
+      world.calledBack.add(id);
+    }
     if (verb === 'retry' && chance.odds(0.5)) {
       world.poison.forEach((_, key) => {
         if (key.startsWith(`${to} `)) {
@@ -205,8 +209,13 @@ export const acts = {
   disk(world, chance) {
     const hub = chance.pick(hubNames);
     if (chance.odds(0.25)) {
-      world.tell(`${hub}: the writer dies`);
-      world.hubs[hub].disk.loseWriter();
+      const isUnheard = chance.odds(0.6);
+      world.tell(`${hub}: the writer dies${isUnheard ? ' after its next commit' : ''}`);
+      if (isUnheard) {
+        world.hubs[hub].disk.diesUnheard = true;
+      } else {
+        world.hubs[hub].disk.loseWriter();
+      }
     } else {
       world.hubs[hub].disk.mood = chance.pick(diskMoods);
       world.tell(`${hub}: the disk is ${world.hubs[hub].disk.mood}`);
@@ -259,6 +268,7 @@ export const acts = {
       change(world, hub, `unblock ${pattern}`, one => one.desk.blocks.remove(pattern), undefined, back);
     } else if (chance.odds(0.5)) {
       const address = chance.pick(everybody);
+      society.blocking(address);
       change(
         world,
         hub,
@@ -351,6 +361,7 @@ export const weights: readonly ActName[] = [...(Object.keys(acts) as ActName[]),
 /** Starts a hub: who had no answer asks again. */
 export async function wake(world: World, name: HubName): Promise<void> {
   const hub = world.hubs[name];
+  hub.disk.diesUnheard = false;
   if (hub.disk.mood === 'full') {
     hub.disk.mood = 'quick';
   }

@@ -3,7 +3,7 @@ import type { Message } from '../../../src/gateway/message.ts';
 import type { DeliveryRow } from '../../../src/gateway/store/delivery-table.ts';
 import type { FarSide } from './far-side.ts';
 import type { Hub } from './hub.ts';
-import { hubNames, type World } from './world.ts';
+import { type HubName, hubNames, type World } from './world.ts';
 
 /*
  * What must hold when a life is over and everybody was well for long enough: order, once, no echo, nothing lost,
@@ -30,7 +30,7 @@ export function check(world: World): void {
       checkWords(world, side, rows);
     }
     checkInbox(world, hub, rows);
-    checkSaid(world, hub);
+    checkSaid(world, hub, rows);
     checkList(world, hub, rows);
   }
   for (const [remoteId, { hub, id }] of world.spoken) {
@@ -87,6 +87,13 @@ function checkEnd(world: World, hub: Hub, row: Row): void {
       assert.equal(row.bridge, 'sms', what);
       return;
     case 'cancelled':
+      assert.ok(
+        folded.test(row.reason ?? '') ||
+          world.calledBack.has(row.id) ||
+          world.calledBack.has(row.message) ||
+          world.societies[hub.name as HubName].mayCallBack(row.to, row.recipient),
+        `${what}, which nobody wanted`,
+      );
       return;
     default:
       assert.fail(`${what}: nobody works at it`);
@@ -204,7 +211,7 @@ function checkInbox(world: World, hub: Hub, rows: readonly Row[]): void {
 }
 
 /** What was acknowledged is kept, once, and what was not is not there twice either. */
-function checkSaid(world: World, hub: Hub): void {
+function checkSaid(world: World, hub: Hub, rows: readonly Row[]): void {
   const bodies = hub.disk.database.prepare('SELECT id, body FROM messages').all() as {
     id: string;
     body: string;
@@ -215,6 +222,12 @@ function checkSaid(world: World, hub: Hub): void {
     if (said.hub === hub.name) {
       assert.ok(said.id !== undefined || said.refused !== undefined, `${said.key} has no answer`);
       assert.ok(said.id === undefined || there.has(said.id), `${said.key} was accepted and is gone`);
+      assert.ok(
+        said.id === undefined ||
+          !world.sides.has(said.draft.to) ||
+          rows.some(({ message, recipient }) => message === said.id && recipient === said.draft.to),
+        `${said.key} was accepted and goes nowhere`,
+      );
     }
   }
   const words = messages.filter(({ type }) => type === 'chat.message').map(({ text }) => text);

@@ -26,6 +26,8 @@ export interface Disk {
   open(clock: Clock): Store;
   /** The writer dies over its work, and another comes: what it was at may be there all the same. */
   loseWriter(): void;
+  /** The writer dies after its next commit and before it has said so. */
+  diesUnheard: boolean;
   /** The row of a message, -1 where there is none: rows are in the order of their acceptance. */
   seqOf(message: string): number;
   /** Deliveries that are held until somebody says what is to become of them. */
@@ -92,6 +94,7 @@ export function createDisk(chance: Chance): Disk {
   let isThere = () => true;
   const disk: Disk = {
     mood: 'quick',
+    diesUnheard: false,
     database,
     get isWell() {
       return disk.mood === 'quick' && isThere();
@@ -190,6 +193,11 @@ function createCommitter(parts: {
       const before = newest();
       const replies = commitGroup(taken);
       commits += 1;
+      if (disk.diesUnheard && disk.mood !== 'full') {
+        disk.diesUnheard = false;
+        lose();
+        return;
+      }
       // Whoever reads sees it now; whoever waits hears of it a moment later.
       clock.after(chance.below(3), () => {
         if (writer === mine) {

@@ -8,6 +8,9 @@ const patience = 10_000;
 export class Society {
   readonly #hub: Hub;
   readonly #blocked = new Set<Address>();
+  /** Whom it had nothing to do with at any time, and who was taken out of a room: `<room> <member>`. */
+  readonly #everBlocked = new Set<Address>();
+  readonly #everOut = new Set<string>();
   /** By room and member: the newest message when the member was out of it, and since when that must show. */
   readonly #out = new Map<string, { readonly newest: number; readonly from: number }>();
   /** Removals asked for and not answered. */
@@ -35,6 +38,19 @@ export class Society {
     );
   }
 
+  /** Whether a delivery may have been called back because of what became of its recipient. */
+  mayCallBack(to: Address, recipient: Address): boolean {
+    return (
+      this.#everBlocked.has(recipient) ||
+      (schemeOf(to) === 'room' && this.#everOut.has(`${nameOf(to)} ${recipient}`))
+    );
+  }
+
+  /** Somebody is about to block the address. */
+  blocking(address: Address): void {
+    this.#everBlocked.add(address);
+  }
+
   block(address: Address): void {
     this.#blocked.add(address);
   }
@@ -47,6 +63,9 @@ export class Society {
   leaving(room: string, members: readonly Address[]): (process: Process) => void {
     const leaving = { room, members };
     this.#leaving.add(leaving);
+    for (const member of members) {
+      this.#everOut.add(`${room} ${member}`);
+    }
     return process => {
       this.#leaving.delete(leaving);
       this.#outOf(leaving, process, patience);

@@ -50,6 +50,8 @@ export class World {
   readonly breaks = new Map<string, () => void>();
   /** Words that some far sides cannot take: `<address> <words>`. */
   readonly poison = new Map<string, 'refused' | 'breaks'>();
+  /** Messages and deliveries that a person wanted called back. */
+  readonly calledBack = new Set<string>();
   readonly trace: string[] = [];
   readonly counts: Record<string, number> = {};
   /** The first thing that did not hold. */
