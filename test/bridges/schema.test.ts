@@ -10,6 +10,7 @@ import {
   messageDraftSchema,
   messageJson,
   mistakesOf,
+  plainDraft,
 } from '../../src/bridges/schema.ts';
 import type { GatewayEvent } from '../../src/gateway/desk.ts';
 import type { Message } from '../../src/gateway/message.ts';
@@ -31,6 +32,38 @@ const message: Message = {
   via: [],
   assurance: 'signed',
 };
+
+test('a plain draft is one to the schema too, unchanged, and nothing else is plain', () => {
+  const to = fc.oneof(
+    fc.constantFrom(peer, 'app:a', 'room:hub', 'app:A', '', `mqtt:${'x'.repeat(600)}`, 7, null),
+    fc
+      .tuple(fc.constantFrom('app:', 'mqtt:', 'matrix:', 'kmesh:', 'lxmf:', ''), fc.string())
+      .map(parts => parts.join('')),
+  );
+  const text = fc.oneof(
+    fc.string({ unit: 'binary' }),
+    fc.constantFrom('x'.repeat(256 * 1024), 'x'.repeat(256 * 1024 + 1), 5, null),
+  );
+  const draft = fc.oneof(
+    { weight: 4, arbitrary: fc.record({ to, text }, { requiredKeys: [] }) },
+    fc.record({ to, text, title: fc.string(), more: fc.jsonValue() }, { requiredKeys: ['to'] }),
+    fc.jsonValue(),
+  );
+  let plain = 0;
+  fc.assert(
+    fc.property(draft, given => {
+      const value: unknown = JSON.parse(JSON.stringify(given));
+      const found = plainDraft(value);
+      const keys = typeof value === 'object' && value !== null ? Object.keys(value) : ['none'];
+      const isWhole = mistakesOf(messageDraftSchema, value).errors.length === 0;
+      const isPlain = isWhole && keys.every(key => key === 'to' || key === 'text');
+      assert.deepEqual(found, isPlain ? check(messageDraftSchema, value) : undefined);
+      plain += isPlain ? 1 : 0;
+    }),
+    { numRuns: 1000 },
+  );
+  assert.ok(plain > 50, `${plain} of 1000 were plain`);
+});
 
 test('every address scheme has its form', () => {
   for (const to of [

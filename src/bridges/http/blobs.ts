@@ -7,7 +7,7 @@ import { defaultLimits } from '../../gateway/limits.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import { sha256Schema } from '../schema.ts';
-import { refuseEncoded, refuseLonger } from './body.ts';
+import { endedEarly, refuseEncoded, refuseLonger } from './body.ts';
 import { whereKnown } from './offer.ts';
 import { type Answer, type Route, route } from './route.ts';
 import { isKnown, lastModified } from './validator.ts';
@@ -123,13 +123,13 @@ export function blobRoutes(desk: Desk, clock: Clock): Route[] {
  */
 async function keep(blobs: BlobStore, request: IncomingMessage) {
   if (request.destroyed && !request.complete) {
-    throw new GatewayError('request/invalid', 'the body ended early');
+    throw endedEarly();
   }
   const bytes = new PassThrough();
   bytes.on('error', () => {});
   request.once('close', () => {
     if (!request.complete) {
-      bytes.destroy(new GatewayError('request/invalid', 'the body ended early'));
+      bytes.destroy(endedEarly());
     }
   });
   try {

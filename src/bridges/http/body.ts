@@ -82,13 +82,18 @@ async function readBytes(request: IncomingMessage, limit: number): Promise<Uint8
   request
     .on('data', take)
     .once('end', resolve)
-    .once('error', reject)
+    .once('error', error => reject(request.complete ? error : endedEarly(error)))
     .once('close', () => {
       if (!request.readableEnded) {
-        reject(new GatewayError('request/invalid', 'the body ended early'));
+        reject(endedEarly());
       }
     });
   await promise;
   const [only] = chunks;
   return only !== undefined && chunks.length === 1 ? only : Buffer.concat(chunks, length);
+}
+
+/** That the connection broke off within a body: nobody is there to be answered, it is counted. */
+export function endedEarly(cause?: unknown): GatewayError {
+  return new GatewayError('request/invalid', 'the body ended early', { cause });
 }

@@ -9,7 +9,7 @@ import { parseJson } from '../json.ts';
 import { draftOfKlp, klpDraftSchema, klpType } from '../klp.ts';
 import { addressSchema, check, invalid, messageDraftSchema, timeSchema } from '../schema.ts';
 import { blobBytes } from './blobs.ts';
-import { readJson, readText, refuseEncoded, refuseLonger } from './body.ts';
+import { endedEarly, readJson, readText, refuseEncoded, refuseLonger } from './body.ts';
 import { fieldsFrom, formBytes, formType, isMediaType, mediaTypeOf, parseForm } from './legacy/fields.ts';
 import { boundaryOf, parts } from './multipart.ts';
 
@@ -165,9 +165,7 @@ async function readMultipart(
       });
     }
   } catch (error) {
-    throw raw.destroyed && !raw.complete
-      ? new GatewayError('request/invalid', 'the body ended early', { cause: error })
-      : error;
+    throw raw.destroyed && !raw.complete ? endedEarly(error) : error;
   } finally {
     raw.resume();
   }

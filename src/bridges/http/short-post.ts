@@ -7,7 +7,7 @@ import { fieldsOf, type RateKind, type Rates } from '../rate.ts';
 import { check, messageDraftSchema, messageViewJson, plainDraft } from '../schema.ts';
 import type { Fields } from '../short-way.ts';
 import { slowest } from './blobs.ts';
-import { jsonOf, textOf } from './body.ts';
+import { endedEarly, jsonOf, textOf } from './body.ts';
 import { mediaTypeOf } from './legacy/fields.ts';
 import { idempotencyKey, posted } from './messages.ts';
 import { tooSlow } from './route.ts';
@@ -69,7 +69,11 @@ export function addShortPost({ shortWays }: Pick<Listener, 'shortWays'>, parts: 
       left = Object.entries(rates.charge(client, from, kinds)).flat();
       requireScope(client, scopes);
       const key = idempotencyKey(header(request, 'idempotency-key'));
-      whole(request, body => void post(request, response, { client, body, key }, left));
+      whole(
+        request,
+        body => void post(request, response, { client, body, key }, left),
+        () => shortWays.fail(request, response, endedEarly(), [...origin, ...left]),
+      );
     } catch (error) {
       const fields = Object.entries(fieldsOf(error)).flat();
       shortWays.fail(request, response, error, [...origin, ...left, ...fields]);
@@ -99,11 +103,16 @@ function header({ headers }: IncomingMessage, name: string): string | undefined 
   return Array.isArray(value) ? value[0] : value;
 }
 
-/** Calls back with the whole body; never where it ends early, and then nobody is there to be answered. */
-function whole(request: IncomingMessage, take: (body: Uint8Array) => void): void {
+/** Calls back with the whole body, or, where it breaks off, with nothing. */
+function whole(request: IncomingMessage, take: (body: Uint8Array) => void, lose: () => void): void {
   let body: Buffer | undefined;
   request.on('data', (chunk: Buffer) => {
     body = body === undefined ? chunk : Buffer.concat([body, chunk]);
   });
   request.on('end', () => take(body ?? Buffer.alloc(0)));
+  request.on('close', () => {
+    if (!request.readableEnded) {
+      lose();
+    }
+  });
 }

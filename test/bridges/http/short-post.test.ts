@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { slowest } from '../../../src/bridges/http/blobs.ts';
 import { type Clock, systemClock } from '../../../src/lib/clock.ts';
-import { openGateway, type TestGateway } from '../gateway.ts';
+import { eventually, openGateway, type TestGateway } from '../gateway.ts';
 
 type Fields = Readonly<Record<string, string>>;
 
@@ -269,20 +269,23 @@ test('requests that do not wait for answers are answered in their order, whateve
   }
 });
 
-test('who leaves in the middle of a body has sent nothing, and others are served', async () => {
+test('who leaves in the middle of a body has sent nothing and is counted, and others are served', async () => {
   await using gateway = await openGateway();
   const token = await gateway.client('a');
-  for (const path of ways) {
+  const counts = () => gateway.hub.counters.snapshot();
+  for (const [index, path] of ways.entries()) {
     const post = posts(path, token);
     const socket = dial(gateway).on('error', () => {});
     const isTaken = once(gateway.listener.app.server, 'request');
     socket.write(post(message).slice(0, -5));
     await isTaken;
     socket.resetAndDestroy();
+    await eventually(async () => counts()['http/refused/request/invalid'], index + 1);
     const answers = await speak(gateway, post(message, { connection: 'close' }));
     assert.deepEqual(answers, ['HTTP/1.1 201', 'Connection: close']);
   }
-  assert.equal(gateway.hub.counters.snapshot()['accept/stored'], 2);
+  assert.equal(counts()['accept/stored'], 2);
+  assert.equal(counts()['http/refused/internal'], undefined);
 });
 
 for (const path of ways) {
