@@ -8,6 +8,7 @@ import type { Counters } from '../lib/counters.ts';
 import { codeOf, type ErrorCode, GatewayError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import { type ConnectionRoom, watchConnections } from './connection-room.ts';
+import { watchAnswers } from './due-answers.ts';
 import { checkHost, checkOrigin } from './origin.ts';
 import { problemAnswer, problemHeaders, problemOf } from './problems.ts';
 import { createShortWays, guardHeaders, type ShortWays } from './short-way.ts';
@@ -118,9 +119,10 @@ export async function createListener(parts: ListenerParts): Promise<Listener> {
     rooms.push(watchConnections(server, listenerLimits, parts, 'http'));
     server.maxHeadersCount = listenerLimits.headers;
     server.setTimeout(listenerLimits.idleTimeout);
+    const afterAnswers = watchAnswers(server);
     server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
       counters.add(error.code === 'ECONNRESET' ? 'http/reset' : 'http/malformed');
-      refuse(socket, clientError(error));
+      afterAnswers(socket, () => refuse(socket, clientError(error)));
     });
     server.on('upgrade', (request, socket, head) => {
       upgraded.add(socket);
@@ -154,6 +156,8 @@ export async function createListener(parts: ListenerParts): Promise<Listener> {
     bodyLimit: listenerLimits.bodyBytes,
     routerOptions: { maxParamLength: listenerLimits.pathParameter },
     exposeHeadRoutes: false,
+    // Its own would cut off what is answered in `open`.
+    clientErrorHandler: () => {},
     // The route table checks with zod; the framework's own compilers would only cost memory.
     schemaController: {
       compilersFactory: { buildValidator: () => noCompiler, buildSerializer: () => noCompiler },

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
@@ -111,6 +112,25 @@ test('what is not HTTP, a bad path, too long a header: each is a problem', async
     ),
     /^HTTP\/1\.1 4\d\d.*urn:kos:problem:request/s,
   );
+});
+
+test('what follows a request and is not HTTP is refused behind its answer', async () => {
+  const go = Promise.withResolvers<void>();
+  await using listener = await open(({ app }) => {
+    app.get('/slow', async () => {
+      await go.promise;
+      return { ok: true };
+    });
+  });
+  const isBroken = once(listener.app.server, 'clientError');
+  const answers = raw(listener, `${'GET /slow HTTP/1.1\r\nhost: x\r\n\r\n'.repeat(2)}\0`);
+  await isBroken;
+  go.resolve();
+  assert.deepEqual((await answers).match(/HTTP\/1\.1 \d+/g), [
+    'HTTP/1.1 200',
+    'HTTP/1.1 200',
+    'HTTP/1.1 400',
+  ]);
 });
 
 test('a browser that calls a loopback listener by a strange name is refused', async () => {

@@ -269,6 +269,21 @@ test('requests that do not wait for answers are answered in their order, whateve
   }
 });
 
+test('a byte too many behind a message takes nothing of its answer', async () => {
+  await using gateway = await openGateway();
+  const token = await gateway.client('a');
+  for (const path of ways) {
+    assert.deepEqual(
+      await speak(gateway, `${posts(path, token)(message)}\0`),
+      [
+        ...['HTTP/1.1 201', 'Connection: keep-alive'],
+        ...['HTTP/1.1 400', 'connection: close', '"code":"request/invalid"'],
+      ],
+      path,
+    );
+  }
+});
+
 test('who leaves in the middle of a body has sent nothing and is counted, and others are served', async () => {
   await using gateway = await openGateway();
   const token = await gateway.client('a');
