@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { request } from 'node:http';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { parseActions } from '../../../src/bridges/http/legacy/ntfy/actions.ts';
+import { checkActions, parseActions } from '../../../src/bridges/http/legacy/ntfy/actions.ts';
 import { isGatewayError } from '../../../src/lib/errors.ts';
 import { openGateway } from '../gateway.ts';
 
@@ -189,4 +189,19 @@ test('any text for actions is some, or is refused', () => {
     ),
     { numRuns: 2000 },
   );
+});
+
+test('actions that are too long to look at are refused, as a text and as JSON', () => {
+  const headers = Object.fromEntries(Array.from({ length: 3000 }, (_, n) => [`h${n}`, 'x']));
+  const short = Object.keys(headers).map(name => `headers.${name}=x`);
+  const action = { action: 'http', label: 'l', url: 'https://a.example' };
+  for (const ask of [
+    () => parseActions(`http, l, https://a.example, ${short.join(', ')}`),
+    () => parseActions(JSON.stringify([{ ...action, headers }])),
+    () => checkActions([{ ...action, headers }]),
+  ]) {
+    assert.throws(ask, error => isGatewayError(error, 'request/invalid') && error.detail.ntfy === 40018);
+  }
+  const some = parseActions(`http, l, https://a.example, ${short.slice(0, 100).join(', ')}`);
+  assert.equal(Object.keys(some[0]?.headers ?? {}).length, 100);
 });

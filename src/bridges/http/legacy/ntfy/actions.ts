@@ -21,8 +21,9 @@ export const actionSchema = z.object({
 
 export type Action = z.output<typeof actionSchema>;
 
-/** Buttons of one notification. */
+/** Buttons of one notification, and characters of the text that asks for them: more than a header has, where they usually stand. */
 const mostActions = 3;
+const longestText = 32 * 1024;
 const kinds = actionSchema.shape.action.options;
 const yes = ['true', 'yes', '1'];
 const no = ['false', 'no', '0'];
@@ -32,12 +33,14 @@ const no = ['false', 'no', '0'];
  * Throws ntfy's 40018. Source: docs.ntfy.sh/publish, "Action buttons".
  */
 export function parseActions(text: string): readonly Action[] {
+  refuseLong(text);
   const trimmed = text.trim();
   return checkActions(trimmed.startsWith('[') ? parseJson(trimmed) : readShort(trimmed));
 }
 
 /** The same from what is JSON already. */
 export function checkActions(given: unknown): readonly Action[] {
+  refuseLong(JSON.stringify(given));
   const { data, error } = z.array(z.unknown()).max(mostActions).safeParse(given);
   if (error) {
     throw refusal(40018, `a list of at most ${mostActions}`);
@@ -56,6 +59,13 @@ export function checkActions(given: unknown): readonly Action[] {
     }
     return { ...action.data, ...(method !== '' && { method: method.toUpperCase() }) };
   });
+}
+
+/** A body may have two million characters of it, and each would be looked at several times. */
+function refuseLong(text: string): void {
+  if (text.length > longestText) {
+    throw refusal(40018, `at most ${longestText} characters`);
+  }
 }
 
 /** Clients send what they have not as null, and the kind in any case. */
@@ -107,7 +117,8 @@ function put(action: Draft, place: number, { key: given, value }: Section): void
   const dotted = /^(headers|extras)\.(.+)$/.exec(key);
   if (dotted !== null) {
     const group = dotted[1] as 'headers' | 'extras';
-    action[group] = { ...action[group], [dotted[2] as string]: value };
+    action[group] ??= {};
+    action[group][dotted[2] as string] = value;
     return;
   }
   const name = key.toLowerCase();
