@@ -21,9 +21,13 @@ const lookEvery = 1000;
 
 export function countCommits(database: DatabaseSync, path: string): CommitCount {
   const changes = database.prepare('SELECT total_changes() AS n');
-  const put = database.prepare('UPDATE commits SET number = ?');
+  const put = database.prepare(
+    has(database, 'commits')
+      ? 'UPDATE commits SET number = ?'
+      : "UPDATE sqlite_sequence SET seq = ? WHERE name = 'commits'",
+  );
   const marker = createCommitMarker(path);
-  let number = commitsOf(database) ?? 0;
+  let number = commitsOf(database) ?? begin(database);
   let changed = Number(changes.get()?.n);
   let next = { number, changed };
   let noted = Number.NEGATIVE_INFINITY;
@@ -72,10 +76,25 @@ export function countCommits(database: DatabaseSync, path: string): CommitCount 
   };
 }
 
-/** How many a database says it has; undefined for one that does not count yet. */
+/**
+ * How many a database says it has; undefined for one that does not count yet. It counts in a table of its own or, where most commits write
+ * rows that AUTOINCREMENT numbers, in SQLite's table for that, which anybody may write. Source: SQLite, autoinc.html, 2.
+ */
 export function commitsOf(database: DatabaseSync): number | undefined {
-  const table = database.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'commits'").get();
-  return table === undefined
-    ? undefined
-    : Number(database.prepare('SELECT number FROM commits').get()?.number);
+  const number = has(database, 'commits')
+    ? database.prepare('SELECT number FROM commits').get()?.number
+    : has(database, 'sqlite_sequence')
+      ? database.prepare("SELECT seq AS number FROM sqlite_sequence WHERE name = 'commits'").get()?.number
+      : undefined;
+  return number === undefined ? undefined : Number(number);
+}
+
+/** Whoever has made the database anew by its tables may have left out what belongs to none of them. */
+function begin(database: DatabaseSync): number {
+  database.exec("INSERT INTO sqlite_sequence (name, seq) VALUES ('commits', 0)");
+  return 0;
+}
+
+function has(database: DatabaseSync, table: string): boolean {
+  return database.prepare('SELECT 1 FROM sqlite_schema WHERE name = ?').get(table) !== undefined;
 }

@@ -5,11 +5,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
+import { commitsOf } from '../../../src/gateway/store/commit-count.ts';
 import { GatewayError } from '../../../src/lib/errors.ts';
 import { type Log, silentLog } from '../../../src/lib/log.ts';
 import { memoryBridge, openTestSwitch, type TestSwitch, until } from '../fixture.ts';
 
 const count = 40;
+
+/** The newest version of the schema whose commits are counted in a table. */
+const commitsInTable = 14;
 
 /** A bridge whose far side is away. */
 function awayBridge() {
@@ -62,8 +66,7 @@ async function killed(
 /** Whether what is committed is noted beside the database. */
 function isNoted(path: string): boolean {
   using database = new DatabaseSync(path, { readOnly: true });
-  const { number } = database.prepare('SELECT number FROM commits').get() as { number: number };
-  return Number(readFileSync(`${path}-mark`, 'latin1').slice(0, 16)) === number;
+  return Number(readFileSync(`${path}-mark`, 'latin1').slice(0, 16)) === commitsOf(database);
 }
 
 /** Starts on the folder; gives what was logged as an error, beside the hub. */
@@ -216,6 +219,40 @@ test('before a log can begin with salts of its own the note of the one before is
       assert.equal(readFileSync(`${path}-mark`, 'latin1'), `${before.slice(0, 16)} ${'0'.repeat(16)}\n`);
     },
   );
+});
+
+test('one that counted its commits in a table goes on from there, and one that does not count any more begins anew', async () => {
+  await using made = await mkdtempDisposable(join(tmpdir(), 'kos-lost-'));
+  const dir = join(made.path, 'data');
+  const path = join(dir, 'gateway.db');
+  const changed = (sql: string) => {
+    using database = new DatabaseSync(path);
+    database.exec(sql);
+  };
+  const lives = async () => {
+    {
+      await using at = await start(dir);
+      await post(at.hub, 'app:owner', 'one more');
+      assert.deepEqual(at.errors, []);
+    }
+    using database = new DatabaseSync(path, { readOnly: true });
+    const number = commitsOf(database) ?? 0;
+    assert.equal(Number(readFileSync(`${path}-mark`, 'latin1').slice(0, 16)), number);
+    return number;
+  };
+  await lives();
+  changed(`
+    CREATE TABLE commits (one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER NOT NULL) STRICT;
+    INSERT INTO commits SELECT 1, 1000 + seq FROM sqlite_sequence WHERE name = 'commits';
+    DELETE FROM sqlite_sequence WHERE name = 'commits';
+    PRAGMA user_version = ${commitsInTable};
+  `);
+  assert.ok((await lives()) > 1000);
+  changed("DELETE FROM sqlite_sequence WHERE name = 'commits'");
+  rmSync(`${path}-mark`);
+  const begun = await lives();
+  assert.ok(begun > 0 && begun < 1000);
+  assert.ok((await lives()) > begun);
 });
 
 test('a database that is not there any more is not begun anew without a word', async () => {
