@@ -5,6 +5,7 @@ import { briefOf } from './conversations.ts';
 import type { Cursors } from './cursor.ts';
 import type { Client, Deliveries, DeliveryItem, DeliveryView } from './desk.ts';
 import type { Outbox } from './outbox.ts';
+import type { SaidNow } from './said-now.ts';
 import { type DeliveryRow, viewOf } from './store/delivery-table.ts';
 import type { Store } from './store/store.ts';
 
@@ -16,6 +17,8 @@ export interface DeliveryListOptions {
   readonly clock: Clock;
   readonly cursors: Cursors;
   readonly outbox: Outbox;
+  /** What one says that is sent again. */
+  readonly saidNow: SaidNow;
   /** Whether nothing goes to an address. */
   readonly isBlocked: (address: string) => boolean;
 }
@@ -60,7 +63,7 @@ export function createDeliveryList(options: DeliveryListOptions): Deliveries {
         throw new GatewayError('request/conflict', 'its recipient is blocked');
       }
       if (row.state === 'failed' || row.state === 'ambiguous') {
-        await outbox.again(row);
+        await outbox.again(row, options.saidNow);
       } else if (row.state === 'queued') {
         outbox.reachable(row.bridge, row.recipient);
       } else {

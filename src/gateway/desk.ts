@@ -220,7 +220,8 @@ export interface Deliveries {
   ): Page<DeliveryItem>;
   /**
    * Sends again what failed or is ambiguous, and tries what waits now. For the sender of the message, and admins. Throws
-   * `request/not-found`, and `request/conflict` where it is on its way, done with, out of time or an app's.
+   * `request/not-found`, and `request/conflict` where it is on its way, done with, out of time, taken back
+   * or an app's.
    */
   retry(client: Client, id: string): Promise<DeliveryView>;
   /** Calls back one that waits, or settles an ambiguous one for good. Throws as `retry` does. */

@@ -1,4 +1,4 @@
-import type { DeliveryId } from './bridge.ts';
+import type { Bridge, DeliveryId } from './bridge.ts';
 import type { DeliveryInput } from './delivery.ts';
 import type { Address, Message, MessageId } from './message.ts';
 import { isChange } from './router.ts';
@@ -97,21 +97,11 @@ export function fold(
       touch(entry, { input: { on: 'cancel', reason: takenBack } });
       return over(row, message, nothingLeft);
     }
-    const { title, data, attachments } = message;
-    const files = attachments.length > 0 ? { attachments } : {};
-    const said = { text: message.text, ...(title === undefined ? {} : { title }), ...words.get(row.id) };
-    const bytes = attachments.reduce((sum, { size }) => sum + size, 0);
-    const { carries } = line.bridge.bridge;
-    if (Buffer.byteLength(said.text) > carries.textBytes || bytes > carries.attachmentBytes) {
+    const rewrite = rewriteBy(message, words.get(row.id), line.bridge.bridge.carries);
+    if (rewrite === undefined) {
       return row;
     }
-    touch(entry, {
-      input: { on: 'explain', reason: rewritten },
-      rewrite: {
-        body: JSON.stringify({ ...said, ...(data === undefined ? {} : { data }), ...files }),
-        blobs: attachments.map(({ sha256 }) => sha256),
-      },
-    });
+    touch(entry, { input: { on: 'explain', reason: rewritten }, rewrite });
     return over(row, message, intoMessage);
   });
   return {
@@ -145,6 +135,25 @@ function beginChange(target: MessageId, changing: Map<MessageId, number>): () =>
       changing.delete(target);
     }
     isOpen = false;
+  };
+}
+
+/** What an edit makes of the message it changes, where a rule says `words` of it; undefined where a bridge does not carry that. */
+export function rewriteBy(
+  edit: Message,
+  words: Words | undefined,
+  carries: Bridge['carries'],
+): Rewrite | undefined {
+  const { title, data, attachments } = edit;
+  const said = { text: edit.text, ...(title === undefined ? {} : { title }), ...words };
+  const bytes = attachments.reduce((sum, { size }) => sum + size, 0);
+  if (Buffer.byteLength(said.text) > carries.textBytes || bytes > carries.attachmentBytes) {
+    return undefined;
+  }
+  const files = attachments.length > 0 ? { attachments } : {};
+  return {
+    body: JSON.stringify({ ...said, ...(data === undefined ? {} : { data }), ...files }),
+    blobs: attachments.map(({ sha256 }) => sha256),
   };
 }
 

@@ -16,6 +16,8 @@ import type { RecentMessages } from './recent-messages.ts';
 import { createReservations, type Reservations } from './reservations.ts';
 import type { Recipient } from './router.ts';
 import type { Words } from './ruling.ts';
+import type { SaidNow } from './said-now.ts';
+import { sendAgain } from './send-again.ts';
 import type { DeliveryRow, OpenDelivery } from './store/delivery-table.ts';
 import type { NewDeliveryRow } from './store/new-delivery.ts';
 import type { Store } from './store/store.ts';
@@ -233,15 +235,16 @@ export class Outbox {
     this.#attempts.pump(line.bridge);
   }
 
-  /** Takes up what had ended in vain. Resolves when it is on disk; throws `request/conflict` where it changed meanwhile. */
-  async again(row: DeliveryRow): Promise<void> {
-    const { store } = this.#options;
+  /**
+   * Takes up what had ended in vain, with what it says by now. Resolves when it is on disk; throws `request/conflict` where it
+   * changed meanwhile, and what `saidNow` throws.
+   */
+  async again(row: DeliveryRow, saidNow: SaidNow): Promise<void> {
+    const { store, clock } = this.#options;
     const release = this.reserve([{ bridge: row.bridge, address: row.recipient }]);
     try {
-      const state = await this.#record.commit(row.id, { on: 'retry' });
-      if (state !== 'queued') {
-        throw new GatewayError('request/conflict', 'it has changed meanwhile');
-      }
+      const isChanging = (target: MessageId) => this.#changing.has(target);
+      await sendAgain(row, { store, clock, record: this.#record, saidNow, isChanging });
     } finally {
       release();
     }

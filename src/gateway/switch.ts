@@ -32,6 +32,7 @@ import type { ConfiguredRooms } from './room-book.ts';
 import { createRoomDesk } from './room-desk.ts';
 import { createRouteDesk } from './route-desk.ts';
 import type { RouteRule } from './route-rule.ts';
+import { createSaidNow } from './said-now.ts';
 import { createSociety } from './society.ts';
 import { viewOf } from './store/delivery-table.ts';
 import type { Store } from './store/store.ts';
@@ -308,7 +309,14 @@ export function createSwitch(options: SwitchOptions): Switch {
     hub,
     clients,
     messages,
-    deliveries: createDeliveryList({ store, clock, cursors, outbox, isBlocked: blocks.has }),
+    deliveries: createDeliveryList({
+      store,
+      clock,
+      cursors,
+      outbox,
+      saidNow: createSaidNow({ store, bridges, wordsFor: routes.wordsFor }),
+      isBlocked: blocks.has,
+    }),
     inbox,
     events,
     directory,

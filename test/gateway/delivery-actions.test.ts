@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { GatewayError, isGatewayError } from '../../src/lib/errors.ts';
-import { memoryBridge, openTestSwitch, type TestSwitch, until } from './fixture.ts';
+import { type MemoryBridge, memoryBridge, openTestSwitch, type TestSwitch, until } from './fixture.ts';
 
 const peer = `lxmf:${'ab'.repeat(16)}`;
 
@@ -113,4 +113,101 @@ test('what was ambiguous may have arrived: an edit in its room follows, though i
   bridge.respond = () => ({ state: 'delivered' });
   const edit = await post({ type: 'chat.edit', text: 'at one', inReplyTo: message.id });
   await until(() => first(hub, edit.message.id).state === 'delivered');
+});
+
+/** A hub, a message in a room of one that has failed there, and a way to change it. */
+async function failedInRoom(hub: TestSwitch, bridge: MemoryBridge) {
+  bridge.respond = () => {
+    throw new GatewayError('bridge/rejected', 'too strange');
+  };
+  const post = async (draft: object) =>
+    (await hub.desk.messages.post(hub.owner, { to: 'room:both', ...draft })).message;
+  const message = await post({ text: 'at noon', title: 'Lunch' });
+  await until(() => first(hub, message.id).state === 'failed');
+  const { id } = first(hub, message.id);
+  bridge.respond = () => ({ state: 'delivered' });
+  return { post, message, id };
+}
+
+const rooms = { both: { members: [peer, 'app:reader'] } };
+
+test('what failed and was edited since says what was meant last when it is sent again', async () => {
+  const bridge = memoryBridge();
+  await using hub = await openTestSwitch({ bridges: [bridge], rooms });
+  const { client: mallory } = await hub.client('reader');
+  const { post, message, id } = await failedInRoom(hub, bridge);
+  const forged = { to: 'room:both', type: 'chat.edit', text: 'never', inReplyTo: message.id };
+  await post({ type: 'chat.edit', text: 'at one', inReplyTo: message.id });
+  const edit = await post({ type: 'chat.edit', text: 'at two', inReplyTo: message.id });
+  await hub.desk.messages.post(mallory, forged);
+  assert.ok(!edit.deliveries.some(({ to }) => to === peer), 'who has nothing is not told of an edit');
+  await hub.desk.deliveries.retry(hub.owner, id);
+  await until(() => first(hub, message.id).state === 'delivered');
+  const got = bridge.delivered.filter(one => one.id === id).at(-1)?.message;
+  assert.deepEqual([got?.type, got?.text, got?.title], ['chat.message', 'at two', 'Lunch']);
+});
+
+test('what failed and was taken back since is not sent again', async () => {
+  const bridge = memoryBridge();
+  await using hub = await openTestSwitch({ bridges: [bridge], rooms });
+  const { post, message, id } = await failedInRoom(hub, bridge);
+  await post({ type: 'chat.redaction', inReplyTo: message.id });
+  await post({ type: 'chat.edit', text: 'after that', inReplyTo: message.id });
+  await assert.rejects(hub.desk.deliveries.retry(hub.owner, id), { code: 'request/conflict' });
+  assert.equal(first(hub, message.id).state, 'failed');
+  assert.equal(bridge.delivered.length, 1);
+});
+
+test('an edit that failed says what the next one says when it is sent again, and stays an edit', async () => {
+  const bridge = memoryBridge();
+  await using hub = await openTestSwitch({ bridges: [bridge], rooms: { both: { members: [peer] } } });
+  const post = async (draft: object) =>
+    (await hub.desk.messages.post(hub.owner, { to: 'room:both', ...draft })).message;
+  const message = await post({ text: 'one' });
+  await until(() => first(hub, message.id).state === 'delivered');
+  bridge.respond = () => {
+    throw new GatewayError('bridge/rejected', 'too strange');
+  };
+  const edit = await post({ type: 'chat.edit', text: 'two', inReplyTo: message.id });
+  await until(() => first(hub, edit.id).state === 'failed');
+  bridge.respond = () => ({ state: 'delivered' });
+  const next = await post({ type: 'chat.edit', text: 'three', inReplyTo: message.id });
+  await until(() => first(hub, next.id).state === 'delivered');
+  await hub.desk.deliveries.retry(hub.owner, first(hub, edit.id).id);
+  await until(() => first(hub, edit.id).state === 'delivered');
+  const got = bridge.delivered.at(-1)?.message;
+  assert.deepEqual([got?.id, got?.type, got?.text], [edit.id, 'chat.edit', 'three']);
+});
+
+test('a change that is accepted while what failed is sent again has its say in it', async () => {
+  for (const [type, sent] of [
+    ['chat.edit', 1],
+    ['chat.redaction', 0],
+  ] as const) {
+    const bridge = memoryBridge();
+    await using hub = await openTestSwitch({ bridges: [bridge], rooms });
+    const { post, message, id } = await failedInRoom(hub, bridge);
+    const change = post({ type, text: 'at one', inReplyTo: message.id });
+    const retried = hub.desk.deliveries.retry(hub.owner, id).catch(error => error);
+    await Promise.all([change, retried]);
+    await until(() => /^(?:delivered|cancelled|failed)$/.test(first(hub, message.id).state));
+    assert.deepEqual(
+      bridge.delivered.slice(1).map(one => one.message.text),
+      sent === 1 ? ['at one'] : [],
+    );
+  }
+});
+
+test('what a rule words anew is worded so when it was edited and is sent again', async () => {
+  const bridge = memoryBridge();
+  await using hub = await openTestSwitch({
+    bridges: [bridge],
+    rooms: { both: { members: ['app:reader'] } },
+    routes: [{ from: 'app:*', room: 'both', to: [peer], template: { text: '{title}: {text}' } }],
+  });
+  const { post, message, id } = await failedInRoom(hub, bridge);
+  await post({ type: 'chat.edit', text: 'at one', inReplyTo: message.id });
+  await hub.desk.deliveries.retry(hub.owner, id);
+  await until(() => first(hub, message.id).state === 'delivered');
+  assert.equal(bridge.delivered.at(-1)?.message.text, 'Lunch: at one');
 });

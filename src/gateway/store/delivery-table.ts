@@ -1,6 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { type DeliveryInput, type DeliveryStatus, type DeliveryStep, step } from '../delivery.ts';
 import type { DeliveryState, DeliveryView } from '../desk.ts';
+import type { Rewrite } from '../folding.ts';
 import { latestTime } from '../message.ts';
 import { eventWriter } from './event-table.ts';
 import { lostSince, restoredSince } from './rewound.ts';
@@ -52,7 +53,13 @@ export interface Happened {
 export interface DeliveryJobs {
   /** What happened to a delivery, in order; gives the state after the last of it, or undefined where that changed nothing. */
   'delivery.advance': {
-    args: { id: string; inputs: readonly Happened[]; remoteId?: string };
+    args: {
+      id: string;
+      inputs: readonly Happened[];
+      remoteId?: string;
+      /** What it says from now on, where it waits after that. */
+      rewrite?: Rewrite;
+    };
     result: DeliveryState | undefined;
   };
   'delivery.remember': { args: { id: string; bytes: Uint8Array; remoteId?: string }; result: undefined };
@@ -123,6 +130,29 @@ function historian(database: DatabaseSync) {
   };
 }
 
+/** Gives a delivery that waits other words than those of its message. */
+export function rewriter(database: DatabaseSync) {
+  // Its row may be behind the truth, which is that nothing of it has left: whoever folds knows.
+  const rewrite = database.prepare(
+    `INSERT OR REPLACE INTO rewritten (delivery, body) SELECT seq, ? FROM deliveries
+     WHERE id = ? AND state IN ('queued', 'sending')`,
+  );
+  const unpack = database.prepare(
+    'DELETE FROM remembered WHERE delivery = (SELECT seq FROM deliveries WHERE id = ?)',
+  );
+  const carry = database.prepare(
+    'INSERT OR IGNORE INTO message_blobs (sha256, message) SELECT ?, message FROM deliveries WHERE id = ?',
+  );
+  return (id: string, { body, blobs }: Rewrite): void => {
+    if (rewrite.run(body, id).changes > 0) {
+      unpack.run(id);
+      for (const sha256 of blobs) {
+        carry.run(sha256, id);
+      }
+    }
+  };
+}
+
 /** Whether no attempt can follow. */
 function isOver(state: DeliveryState): boolean {
   return state !== 'queued' && state !== 'sending' && state !== 'sent' && state !== 'ambiguous';
@@ -174,6 +204,7 @@ function viewOfStatus(row: Named, { underway: _, ...status }: DeliveryStatus): D
 
 export function deliveryVerbs(database: DatabaseSync) {
   const advance = historian(database);
+  const reword = rewriter(database);
   const remember = database.prepare(
     'INSERT OR REPLACE INTO remembered (delivery, bytes) SELECT seq, ? FROM deliveries WHERE id = ?',
   );
@@ -182,11 +213,15 @@ export function deliveryVerbs(database: DatabaseSync) {
      SELECT bridge, ?, message, recipient FROM deliveries WHERE id = ?`,
   );
   return {
-    'delivery.advance'({ id, inputs, remoteId }: DeliveryJobs['delivery.advance']['args']) {
+    'delivery.advance'({ id, inputs, remoteId, rewrite }: DeliveryJobs['delivery.advance']['args']) {
       if (remoteId !== undefined) {
         identify.run(remoteId, id);
       }
-      return advance(id, inputs)?.state;
+      const state = advance(id, inputs)?.state;
+      if (rewrite !== undefined) {
+        reword(id, rewrite);
+      }
+      return state;
     },
     'delivery.remember'({ id, bytes, remoteId }: DeliveryJobs['delivery.remember']['args']): undefined {
       remember.run(bytes, id);

@@ -1,10 +1,11 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { GatewayError } from '../../lib/errors.ts';
+import type { DeliveryId } from '../bridge.ts';
 import type { Fold } from '../folding.ts';
 import type { Address, Message, MessageId, RemoteId } from '../message.ts';
 import type { Reached } from '../router.ts';
 import type { Ruling } from '../ruling.ts';
-import { deliveryAdvancer } from './delivery-table.ts';
+import { deliveryAdvancer, rewriter } from './delivery-table.ts';
 import { eventWriter } from './event-table.ts';
 import { newDeliveryBody, type PackedDelivery } from './new-delivery.ts';
 
@@ -78,29 +79,16 @@ export function messageVerbs(database: DatabaseSync) {
   const read = database.prepare('INSERT OR REPLACE INTO readings (device, message, at) VALUES (?, ?, ?)');
   const write = eventWriter(database);
   const advance = deliveryAdvancer(database);
-  // Its row may be behind the truth, which is that nothing of it has left: whoever folds knows.
-  const rewrite = database.prepare(
-    `INSERT OR REPLACE INTO rewritten (delivery, body) SELECT seq, ? FROM deliveries
-     WHERE id = ? AND state IN ('queued', 'sending')`,
-  );
+  const reword = rewriter(database);
   const word = database.prepare('INSERT INTO rewritten (delivery, body) VALUES (?, ?)');
   const rule = database.prepare('INSERT OR IGNORE INTO rulings (body) VALUES (?)');
   const ruled = database.prepare(
     'INSERT INTO ruled (delivery, ruling) SELECT ?, seq FROM rulings WHERE body = ?',
   );
-  const unpack = database.prepare(
-    'DELETE FROM remembered WHERE delivery = (SELECT seq FROM deliveries WHERE id = ?)',
-  );
-  const carryAlso = database.prepare(
-    'INSERT OR IGNORE INTO message_blobs (sha256, message) SELECT ?, message FROM deliveries WHERE id = ?',
-  );
 
   function applyFold({ delivery, input, rewrite: words }: Fold, at: number): void {
-    if (words !== undefined && rewrite.run(words.body, delivery).changes > 0) {
-      unpack.run(delivery);
-      for (const sha256 of words.blobs) {
-        carryAlso.run(sha256, delivery);
-      }
+    if (words !== undefined) {
+      reword(delivery, words);
     }
     advance(delivery, input, at);
   }
@@ -251,6 +239,19 @@ export function messageReads(database: DatabaseSync) {
      ORDER BY d.seq`,
   );
   const rulings = database.prepare('SELECT count(*) AS count FROM rulings');
+  // One that was taken back stays so, whatever was said after it.
+  const lastChange = database.prepare(
+    `SELECT m.body FROM messages m JOIN messages t ON t.id = :target
+     WHERE m.sender = :sender AND m.seq > t.seq AND m.type IN ('chat.edit', 'chat.redaction')
+       AND CASE WHEN json_valid(m.body) THEN json_extract(m.body, '$.inReplyTo') END = :target
+       AND (m.recipient = t.recipient
+         OR EXISTS (SELECT 1 FROM deliveries d WHERE d.message = m.seq AND d.recipient = :recipient))
+     ORDER BY m.type = 'chat.redaction' DESC, m.seq DESC LIMIT 1`,
+  );
+  const ruling = database.prepare(
+    `SELECT r.body FROM ruled JOIN rulings r ON r.seq = ruled.ruling
+     WHERE ruled.delivery = (SELECT seq FROM deliveries WHERE id = ?)`,
+  );
   const known = database.prepare(knownQuery);
   const remoteIds = database.prepare(
     `SELECT remote_id FROM remote_ids WHERE message = (SELECT seq FROM messages WHERE id = :message)
@@ -328,6 +329,16 @@ export function messageReads(database: DatabaseSync) {
         address: recipient,
         ...(ruling === null ? {} : { ruling: JSON.parse(ruling) as Ruling }),
       })),
+    /** The last edit of a message by its sender that concerns the recipient, or the redaction of it. */
+    lastChange(target: MessageId, sender: Address, recipient: Address): Message | undefined {
+      const row = lastChange.get({ target, sender, recipient }) as { body: string } | undefined;
+      return row && messageIn(row.body);
+    },
+    /** What the rule said that made a delivery. */
+    rulingOf(delivery: DeliveryId): Ruling | undefined {
+      const row = ruling.get(delivery) as { body: string } | undefined;
+      return row && (JSON.parse(row.body) as Ruling);
+    },
     /** What rules said that is kept: distinct ones. */
     rulings: () => (rulings.get() as { count: number }).count,
     /** The message a far side's id stands for, and the fingerprint of the draft that made it. */

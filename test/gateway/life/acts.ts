@@ -17,6 +17,21 @@ function recent(world: World, chance: Chance, most: number): Said | undefined {
   return mine.length > 0 ? chance.pick(mine) : undefined;
 }
 
+/** Words of a message that was changed since, and of its changes but the last one; all of them where it was taken back. */
+function staleWords(world: World, hub: HubName, message: string): ReadonlySet<string> {
+  const asked = world.said.find(({ id }) => id === message);
+  const target = asked?.draft.inReplyTo ?? message;
+  if (asked === undefined || asked.draft.type === 'chat.redaction') {
+    return new Set();
+  }
+  const { disk } = world.hubs[hub];
+  const group = world.said
+    .filter(one => one.id === target || (one.id !== undefined && one.draft.inReplyTo === target))
+    .toSorted((a, b) => disk.seqOf(a.id ?? '') - disk.seqOf(b.id ?? ''));
+  const isBack = group.some(({ draft }) => draft.type === 'chat.redaction');
+  return new Set((isBack ? group : group.slice(0, -1)).map(({ draft }) => draft.text ?? ''));
+}
+
 function begin(world: World, said: Omit<Said, 'isAsked' | 'key'>): void {
   const one: Said = { ...said, key: `k${world.order}`, isAsked: false };
   world.order += 1;
@@ -165,7 +180,7 @@ export const acts = {
     if (items.length === 0) {
       return;
     }
-    const { id, to } = chance.pick(items);
+    const { id, to, message } = chance.pick(items);
     const known = world.known(id);
     const verb = chance.odds(0.65) ? 'retry' : 'cancel';
     world.tell(`${hub}: a person says ${verb} of ${world.short(id)} to ${world.short(to)}, ${state}`);
@@ -185,6 +200,9 @@ export const acts = {
       if (verb === 'retry') {
         known.asked += 1;
         known.leftSinceAsked = 0;
+        // A far side that can tell a repeat gets what it may have once more, and the edit by itself.
+        known.stale =
+          state === 'failed' || to.startsWith('sms:') ? staleWords(world, hub, message.id) : new Set();
       }
     }
     world.ask(hub, `${verb} ${state}`, one => one.desk.deliveries[verb](one.owner, id), {

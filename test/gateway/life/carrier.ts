@@ -20,6 +20,8 @@ export interface Known {
   /** It was shown as ambiguous, and nobody has said anything since. */
   isHeld: boolean;
   isUnderway: boolean;
+  /** Words that were changed or taken back before somebody asked for it to be sent again. */
+  stale: ReadonlySet<string>;
   /** The process that somebody has told what is to become of it, and that has not answered. */
   told: Process | undefined;
 }
@@ -124,6 +126,7 @@ function carrier(
       `${name} attempt ${delivery.attempt} of ${delivery.message.type} ${JSON.stringify(delivery.message.text)}, ${side.mood}`,
     );
     world.mayBegin(hub, process, delivery, known);
+    assert.ok(!known.stale.has(delivery.message.text), `${name} says what is not meant any more`);
     await sleep(chance.below(10), signal);
     const poison = world.poisonOf(side, delivery.message.text);
     if (poison === 'refused' || side.mood === 'refuses') {

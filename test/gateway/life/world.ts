@@ -141,6 +141,7 @@ export class World {
       asked: 0,
       isHeld: false,
       isUnderway: false,
+      stale: new Set(),
       told: undefined,
     }));
   }
