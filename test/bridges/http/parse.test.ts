@@ -79,3 +79,12 @@ test('a form that is not UTF-8 is refused with the name of the field', () => {
     );
   }
 });
+
+test('a form of more fields than anybody has is refused before they are read', () => {
+  const fields = Array.from({ length: 256 }, (_, n) => `a${n}=x`).join('&');
+  assert.equal(Object.keys(parseForm(`&&${fields}&`)).length, 256);
+  assert.throws(
+    () => parseForm(`${fields}&b=%ff`),
+    error => isGatewayError(error, 'request/invalid') && error.message === 'at most 256 fields',
+  );
+});

@@ -8,6 +8,9 @@ import { type Answer, type Route, route } from '../route.ts';
 /** Bytes of a form or of a notification: as much text as a message may have, encoded. */
 export const formBytes = 1024 * 1024;
 
+/** Fields of a form or a query: nobody asks for as many, and whoever sends them is not known yet. */
+const mostFields = 256;
+
 export const formType = 'application/x-www-form-urlencoded';
 
 /** The media type of a request's body, without parameters; empty where it says none. */
@@ -22,18 +25,19 @@ export function isMediaType(text: string): boolean {
   return /^[\w!#$&^.+-]+\/[\w!#$&^.+-]+$/.test(text) && text.length <= 127;
 }
 
-/** The fields of a form. Throws `request/invalid` for a name that comes twice and for what is not UTF-8. */
+/** The fields of a form. Throws `request/invalid` for too many, for a name that comes twice and for what is not UTF-8. */
 export function parseForm(text: string): Record<string, string> {
-  const pairs = text
-    .split('&')
-    .filter(pair => pair !== '')
-    .map(pair => {
-      const at = pair.indexOf('=');
-      const parts = at < 0 ? [pair, ''] : [pair.slice(0, at), pair.slice(at + 1)];
-      const [raw = '', value = ''] = parts.map(part => part.replaceAll('+', ' '));
-      const name = decoded(raw);
-      return name === undefined ? ([raw, undefined] as const) : ([name, decoded(value)] as const);
-    });
+  const given = text.split('&').filter(pair => pair !== '');
+  if (given.length > mostFields) {
+    throw new GatewayError('request/invalid', `at most ${mostFields} fields`);
+  }
+  const pairs = given.map(pair => {
+    const at = pair.indexOf('=');
+    const parts = at < 0 ? [pair, ''] : [pair.slice(0, at), pair.slice(at + 1)];
+    const [raw = '', value = ''] = parts.map(part => part.replaceAll('+', ' '));
+    const name = decoded(raw);
+    return name === undefined ? ([raw, undefined] as const) : ([name, decoded(value)] as const);
+  });
   return fieldsFrom(pairs);
 }
 
