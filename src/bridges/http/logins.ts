@@ -46,7 +46,7 @@ export interface LoginView {
   readonly lastUsedFrom: string;
   /** What the browser calls itself; believed by nobody. */
   readonly userAgent: string;
-  /** When it ends unless it is used before; never later than its lifetime has it. */
+  /** When it ends unless it is used before; never later than its lifetime has it, or its token. */
   readonly expiresAt: number;
   /** It is the one that asks. */
   readonly current: boolean;
@@ -199,6 +199,7 @@ export function createLogins(parts: LoginParts): Logins {
 
   function viewOf(login: Login, current: boolean): LoginView {
     const { createdAt, createdFrom, usedAt, usedFrom, agent, held } = login;
+    const tokenEnds = desk.clients.holderOf(login.token)?.expiresAt ?? Number.POSITIVE_INFINITY;
     return {
       id: nameOf(login),
       createdAt,
@@ -206,7 +207,7 @@ export function createLogins(parts: LoginParts): Logins {
       lastUsedAt: held > 0 ? clock.now() : usedAt,
       lastUsedFrom: usedFrom,
       userAgent: agent,
-      expiresAt: endOf(login),
+      expiresAt: Math.min(endOf(login), tokenEnds),
       current,
     };
   }

@@ -181,6 +181,14 @@ test('browsers that are logged in are listed with when and from where, and one o
   assert.equal((await other('GET', '/v1/session')).status, 200);
 });
 
+test('a log-in is shown to end with its token where that is sooner', async () => {
+  await using gateway = await openGateway();
+  const expiresAt = systemClock.now() + 3_600_000;
+  const page = pageOf(gateway, await logIn(gateway, await gateway.client('guest', { expiresAt })));
+  assert.equal((await page('GET', '/v1/session')).body.session.expiresAt, expiresAt);
+  assert.equal((await page('GET', '/v1/sessions')).body.items[0].expiresAt, expiresAt);
+});
+
 test('what is done to log-ins is on the record, with the browser that did it', async () => {
   await using gateway = await openGateway();
   const { ownerToken } = gateway.hub;
