@@ -231,7 +231,12 @@ function checkSaid(world: World, hub: Hub, rows: readonly Row[]): void {
     }
   }
   const words = messages.filter(({ type }) => type === 'chat.message').map(({ text }) => text);
-  const twice = words.filter((text, at) => words.indexOf(text) !== at);
+  // What ended in vain at the other hub may have come in after all before somebody had it sent again.
+  const { heard = [] } = world.sides.get(`lxmf:${hub.options.lxmf}`) ?? {};
+  const again = new Set(
+    heard.flatMap(({ delivery, text }) => (world.known(delivery).asked > 0 ? [text] : [])),
+  );
+  const twice = words.filter((text, at) => words.indexOf(text) !== at && !again.has(text));
   assert.deepEqual(twice, [], `${hub.name} has something twice`);
 }
 
