@@ -10,6 +10,8 @@ import type { Store } from './store/store.ts';
 export interface InboxDesk extends Inbox {
   /** These apps have something new: who waits for it reads again. */
   wake(addresses: readonly string[]): void;
+  /** Anybody may have something new. */
+  wakeAll(): void;
   /** Lets everybody who waits go. */
   close(): void;
 }
@@ -166,9 +168,12 @@ export function createInbox(options: {
         }
       }
     },
+    wakeAll() {
+      this.wake([...waiters.keys()]);
+    },
     close() {
       closed = true;
-      this.wake([...waiters.keys()]);
+      this.wakeAll();
     },
   };
 }

@@ -208,6 +208,8 @@ export function createSwitch(options: SwitchOptions): Switch {
     if (state.state === 'up') {
       const strays = society.strays();
       outbox.recover(id => strays.has(id));
+      // What was committed without word of it lies in inboxes, too.
+      inbox.wakeAll();
       void society.callBackStrays(strays);
     }
   });

@@ -4,7 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
+import type { Worker } from 'node:worker_threads';
+import type { InboxPage } from '../../src/gateway/desk.ts';
 import { longestLifetime } from '../../src/gateway/message.ts';
+import { GatewayError } from '../../src/lib/errors.ts';
 import { memoryBridge, openTestSwitch, until } from './fixture.ts';
 
 const impossible = [1e16, Number.NaN, Number.POSITIVE_INFINITY, -1, 1.5, 2 ** 63];
@@ -62,5 +65,37 @@ test('a row that cannot be as it is hides no other, at the start and in an inbox
     assert.equal(hub.desk.messages.list(hub.owner, {}).items.length, 2);
   } finally {
     await rm(dir, { recursive: true, force: true });
+  }
+});
+
+test('who waits for its inbox is given what was committed without word of it, once the store is there again', async () => {
+  const writers: Worker[] = [];
+  await using hub = await openTestSwitch({ store: { onWriter: worker => writers.push(worker) } });
+  const { client } = await hub.client('reader');
+  const pages: InboxPage[] = [];
+  const waiting = new AbortController();
+  const read = hub.desk.inbox
+    .read(client, { wait: 3_600_000 }, waiting.signal)
+    .then(page => {
+      pages.push(page);
+    })
+    .catch(() => {});
+  const { committer } = hub.store;
+  const { commit } = committer;
+  committer.commit = async (...given) => {
+    await commit(...given);
+    committer.commit = commit;
+    throw new GatewayError('store/unavailable', 'the writer is gone', { retryable: true });
+  };
+  const draft = { to: 'app:reader', text: 'unheard of' };
+  await assert.rejects(hub.desk.messages.post(hub.owner, draft), { code: 'store/unavailable' });
+  assert.equal(pages.length, 0);
+  await writers.at(-1)?.terminate();
+  try {
+    await until(() => pages.length > 0);
+    assert.equal(pages[0]?.items[0]?.message.text, 'unheard of');
+  } finally {
+    waiting.abort();
+    await read;
   }
 });

@@ -14,7 +14,8 @@ type Row = DeliveryRow &
   Pick<Message, 'from' | 'to' | 'type' | 'text' | 'inReplyTo'> & { readonly said: number };
 
 /** Why the outbox calls something back by itself, because another message says it all. */
-const folded = /before it left$|which had not left yet$|takes back had not left yet$/;
+const folded =
+  /before it left$|which had not left yet$|takes back had not left yet$|there is nothing to send$/;
 
 export function check(world: World): void {
   for (const name of hubNames) {
