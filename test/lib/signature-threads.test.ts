@@ -99,7 +99,10 @@ test('four files that hang, as on a dead disk, hold up no signature', async () =
     }
     writers.forEach(closeSync);
     assert.ok(verify(null, message, publicKey, await once(threads)));
-    assert.equal(threads.hasRoom, true);
+    // On a machine with much to do the answer of the thread itself may come later.
+    while (!threads.hasRoom) {
+      await new Promise(resolve => setTimeout(resolve, 10));
+    }
   } finally {
     await rm(dir, { recursive: true, force: true });
   }

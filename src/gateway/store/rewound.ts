@@ -32,7 +32,7 @@ export function isHeld(reason: string | null | undefined): boolean {
 
 /**
  * Holds what waited as ambiguous, but for what its far side knows again as a repeat, and makes every cursor expire: one of the time
- * that is gone would skip what comes now. In one transaction.
+ * that is gone would skip what comes now. Only webhooks stand where they stood: their place is of this state. In one transaction.
  */
 export function rewind(database: DatabaseSync, { since, now, resend }: Rewinding): Rewound {
   const before = database.prepare("SELECT value FROM meta WHERE key = 'epoch'").get()?.value;
@@ -65,12 +65,26 @@ export function rewind(database: DatabaseSync, { since, now, resend }: Rewinding
       put.run(state, reason, JSON.stringify(steps), seq);
     }
     database.prepare("INSERT OR REPLACE INTO meta (key, value) VALUES ('epoch', ?)").run(epoch ?? null);
+    moveWebhooks(database, String(before), String(epoch), now);
     database.exec('COMMIT');
   } catch (error) {
     database.exec('ROLLBACK');
     throw error;
   }
   return { held, queued: rows.length - held };
+}
+
+/** An endpoint that has not been told of all there is goes on where it was, once it has been told that something may be missing. */
+function moveWebhooks(database: DatabaseSync, before: string, epoch: string, now: number): void {
+  // A backup may be of a time without them.
+  if (database.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'webhooks'").get() !== undefined) {
+    database
+      .prepare(
+        `UPDATE webhooks SET position = substr(position, 1, 1) || ? || substr(position, 6),
+           status = json_set(status, '$.gap', json_object('at', ?, 'after', position)) WHERE substr(position, 2, 4) = ?`,
+      )
+      .run(epoch, now, before);
+  }
 }
 
 /**
