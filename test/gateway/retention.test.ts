@@ -4,7 +4,7 @@ import type { DeliveryView } from '../../src/gateway/desk.ts';
 import { defaultLimits, type Limits } from '../../src/gateway/limits.ts';
 import { sweepOnce } from '../../src/gateway/sweep.ts';
 import { systemClock } from '../../src/lib/clock.ts';
-import { GatewayError } from '../../src/lib/errors.ts';
+import { GatewayError, isGatewayError } from '../../src/lib/errors.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { memoryBridge, openTestSwitch, type TestSwitch, until } from './fixture.ts';
 
@@ -201,4 +201,37 @@ test('a database at its limit makes room by itself, though nothing in it is old'
   await until(() => hub.desk.health().queued === 0);
   await sweep(hub, {}, Date.now() + 10);
   await hub.desk.messages.post(hub.owner, { to: peer, text });
+});
+
+test('a full store makes room while others go on posting', async () => {
+  await using hub = await openTestSwitch({ store: { databaseLimit: 1200 * 1024 } });
+  const { client } = await hub.client('writer');
+  await hub.client('reader');
+  const outcomes = { kept: 0, refused: 0 };
+  const text = 'x'.repeat(4000);
+  const postOne = async () => {
+    try {
+      await hub.desk.messages.post(client, { to: 'app:reader', text });
+      outcomes.kept += 1;
+    } catch (error) {
+      assert.ok(isGatewayError(error, 'store/full'), String(error));
+      outcomes.refused += 1;
+    }
+  };
+  while (outcomes.refused === 0) {
+    await postOne();
+  }
+  let isOver = false;
+  const posting = Array.from({ length: 16 }, async () => {
+    while (!isOver) {
+      await postOne();
+    }
+  });
+  const before = outcomes.kept;
+  await sweep(hub, { inboxCount: 5, messageCount: 5, eventCount: 5 });
+  isOver = true;
+  await Promise.all(posting);
+  await postOne();
+  assert.equal(hub.counters.snapshot()['retention/failed'], undefined, 'no part of the sweep was undone');
+  assert.ok(outcomes.kept > before, 'there was room again');
 });

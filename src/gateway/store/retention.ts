@@ -60,6 +60,8 @@ export type Sweeper = (sweep: {
 /** Senders whose newest reading is kept: far ones cost nothing to invent. */
 const readingCount = 10_000;
 const readingStep = 100;
+/** Pages beyond the limit that a sweep may use: it says of much what became of it before it removes it. */
+const sweepRoom = 256;
 /** The part of the limit from which age does not matter any more. */
 const nearlyFull = 0.9;
 
@@ -78,6 +80,8 @@ export function retentionVerbs(database: DatabaseSync) {
     name,
     read: database.prepare(`PRAGMA ${name}`),
   }));
+
+  const most = Number(database.prepare('PRAGMA max_page_count').get()?.max_page_count);
 
   const putProbe = database.prepare("INSERT OR REPLACE INTO meta (key, value) VALUES ('probe', ?)");
   const removeProbe = database.prepare("DELETE FROM meta WHERE key = 'probe'");
@@ -98,7 +102,14 @@ export function retentionVerbs(database: DatabaseSync) {
       removeProbe.run();
     },
     'retention.sweep'({ part, now, limits }: RetentionJobs['retention.sweep']['args']) {
-      return { more: sweepers[part]({ now, limits, pressed: isPressed() }) };
+      const pressed = isPressed();
+      database.exec(`PRAGMA max_page_count = ${most + sweepRoom}`);
+      try {
+        return { more: sweepers[part]({ now, limits, pressed }) };
+      } finally {
+        // Not below what there is by now.
+        database.exec(`PRAGMA max_page_count = ${most}`);
+      }
     },
   };
 }

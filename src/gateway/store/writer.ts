@@ -10,7 +10,7 @@ import { forgetLog } from './commit-mark.ts';
 import { isDamage, openOrPutAside, openWritable, putAside, storeError } from './database.ts';
 import { eventReads } from './event-table.ts';
 import { gatewayVerbs, generation } from './gateway-verbs.ts';
-import { beginGroup, type Group } from './group.ts';
+import { beginGroup, endsGroup, type Group } from './group.ts';
 import {
   type CommitReport,
   type JobFailure,
@@ -30,7 +30,7 @@ import { gatewaySchema, meshSchema, outboxSchema } from './schema.ts';
 /**
  * The writer thread: the only one that writes to the databases. Jobs that are posted while a commit
  * runs share the next one, up to a bound in number and in time. An urgent job ends the group being
- * built: it joins it and the group is committed at once. A job that fails takes none with it. A job's reply is posted after the COMMIT that made it durable.
+ * built: it joins it and the group is committed at once. A job that fails takes none with it, and one that makes room is the last of its group. A job's reply is posted after the COMMIT that made it durable.
  */
 
 /** Jobs in one group: more only makes the first of them wait longer. */
@@ -249,6 +249,9 @@ function commitGroup(
     let hurried = hurry;
     for (let job: JobRequest | undefined = first, pressing = hurry; job !== undefined; ) {
       group.run(job, pressing);
+      if (endsGroup(job)) {
+        break;
+      }
       const next = urgentLane === undefined ? undefined : takeUrgent(urgentLane);
       pressing = next !== undefined;
       hurried ||= pressing;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { beginGroup } from '../../../src/gateway/store/group.ts';
+import { beginGroup, endsGroup } from '../../../src/gateway/store/group.ts';
 import type { JobRequest } from '../../../src/gateway/store/job.ts';
 
 /** A database of words, and how often each job was done. */
@@ -88,4 +88,54 @@ test('a group in which nothing fails does each job once', () => {
   }
   store.commit();
   assert.deepEqual([...store.done.values()], [1, 1, 1]);
+});
+
+test('a job for which a full database has no room takes nobody with it, and what makes room ends its group', () => {
+  const job = fc.record({ isLarge: fc.boolean(), isBad: fc.boolean(), isUrgent: fc.boolean() });
+  fc.assert(
+    fc.property(fc.array(job, { minLength: 1, maxLength: 12 }), wanted => {
+      using database = new DatabaseSync(':memory:');
+      database.exec('CREATE TABLE words (word TEXT NOT NULL) STRICT; PRAGMA max_page_count = 8');
+      const insert = database.prepare('INSERT INTO words VALUES (?)');
+      const accept = (word: string) => {
+        insert.run(word);
+        if (word.startsWith('bad')) {
+          throw new Error('bad');
+        }
+        return word;
+      };
+      const group = beginGroup(database, { accept }, error => {
+        const { message } = error as Error;
+        return { code: /is full/.test(message) ? 'store/full' : 'internal', message, retryable: false };
+      });
+      const words = wanted.map(
+        ({ isLarge, isBad }, n) => `${isBad ? 'bad' : 'good'} ${n} ${isLarge ? 'x'.repeat(50_000) : ''}`,
+      );
+      for (const [id, { isUrgent }] of wanted.entries()) {
+        group.run({ id, verb: 'accept', args: words[id] } as unknown as JobRequest, isUrgent);
+      }
+      database.exec('COMMIT');
+      const kept = wanted.map(({ isLarge, isBad }) => !isLarge && !isBad);
+      assert.deepEqual(
+        database
+          .prepare('SELECT word FROM words ORDER BY rowid')
+          .all()
+          .map(({ word }) => word),
+        words.filter((_, id) => kept[id]),
+      );
+      for (const urgent of [true, false]) {
+        assert.deepEqual(
+          group
+            .replies(urgent)
+            .map(reply => ('failure' in reply ? [reply.id, reply.failure.code] : [reply.id, reply.value])),
+          wanted.flatMap(({ isUrgent, isLarge }, id) =>
+            isUrgent === urgent ? [[id, kept[id] ? words[id] : isLarge ? 'store/full' : 'internal']] : [],
+          ),
+        );
+      }
+    }),
+    { numRuns: 200 },
+  );
+  assert.equal(endsGroup({ id: 1, verb: 'retention.sweep', args: {} }), true);
+  assert.equal(endsGroup({ id: 1, verb: 'accept', args: {} }), false);
 });
