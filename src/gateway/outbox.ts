@@ -60,6 +60,8 @@ export class Outbox {
   readonly #expiry: Expiry;
   readonly #attempts: Attempts;
   readonly #changing = new Map<MessageId, number>();
+  /** What is being taken up again: its row may say so before it is in its line. */
+  readonly #coming = new Map<DeliveryId, Promise<void>>();
   /** What was accepted before `restore` was done: it goes behind what was there before. */
   #early: OpenDelivery[] | undefined = [];
   readonly #restored = Promise.withResolvers<void>();
@@ -240,6 +242,16 @@ export class Outbox {
    * changed meanwhile, and what `saidNow` throws.
    */
   async again(row: DeliveryRow, saidNow: SaidNow): Promise<void> {
+    const coming = this.#takeUp(row, saidNow);
+    this.#coming.set(row.id, coming);
+    try {
+      await coming;
+    } finally {
+      this.#coming.delete(row.id);
+    }
+  }
+
+  async #takeUp(row: DeliveryRow, saidNow: SaidNow): Promise<void> {
     const { store, clock } = this.#options;
     const release = this.reserve([{ bridge: row.bridge, address: row.recipient }]);
     try {
@@ -370,6 +382,10 @@ export class Outbox {
     await this.#restored.promise;
     await Promise.all(
       ids.map(async id => {
+        const coming = this.#coming.get(id);
+        if (coming !== undefined) {
+          await coming.catch(() => undefined);
+        }
         const entry = this.#byId.get(id);
         const attempt = entry?.attempt;
         if (entry === undefined && this.#record.isBehind(id)) {

@@ -211,3 +211,29 @@ test('what a rule words anew is worded so when it was edited and is sent again',
   await until(() => first(hub, message.id).state === 'delivered');
   assert.equal(bridge.delivered.at(-1)?.message.text, 'Lunch: at one');
 });
+
+test('what is called back while it is being taken up again is not sent', async () => {
+  const bridge = memoryBridge();
+  await using hub = await openTestSwitch({ bridges: [bridge], rooms });
+  const { message, id } = await failedInRoom(hub, bridge);
+  const { committer } = hub.store;
+  const { commit } = committer;
+  const gate = Promise.withResolvers<void>();
+  committer.commit = async (...given) => {
+    committer.commit = commit;
+    const result = await commit(...given);
+    await gate.promise;
+    return result;
+  };
+  bridge.respond = () => {
+    throw new GatewayError('bridge/unavailable', 'no path yet', { retryable: true });
+  };
+  const retried = hub.desk.deliveries.retry(hub.owner, id);
+  await until(() => first(hub, message.id).state === 'queued');
+  const cancelled = hub.desk.deliveries.cancel(hub.owner, id);
+  gate.resolve();
+  await retried;
+  await cancelled;
+  await until(() => first(hub, message.id).state === 'cancelled');
+  assert.equal(hub.desk.health().queued, 0);
+});
