@@ -6,16 +6,19 @@ import { parseJson } from '../json.ts';
 /** Largest JSON body: 32 attachments inside a message at their limit do not fit, one or a few do. */
 export const jsonBytes = 2 * 1024 * 1024;
 
+/** The same of an operation that anybody may call: reading two million characters takes most of a second. */
+export const publicJsonBytes = 16 * 1024;
+
 /**
- * The JSON value of a request's body. Throws `request/unsupported` (not JSON by its content type, or encoded),
+ * The JSON value of a request's body, which has at most so many bytes. Throws `request/unsupported` (not JSON by its content type, or encoded),
  * `request/too-large`, `request/invalid`.
  */
-export async function readJson(request: IncomingMessage): Promise<unknown> {
+export async function readJson(request: IncomingMessage, limit = jsonBytes): Promise<unknown> {
   const type = request.headers['content-type']?.split(';', 1)[0]?.trim().toLowerCase() ?? '';
   if (type !== 'application/json' && !/^application\/[\w.-]+\+json$/.test(type)) {
     throw new GatewayError('request/unsupported', 'send the body as application/json');
   }
-  return jsonOf(await readText(request, jsonBytes));
+  return jsonOf(await readText(request, limit));
 }
 
 /** The JSON value of the text of a body. Throws `request/invalid`. */

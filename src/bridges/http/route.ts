@@ -14,7 +14,7 @@ import { negotiate } from '../negotiate.ts';
 import { fieldsOf, type RateKind, type Rates } from '../rate.ts';
 import { invalid, mistakesOf } from '../schema.ts';
 import { actionOf, type Caller, doneEntry, refusedEntry } from './audited.ts';
-import { readJson } from './body.ts';
+import { jsonBytes, publicJsonBytes, readJson } from './body.ts';
 import type { Logins } from './logins.ts';
 import { jsonType, notAcceptable, offeredBy } from './offer.ts';
 import { send } from './sending.ts';
@@ -341,10 +341,14 @@ async function checked(
     one.anyQuery === true || (one.query === undefined && !request.url.includes('?'))
       ? unlooked
       : mistakesOf(one.query ?? nothing, request.query, '/query');
+  const limit = one.audience === 'public' ? publicJsonBytes : jsonBytes;
   const body =
     one.body === undefined || one.body === 'raw'
       ? unlooked
-      : mistakesOf(one.body, one.optionalBody && hasNoBody(request) ? {} : await readJson(request.raw));
+      : mistakesOf(
+          one.body,
+          one.optionalBody && hasNoBody(request) ? {} : await readJson(request.raw, limit),
+        );
   const errors = [...params.errors, ...query.errors, ...body.errors];
   if (errors.length > 0) {
     throw invalid(errors);

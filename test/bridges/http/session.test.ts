@@ -63,6 +63,13 @@ test('a wrong token does not log in, and guessing locks out as it does everywher
   assert.deepEqual(answers, [...Array(10).fill(401), 429]);
 });
 
+test('what nobody has answered for yet is read only as far as a token is long', async () => {
+  await using gateway = await openGateway();
+  const many = Object.fromEntries(Array.from({ length: 2000 }, (_, n) => [`field-${n}`, 1]));
+  const { status, body } = await gateway.call(undefined, 'POST', '/v1/session', { ...many, token: 'x' });
+  assert.deepEqual([status, body.code], [413, 'request/too-large']);
+});
+
 test('the cookie alone is nobody, and a page of another origin is refused', async () => {
   await using gateway = await openGateway();
   const cookie = await logIn(gateway, gateway.hub.ownerToken);
