@@ -33,6 +33,8 @@ const base64 = (bytes: number) =>
 const addressShape =
   /^(?:(?:lxmf|webhook):[0-9a-f]{32}|app:[a-z0-9-]{1,32}|room:[a-z0-9][a-z0-9-]{0,31}|(?:mqtt|matrix|kmesh):[^\s\p{Cc}]+)$/u;
 const addressLength = 512;
+/** Fields that a message has no member for. */
+const mostNative = 32;
 /** Characters. */
 const textLength = 256 * 1024;
 
@@ -116,16 +118,25 @@ export const messageDraftSchema = z
     expiresAt: timeSchema.exactOptional().describe('ms since 1970; default seven days from now'),
     sentAt: timeSchema.exactOptional().describe("ms since 1970 by the sender's own clock; default now"),
     native: z
-      .record(
-        z
-          .string()
-          .regex(
-            /^(?:lxmf:[0-9]{1,3}|klp:(?:envelope|payload))$/,
-            'lxmf:<field number>, klp:envelope or klp:payload',
-          ),
-        base64(64 * 1024),
+      .preprocess(
+        // Before each of them is looked at: a body may have two hundred thousand.
+        (value, { addIssue }) => {
+          if (!isObject(value) || Object.keys(value).length <= mostNative) {
+            return value;
+          }
+          addIssue(`at most ${mostNative} fields`);
+          return z.NEVER;
+        },
+        z.record(
+          z
+            .string()
+            .regex(
+              /^(?:lxmf:[0-9]{1,3}|klp:(?:envelope|payload))$/,
+              'lxmf:<field number>, klp:envelope or klp:payload',
+            ),
+          base64(64 * 1024),
+        ),
       )
-      .refine(fields => Object.keys(fields).length <= 32, 'at most 32 fields')
       .exactOptional()
       .describe(
         'what a message has no member for: LXMF fields as base64 of the msgpack value, members of KLP envelopes as base64 of JSON',

@@ -137,6 +137,21 @@ test('a body with a million mistakes is answered with a few', () => {
   );
 });
 
+test('native fields are at most 32, and are counted before they are looked at', () => {
+  const native = (most: number) =>
+    Object.fromEntries(Array.from({ length: most }, (_, n) => [`lxmf:${n}`, 'AA==']));
+  const draft = { to: peer, text: '' };
+  assert.deepEqual(check(messageDraftSchema, { ...draft, native: native(32) }).native, native(32));
+  assert.equal(check(messageDraftSchema, draft).native, undefined);
+  const many = { ...native(999), other: '' };
+  for (const given of [native(33), many]) {
+    assert.deepEqual(mistakesOf(messageDraftSchema, { ...draft, native: given }).errors, [
+      { pointer: '/native', detail: 'at most 32 fields' },
+    ]);
+  }
+  assert.equal(mistakesOf(messageDraftSchema, { ...draft, native: { other: '' } }).errors.length, 1);
+});
+
 test('what a store keeps beside a message does not leave with it', () => {
   const stored = {
     ...message,
