@@ -106,7 +106,7 @@ export function createDeliveryRecord(options: {
       postpone(id, happened, how.remoteId);
       return;
     }
-    open.set(id, (open.get(id) ?? 0) + 1);
+    hold(id);
     try {
       await commit(id, happened, how);
     } catch (error) {
@@ -116,12 +116,52 @@ export function createDeliveryRecord(options: {
         postpone(id, happened, how.remoteId);
       }
     } finally {
-      const left = (open.get(id) ?? 1) - 1;
-      if (left === 0) {
-        open.delete(id);
-      } else {
-        open.set(id, left);
+      letGo(id);
+    }
+  }
+
+  /** Behind what is late of it already, in one job with that: the order of what happened is kept. */
+  async function commitBehind(id: DeliveryId, happened: Happened): Promise<DeliveryState | undefined> {
+    const before = late.get(id);
+    if (before === undefined) {
+      return await commit(id, happened);
+    }
+    const { inputs, remoteId } = before;
+    late.delete(id);
+    hold(id);
+    try {
+      return await store.committer.commit('delivery.advance', {
+        id,
+        inputs: [...inputs, happened],
+        ...(remoteId === undefined ? {} : { remoteId }),
+      });
+    } catch (error) {
+      if (isGatewayError(error) && error.retryable) {
+        const since = late.get(id);
+        const newest = since?.remoteId ?? remoteId;
+        late.set(id, {
+          inputs: [...inputs, ...(since?.inputs ?? [])].slice(-lateInputs),
+          ...(newest === undefined ? {} : { remoteId: newest }),
+        });
+        wait();
       }
+      throw error;
+    } finally {
+      letGo(id);
+    }
+  }
+
+  /** One more write of it is not known to have ended, until `letGo`. */
+  function hold(id: DeliveryId): void {
+    open.set(id, (open.get(id) ?? 0) + 1);
+  }
+
+  function letGo(id: DeliveryId): void {
+    const left = (open.get(id) ?? 1) - 1;
+    if (left === 0) {
+      open.delete(id);
+    } else {
+      open.set(id, left);
     }
   }
 
@@ -179,7 +219,7 @@ export function createDeliveryRecord(options: {
   }
 
   return {
-    commit: (id, input) => commit(id, { input, at: clock.now() }),
+    commit: (id, input) => commitBehind(id, { input, at: clock.now() }),
     write(id, input, how = {}) {
       void write(id, input, how);
     },
