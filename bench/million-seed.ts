@@ -9,8 +9,8 @@ import { defaultLimits } from '../src/gateway/limits.ts';
 import type { Message } from '../src/gateway/message.ts';
 import { openWritable } from '../src/gateway/store/database.ts';
 import { gatewayVerbs } from '../src/gateway/store/gateway-verbs.ts';
-import type { AcceptArgs } from '../src/gateway/store/message-table.ts';
 import type { PackedDelivery } from '../src/gateway/store/new-delivery.ts';
+import { type AcceptArgs, packAccept } from '../src/gateway/store/packed-accept.ts';
 import { gatewaySchema } from '../src/gateway/store/schema.ts';
 
 /** What is in it, by names a bench asks for. */
@@ -56,7 +56,7 @@ function seed(path: string): void {
   for (let first = 0; first < million.messages; first += batch) {
     database.exec('BEGIN IMMEDIATE');
     for (let n = first; n < first + batch; n++) {
-      verbs.accept(acceptOf(n, now));
+      verbs.accept(packAccept(acceptOf(n, now)));
     }
     // As many as the sweep would leave.
     database.exec(

@@ -27,8 +27,9 @@ import { isChange, type Recipient, type Routing, type RoutingFacts, route } from
 import type { Routes } from './routes.ts';
 import type { Words } from './ruling.ts';
 import { viewOf } from './store/delivery-table.ts';
-import type { AcceptArgs, AcceptResult } from './store/message-table.ts';
+import type { AcceptResult } from './store/message-table.ts';
 import { type NewDeliveryRow, packDelivery } from './store/new-delivery.ts';
+import { type AcceptArgs, packAccept } from './store/packed-accept.ts';
 import type { Store } from './store/store.ts';
 
 export interface AcceptorOptions {
@@ -271,7 +272,7 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
           if (apps.length > 0) {
             options.onInbox(apps);
           }
-          return { id: result.id, repeated: false, fresh: { message, deliveries: rows.map(viewOf) } };
+          return { id: message.id, repeated: false, fresh: { message, deliveries: rows.map(viewOf) } };
         },
       };
     } catch (error) {
@@ -289,7 +290,7 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
       const composed = compose(scheme, incoming, looked);
       try {
         const pressing = { urgent: incoming.urgent === true };
-        return composed.settle(await store.committer.commit('accept', composed.args, pressing));
+        return composed.settle(await store.committer.commit('accept', packAccept(composed.args), pressing));
       } finally {
         composed.end();
       }
@@ -326,12 +327,17 @@ function otherBody(): GatewayError {
   return new GatewayError('request/idempotency-mismatch', 'the key was used for another message');
 }
 
+const nothingSaid: ReadonlyMap<string, string> = new Map();
+
 /** JSON of what deliveries say instead of the message; a change stays one, whatever a rule has made of its message. */
 function rewritesOf(
   message: Message,
   rows: readonly NewDeliveryRow[],
   words: ReadonlyMap<string, Words>,
 ): ReadonlyMap<string, string> {
+  if (words.size === 0) {
+    return nothingSaid;
+  }
   const rewrites = new Map<string, string>();
   for (const { id, state } of rows) {
     const said = state === 'cancelled' ? undefined : words.get(id);

@@ -72,8 +72,10 @@ export function createMessages(options: MessagesOptions): MessageDesk {
     return message;
   }
 
-  async function attachmentsOf(client: Client, draft: MessageDraft): Promise<Attachment[]> {
-    const given = draft.attachments ?? [];
+  async function attachmentsOf(
+    client: Client,
+    given: NonNullable<MessageDraft['attachments']>,
+  ): Promise<Attachment[]> {
     if (given.length > limits.attachments) {
       throw refuse('request/too-large', '/attachments', `${limits.attachments} at most`);
     }
@@ -143,7 +145,7 @@ export function createMessages(options: MessagesOptions): MessageDesk {
         throw refuse('request/not-found', '/inReplyTo', 'no such message');
       }
     }
-    const attachments = await attachmentsOf(client, draft);
+    const attachments = draft.attachments === undefined ? [] : await attachmentsOf(client, draft.attachments);
     const { type = 'chat.message', text = '', attachments: _, ...rest } = draft;
     return { ...rest, remoteId, from: addressOf(client), type, text, attachments, assurance: 'hub' };
   }

@@ -37,6 +37,8 @@ interface Kept {
 
 export function createRecentMessages(): RecentMessages {
   const kept = new Map<MessageId, Kept>();
+  // It goes on where it was: a new one would pass what was dropped before, again and again.
+  let oldest = kept.keys();
   let total = 0;
 
   function drop(id: MessageId): void {
@@ -50,13 +52,15 @@ export function createRecentMessages(): RecentMessages {
       if (whole > mostLength / 8) {
         return;
       }
+      drop(message.id);
       kept.set(message.id, { message, length: whole, apps, prepared });
       total += whole;
-      for (const oldest of kept.keys()) {
-        if (kept.size <= most && total <= mostLength) {
+      while (kept.size > most || total > mostLength) {
+        const { value: id } = oldest.next();
+        if (id === undefined) {
           break;
         }
-        drop(oldest);
+        drop(id);
       }
     },
     message: id => kept.get(id)?.message,
@@ -67,6 +71,7 @@ export function createRecentMessages(): RecentMessages {
     },
     forget() {
       kept.clear();
+      oldest = kept.keys();
       total = 0;
     },
   };

@@ -22,6 +22,23 @@ test('of recent messages a bounded number and length is kept, the newest ones', 
   assert.equal(recent.message('too large'), undefined);
 });
 
+test('a message that is kept again counts once, and after all were forgotten others are kept as before', () => {
+  const recent = createRecentMessages();
+  for (let n = 0; n < 100; n++) {
+    recent.keep(message('again'), 128 * 1024, ['app:a']);
+  }
+  recent.keep(message('other'), 128 * 1024, []);
+  assert.equal(recent.wentTo('again', 'app:a'), true);
+  assert.equal(recent.wentTo('again', 'app:b'), false);
+  recent.forget();
+  assert.equal(recent.wentTo('again', 'app:a'), undefined);
+  for (let n = 0; n < 300; n++) {
+    recent.keep(message(`m${n}`), 100, []);
+  }
+  assert.equal(recent.message('m43'), undefined);
+  assert.equal(recent.message('m44')?.id, 'm44');
+});
+
 test('what was prepared is given for its own delivery, until the rows say something else', () => {
   const recent = createRecentMessages();
   const bytes = new Uint8Array([1]);

@@ -6,37 +6,14 @@ import type { Address, Message, MessageId, RemoteId } from '../message.ts';
 import type { Reached } from '../router.ts';
 import type { Ruling } from '../ruling.ts';
 import { deliveryAdvancer, rewriter } from './delivery-table.ts';
-import { eventWriter } from './event-table.ts';
+import { eventWriter, pairWriter } from './event-table.ts';
 import { newDeliveryBody, type PackedDelivery } from './new-delivery.ts';
-
-export interface AcceptArgs {
-  readonly scheme: string;
-  /** Absent where nobody can say it again: then it is new. */
-  readonly remoteId?: RemoteId;
-  /** SHA-256 of the draft, where the same id with another body must be told apart. */
-  readonly fingerprint?: Uint8Array;
-  readonly message: Pick<Message, 'id' | 'type' | 'from' | 'to' | 'acceptedAt' | 'correlation'>;
-  /** JSON of the whole Message. */
-  readonly body: string;
-  readonly deliveries: readonly PackedDelivery[];
-  readonly audience: readonly string[];
-  readonly blobs: readonly string[];
-  /** Of the only delivery: what must be the same at every attempt, and the id by which its far side will know it. */
-  readonly prepared?: { readonly bytes: Uint8Array; readonly remoteId: RemoteId } | undefined;
-  /** Changes of earlier deliveries that this message makes. */
-  readonly folds?: readonly Fold[];
-  /** By delivery: JSON of what it says instead of the message. */
-  readonly rewrites?: ReadonlyMap<string, string>;
-  /** By delivery: JSON of what the rule said that made it. */
-  readonly rulings?: ReadonlyMap<string, string>;
-  /** The device a reading is of: the message becomes its newest. */
-  readonly device?: string;
-}
+import { type AcceptArgs, type PackedAccept, unpackAccept } from './packed-accept.ts';
 
 export type AcceptResult =
   | {
       readonly repeated: false;
-      readonly id: MessageId /** Rows of the deliveries, in the order given. */;
+      /** Rows of the deliveries, in the order given. */
       readonly seqs: readonly number[];
     }
   | {
@@ -47,7 +24,7 @@ export type AcceptResult =
 
 export interface MessageJobs {
   /** Message, deliveries, remote id and events at once, or the id the remote id had before. */
-  accept: { args: AcceptArgs; result: AcceptResult };
+  accept: { args: PackedAccept; result: AcceptResult };
   /** The same of several, of which all are new or all are known: `request/idempotency-mismatch` otherwise, and nothing is written. */
   acceptAll: { args: readonly AcceptArgs[]; result: readonly AcceptResult[] };
 }
@@ -78,6 +55,7 @@ export function messageVerbs(database: DatabaseSync) {
   const carry = database.prepare('INSERT OR IGNORE INTO message_blobs (sha256, message) VALUES (?, ?)');
   const read = database.prepare('INSERT OR REPLACE INTO readings (device, message, at) VALUES (?, ?, ?)');
   const write = eventWriter(database);
+  const writePair = pairWriter(database);
   const advance = deliveryAdvancer(database);
   const reword = rewriter(database);
   const word = database.prepare('INSERT INTO rewritten (delivery, body) VALUES (?, ?)');
@@ -126,12 +104,18 @@ export function messageVerbs(database: DatabaseSync) {
     if (args.remoteId !== undefined) {
       identify.run(args.scheme, args.remoteId, row, args.fingerprint ?? null, message.from);
     }
-    const event = write({
-      at: message.acceptedAt,
-      kind: 'message.accepted',
-      message: message.id,
-      audience: args.audience,
-    });
+    const told = { at: message.acceptedAt, message: message.id };
+    const accepted = { ...told, audience: args.audience };
+    const toldOf = (delivery: PackedDelivery) => [message.from, delivery[2]].filter(isApp);
+    const [only, ...others] = args.deliveries;
+    const isPair = only !== undefined && others.length === 0;
+    const event = isPair
+      ? writePair({
+          ...accepted,
+          body: newDeliveryBody(only, message),
+          deliveryAudience: toldOf(only),
+        })
+      : write({ ...accepted, kind: 'message.accepted' });
     const seqs = args.deliveries.map(delivery => {
       const [id, bridge, recipient, priority, expiresAt, state, reason, code, attempts, history] = delivery;
       const seq = Number(
@@ -151,13 +135,10 @@ export function messageVerbs(database: DatabaseSync) {
           event,
         ).lastInsertRowid,
       );
-      write({
-        at: message.acceptedAt,
-        kind: 'delivery.changed',
-        message: message.id,
-        body: newDeliveryBody(delivery, message),
-        audience: [message.from, recipient].filter(address => address.startsWith('app:')),
-      });
+      if (!isPair) {
+        const body = newDeliveryBody(delivery, message);
+        write({ ...told, kind: 'delivery.changed', body, audience: toldOf(delivery) });
+      }
       const words = args.rewrites?.get(id);
       if (words !== undefined) {
         word.run(seq, words);
@@ -182,11 +163,11 @@ export function messageVerbs(database: DatabaseSync) {
     if (args.device !== undefined) {
       read.run(args.device, row, message.acceptedAt);
     }
-    return { repeated: false, id: message.id, seqs };
+    return { repeated: false, seqs };
   }
 
   return {
-    accept,
+    accept: (packed: PackedAccept) => accept(unpackAccept(packed)),
     acceptAll(all: readonly AcceptArgs[]): AcceptResult[] {
       const results = all.map(accept);
       if (results.some(one => one.repeated !== results[0]?.repeated || (one.repeated && !one.same))) {
@@ -195,6 +176,10 @@ export function messageVerbs(database: DatabaseSync) {
       return results;
     },
   };
+}
+
+function isApp(address: string): boolean {
+  return address.startsWith('app:');
 }
 
 interface KnownRow {
