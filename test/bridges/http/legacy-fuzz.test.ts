@@ -151,6 +151,8 @@ test('whatever is said to an interface of another program, it answers or refuses
     ),
     { numRuns: 150 },
   );
+  const headers = { authorization: `Bearer ${token}`, 'content-type': 'text/plain', connection: 'close' };
+  assert.equal((await ask('POST', '/ntfy/alerts', headers, 'and what is good is taken')).status, 200);
   assert.ok((gateway.hub.counters.snapshot()['legacy/ntfy/accepted'] ?? 0) > 0, 'some of it was good');
 });
 
