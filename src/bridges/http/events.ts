@@ -6,7 +6,7 @@ import type { Log } from '../../lib/log.ts';
 import { followEvents } from '../follow.ts';
 import { eventJson } from '../schema.ts';
 import type { Sessions } from '../sessions.ts';
-import { drained } from './drained.ts';
+import { pour } from './pour.ts';
 import { cursorOrNone, type Route, route } from './route.ts';
 
 /** ms between comments on a silent stream, so that proxies and the client know it lives. */
@@ -87,21 +87,13 @@ async function stream(
   };
   let cancel = clock.after(heartbeat, beat);
   try {
-    for await (const batch of batches) {
+    const textOf = (batch: { readonly items: readonly GatewayEvent[]; readonly cursor: string }) => {
       cursor = batch.cursor;
-      const text = batch.items.map(frame).join('');
-      if (text !== '' && !response.write(text)) {
-        await drained(response, clock, signal);
-      }
-    }
-  } catch (error) {
-    if (!signal.aborted) {
-      response.destroy();
-      throw error;
-    }
+      return batch.items.map(frame).join('');
+    };
+    await pour(response, batches, textOf, { clock, signal });
   } finally {
     cancel();
-    response.end();
   }
 }
 

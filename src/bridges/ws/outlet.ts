@@ -118,22 +118,3 @@ export function closeReason(text: string): string {
 
 /** Bytes of UTF-8. */
 const longestReason = 123;
-
-/** Ends a socket whose other end does not answer a ping before the next one. */
-export function keepAlive(socket: WebSocket, clock: Clock, limits: WsLimits): void {
-  let alive = true;
-  const beat = () => {
-    if (!alive) {
-      socket.terminate();
-      return;
-    }
-    alive = false;
-    socket.ping();
-    cancel = clock.after(limits.ping, beat);
-  };
-  let cancel = clock.after(limits.ping, beat);
-  socket.on('pong', () => {
-    alive = true;
-  });
-  socket.on('close', () => cancel());
-}

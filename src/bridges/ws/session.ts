@@ -7,6 +7,7 @@ import { codeOf, GatewayError, isGatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import { type Access, requireScope } from '../access.ts';
 import { followEvents } from '../follow.ts';
+import { keepAlive } from '../keep-alive.ts';
 import { draftOfKlp } from '../klp.ts';
 import { lastResort } from '../last-resort.ts';
 import type { Rates } from '../rate.ts';
@@ -21,7 +22,7 @@ import {
   idOf,
 } from './frames.ts';
 import { closeCodes, type WsLimits } from './limits.ts';
-import { createOutlet, keepAlive, type Outlet } from './outlet.ts';
+import { createOutlet, type Outlet } from './outlet.ts';
 import { createSubscriptions, type Subscriptions } from './subscriptions.ts';
 
 export interface SessionParts {
@@ -224,7 +225,7 @@ export function serveSocket(socket: WebSocket, wire: Duplex, caller: Caller, par
       outlet.end(closeCodes.unauthorized, 'no hello came');
     }
   });
-  keepAlive(socket, clock, limits);
+  keepAlive(socket, clock, limits.ping);
   // A frame too large or not UTF-8: ws closes the socket with the code for it.
   socket.on('error', error => log.debug({ error: error.message }, 'a WebSocket failed'));
   socket.on('close', () => {

@@ -1,6 +1,7 @@
 import type { WebSocket } from 'ws';
 import type { Clock } from '../../../../lib/clock.ts';
 import type { Counters } from '../../../../lib/counters.ts';
+import { keepAlive } from '../../../keep-alive.ts';
 import type { Note } from './note.ts';
 import { signOf } from './stream.ts';
 
@@ -24,20 +25,7 @@ export async function serveNotes(
   { clock, counters }: { readonly clock: Clock; readonly counters: Counters },
   signal: AbortSignal,
 ): Promise<void> {
-  let alive = true;
-  const beat = () => {
-    if (!alive) {
-      socket.terminate();
-      return;
-    }
-    alive = false;
-    socket.ping();
-    cancel = clock.after(pingEvery, beat);
-  };
-  let cancel = clock.after(pingEvery, beat);
-  socket.on('pong', () => {
-    alive = true;
-  });
+  keepAlive(socket, clock, pingEvery);
   socket.on('error', () => socket.terminate());
   const end = () => socket.close(closing.away);
   signal.addEventListener('abort', end, { once: true });
@@ -69,7 +57,6 @@ export async function serveNotes(
       throw error;
     }
   } finally {
-    cancel();
     signal.removeEventListener('abort', end);
   }
 }

@@ -3,7 +3,7 @@ import type { Client } from '../../../../gateway/desk.ts';
 import type { Clock } from '../../../../lib/clock.ts';
 import type { Counters } from '../../../../lib/counters.ts';
 import type { FollowParts } from '../../../follow.ts';
-import { drained } from '../../drained.ts';
+import { pour } from '../../pour.ts';
 import type { Note } from './note.ts';
 import { live, past, type Subscription } from './subscription.ts';
 
@@ -105,19 +105,9 @@ export async function streamNotes(
     cancel = clock.after(keepalive, beat);
   }
   try {
-    for await (const batch of notes) {
-      const text = batch.map(encode).join('');
-      if (text !== '' && !response.write(text)) {
-        await drained(response, clock, signal, () => counters.add('legacy/ntfy/slow'));
-      }
-    }
-  } catch (error) {
-    if (!signal.aborted) {
-      response.destroy();
-      throw error;
-    }
+    const onSlow = () => counters.add('legacy/ntfy/slow');
+    await pour(response, notes, batch => batch.map(encode).join(''), { clock, signal, onSlow });
   } finally {
     cancel();
-    response.end();
   }
 }
