@@ -9,6 +9,7 @@ import { codeOf, type ErrorCode, GatewayError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import { type ConnectionRoom, watchConnections } from './connection-room.ts';
 import { watchAnswers } from './due-answers.ts';
+import { knownPaths } from './known-paths.ts';
 import { checkHost, checkOrigin } from './origin.ts';
 import { problemAnswer, problemHeaders, problemOf } from './problems.ts';
 import { createShortWays, guardHeaders, type ShortWays } from './short-way.ts';
@@ -357,35 +358,6 @@ export function refuse(socket: Duplex, error: unknown): void {
   socket.end(`HTTP/1.1 ${problem.status} ${problem.title}\r\n${lines.join('')}\r\n${body}`, () =>
     socket.destroy(),
   );
-}
-
-/** Which methods a path has, from the routes that were registered, whoever did, but for those that are `unlisted`. */
-function knownPaths(app: FastifyInstance): (path: string) => readonly string[] {
-  const paths = new Map<string, { readonly pattern: RegExp; readonly methods: Set<string> }>();
-  app.addHook('onRoute', ({ url, method, config }) => {
-    if ((config as { unlisted?: boolean } | undefined)?.unlisted === true) {
-      return;
-    }
-    const pattern = url
-      .split('/')
-      .map(step => (step.startsWith(':') ? '[^/]+' : step === '*' ? '.*' : RegExp.escape(step)));
-    const entry = paths.getOrInsertComputed(url, () => ({
-      pattern: new RegExp(`^${pattern.join('/')}$`),
-      methods: new Set(),
-    }));
-    for (const name of [method].flat()) {
-      entry.methods.add(name);
-    }
-  });
-  return path =>
-    [
-      ...new Set(
-        paths
-          .values()
-          .filter(({ pattern }) => pattern.test(path))
-          .flatMap(({ methods }) => methods),
-      ),
-    ].sort();
 }
 
 /** What fastify and Node throw by themselves, in our codes. */

@@ -99,25 +99,22 @@ export function createGuard(parts: GuardParts): Guard {
     return good;
   }
 
-  /** Calls back once, in time, whatever the lookup does. */
-  function lookUp(hostname: string, done: (found: Found) => void): void {
+  /** Resolves once, in time, whatever the lookup does. */
+  async function lookUp(hostname: string): Promise<Found> {
     const { promise, resolve } = Promise.withResolvers<Found>();
     const cancel = parts.clock.after(parts.patience, () =>
       resolve({ error: Object.assign(new Error('no answer in time'), { code: 'EAI_AGAIN' }) }),
     );
     parts.lookup(hostname, (error, addresses) => resolve(error === null ? { addresses } : { error }));
-    void promise.then(found => {
-      cancel();
-      done(found);
-    });
+    const found = await promise;
+    cancel();
+    return found;
   }
 
   async function find(url: URL): Promise<Found> {
     const hostname = hostOf(url);
     const family = isIP(hostname);
-    return family === 0
-      ? await new Promise(resolve => lookUp(hostname, resolve))
-      : { addresses: [{ address: hostname, family }] };
+    return family === 0 ? await lookUp(hostname) : { addresses: [{ address: hostname, family }] };
   }
 
   return {
@@ -155,7 +152,7 @@ export function createGuard(parts: GuardParts): Guard {
         }
       };
       if (before === undefined) {
-        lookUp(hostname, take);
+        void lookUp(hostname).then(take);
       } else {
         setImmediate(() => take({ addresses: before }));
       }

@@ -106,7 +106,7 @@ export function ackFrame(id: string, message: MessageView, repeated: boolean, fo
   return { op: 'ack', id, message: shown, ...(repeated && { replayed: true }) };
 }
 
-export function eventFrame(event: GatewayEvent, form: Form = 'json'): HubFrame {
+function eventFrame(event: GatewayEvent, form: Form): HubFrame {
   const frame = eventJson(event);
   return {
     op: 'event',
@@ -121,7 +121,7 @@ const encoded: Readonly<Record<Form, WeakMap<GatewayEvent, Buffer>>> = {
 };
 
 /** The frame of an event as it goes over the wire, its head included: made once for all who get it in a form. */
-export function eventBytes(event: GatewayEvent, form: Form = 'json'): Buffer {
+export function eventBytes(event: GatewayEvent, form: Form): Buffer {
   const shown = event.message === undefined ? 'json' : form;
   return encoded[shown].getOrInsertComputed(event, () => textFrame(JSON.stringify(eventFrame(event, shown))));
 }

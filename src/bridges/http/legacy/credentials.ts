@@ -3,7 +3,7 @@ import type { Client } from '../../../gateway/desk.ts';
 import type { Access } from '../../access.ts';
 
 /** The password of a Basic header, which is a token here; undefined for another header. */
-export function basicPassword(header: string | undefined): string | undefined {
+function basicPassword(header: string | undefined): string | undefined {
   const pair = /^basic +([A-Za-z0-9+/]+={0,2}) *$/i.exec(header ?? '')?.[1];
   if (pair === undefined) {
     return undefined;

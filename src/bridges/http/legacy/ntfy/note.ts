@@ -6,7 +6,7 @@ import { actionSchema } from './actions.ts';
 const webAddress = z.string().max(2048);
 
 /** What a notification has that a message has no member for: it travels as the message's data, and comes back from it. */
-export const extrasSchema = z.object({
+const extrasSchema = z.object({
   tags: z.array(z.string().max(256)).max(32).optional(),
   click: webAddress.optional(),
   icon: webAddress.optional(),

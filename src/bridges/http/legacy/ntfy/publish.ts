@@ -5,11 +5,10 @@ import { z } from 'zod';
 import type { Client, Desk, DraftAttachment, MessageDraft } from '../../../../gateway/desk.ts';
 import type { Message } from '../../../../gateway/message.ts';
 import { fromUtf8 } from '../../../../lib/bytes.ts';
-import { GatewayError } from '../../../../lib/errors.ts';
 import { parseJson } from '../../../json.ts';
 import { invalid, mistakesOf } from '../../../schema.ts';
 import { blobBytes } from '../../blobs.ts';
-import { jsonBytes, readText, refuseEncoded, refuseLonger } from '../../body.ts';
+import { endedEarly, jsonBytes, readText, refuseEncoded, refuseLonger } from '../../body.ts';
 import { formType, isMediaType, mediaTypeOf } from '../fields.ts';
 import { checkActions, parseActions } from './actions.ts';
 import { type Extras, noWords, priorityOf } from './note.ts';
@@ -92,7 +91,7 @@ export async function readObject(raw: IncomingMessage): Promise<{ topic: string;
 }
 
 /** The notification that headers and the query ask for. Throws what ntfy says of what it, or this hub, cannot do. */
-export function askedOf(words: Words, mediaType: string): Asked {
+function askedOf(words: Words, mediaType: string): Asked {
   refuseWhatIsNot(words);
   const title = words.text('title', 't', 'ti');
   const message = words.text('message', 'm')?.replaceAll('\\n', '\n');
@@ -183,9 +182,7 @@ async function readBody(desk: Desk, client: Client, raw: IncomingMessage, asked:
     await desk.ownBlob(client, sha256);
     return { file: { name: plainName(name), mediaType: mediaTypeFor(name, mediaTypeOf(raw)), sha256 } };
   } catch (error) {
-    throw raw.destroyed && !raw.complete
-      ? new GatewayError('request/invalid', 'the body ended early', { cause: error })
-      : error;
+    throw raw.destroyed && !raw.complete ? endedEarly(error) : error;
   } finally {
     raw.resume();
   }

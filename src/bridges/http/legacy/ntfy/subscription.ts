@@ -10,7 +10,7 @@ import { type Topic, topicFor } from './topics.ts';
 import type { Words } from './words.ts';
 
 /** Messages of the past that one request gives at most, the newest of them. */
-export const pastMost = 1000;
+const pastMost = 1000;
 /** Characters of their texts together: the newest that fit are given. */
 const pastText = 8 * 1024 * 1024;
 const pageSize = 50;
