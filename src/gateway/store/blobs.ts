@@ -6,6 +6,7 @@ import type { Readable } from 'node:stream';
 import { GatewayError } from '../../lib/errors.ts';
 import type { BlobStore } from '../bridge.ts';
 import { storeError } from './database.ts';
+import { folderSynced } from './synced.ts';
 
 export interface BlobLimits {
   readonly blobBytes: number;
@@ -60,9 +61,9 @@ export async function openBlobs(directory: string, limits: BlobLimits): Promise<
   };
 
   async function syncFolders(target: string): Promise<void> {
-    await syncFolder(join(target, '..'));
-    await syncFolder(join(target, '..', '..'));
-    await syncFolder(directory);
+    await folderSynced(join(target, '..'));
+    await folderSynced(join(target, '..', '..'));
+    await folderSynced(directory);
   }
 
   /** Makes a blob that is there already young again, so that nobody removes it now; false where it is not there. */
@@ -195,15 +196,6 @@ async function* every(directory: string): AsyncGenerator<{ sha256: string; size:
         yield { sha256, size, changed: mtimeMs };
       }
     }
-  }
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r');
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
   }
 }
 

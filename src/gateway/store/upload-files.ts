@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { GatewayError } from '../../lib/errors.ts';
+import { folderSynced } from './synced.ts';
 
 export const checksumAlgorithms = ['sha256', 'sha1', 'md5'] as const;
 
@@ -106,12 +107,7 @@ export async function openUploadFiles(directory: string, step: number): Promise<
         await handle.close();
       }
       await rename(temporary, file(id, 'json'));
-      const folder = await open(directory, 'r');
-      try {
-        await folder.sync();
-      } finally {
-        await folder.close();
-      }
+      await folderSynced(directory);
     },
     async write(id, from, { length, bytes, stopped, checksum, counted }) {
       const hash = checksum === undefined ? undefined : createHash(checksum.algorithm);

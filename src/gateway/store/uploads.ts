@@ -102,6 +102,12 @@ export async function openUploads({
     ...entry,
   });
 
+  /** What is written down of one that begins now. */
+  function begun(client: string, length: number, metadata: string | undefined): UploadEntry {
+    const expiresAt = clock.now() + limits.lifetime;
+    return { client, length, expiresAt, ...(metadata !== undefined && { metadata }) };
+  }
+
   async function forget(id: string): Promise<void> {
     uploads.delete(id);
     await files.drop(id, 'all');
@@ -212,10 +218,7 @@ export async function openUploads({
       admit(client, length);
       const id = random.bytes(16).toHex();
       const entry: UploadEntry = {
-        client,
-        length,
-        expiresAt: clock.now() + limits.lifetime,
-        ...(metadata !== undefined && { metadata }),
+        ...begun(client, length, metadata),
         ...(kind === 'partial' && { partial: true }),
       };
       const live: Live = { entry, offset: 0 };
@@ -266,14 +269,7 @@ export async function openUploads({
           length,
         );
         const id = random.bytes(16).toHex();
-        const entry: UploadEntry = {
-          client,
-          length,
-          expiresAt: clock.now() + limits.lifetime,
-          ...(metadata !== undefined && { metadata }),
-          parts: ids,
-          sha256,
-        };
+        const entry: UploadEntry = { ...begun(client, length, metadata), parts: ids, sha256 };
         await files.keep(id, entry);
         const live: Live = { entry, offset: length };
         uploads.set(id, live);
