@@ -6,7 +6,7 @@ import { checkBounds, excess, refusal } from './bounds.ts';
 import type { Accepted, Bridge, Incoming } from './bridge.ts';
 import { newDelivery } from './delivery.ts';
 import type { DeliveryView, HubFacts } from './desk.ts';
-import { type Folding, withWords } from './folding.ts';
+import { type Folding, withWords, wordsIn } from './folding.ts';
 import { orderedId } from './ids.ts';
 import type { Limits } from './limits.ts';
 import {
@@ -23,7 +23,7 @@ import {
 import type { Outbox } from './outbox.ts';
 import { sensorRoom } from './own-rooms.ts';
 import type { RecentMessages } from './recent-messages.ts';
-import { isChange, type Recipient, type Routing, type RoutingFacts, route } from './router.ts';
+import { type Recipient, type Routing, type RoutingFacts, route } from './router.ts';
 import type { Routes } from './routes.ts';
 import type { Words } from './ruling.ts';
 import { viewOf } from './store/delivery-table.ts';
@@ -329,7 +329,7 @@ function otherBody(): GatewayError {
 
 const nothingSaid: ReadonlyMap<string, string> = new Map();
 
-/** JSON of what deliveries say instead of the message; a change stays one, whatever a rule has made of its message. */
+/** JSON of what deliveries say instead of the message. */
 function rewritesOf(
   message: Message,
   rows: readonly NewDeliveryRow[],
@@ -342,8 +342,7 @@ function rewritesOf(
   for (const { id, state } of rows) {
     const said = state === 'cancelled' ? undefined : words.get(id);
     if (said !== undefined) {
-      const { type: _, ...ofChange } = said;
-      rewrites.set(id, JSON.stringify(isChange(message) ? ofChange : said));
+      rewrites.set(id, JSON.stringify(wordsIn(message, said)));
     }
   }
   return rewrites;

@@ -8,7 +8,7 @@ const longestWord = 1024;
 
 /** Why a bridge cannot carry the message, if it cannot. */
 export function excess(
-  message: Message,
+  message: Pick<Message, 'text' | 'attachments'>,
   bridge: Bridge | undefined,
 ): { pointer: string; reason: string } | undefined {
   if (bridge === undefined) {
@@ -70,7 +70,7 @@ export function checkBounds(incoming: Incoming, limits: Limits): void {
 
 /** A refusal of one member of what was given. */
 export function refusal(
-  code: 'request/invalid' | 'request/too-large' | 'request/not-found',
+  code: 'request/invalid' | 'request/conflict' | 'request/not-found' | 'request/too-large',
   pointer: string,
   detail: string,
 ): GatewayError {

@@ -1,3 +1,4 @@
+import { excess } from './bounds.ts';
 import type { Bridge, DeliveryId } from './bridge.ts';
 import type { DeliveryInput } from './delivery.ts';
 import type { Address, Message, MessageId } from './message.ts';
@@ -97,7 +98,7 @@ export function fold(
       touch(entry, { input: { on: 'cancel', reason: takenBack } });
       return over(row, message, nothingLeft);
     }
-    const rewrite = rewriteBy(message, words.get(row.id), line.bridge.bridge.carries);
+    const rewrite = rewriteBy(message, words.get(row.id), line.bridge.bridge);
     if (rewrite === undefined) {
       return row;
     }
@@ -138,16 +139,11 @@ function beginChange(target: MessageId, changing: Map<MessageId, number>): () =>
   };
 }
 
-/** What an edit makes of the message it changes, where a rule says `words` of it; undefined where a bridge does not carry that. */
-export function rewriteBy(
-  edit: Message,
-  words: Words | undefined,
-  carries: Bridge['carries'],
-): Rewrite | undefined {
+/** What an edit makes of the message it changes, where a rule says `words` of it; undefined where the bridge does not carry that. */
+export function rewriteBy(edit: Message, words: Words | undefined, bridge: Bridge): Rewrite | undefined {
   const { title, data, attachments } = edit;
   const said = { text: edit.text, ...(title === undefined ? {} : { title }), ...words };
-  const bytes = attachments.reduce((sum, { size }) => sum + size, 0);
-  if (Buffer.byteLength(said.text) > carries.textBytes || bytes > carries.attachmentBytes) {
+  if (excess({ text: said.text, attachments }, bridge) !== undefined) {
     return undefined;
   }
   const files = attachments.length > 0 ? { attachments } : {};
@@ -155,6 +151,12 @@ export function rewriteBy(
     body: JSON.stringify({ ...said, ...(data === undefined ? {} : { data }), ...files }),
     blobs: attachments.map(({ sha256 }) => sha256),
   };
+}
+
+/** What is said of a message in place of its own: a change stays one, whatever a rule has made of what it changes. */
+export function wordsIn(message: Message, said: Words): Words {
+  const { type: _, ...ofChange } = said;
+  return isChange(message) ? ofChange : said;
 }
 
 /** The message as a delivery of it says it. */

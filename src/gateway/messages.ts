@@ -4,6 +4,7 @@ import { GatewayError } from '../lib/errors.ts';
 import type { Random } from '../lib/random.ts';
 import type { AcceptedMessage, Acceptor } from './acceptor.ts';
 import { holds, pageLimit, requireScope } from './access.ts';
+import { refusal } from './bounds.ts';
 import type { BlobStore, Incoming } from './bridge.ts';
 import type { ListConversations } from './conversations.ts';
 import type { Cursors } from './cursor.ts';
@@ -77,7 +78,7 @@ export function createMessages(options: MessagesOptions): MessageDesk {
     given: NonNullable<MessageDraft['attachments']>,
   ): Promise<Attachment[]> {
     if (given.length > limits.attachments) {
-      throw refuse('request/too-large', '/attachments', `${limits.attachments} at most`);
+      throw refusal('request/too-large', '/attachments', `${limits.attachments} at most`);
     }
     const attachments: Attachment[] = [];
     for (const [index, one] of given.entries()) {
@@ -87,13 +88,13 @@ export function createMessages(options: MessagesOptions): MessageDesk {
           ? await options.blobs.size(one.sha256)
           : undefined;
         if (size === undefined) {
-          throw refuse('request/not-found', `/attachments/${index}/sha256`, 'no such blob');
+          throw refusal('request/not-found', `/attachments/${index}/sha256`, 'no such blob');
         }
         attachments.push({ name: one.name, mediaType, size, sha256: one.sha256 });
         continue;
       }
       if (one.base64.length > Math.ceil(limits.inlineAttachment / 3) * 4) {
-        throw refuse(
+        throw refusal(
           'request/too-large',
           `/attachments/${index}/base64`,
           `${limits.inlineAttachment} bytes at most; put larger ones to /v1/blobs`,
@@ -118,7 +119,7 @@ export function createMessages(options: MessagesOptions): MessageDesk {
 
   function checkKey(key: string | undefined): void {
     if (key !== undefined && (key.length === 0 || key.length > longestKey)) {
-      throw refuse('request/invalid', '/idempotencyKey', `1 to ${longestKey} characters`);
+      throw refusal('request/invalid', '/idempotencyKey', `1 to ${longestKey} characters`);
     }
   }
 
@@ -133,7 +134,7 @@ export function createMessages(options: MessagesOptions): MessageDesk {
 
   async function incomingOf(client: Client, draft: MessageDraft, remoteId: string): Promise<Incoming> {
     if (draft.expiresAt !== undefined && draft.expiresAt <= clock.now()) {
-      throw refuse(
+      throw refusal(
         'request/conflict',
         '/expiresAt',
         'lies in the past; it is meant in milliseconds since 1970',
@@ -142,7 +143,7 @@ export function createMessages(options: MessagesOptions): MessageDesk {
     if (draft.inReplyTo !== undefined) {
       const earlier = store.read.message(draft.inReplyTo);
       if (earlier === undefined || !maySee(client, earlier)) {
-        throw refuse('request/not-found', '/inReplyTo', 'no such message');
+        throw refusal('request/not-found', '/inReplyTo', 'no such message');
       }
     }
     const attachments = draft.attachments === undefined ? [] : await attachmentsOf(client, draft.attachments);
@@ -270,12 +271,4 @@ function canonical(value: JsonValue): string {
       ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
       : part,
   );
-}
-
-function refuse(
-  code: 'request/invalid' | 'request/conflict' | 'request/not-found' | 'request/too-large',
-  pointer: string,
-  detail: string,
-): GatewayError {
-  return new GatewayError(code, `${pointer.slice(1)}: ${detail}`, { errors: [{ pointer, detail }] });
 }

@@ -1,6 +1,6 @@
 import { GatewayError } from '../lib/errors.ts';
 import type { Bridge } from './bridge.ts';
-import { type Rewrite, rewriteBy } from './folding.ts';
+import { type Rewrite, rewriteBy, wordsIn } from './folding.ts';
 import { isChange } from './router.ts';
 import type { Routes } from './routes.ts';
 import type { DeliveryRow } from './store/delivery-table.ts';
@@ -39,8 +39,7 @@ export function createSaidNow({ store, bridges, wordsFor }: SaidNowOptions): Sai
     const ruling = store.read.rulingOf(row.id);
     const recipient = { bridge: row.bridge, address: row.recipient, ...(ruling && { ruling }) };
     const said = wordsFor(recipient, change, store.read.message(target));
-    const { type: _, ...ofChange } = said ?? {};
-    const rewrite = rewriteBy(change, isChange(message) ? ofChange : said, bridge.carries);
+    const rewrite = rewriteBy(change, said && wordsIn(message, said), bridge);
     if (rewrite === undefined) {
       throw new GatewayError(
         'request/conflict',
