@@ -1,12 +1,10 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { startDaemon } from '../e2e/daemon.ts';
-
-const works = spawnSync('strace', ['-e', 'trace=none', 'true'], { stdio: 'ignore' }).status === 0;
+import { missingStrace } from './strace.ts';
 
 /** Calls of fdatasync and fsync so far. */
 async function syncs(file: string): Promise<number> {
@@ -15,7 +13,7 @@ async function syncs(file: string): Promise<number> {
 }
 
 test('a message is synced to the disk before its 201', {
-  skip: works ? false : 'strace is not installed, or may not trace: apt-get install strace',
+  skip: missingStrace(),
 }, async t => {
   const folder = await mkdtemp(join(tmpdir(), 'kos-sync-'));
   t.after(() => rm(folder, { recursive: true, force: true }));

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { cp, mkdtempDisposable, readFile, writeFile } from 'node:fs/promises';
@@ -13,13 +13,13 @@ import { systemClock } from '../../src/lib/clock.ts';
 import { type Log, silentLog } from '../../src/lib/log.ts';
 import { createBackups } from '../../src/start/backup/backups.ts';
 import { testHub } from '../gateway/fixture.ts';
+import { missingStrace } from './strace.ts';
 
 const child = fileURLToPath(new URL('restore-child.ts', import.meta.url));
 /** A kill loses nothing that was written: a disk that syncs only takes time here. */
 const fast = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 /** Restores that are killed at a time. */
 const atOnce = 3;
-const traces = spawnSync('strace', ['-e', 'trace=none', 'true'], { stdio: 'ignore' }).status === 0;
 
 /** A data folder that says whose it is in a file, in a database and in a blob. */
 async function makeHub(dir: string, name: string, work: (store: Store) => Promise<void> = async () => {}) {
@@ -93,7 +93,7 @@ test('a restore that is killed before any of its steps leaves the old hub or the
 });
 
 test('every folder of a restore is synced before it is decided, and the data folder before it is done', {
-  skip: traces ? false : 'strace is not installed, or may not trace: apt-get install strace',
+  skip: missingStrace(),
   timeout: 120_000,
 }, async () => {
   await using folder = await mkdtempDisposable(join(tmpdir(), 'kos-restore-sync-'));

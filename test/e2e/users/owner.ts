@@ -59,7 +59,7 @@ export function ownerActs(world: World): Readonly<Record<string, Act>> {
     },
     async guest(_user, n) {
       const name = `guest-${n}`;
-      const expiresAt = Date.now() + 1500;
+      const expiresAt = Date.now() + 3000;
       const { token } = await ok('POST', '/v1/tokens', { name, role: 'member', rooms: [], expiresAt });
       const guest = String(token);
       secrets.add(guest);

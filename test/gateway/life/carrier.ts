@@ -117,7 +117,7 @@ function carrier(
 
   async function deliver(delivery: Delivery, signal: AbortSignal): Promise<Progress> {
     const hub = hubOf();
-    const side = world.sideOf(hub, delivery.to);
+    const side = world.sideOf(delivery.to);
     const known = world.known(delivery.id);
     const port = process.ports.get(shape.name)!;
     known.attempts += 1;

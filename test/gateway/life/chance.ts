@@ -2,7 +2,6 @@ import { seededRandom } from '../../sim/random.ts';
 
 /** What a life leaves to chance, the same again for the same seed. */
 export interface Chance {
-  fraction(): number;
   /** A whole number in [0, n). */
   below(n: number): number;
   odds(part: number): boolean;
@@ -13,7 +12,6 @@ export function createChance(seed: number): Chance {
   const { fraction } = seededRandom(seed);
   const below = (n: number) => Math.floor(fraction() * n);
   return {
-    fraction,
     below,
     odds: part => fraction() < part,
     pick: <T>(list: readonly T[]) => list[below(list.length)] as T,

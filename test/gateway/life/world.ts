@@ -63,13 +63,11 @@ export class World {
   readonly asked = new Set<{ readonly what: string; readonly process: Process }>();
   readonly #known = new Map<string, Known>();
   readonly #links = new Map<string, number>();
-  readonly #began: number;
   #keys = 0;
 
   constructor(seed: number) {
     const chance = createChance(seed);
     this.chance = chance;
-    this.#began = this.clock.now();
     this.options = {
       window: chance.pick([1, 1, 3]),
       concurrency: chance.pick([1, 2, 4]),
@@ -123,10 +121,6 @@ export class World {
     return this.clock.monotonic();
   }
 
-  get began(): number {
-    return this.#began;
-  }
-
   newKey(delivery: string): string {
     this.#keys += 1;
     return `${this.short(delivery)}/${this.#keys}`;
@@ -146,7 +140,7 @@ export class World {
     }));
   }
 
-  sideOf(_hub: Hub, to: Address): FarSide {
+  sideOf(to: Address): FarSide {
     const side = this.sides.get(to);
     assert.ok(side, `nobody has ${to}`);
     return side;
