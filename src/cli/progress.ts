@@ -12,7 +12,8 @@ const width = 30;
 const drawEvery = 100;
 
 /** A bar on stderr where that is a terminal, and nothing where it is not: what a script prints is no place for it. */
-export function createProgress(name: string, stream: NodeJS.WriteStream = process.stderr): Progress {
+export function createProgress(name: string): Progress {
+  const stream = process.stderr;
   const began = performance.now();
   let shown = 0;
   const draw = (text: string) => stream.write(`\r\x1b[K${name}: ${text}`);
