@@ -141,7 +141,9 @@ export function messageActs(world: World): Readonly<Record<string, Act>> {
     async retry(user) {
       const there = said.filter(({ delivery }) => delivery !== undefined);
       const mine = there.filter(({ from }) => from === user);
-      const one = pick(mine.length > 0 && random.fraction() < 0.5 ? mine : there);
+      // Nobody answers there: what waits is what can be sent again.
+      const waiting = mine.filter(({ to }) => to === address);
+      const one = pick([waiting, mine].find(list => list.length > 0 && random.fraction() < 0.5) ?? there);
       const method = pick(['POST', 'DELETE']);
       const path = `/v1/deliveries/${one.delivery}${method === 'POST' ? '/retry' : ''}`;
       const { status } = await call(user, method, path);

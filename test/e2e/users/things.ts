@@ -78,7 +78,7 @@ export function otherActs(world: World): Readonly<Record<string, Act>> {
       );
       expect(user, 'messages:read', status, 200, 'webhooks');
       for (const { client, url } of body.items ?? []) {
-        assert.equal(client, `app:${user}`.slice(4));
+        assert.equal(client, user);
         assert.ok(url.includes(`/${user}/`));
       }
     },
