@@ -1,12 +1,13 @@
 import { codeOf, isGatewayError } from '../../../src/lib/errors.ts';
 import { Identity } from '../../../src/mesh/reticulum/identity.ts';
 import type { Link } from '../../../src/mesh/reticulum/link-session.ts';
-import { linkMode } from '../../../src/mesh/reticulum/link-wire.ts';
+import { keepaliveAnswer, linkMode } from '../../../src/mesh/reticulum/link-wire.ts';
 import { contexts, decodePacket } from '../../../src/mesh/reticulum/packet.ts';
 import type { Commands, Params } from '../command.ts';
 import { bytesIf, bytesOf, hex, integerOf, numberIf } from '../params.ts';
 import { type Node, nodeOf } from './node.ts';
 import { linkOf, listenerOf, outLinkOf, stateOf } from './state.ts';
+import { twinOf } from './twin.ts';
 import { timeoutOf, until } from './waiting.ts';
 
 const statusNames = ['PENDING', 'HANDSHAKE', 'ACTIVE', 'STALE', 'CLOSED'] as const;
@@ -109,7 +110,7 @@ export const commands: Commands = {
 
   /**
    * What the reference changes in its link is changed on the medium here: as long as the interval says, no question
-   * of this link leaves.
+   * of this link leaves, and where the link is not to go stale over that, each is answered as its peer would.
    */
   wire_link_set_watchdog(params) {
     const node = nodeOf(params);
@@ -119,7 +120,19 @@ export const commands: Commands = {
     const { state } = link;
     const own = 'keepalive' in state ? state.keepalive / 1000 : 0;
     if (keepalive !== undefined && keepalive > own) {
-      const cancel = node.wire.watch(raw => isKeepaliveOf(raw, link));
+      const answer = twinOf(link.id, node.wire, node.random).packet(
+        contexts.keepalive,
+        Uint8Array.of(keepaliveAnswer),
+        { clear: true },
+      );
+      const isKept = stale !== undefined && stale > 2 * own;
+      const cancel = node.wire.watch(raw => {
+        const isAsking = isKeepaliveOf(raw, link);
+        if (isAsking && isKept) {
+          node.clock.after(1, () => node.wire.inject(link.iface.name, answer));
+        }
+        return isAsking;
+      });
       node.clock.after(keepalive * 1000, cancel);
     }
     return { keepalive_s: keepalive ?? own, stale_time_s: stale ?? 2 * own };
