@@ -7,6 +7,7 @@ import type { Quality } from '../interface.ts';
 import {
   type Announce,
   decodeAnnounce,
+  randomBlobIn,
   readAnnounce,
   verifyAnnounce,
   verifyAnnounceBeside,
@@ -71,7 +72,7 @@ export class AnnounceIntake {
   take(inbound: Inbound): Promise<void> | undefined {
     const { locals, paths, pathRequests, forwarding, counters, queue } = this.#parts;
     const { packet } = inbound;
-    const { randomBlob } = decodeAnnounce(packet);
+    const randomBlob = randomBlobIn(packet);
     const { key } = inbound;
     if (locals.get(key)) {
       return undefined;
@@ -97,12 +98,13 @@ export class AnnounceIntake {
    */
   verify(inbound: Inbound, isOneOfMany = false): number | Promise<number> {
     const { threads } = this.#parts;
-    const offered = this.#offered(inbound);
+    const { packet } = inbound;
+    const announce = decodeAnnounce(packet);
+    const offered = this.#offered(inbound, announce);
     if (offered === undefined) {
       return 0;
     }
-    const { announce, identity } = offered;
-    const { packet } = inbound;
+    const { identity } = offered;
     if (!(isOneOfMany && threads?.hasRoom)) {
       return this.#learn(inbound, offered, verifyAnnounce(packet, announce, identity));
     }
@@ -111,8 +113,8 @@ export class AnnounceIntake {
       try {
         // Others may have come before it meanwhile.
         const isOver = this.#closed || this.#gone.has(inbound.iface);
-        const still = isOver ? undefined : this.#offered(inbound);
-        resolve(still === undefined ? 1 : this.#learn(inbound, { ...still, identity }, valid));
+        const still = isOver ? undefined : this.#offered(inbound, announce, identity);
+        resolve(still === undefined ? 1 : this.#learn(inbound, still, valid));
       } catch (error) {
         reject(error);
       }
@@ -120,11 +122,12 @@ export class AnnounceIntake {
     return promise;
   }
 
-  /** What an announce offers now; undefined, counted, where that is nothing. Throws `wire/*`, `crypto/bad-signature`. */
-  #offered(inbound: Inbound): Offered | undefined {
+  /**
+   * What an announce offers now; undefined, counted, where that is nothing. Throws `crypto/bad-signature`. `made`: the
+   * Identity that it is by, where somebody has it.
+   */
+  #offered(inbound: Inbound, announce: Announce, made?: PublicIdentity): Offered | undefined {
     const { locals, known, paths, pathRequests } = this.#parts;
-    const { packet } = inbound;
-    const announce = decodeAnnounce(packet);
     const { key } = inbound;
     // It may have waited, and others came before it.
     const better = paths.accepts(key, offerOf(inbound, announce.randomBlob));
@@ -138,15 +141,15 @@ export class AnnounceIntake {
     if (before && !equal(before.identity.publicKey, announce.publicKey)) {
       throw new GatewayError('crypto/bad-signature', 'another key than the one known for this destination');
     }
-    const identity = before?.identity ?? new PublicIdentity(announce.publicKey);
+    const identity = before?.identity ?? made ?? new PublicIdentity(announce.publicKey);
     if (this.#parts.blackhole?.has(identity.hash)) {
       this.#parts.counters.add('announce/blackholed');
       return undefined;
     }
-    return { announce, identity, better, isTwin };
+    return { identity, better, isTwin };
   }
 
-  #learn(inbound: Inbound, { announce, identity, better, isTwin }: Offered, valid: boolean): 1 {
+  #learn(inbound: Inbound, { identity, better, isTwin }: Offered, valid: boolean): 1 {
     const { known, paths, pathRequests, learn } = this.#parts;
     const { packet, hash, key, interfaceName, quality } = inbound;
     // Also where its hash is known: the hash leaves out the flag that says whether a ratchet is in it.
@@ -164,7 +167,7 @@ export class AnnounceIntake {
     }
     const destinationHash = copy(packet.destinationHash);
     const data = copy(packet.data);
-    const { nameHash, appData, ratchet } = readAnnounce(data, packet.contextFlag);
+    const { nameHash, randomBlob, appData, ratchet } = readAnnounce(data, packet.contextFlag);
     const heard: Heard = {
       destinationHash,
       identity,
@@ -173,16 +176,16 @@ export class AnnounceIntake {
       ratchet,
       announce: data,
       announceHasRatchet: packet.contextFlag,
-      packetHash: copy(hash),
+      packetHash: hash,
     };
     if (isTwin) {
-      paths.heardTwin(key, announce.randomBlob);
+      paths.heardTwin(key, randomBlob);
       known.remember(key, heard);
       return 1;
     }
     learn(key, {
       ...heard,
-      randomBlob: copy(announce.randomBlob),
+      randomBlob,
       nextHop: packet.transportId ? copy(packet.transportId) : destinationHash,
       hops: packet.hops,
       pathResponse: packet.context === contexts.pathResponse,
@@ -211,7 +214,6 @@ export class AnnounceIntake {
 }
 
 interface Offered {
-  readonly announce: Announce;
   readonly identity: PublicIdentity;
   /** It offers a better way than the one known, or was made in the same second. */
   readonly better: boolean;

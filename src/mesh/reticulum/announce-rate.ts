@@ -62,7 +62,7 @@ export class AnnounceRates {
       before === undefined
         ? { last: now, violations: 0, blockedUntil: 0, until: now + rateTarget }
         : judge(before, now, rateTarget, rateGrace, ratePenalty);
-    const heard = [...(before?.heard ?? []), now].slice(-momentsKept);
+    const heard = before === undefined ? [now] : [...before.heard, now].slice(-momentsKept);
     this.#rates.delete(key);
     this.#rates.set(key, { ...rate, heard });
     this.#forgetOld(now);

@@ -40,7 +40,8 @@ export interface Announce {
 export const randomBlobLength = 10;
 const randomLength = 5;
 
-/** Bytes of an announce's data before the app data, without and with a ratchet. */
+const randomBlobAt = publicKeyLength + nameHashLength;
+/** Bytes of an announce's data before the app data, without a ratchet. */
 const fixedLength = publicKeyLength + nameHashLength + randomBlobLength + signatureLength;
 
 /** Longest app data of an announce that still fits once a transport node has added its header: 317, with a ratchet 285. */
@@ -63,6 +64,14 @@ export function readAnnounce(data: Uint8Array, hasRatchet: boolean): Announce {
   const signature = reader.take(signatureLength, 'signature');
   const appData = reader.left > 0 || hasRatchet ? reader.rest() : undefined;
   return { publicKey, nameHash, randomBlob, ratchet, signature, appData };
+}
+
+/** The random blob of the announce in a packet, as a view into it: what most are dropped by. Throws as `decodeAnnounce`. */
+export function randomBlobIn({ data, contextFlag }: Packet): Uint8Array {
+  const isWhole = data.length >= fixedLength + (contextFlag ? keyLength : 0);
+  return isWhole
+    ? data.subarray(randomBlobAt, randomBlobAt + randomBlobLength)
+    : readAnnounce(data, contextFlag).randomBlob;
 }
 
 /** Whether the announce belongs to the destination it is addressed to and `identity`, whose key it carries, signed it. */

@@ -77,6 +77,10 @@ export function createForwarding(parts: ForwardingParts): Forwarding {
       const path = paths.get(key);
       return path && interfaceNamed(path.interfaceName) ? path : undefined;
     },
+    over(key) {
+      const interfaceName = paths.interfaceNameOf(key);
+      return interfaceName === undefined ? undefined : interfaceNamed(interfaceName);
+    },
   });
   const transit = new Transit({
     ...parts,

@@ -91,10 +91,7 @@ export class KnownDestinations {
       storage,
       log,
       kind: 'identity-heard',
-      encode: key => {
-        const known = this.#entries.get(key);
-        return known && encodeKnown(known);
-      },
+      encode: key => this.#stored(key),
     });
     // What was only heard is not held decoded while it is sorted: a table's worth of that is ten times the table.
     const stored: { readonly key: string; readonly heard: number; readonly kept: Known | string }[] = [];
@@ -168,6 +165,16 @@ export class KnownDestinations {
   /** Resolves when everything is written. */
   flush(): Promise<void> {
     return this.#journal.flush();
+  }
+
+  /** An entry as it is stored, which is how one that was only heard is packed. */
+  #stored(key: string): Uint8Array | undefined {
+    const packed = this.#entries.packed(key);
+    if (packed !== undefined) {
+      return fromLatin1(packed);
+    }
+    const known = this.#entries.get(key);
+    return known && encodeKnown(known);
   }
 
   #put(key: string, known: Known): void {

@@ -22,6 +22,11 @@ export function packPath(entry: PathEntry): PackedPath {
   return { interfaceName, heard, expires, stored: toLatin1(encodePath(entry)) };
 }
 
+/** The same as it is stored, in fresh bytes. */
+export function storedPath({ stored }: PackedPath): Uint8Array {
+  return fromLatin1(stored);
+}
+
 /** A fresh entry, of a path that nobody uses. */
 export function unpackPath(key: string, { interfaceName, heard, expires, stored }: PackedPath): PathEntry {
   return { ...decodePath(key, fromLatin1(stored)), interfaceName, heard, expires, used: heard };

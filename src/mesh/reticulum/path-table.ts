@@ -4,7 +4,7 @@ import { codeOf } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { MeshStorage } from '../storage.ts';
 import { emittedAt } from './announce.ts';
-import { type PackedPath, type PathTimes, packPath, unpackPath } from './packed-path.ts';
+import { type PackedPath, type PathTimes, packPath, storedPath, unpackPath } from './packed-path.ts';
 import { decodePath, encodePath } from './path-codec.ts';
 import { blobAt, noBlobs, withBlob } from './random-blobs.ts';
 import { Shelf } from './shelf.ts';
@@ -122,10 +122,7 @@ export class PathTable {
       storage,
       log,
       kind: 'path',
-      encode: key => {
-        const entry = this.#entries.get(key);
-        return entry && encodePath(entry);
-      },
+      encode: key => this.#stored(key),
     });
     // Packed at once: a table's worth of entries is many times what the table takes.
     const stored: { readonly key: string; readonly path: PackedPath }[] = [];
@@ -161,6 +158,16 @@ export class PathTable {
       return undefined;
     }
     return entry;
+  }
+
+  /** The interface that leads to a destination (its hash as hex), as `get` would say it, without unpacking anything. */
+  interfaceNameOf(key: string): string | undefined {
+    const kept = this.#entries.packed(key) ?? this.#entries.get(key);
+    if (kept && endOf(kept) <= this.#clock.now()) {
+      this.drop(key);
+      return undefined;
+    }
+    return kept?.interfaceName;
   }
 
   /** In no order. `may`: whether one is of use, by its destination hash as hex: what is not is not unpacked. */
@@ -339,6 +346,15 @@ export class PathTable {
   /** Resolves when everything is written. */
   flush(): Promise<void> {
     return this.#journal.flush();
+  }
+
+  #stored(key: string): Uint8Array | undefined {
+    const packed = this.#entries.packed(key);
+    if (packed !== undefined) {
+      return storedPath(packed);
+    }
+    const entry = this.#entries.get(key);
+    return entry && encodePath(entry);
   }
 
   #isHeavier({ hops, gravity = 0 }: Offer, entry: PathEntry): boolean {

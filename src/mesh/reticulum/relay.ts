@@ -11,9 +11,9 @@ import { AnnouncePacer } from './announce-pacer.ts';
 import { AnnounceRates } from './announce-rate.ts';
 import type { Inbound, InterfaceHandle } from './dispatch.ts';
 import { Egress } from './egress.ts';
-import { type InterfacePolicy, passesAnnounce, searchesOver } from './interface-policy.ts';
+import { passesAnnounce, searchesOver } from './interface-policy.ts';
 import type { RateFacts } from './interface-stats.ts';
-import type { Known } from './known.ts';
+import type { Heard, Known } from './known.ts';
 import { countedFor, isProgram } from './local-hops.ts';
 import { contexts, encodePacket, packetMtu } from './packet.ts';
 import type { PathRequest } from './path-request.ts';
@@ -32,6 +32,8 @@ export interface RelayParts {
   readonly sending: () => readonly InterfaceHandle[];
   readonly interfaceNamed: (name: string) => InterfaceHandle | undefined;
   readonly path: (key: string) => Path | undefined;
+  /** What that way leads over, which is up: without looking at the way itself. */
+  readonly over: (key: string) => InterfaceHandle | undefined;
   readonly known: (key: string) => Known | undefined;
   /** ms that an answer to a path request may take. */
   readonly pathTimeout: () => number;
@@ -160,10 +162,10 @@ export class Relay {
       this.#announceProgram(key);
       return;
     }
-    if (!forwards) {
+    if (!forwards || from === undefined) {
       return;
     }
-    const packet = this.#announceOf(key, contexts.none);
+    const packet = this.#asPassedOn(lesson, lesson.hops, contexts.none);
     if (packet === undefined) {
       return;
     }
@@ -171,7 +173,7 @@ export class Relay {
     if (this.#rebroadcasts.renews(announce)) {
       return;
     }
-    if (this.#rates.allows(key, clock.now(), from?.policy?.announce)) {
+    if (this.#rates.allows(key, clock.now(), from.policy?.announce)) {
       this.#rebroadcasts.add(announce);
     } else {
       counters.add('announce/rate-blocked');
@@ -333,20 +335,21 @@ export class Relay {
   #announceOf(key: string, context: number): Uint8Array | undefined {
     const known = this.#parts.known(key);
     const path = this.#parts.path(key);
-    if (known?.announce === undefined || path === undefined) {
-      return undefined;
-    }
+    return known && path && this.#asPassedOn(known, path.hops, context);
+  }
+
+  #asPassedOn(heard: Heard, hops: number, context: number): Uint8Array | undefined {
     try {
       const packet = encodePacket({
-        hops: path.hops,
+        hops,
         transportId: this.#parts.transportId,
-        contextFlag: known.announceHasRatchet,
+        contextFlag: heard.announceHasRatchet,
         propagation: 'transport',
         destinationType: 'single',
         packetType: 'announce',
-        destinationHash: known.destinationHash,
+        destinationHash: heard.destinationHash,
         context,
-        data: known.announce,
+        data: heard.announce,
       });
       // The header of transport makes it longer than anybody takes.
       return packet.length <= packetMtu ? packet : undefined;
@@ -360,20 +363,19 @@ export class Relay {
   }
 
   #passOn(announce: Rebroadcast): void {
-    const { interfaceNamed, path: pathTo, sending } = this.#parts;
-    const path = pathTo(announce.key);
-    const heardOn = path && interfaceNamed(path.interfaceName);
-    const from: InterfacePolicy | undefined = heardOn?.policy;
-    if (path === undefined) {
+    const from = this.#parts.over(announce.key);
+    if (from === undefined) {
       return;
     }
-    for (const iface of sending()) {
+    const { key, hops, emitted, packet } = announce;
+    const paced = { key, hops, emitted, packet, source: from.name };
+    for (const iface of this.#parts.sending()) {
       if (isProgram(iface)) {
         // They were told when it came.
         continue;
       }
-      if (passesAnnounce(iface.policy ?? {}, from ?? {}) && announce.packet.length <= iface.mtu) {
-        this.#pacer(iface).offer({ ...announce, source: heardOn?.name ?? path.interfaceName });
+      if (passesAnnounce(iface.policy ?? {}, from.policy ?? {}) && packet.length <= iface.mtu) {
+        this.#pacer(iface).offer(paced);
       }
     }
   }

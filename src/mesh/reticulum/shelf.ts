@@ -37,6 +37,11 @@ export class Shelf<T, P> {
     return packed === undefined ? undefined : this.#packing.unpack(key, packed);
   }
 
+  /** A record as it is packed; undefined for one that is open. */
+  packed(key: string): P | undefined {
+    return this.#packed.get(key);
+  }
+
   /** The record itself, which may be changed, and is kept open from now on. */
   open(key: string): T | undefined {
     const record = this.get(key);

@@ -63,10 +63,12 @@ export class WriteBehind {
     for (let at = 0; at < keys.length; at += batchSize) {
       const batch = keys.slice(at, at + batchSize);
       const written = await Promise.allSettled(
-        batch.map(async key => {
-          const value = encode(key);
-          await (value === undefined ? storage.remove(kind, key) : storage.save(kind, key, value));
-        }),
+        batch.map(key =>
+          Promise.try(() => {
+            const value = encode(key);
+            return value === undefined ? storage.remove(kind, key) : storage.save(kind, key, value);
+          }),
+        ),
       );
       const failed = batch.filter((_, i) => written[i]?.status === 'rejected');
       for (const key of failed) {
