@@ -118,6 +118,7 @@ export async function createListener(parts: ListenerParts): Promise<Listener> {
       }
     });
     rooms.push(watchConnections(server, listenerLimits, parts, 'http'));
+    allowHalfOpen(server);
     server.maxHeadersCount = listenerLimits.headers;
     server.setTimeout(listenerLimits.idleTimeout);
     const afterAnswers = watchAnswers(server);
@@ -331,6 +332,14 @@ const serverOptions: ServerOptions = {
   keepAliveTimeout: listenerLimits.keepAlive,
   shouldUpgradeCallback: request => request.headers.upgrade?.toLowerCase() === 'websocket',
 };
+
+/**
+ * Whoever has said all and closes its own direction still gets its answer, and then the connection ends. What is open and
+ * owes nothing, or has half a request, ends at once as ever. Source: Node's `lib/_http_server.js`, `socketOnEnd`: documented nowhere.
+ */
+export function allowHalfOpen(server: Server): void {
+  Object.assign(server, { httpAllowHalfOpen: true });
+}
 
 /** Sends an error as `application/problem+json`; every error of every route leaves here. */
 export function sendProblem(reply: FastifyReply, error: unknown, status?: number): FastifyReply {

@@ -59,6 +59,7 @@ export function createInbox(options: {
 
   /** Resolves when something may have come, `wait` ms have passed, or everything ends. */
   async function somethingNew(address: string, wait: number, signal: AbortSignal | undefined): Promise<void> {
+    signal?.throwIfAborted();
     const { promise, resolve } = Promise.withResolvers<void>();
     const mine = waiters.getOrInsertComputed(address, () => new Set<() => void>());
     mine.add(resolve);

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
@@ -196,7 +197,8 @@ export function addRoutes(parts: RouteParts, routes: readonly Route[]): void {
             if (login !== undefined && !reply.raw.closed) {
               reply.raw.once('close', login.hold());
             }
-            return endOf(reply, [listener.closing, ...(login === undefined ? [] : [login.ended])]);
+            const others = [listener.closing, ...(login === undefined ? [] : [login.ended])];
+            return endOf(reply, one.live === true ? request.raw.socket : undefined, others);
           };
           const timer = clock.after(one.timeout ?? listenerLimits.handlerTimeout, () => tooLate(reply));
           let answer: Answer;
@@ -298,13 +300,21 @@ export function tooSlow(): GatewayError {
 /** Made once: an error with its stack for each request costs more than most answers. */
 const hasEnded = new DOMException('the response is over', 'AbortError');
 
-/** Aborted when the response is over, whether it was sent or its reader has gone (also after `hijack`), or by the others. */
-function endOf(reply: FastifyReply, others: readonly AbortSignal[]): AbortSignal {
+/**
+ * Aborted when the response is over, whether it was sent or its reader has gone (also after `hijack`), or by the others. Of
+ * what may wait for long, `socket` is given: whoever closes its side of that has gone, or gets what there is by then.
+ */
+function endOf(reply: FastifyReply, socket: Socket | undefined, others: readonly AbortSignal[]): AbortSignal {
   const controller = new AbortController();
-  if (reply.raw.closed) {
+  const end = () => {
+    socket?.off('end', end);
     controller.abort(hasEnded);
+  };
+  if (reply.raw.closed || socket?.readableEnded === true) {
+    end();
   } else {
-    reply.raw.once('close', () => controller.abort(hasEnded));
+    reply.raw.once('close', end);
+    socket?.once('end', end);
   }
   return AbortSignal.any([controller.signal, ...others]);
 }

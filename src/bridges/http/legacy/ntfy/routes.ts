@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FastifyRequest } from 'fastify';
 import type { Client } from '../../../../gateway/desk.ts';
 import { codeOf, GatewayError } from '../../../../lib/errors.ts';
@@ -100,7 +100,8 @@ export function ntfyRoutes(parts: () => LegacyParts, prefix: string): Route[] {
         status: 200,
         async take(response) {
           using _open = session;
-          const ends = AbortSignal.any([signal, ...(session === undefined ? [] : [session.signal])]);
+          // Nothing is waited for where it ends by itself: whoever has closed its side only wants to read.
+          const ends = session === undefined ? closeOf(response) : AbortSignal.any([signal, session.signal]);
           const notes = notesOf(all, client, base, subscription, ends);
           await streamNotes(all, subscription, notes, forms[form], response, ends);
         },
@@ -272,6 +273,13 @@ function baseOf({ config }: LegacyParts, { headers: { host } }: IncomingMessage,
 function contentTypeOf(mediaType: string): string {
   const [type = ''] = mediaType.split(';', 1);
   return isMediaType(type.trim()) && /^[ -~]+$/.test(mediaType) ? mediaType : bytesType;
+}
+
+/** Aborted when nothing more can be said. */
+function closeOf(response: ServerResponse): AbortSignal {
+  const closed = new AbortController();
+  response.once('close', () => closed.abort());
+  return closed.signal;
 }
 
 function json(value: unknown): Answer {
