@@ -1,15 +1,19 @@
 import type { Clock } from '../../lib/clock.ts';
 import type { Counters } from '../../lib/counters.ts';
 import type { InterfaceHandle } from './dispatch.ts';
+import { FairRoom } from './fair-room.ts';
 
-interface Search {
-  /** Who waits for the answer. */
+/** A search for a path that others wait for. */
+export interface PathSearch {
+  /** Where those are heard who wait for the answer; who asked first is the first. */
   readonly askedOn: Set<InterfaceHandle>;
+  /** Where it was asked on: over others there may have been no room for it yet. */
+  readonly sentOn: Set<InterfaceHandle>;
   /** Monotonic ms. */
   readonly until: number;
 }
 
-/** Searches under way; past this nobody new is helped until one ends. */
+/** Searches under way; one interface may have begun as many as there are free. */
 const capacity = 4096;
 
 export interface PathSearchesParts {
@@ -19,11 +23,12 @@ export interface PathSearchesParts {
   readonly timeout: () => number;
 }
 
-/** Searches for paths that others asked for: each destination is searched once, and everyone who asked is answered. */
+/** Searches for paths that others asked for: each destination is searched once on each interface, and everyone who asked is answered. */
 export class PathSearches {
   readonly #parts: PathSearchesParts;
   /** The one that ends first is first. */
-  readonly #searches = new Map<string, Search>();
+  readonly #searches = new Map<string, PathSearch>();
+  readonly #room = new FairRoom(capacity);
 
   constructor(parts: PathSearchesParts) {
     this.#parts = parts;
@@ -39,29 +44,33 @@ export class PathSearches {
     return this.#searches.has(key);
   }
 
-  /** Somebody asks over an interface; whether the question is to be passed on, because nobody asked yet. */
-  begin(key: string, askedOn: InterfaceHandle): boolean {
+  /** Somebody asks over an interface: the search for it, which may be under way already; undefined where there are too many. */
+  begin(key: string, askedOn: InterfaceHandle): PathSearch | undefined {
     this.#forgetOld();
     const search = this.#searches.get(key);
     if (search !== undefined) {
       search.askedOn.add(askedOn);
-      return false;
+      return search;
     }
-    if (this.#searches.size >= capacity) {
+    if (!this.#room.take(askedOn)) {
       this.#parts.counters.add('path/search-full');
-      return false;
+      return undefined;
     }
     const until = this.#parts.clock.monotonic() + this.#parts.timeout();
-    this.#searches.set(key, { askedOn: new Set([askedOn]), until });
-    return true;
+    const begun: PathSearch = { askedOn: new Set([askedOn]), sentOn: new Set(), until };
+    this.#searches.set(key, begun);
+    return begun;
   }
 
   /** An announce came: over which interfaces it was asked for. */
   end(key: string): Iterable<InterfaceHandle> {
     this.#forgetOld();
-    const askedOn = this.#searches.get(key)?.askedOn ?? [];
-    this.#searches.delete(key);
-    return askedOn;
+    const search = this.#searches.get(key);
+    if (search === undefined) {
+      return [];
+    }
+    this.#forget(key, search);
+    return search.askedOn;
   }
 
   #forgetOld(): void {
@@ -70,7 +79,12 @@ export class PathSearches {
       if (search.until > now) {
         break;
       }
-      this.#searches.delete(key);
+      this.#forget(key, search);
     }
+  }
+
+  #forget(key: string, { askedOn }: PathSearch): void {
+    this.#searches.delete(key);
+    this.#room.give(askedOn.values().next().value!);
   }
 }

@@ -4,13 +4,14 @@ import type { Counters } from '../../lib/counters.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import type { Random } from '../../lib/random.ts';
 import type { Burden } from '../interface.ts';
-import { Allowance } from './allowance.ts';
 import { emittedAt } from './announce.ts';
 import type { Lesson } from './announce-intake.ts';
 import { AnnouncePacer } from './announce-pacer.ts';
 import { AnnounceRates } from './announce-rate.ts';
+import { AskedShare } from './asked-share.ts';
 import type { Inbound, InterfaceHandle } from './dispatch.ts';
 import { Egress } from './egress.ts';
+import { FairRoom } from './fair-room.ts';
 import { passesAnnounce, searchesOver } from './interface-policy.ts';
 import type { RateFacts } from './interface-stats.ts';
 import type { Heard, Known } from './known.ts';
@@ -59,12 +60,8 @@ export interface PathAnswer {
 const answerGrace = 400;
 /** ms more on a roaming interface: whoever is better placed is heard first. Source: RNS 1.5.7. */
 const roamingGrace = 1500;
-/** Answers that wait for their moment. */
+/** Answers that wait for their moment; for one interface as many as there are free. */
 const answersMost = 4096;
-/** Share of the bitrate that answers and searches which others ask for may take, beyond some at once. */
-const askedShare = 0.1;
-/** Bytes: some 16 answers, or 60 searches. */
-const askedBurst = 4096;
 /** Bytes of a search on its way. */
 const searchLength = 80;
 /** Announces that wait for all interfaces together: whoever opens many connections must not multiply them. */
@@ -84,7 +81,8 @@ export class Relay {
   readonly #pacers = new Map<InterfaceHandle, AnnouncePacer>();
   /** Answers that wait for their moment, by destination and interface. */
   readonly #answering = new Map<string, PathAnswer>();
-  readonly #allowances = new WeakMap<InterfaceHandle, Allowance>();
+  readonly #answerRoom = new FairRoom(answersMost);
+  readonly #shares = new WeakMap<InterfaceHandle, AskedShare>();
   readonly #room = { used: 0, limit: waitingMost };
   readonly #egress: Egress;
 
@@ -218,7 +216,7 @@ export class Relay {
     if (this.#answering.has(answer)) {
       return;
     }
-    if (this.#answering.size >= answersMost) {
+    if (!this.#answerRoom.take(iface)) {
       counters.add('path/answers-full');
       return;
     }
@@ -227,6 +225,7 @@ export class Relay {
     this.#answering.set(answer, { key, iface, since, due: since + delay });
     clock.after(delay, () => {
       this.#answering.delete(answer);
+      this.#answerRoom.give(iface);
       this.#answer(key, iface);
     });
   }
@@ -264,13 +263,18 @@ export class Relay {
         other !== iface &&
         (forProgram || isProgram(other) || (forwards && searchesOver(asked, other.policy ?? {}))),
     );
-    if (others.length === 0 || !(this.#searches.begin(key, iface) || forProgram)) {
+    const search = others.length === 0 ? undefined : this.#searches.begin(key, iface);
+    if (search === undefined && !(forProgram && others.length > 0)) {
       return;
     }
     const onward = { ...request, transportId: forwards ? transportId : undefined };
     for (const other of others) {
+      if (!forProgram && (search?.sentOn.has(other) || search?.askedOn.has(other))) {
+        continue;
+      }
       const free = forProgram || isProgram(other);
-      if (free || (this.#egress.allows(other) && this.#mayAsk(other, searchLength))) {
+      if (free || (this.#egress.allows(other) && this.#mayAsk(other, searchLength, iface))) {
+        search?.sentOn.add(other);
         this.#egress.note(other);
         askOn(onward, other, forProgram ? 'own' : 'hearsay');
       }
@@ -279,7 +283,11 @@ export class Relay {
 
   #answer(key: string, iface: InterfaceHandle): void {
     const packet = this.#announceOf(key, contexts.pathResponse);
-    if (packet !== undefined && iface.online && (isProgram(iface) || this.#mayAsk(iface, packet.length))) {
+    if (
+      packet !== undefined &&
+      iface.online &&
+      (isProgram(iface) || this.#mayAsk(iface, packet.length, iface))
+    ) {
       this.#parts.counters.add('path/answered');
       this.#transmit(packet, iface, 'hearsay');
     }
@@ -316,15 +324,15 @@ export class Relay {
     }
   }
 
-  /** Whether something that strangers asked for may leave by an interface; counted where not. */
-  #mayAsk(iface: InterfaceHandle, bytes: number): boolean {
+  /** Whether something that strangers heard on `source` asked for may leave by an interface; counted where not. */
+  #mayAsk(iface: InterfaceHandle, bytes: number, source: InterfaceHandle): boolean {
     const { clock, counters } = this.#parts;
-    let allowance = this.#allowances.get(iface);
-    if (allowance === undefined) {
-      allowance = new Allowance(clock, (iface.bitrate / 8000) * askedShare, askedBurst);
-      this.#allowances.set(iface, allowance);
+    let share = this.#shares.get(iface);
+    if (share === undefined) {
+      share = new AskedShare(clock);
+      this.#shares.set(iface, share);
     }
-    const may = allowance.take(bytes);
+    const may = share.take(bytes, iface.bitrate, source.name);
     if (!may) {
       counters.add('path/asked-too-much');
     }

@@ -7,7 +7,7 @@ import type { InterfaceHandle } from '../../../src/mesh/reticulum/dispatch.ts';
 import { generateIdentity } from '../../../src/mesh/reticulum/identity.ts';
 import type { InterfacePolicy } from '../../../src/mesh/reticulum/interface-policy.ts';
 import { encodeLinkRequest } from '../../../src/mesh/reticulum/link-wire.ts';
-import { contexts, decodePacket, encodePacket } from '../../../src/mesh/reticulum/packet.ts';
+import { contexts, decodePacket, encodePacket, type Packet } from '../../../src/mesh/reticulum/packet.ts';
 import { encodePathRequest, pathRequestDestination } from '../../../src/mesh/reticulum/path-request.ts';
 import { type TransitLink, TransitLinks } from '../../../src/mesh/reticulum/transit-links.ts';
 import { ManualClock } from '../../sim/clock.ts';
@@ -151,29 +151,25 @@ describe('a flood that costs a signature each', () => {
   });
 });
 
+function question(destinationHash: Uint8Array): Uint8Array {
+  return encodePacket({
+    hops: 0,
+    contextFlag: false,
+    propagation: 'broadcast',
+    destinationType: 'plain',
+    packetType: 'data',
+    destinationHash: pathRequestDestination,
+    context: contexts.none,
+    data: encodePathRequest({ destinationHash, transportId: undefined, tag: random.bytes(16) }),
+  });
+}
+
 describe('a flood of path requests', () => {
+  const everywhere = { flood: { mode: 'gateway' }, others: { mode: 'gateway' } } as const;
+
   test('makes other media be searched a few times, and who asks calmly is still searched for', async () => {
-    const { clock, flood, radio, node, honest } = hub({
-      flood: { mode: 'gateway' },
-      others: { mode: 'gateway' },
-    });
-    const ask = () =>
-      flood.carry(
-        encodePacket({
-          hops: 0,
-          contextFlag: false,
-          propagation: 'broadcast',
-          destinationType: 'plain',
-          packetType: 'data',
-          destinationHash: pathRequestDestination,
-          context: contexts.none,
-          data: encodePathRequest({
-            destinationHash: random.bytes(16),
-            transportId: undefined,
-            tag: random.bytes(16),
-          }),
-        }),
-      );
+    const { clock, flood, radio, node, honest } = hub(everywhere);
+    const ask = () => flood.carry(question(random.bytes(16)));
     for (let second = 0; second < 30; second++) {
       for (let count = 0; count < 100; count++) {
         ask();
@@ -190,6 +186,57 @@ describe('a flood of path requests', () => {
     await pass(clock, 1000, 250);
     const asked = radio.packets.slice(searched).map(raw => toHex(decodePacket(raw).data.subarray(0, 16)));
     assert.deepEqual(asked, [toHex(wanted)]);
+  });
+
+  test('below the limit keeps nobody else from being searched for, nor those on the radio from an answer', async () => {
+    const { clock, flood, radio, node, honest } = hub(everywhere);
+    const { destination } = honest.serve();
+    await honest.transport.announce(destination);
+    await pass(clock, 1000, 250);
+    const strangers = async (ms: number) => {
+      for (let at = 0; at < ms; at += 500) {
+        flood.carry(question(random.bytes(16)));
+        await pass(clock, 500, 250);
+      }
+    };
+    await strangers(600_000);
+    assert.ok(node.counters.get('path/asked-too-much') > 800);
+    for (let minute = 0; minute < 10; minute++) {
+      const from = radio.packets.length;
+      const wanted = random.bytes(16);
+      honest.transport.requestPath(wanted).catch(() => {});
+      radio.carry(question(destination.hash));
+      await strangers(60_000);
+      const left = radio.packets.slice(from).map(raw => decodePacket(raw));
+      const isSearch = ({ data }: Packet) => toHex(data.subarray(0, 16)) === toHex(wanted);
+      assert.ok(left.some(isSearch), 'nobody searched for it');
+      assert.ok(
+        left.some(({ context }) => context === contexts.pathResponse),
+        'nobody answered',
+      );
+    }
+  });
+
+  test('for one destination keeps nobody else from having it searched for', async () => {
+    const { clock, flood, radio, node, honest } = hub(everywhere);
+    for (let count = 0; count < 120; count++) {
+      flood.carry(question(random.bytes(16)));
+      await pass(clock, 500, 250);
+    }
+    const wanted = random.bytes(16);
+    const searches = () =>
+      radio.packets.filter(raw => toHex(decodePacket(raw).data.subarray(0, 16)) === toHex(wanted)).length;
+    for (let tries = 0; searches() === 0 && node.counters.get('path/asked-too-much') === 0; tries++) {
+      assert.ok(tries < 1000);
+      flood.carry(question(random.bytes(16)));
+      await pass(clock, 500, 250);
+    }
+    flood.carry(question(wanted));
+    await settled();
+    assert.equal(searches(), 0);
+    honest.transport.requestPath(wanted).catch(() => {});
+    await pass(clock, 500, 250);
+    assert.equal(searches(), 1);
   });
 });
 
