@@ -4,8 +4,8 @@ import type { Clock } from '../../lib/clock.ts';
 export class Allowance {
   readonly #clock: Clock;
   /** Bytes a ms. */
-  readonly #rate: number;
-  readonly #burst: number;
+  #rate: number;
+  #burst: number;
   #left: number;
   #at: number;
 
@@ -19,15 +19,33 @@ export class Allowance {
 
   /** Whether there is room for a packet of so many bytes, which is used up then. */
   take(bytes: number): boolean {
-    const now = this.#clock.monotonic();
-    this.#left = Math.min(this.#burst, this.#left + (now - this.#at) * this.#rate);
-    this.#at = now;
+    this.#fill();
     if (bytes > this.#left) {
       return false;
     }
     this.#left -= bytes;
     return true;
   }
+
+  /** From now on it is another: what is left of the one before is no more than that has at once. */
+  change(rate: number, burst: number): void {
+    this.#fill();
+    this.#rate = rate;
+    this.#burst = burst;
+    this.#left = Math.min(burst, this.#left);
+  }
+
+  #fill(): void {
+    const now = this.#clock.monotonic();
+    this.#left = Math.min(this.#burst, this.#left + (now - this.#at) * this.#rate);
+    this.#at = now;
+  }
+}
+
+interface OfInterface {
+  readonly allowance: Allowance;
+  /** bit/s that it is a share of. */
+  bitrate: number;
 }
 
 /** An allowance for each interface, by a share of its bitrate and something at once. */
@@ -35,7 +53,7 @@ export class InterfaceAllowances {
   readonly #clock: Clock;
   readonly #share: number;
   readonly #burst: (bytesPerSecond: number) => number;
-  readonly #allowances = new WeakMap<object, Allowance>();
+  readonly #allowances = new WeakMap<object, OfInterface>();
 
   /** `burst`: bytes at once, by the bytes a second that the share is. */
   constructor(clock: Clock, share: number, burst: (bytesPerSecond: number) => number) {
@@ -44,14 +62,19 @@ export class InterfaceAllowances {
     this.#burst = burst;
   }
 
-  /** Whether so many bytes may leave by an interface now, which uses them up. */
+  /** Whether so many bytes may leave by an interface now, which uses them up. An interface may be given another bitrate. */
   take(iface: { readonly bitrate: number }, bytes: number): boolean {
-    let allowance = this.#allowances.get(iface);
-    if (allowance === undefined) {
-      const bytesPerSecond = (iface.bitrate / 8) * this.#share;
-      allowance = new Allowance(this.#clock, bytesPerSecond / 1000, this.#burst(bytesPerSecond));
-      this.#allowances.set(iface, allowance);
+    const { bitrate } = iface;
+    const bytesPerSecond = (bitrate / 8) * this.#share;
+    let own = this.#allowances.get(iface);
+    if (own === undefined) {
+      const allowance = new Allowance(this.#clock, bytesPerSecond / 1000, this.#burst(bytesPerSecond));
+      own = { allowance, bitrate };
+      this.#allowances.set(iface, own);
+    } else if (own.bitrate !== bitrate) {
+      own.allowance.change(bytesPerSecond / 1000, this.#burst(bytesPerSecond));
+      own.bitrate = bitrate;
     }
-    return allowance.take(bytes);
+    return own.allowance.take(bytes);
   }
 }

@@ -38,14 +38,16 @@ export interface LinkPacketsParts {
 
 /** Packets remembered, so that one that is repeated is proven again. */
 const packetsRemembered = 256;
+/** Proofs of one packet beyond the first: whoever overheard it can repeat it for ever, and has no key for it. */
+const provenAgainMost = 8;
 
 /** What applications say to each other over one link in single packets, and the proofs of them. */
 export class LinkPackets {
   readonly #port: LinkPort;
   readonly #parts: LinkPacketsParts;
   readonly #receipts: Receipts;
-  /** Whether each packet that came lately was proven, by hash. */
-  readonly #heard = new Map<string, boolean>();
+  /** How often each packet that came lately was proven, by hash. */
+  readonly #heard = new Map<string, number>();
 
   constructor(port: LinkPort, parts: LinkPacketsParts) {
     this.#port = port;
@@ -92,14 +94,15 @@ export class LinkPackets {
   /** A packet of this hash (32 B), opened. */
   take(data: Uint8Array, hash: Uint8Array): void {
     const key = toHex(hash);
-    this.#heard.set(key, false);
+    this.#heard.set(key, 0);
     if (this.#heard.size > packetsRemembered) {
       this.#heard.delete(this.#heard.keys().next().value!);
     }
     let signature: Uint8Array | undefined;
     const prove = () => {
-      if (this.#heard.has(key)) {
-        this.#heard.set(key, true);
+      const times = this.#heard.get(key);
+      if (times !== undefined) {
+        this.#heard.set(key, times + 1);
       }
       this.#prove(hash, signature);
     };
@@ -112,9 +115,12 @@ export class LinkPackets {
     this.#parts.onPacket({ data, packetHash: hash, prove, prepare });
   }
 
-  /** A packet of this hash (32 B) came once more: one that was proven is proven again. */
+  /** A packet of this hash (32 B) came once more: one that was proven is proven again, some times. */
   repeated(hash: Uint8Array): void {
-    if (this.#heard.get(toHex(hash)) === true) {
+    const key = toHex(hash);
+    const times = this.#heard.get(key) ?? 0;
+    if (times > 0 && times <= provenAgainMost) {
+      this.#heard.set(key, times + 1);
       this.#port.counters.add('link/proven-again');
       this.#prove(hash);
     }

@@ -1,6 +1,6 @@
 import { concat, toHex } from '../../lib/bytes.ts';
 import type { Counters } from '../../lib/counters.ts';
-import { codeOf } from '../../lib/errors.ts';
+import { codeOf, GatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Announcer } from './announcer.ts';
 import type { Inbound, InterfaceHandle } from './dispatch.ts';
@@ -9,7 +9,7 @@ import type { Forwarding } from './forwarding.ts';
 import type { InboundQueue } from './inbound-queue.ts';
 import type { Ingress } from './ingress.ts';
 import type { Local, Locals } from './locals.ts';
-import { packetHash, sha256 } from './packet.ts';
+import { packetHash, packetMtu, sha256 } from './packet.ts';
 import { decodePathRequest } from './path-request.ts';
 import type { SlotHash } from './slot-hash.ts';
 
@@ -46,9 +46,13 @@ export class PathRequestIntake {
     return this.#tags.size;
   }
 
-  /** Takes one that came in. Throws `wire/truncated`. A promise asks its medium to wait. */
+  /** Takes one that came in. Throws `wire/truncated`, `wire/malformed`. A promise asks its medium to wait. */
   take(inbound: Inbound): Promise<void> | undefined {
     const { locals, forwarding, counters, ingress, queue } = this.#parts;
+    if (inbound.raw.length > packetMtu) {
+      // It may have to wait, and nobody asks at such length.
+      throw new GatewayError('wire/malformed', `path request of ${inbound.raw.length} bytes`);
+    }
     const { destinationHash, tag } = decodePathRequest(inbound.packet.data);
     if (forwarding === undefined && locals.get(toHex(destinationHash)) === undefined) {
       return undefined;

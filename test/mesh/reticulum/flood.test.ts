@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { fromHex, toHex, utf8 } from '../../../src/lib/bytes.ts';
+import { concat, fromHex, toHex, utf8 } from '../../../src/lib/bytes.ts';
 import { encodeRandomBlob, signAnnounce } from '../../../src/mesh/reticulum/announce.ts';
 import { LocalDestination } from '../../../src/mesh/reticulum/destination.ts';
 import type { InterfaceHandle } from '../../../src/mesh/reticulum/dispatch.ts';
@@ -215,6 +215,16 @@ describe('a flood of path requests', () => {
         'nobody answered',
       );
     }
+  });
+
+  test('of great length waits for nothing: what has to wait is short', async () => {
+    const { clock, flood, node } = hub(everywhere);
+    for (let count = 0; count < 300; count++) {
+      flood.carry(concat(question(random.bytes(16)), new Uint8Array(200_000)));
+    }
+    assert.equal(node.counters.get('wire/malformed'), 300);
+    assert.equal(node.transport.sizes()['inbound-waiting'], 0);
+    await pass(clock, 1000, 250);
   });
 
   test('for one destination keeps nobody else from having it searched for', async () => {

@@ -278,6 +278,17 @@ describe('two nodes of ours and a link between them', () => {
     assert.equal(await sent, 6);
   });
 
+  test('a packet that is repeated again and again is proven some times, and then no more', async () => {
+    await using nodes = twoNodes();
+    const { link } = await linked(nodes, { proofStrategy: 'all' });
+    const copies = Array.from({ length: 100 }, (_, at) => ({ after: 1 + at }));
+    nodes.fate = (_, from) => (from === 'a' ? copies : [{ after: 1 }]);
+    const before = contextsOf(nodes, 'b').length;
+    await nodes.until(link.send(Uint8Array.of(7)));
+    await nodes.clock.advance(200);
+    assert.equal(contextsOf(nodes, 'b').length, before + 9);
+  });
+
   test('too much for one packet is refused', async () => {
     await using nodes = twoNodes();
     const { link } = await linked(nodes);
