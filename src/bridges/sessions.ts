@@ -1,5 +1,5 @@
 import type { Clients } from '../gateway/client.ts';
-import type { ClientEnd } from '../gateway/client-life.ts';
+import { type ClientEnd, endWords } from '../gateway/client-life.ts';
 import type { Client } from '../gateway/desk.ts';
 import { GatewayError } from '../lib/errors.ts';
 
@@ -55,14 +55,10 @@ export function createSessions({ clients }: { readonly clients: Clients }): Sess
   };
 }
 
-const words: Readonly<Record<ClientEnd, string>> = {
-  revoked: 'the token was revoked',
-  expired: 'the token has expired',
-  changed: 'the rights of this client were changed: connect again',
-};
-
 function endOf(why: ClientEnd): GatewayError {
   return why === 'changed'
-    ? new GatewayError('bridge/unavailable', words[why], { retryable: true, detail: { retryAfter: 1 } })
-    : new GatewayError('request/unauthenticated', words[why], { detail: { token: words[why], reason: why } });
+    ? new GatewayError('bridge/unavailable', endWords[why], { retryable: true, detail: { retryAfter: 1 } })
+    : new GatewayError('request/unauthenticated', endWords[why], {
+        detail: { token: endWords[why], reason: why },
+      });
 }

@@ -3,6 +3,13 @@ import type { Clock } from '../lib/clock.ts';
 /** Why a client's right to what it holds open is over. `changed`: it may come back at once, with the rights it has now. */
 export type ClientEnd = 'revoked' | 'expired' | 'changed';
 
+/** The same for whoever is told. */
+export const endWords: Readonly<Record<ClientEnd, string>> = {
+  revoked: 'the token was revoked',
+  expired: 'the token has expired',
+  changed: 'the rights of this client were changed: connect again',
+};
+
 /** What is open on behalf of clients, told when it must end. */
 export interface ClientLives {
   /** Calls once when it is over: at `until` (ms epoch), or before. Returns the way to stop. */

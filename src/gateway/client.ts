@@ -75,6 +75,11 @@ export interface Clients {
   revoke(nameOrId: string): Promise<void>;
   /** Calls once when the right is over that this Client stands for: revoked, expired, replaced, changed. Returns the way to stop. */
   watch(client: Client, onEnd: (why: ClientEnd) => void): () => void;
+  /**
+   * The same client with the rights it has now: between the head of a request and the end of its body minutes may pass. Throws
+   * `request/unauthenticated` where the token it came with is not good any more.
+   */
+  current(client: Client): Client;
   /** A token of the client was shown from this address. */
   used(id: string, from: string): void;
 }

@@ -4,7 +4,7 @@ import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
 import type { ClientDraft, Clients, ClientView } from './client.ts';
 import { checkChange, checkDraft } from './client-check.ts';
-import { createClientLives } from './client-life.ts';
+import { type ClientEnd, createClientLives, endWords } from './client-life.ts';
 import { hashOfToken, mintToken, printOfToken } from './client-token.ts';
 import { type ClientUse, createClientUses } from './client-use.ts';
 import { type Client, type Scope, scopes } from './desk.ts';
@@ -165,6 +165,19 @@ export function createClients(options: {
     };
   };
 
+  /** Why the token is not good any more that this Client stands for; of a Client that no token was shown for, nothing. */
+  function faultOf(client: Client): Exclude<ClientEnd, 'changed'> | undefined {
+    const token = issued.get(client)?.token;
+    if (token === undefined) {
+      return undefined;
+    }
+    if (byId.get(client.id)?.revokedAt !== undefined) {
+      return 'revoked';
+    }
+    const found = byHash.get(token);
+    return found === undefined || isExpired(found.client) ? 'expired' : undefined;
+  }
+
   return {
     authenticate(token) {
       const found = byHash.get(printOfToken(token));
@@ -299,6 +312,15 @@ export function createClients(options: {
         return () => {};
       }
       return lives.watch(held, onEnd);
+    },
+    current(client) {
+      const fault = faultOf(client);
+      if (fault !== undefined) {
+        const detail = { token: endWords[fault], reason: fault };
+        throw new GatewayError('request/unauthenticated', endWords[fault], { detail });
+      }
+      const token = issued.get(client)?.token;
+      return (token === undefined ? undefined : byHash.get(token)?.client) ?? client;
     },
     used: uses.used,
     flush: uses.flush,

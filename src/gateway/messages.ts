@@ -6,6 +6,7 @@ import type { AcceptedMessage, Acceptor } from './acceptor.ts';
 import { holds, pageLimit, requireScope } from './access.ts';
 import { refusal } from './bounds.ts';
 import type { BlobStore, Incoming } from './bridge.ts';
+import type { Clients } from './client.ts';
 import type { ListConversations } from './conversations.ts';
 import type { Cursors } from './cursor.ts';
 import type { Client, MessageDraft, Messages, MessageView } from './desk.ts';
@@ -18,6 +19,7 @@ import type { Store } from './store/store.ts';
 
 export interface MessagesOptions {
   readonly store: Store;
+  readonly clients: Pick<Clients, 'current'>;
   readonly clock: Clock;
   readonly random: Random;
   readonly limits: Limits;
@@ -172,7 +174,8 @@ export function createMessages(options: MessagesOptions): MessageDesk {
 
   return {
     maySee,
-    async post(client, draft, key, asked) {
+    async post(caller, draft, key, asked) {
+      const client = options.clients.current(caller);
       requireScope(client, 'messages:send');
       checkKey(key);
       // Without a key nobody can say it again.
@@ -188,7 +191,8 @@ export function createMessages(options: MessagesOptions): MessageDesk {
         await options.acceptor.accept('app', incoming, { fingerprint, once: key === undefined }),
       );
     },
-    async postAll(client, drafts, given, asked) {
+    async postAll(caller, drafts, given, asked) {
+      const client = options.clients.current(caller);
       requireScope(client, 'messages:send');
       checkKey(given);
       const key = given ?? orderedId(clock, options.random);

@@ -157,6 +157,7 @@ export function createSwitch(options: SwitchOptions): Switch {
   });
   const messages = createMessages({
     store,
+    clients,
     clock,
     random,
     limits,

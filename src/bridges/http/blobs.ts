@@ -45,7 +45,7 @@ export function blobRoutes(desk: Desk, clock: Clock): Route[] {
         refuseEncoded(request.raw);
         refuseLonger(request.raw, blobBytes);
         const { sha256, size } = await keep(desk.blobs, request.raw);
-        await desk.ownBlob(client, sha256);
+        await desk.ownBlob(desk.clients.current(client), sha256);
         const mediaType = header('content-type') ?? 'application/octet-stream';
         return {
           status: 201,

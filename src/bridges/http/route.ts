@@ -14,8 +14,9 @@ import { type Listener, listenerLimits } from '../listener.ts';
 import { negotiate } from '../negotiate.ts';
 import { fieldsOf, type RateKind, type Rates } from '../rate.ts';
 import { invalid, mistakesOf } from '../schema.ts';
-import { actionOf, type Caller, doneEntry, refusedEntry } from './audited.ts';
+import { actionOf, doneEntry, refusedEntry } from './audited.ts';
 import { jsonBytes, publicJsonBytes, readJson } from './body.ts';
+import { callerOf, callerStill } from './caller.ts';
 import type { Logins } from './logins.ts';
 import { jsonType, notAcceptable, offeredBy } from './offer.ts';
 import { send } from './sending.ts';
@@ -155,7 +156,6 @@ export function cursorOrNone(about: string, ...kinds: readonly CursorKind[]) {
   return z.string().regex(shape, 'not a cursor of this list').exactOptional().describe(about);
 }
 
-const nobody: Client = { id: '', name: '', scopes: [], rooms: [] };
 const nothing = z.strictObject({});
 const unlooked = { value: undefined, errors: [] };
 
@@ -213,7 +213,9 @@ export function addRoutes(parts: RouteParts, routes: readonly Route[]): void {
             if (offered !== undefined && mediaType === undefined) {
               answer = notAcceptable(offered);
             } else {
-              const call = await checked(one, caller.client, request, mediaType ?? '', ends);
+              const call = await checked(one, request, mediaType ?? '', ends, () =>
+                callerStill(one.audience, caller, parts.desk),
+              );
               if (request.method === 'HEAD' && one.live === true) {
                 return reply.header('content-type', mediaType || jsonType).send();
               }
@@ -319,32 +321,12 @@ function endOf(reply: FastifyReply, socket: Socket | undefined, others: readonly
   return AbortSignal.any([controller.signal, ...others]);
 }
 
-/** The client that calls, and how it came. */
-function callerOf(
-  audience: Audience,
-  request: FastifyRequest,
-  { listener, access, logins, desk }: Pick<RouteParts, 'listener' | 'access' | 'logins' | 'desk'>,
-): Caller {
-  if (audience === 'public') {
-    return { client: nobody, door: 'token' };
-  }
-  const header = request.headers.authorization;
-  const login = header === undefined ? logins.find(request.raw, request.ip) : undefined;
-  if (login !== undefined) {
-    desk.clients.used(login.client.id, request.ip);
-    return { client: login.client, door: 'page', login };
-  }
-  return header === undefined && listener.isControl(request.raw)
-    ? { client: access.owner(), door: 'control' }
-    : { client: access.bearer(header, request.ip), door: 'token' };
-}
-
 async function checked(
   one: Route,
-  client: Client,
   request: FastifyRequest,
   mediaType: string,
   ends: () => AbortSignal,
+  clientNow: () => Client,
 ): Promise<Call<unknown, unknown, unknown>> {
   const params = one.params === undefined ? unlooked : mistakesOf(one.params, request.params, '/path');
   const query =
@@ -359,6 +341,7 @@ async function checked(
           one.body,
           one.optionalBody && hasNoBody(request) ? {} : await readJson(request.raw, limit),
         );
+  const client = clientNow();
   const errors = [...params.errors, ...query.errors, ...body.errors];
   if (errors.length > 0) {
     throw invalid(errors);

@@ -329,7 +329,7 @@ async function shown(
   { metadata: _metadata, parts: _parts, ...upload }: Upload,
 ): Promise<Omit<Upload, 'metadata' | 'parts'>> {
   if (upload.sha256 !== undefined) {
-    await desk.ownBlob(client, upload.sha256);
+    await desk.ownBlob(desk.clients.current(client), upload.sha256);
   }
   return upload;
 }
