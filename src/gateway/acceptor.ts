@@ -6,7 +6,7 @@ import { checkBounds, excess, refusal } from './bounds.ts';
 import type { Accepted, Bridge, Incoming } from './bridge.ts';
 import { newDelivery } from './delivery.ts';
 import type { DeliveryView, HubFacts } from './desk.ts';
-import { type Folding, withWords, wordsIn } from './folding.ts';
+import { type Folding, over, withWords, wordsIn } from './folding.ts';
 import { orderedId } from './ids.ts';
 import type { Limits } from './limits.ts';
 import {
@@ -20,6 +20,7 @@ import {
   priorities,
   schemeOf,
 } from './message.ts';
+import { reasonOfMissed } from './missed.ts';
 import type { Outbox } from './outbox.ts';
 import { sensorRoom } from './own-rooms.ts';
 import type { RecentMessages } from './recent-messages.ts';
@@ -207,12 +208,15 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
         if (ruling !== undefined) {
           rulings.set(row.id, JSON.stringify(ruling));
         }
-        return row;
+        const { missed } = recipient;
+        return missed === undefined ? row : over(row, message, reasonOfMissed(missed, message.type));
       });
       folding = outbox.fold(message, wanted, words);
       const { rows, folds } = folding;
       const rewrites = rewritesOf(message, rows, words);
-      const apps = recipients.filter(({ bridge }) => bridge === 'app').map(({ address }) => address);
+      const apps = recipients
+        .filter(({ bridge, missed }) => bridge === 'app' && missed === undefined)
+        .map(({ address }) => address);
       release = outbox.reserve(recipients);
       const prepared = prepare(withWords(message, rewrites.get(rows[0]?.id ?? '')), rows);
       const args: AcceptArgs = {

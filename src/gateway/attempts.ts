@@ -4,11 +4,14 @@ import { codeOf, GatewayError, isGatewayError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
 import type { Progress } from './bridge.ts';
+import type { DeliveryInput } from './delivery.ts';
 import type { DeliveryRecord } from './delivery-record.ts';
 import { withWords } from './folding.ts';
 import type { Limits } from './limits.ts';
-import { priorities } from './message.ts';
+import { type Message, type MessageId, priorities } from './message.ts';
+import { missedBy, reasonOfMissed } from './missed.ts';
 import type { RecentMessages } from './recent-messages.ts';
+import { isChange } from './router.ts';
 import type { Store } from './store/store.ts';
 import { judge } from './verdict.ts';
 import {
@@ -188,14 +191,20 @@ export class Attempts {
       if (entry.expiresAt <= this.#options.clock.now()) {
         attempt.ending ??= { on: 'expire' };
       }
-      if (attempt.ending !== undefined) {
-        throw new GatewayError('request/conflict', 'called back while its beginning was written');
-      }
-      attempt.controller.signal.throwIfAborted();
       const stored = recent.message(entry.message) ?? store.read.message(entry.message);
       if (stored === undefined) {
         throw new GatewayError('bridge/rejected', 'the message is not kept any more');
       }
+      if (isChange(stored) && !entry.mayHaveLeft) {
+        const ending = await this.#forNobody(stored, entry);
+        if (ending !== undefined) {
+          attempt.ending ??= ending;
+        }
+      }
+      if (attempt.ending !== undefined) {
+        throw new GatewayError('request/conflict', 'called back before anything of it left');
+      }
+      attempt.controller.signal.throwIfAborted();
       const message = entry.isRewritten ? withWords(stored, store.read.rewritten(entry.id)) : stored;
       const remembered = again ? this.#remembered(entry) : undefined;
       attempt.given = true;
@@ -215,6 +224,24 @@ export class Attempts {
     } catch (error) {
       this.#failed(attempt, error);
     }
+  }
+
+  /** What to make of a change where what it changes has come to nothing there since the change was accepted. */
+  async #forNobody(
+    { inReplyTo, from, type }: Message & { readonly inReplyTo: MessageId },
+    { line }: Entry,
+  ): Promise<DeliveryInput | undefined> {
+    const { store, record } = this.#options;
+    let target = store.read.deliveryTo(inReplyTo, line.to);
+    if (target !== undefined && record.isBehind(target.id)) {
+      // Its end is being written, and on disk once what is given after it is. A full store keeps nobody from going on.
+      const args = { id: target.id, inputs: [] };
+      await store.committer.commit('delivery.advance', args).catch(() => undefined);
+      target = store.read.deliveryTo(inReplyTo, line.to);
+    }
+    const tells = line.bridge.bridge.carries.tellsWhenSent === true;
+    const missed = target?.sender === from ? missedBy(target, tells) : undefined;
+    return missed && { on: 'cancel', reason: reasonOfMissed(missed, type) };
   }
 
   /** What the attempt must say, if that was settled before: what is new says what it was prepared to. */

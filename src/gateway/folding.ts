@@ -190,7 +190,8 @@ function hasNotLeft(entry: Entry): boolean {
   return entry.attempt === undefined && !entry.mayHaveLeft;
 }
 
-function over(row: NewDeliveryRow, message: Message, reason: string): NewDeliveryRow {
+/** A delivery that is over before it begins. */
+export function over(row: NewDeliveryRow, message: Message, reason: string): NewDeliveryRow {
   const history = JSON.stringify([
     { state: 'queued', at: message.acceptedAt },
     { state: 'cancelled', at: message.acceptedAt, reason },

@@ -1,6 +1,7 @@
 import { GatewayError } from '../lib/errors.ts';
 import type { Client } from './desk.ts';
 import { type Address, type Message, nameOf, type Priority, schemeOf } from './message.ts';
+import type { Missed } from './missed.ts';
 import { hubRoom, isKept } from './own-rooms.ts';
 import { matches, type RouteRule } from './route-rule.ts';
 import type { Ruling } from './ruling.ts';
@@ -34,7 +35,7 @@ export interface RoutingFacts {
   readonly hubMembers: readonly Address[];
   /** Who sent a message that is known, and where to. */
   readonly headOf: (id: string) => { readonly from: Address; readonly to: Address } | undefined;
-  /** Whom a message that is known has reached, or will, and what the rules said of them that added them. */
+  /** Whom a message that is known was for, whether it has reached them or will, and what the rules said that added them. */
   readonly reachedBy: (id: string) => readonly Reached[];
   /** What somebody has said of getting what is said in rooms. */
   readonly consentOf?: (address: Address) => Consent | undefined;
@@ -46,6 +47,8 @@ export interface RoutingFacts {
 export interface Reached {
   readonly address: Address;
   readonly ruling?: Ruling;
+  /** It ended so, without reaching them. */
+  readonly missed?: Missed;
 }
 
 /** Who gets a message, one delivery each. */
@@ -63,6 +66,8 @@ export interface Recipient {
   readonly priority?: Priority;
   /** What a rule said of the message that is changed, where one added it to that. */
   readonly ruling?: Ruling;
+  /** The message that is changed has not reached them: they are told nothing, and the sender that. */
+  readonly missed?: Missed;
 }
 
 type Routed = Pick<Message, 'from' | 'to' | 'inReplyTo' | 'type'> & Partial<Pick<Message, 'priority'>>;
@@ -73,8 +78,8 @@ type Routed = Pick<Message, 'from' | 'to' | 'inReplyTo' | 'type'> & Partial<Pick
  * its sender. Throws `request/not-found` where nobody has the address, `request/forbidden` where it is blocked.
  *
  * To a room: its members; whoever is answered, where that is somebody outside who wrote to the room; and whoever a route
- * adds, of the hub's own rooms most of all. What its sender changes or takes back goes to those whom it reached and to nobody
- * else, whoever is in the room by now and whatever rules there are.
+ * adds, of the hub's own rooms most of all. What its sender changes or takes back is for those whom that was for and for nobody
+ * else, whoever is in the room by now and whatever rules there are; `missed` says of whom it did not reach.
  */
 export function route(message: Routed, facts: RoutingFacts, origin?: Address): Routing {
   const to = destinationOf(message, facts);
@@ -95,7 +100,8 @@ export function route(message: Routed, facts: RoutingFacts, origin?: Address): R
   }
   const wasSaidThere = origin !== undefined && to === here(origin, facts);
   const echo = wasSaidThere || (to === here(message.from, facts) && one.bridge !== 'app');
-  return { to, recipients: echo ? [] : [one] };
+  const missed = changedBy(to, message, facts)?.find(({ address }) => address === to)?.missed;
+  return { to, recipients: echo ? [] : [missed === undefined ? one : { ...one, missed }] };
 }
 
 /** Who gets what is said in a room: its members who want it. */
@@ -157,9 +163,9 @@ function recipientsIn(
   };
   const reached = changedBy(to, message, facts);
   if (reached !== undefined) {
-    for (const { address, ruling } of reached) {
+    for (const { address, ruling, missed } of reached) {
       const priority = ruling?.priority === undefined ? {} : { priority: ruling.priority };
-      add([address], { ...(ruling && { ruling }), ...priority });
+      add([address], { ...(ruling && { ruling }), ...(missed && { missed }), ...priority });
     }
     return [...found.values()];
   }
@@ -189,7 +195,7 @@ function changed(message: Routed, facts: RoutingFacts): Address | undefined {
   return target?.from === message.from ? target.to : undefined;
 }
 
-/** Whom the message has reached that is changed or taken back there; undefined where none is. */
+/** Whom the message was for that is changed or taken back there; undefined where none is. */
 function changedBy(to: Address, message: Routed, facts: RoutingFacts): readonly Reached[] | undefined {
   return changed(message, facts) === to ? facts.reachedBy(message.inReplyTo ?? '') : undefined;
 }

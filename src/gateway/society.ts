@@ -103,6 +103,7 @@ export function createSociety(parts: SocietyParts): Society {
     limit: limits.routes,
     onChange: () => pin(),
   });
+  const tellsWhenSent = (bridge: string) => bridges.get(bridge)?.carries.tellsWhenSent === true;
   /** The rooms in force, with the places that far sides have for them. */
   let rooms: RoutingFacts['rooms'] = {};
   furnish();
@@ -118,7 +119,7 @@ export function createSociety(parts: SocietyParts): Society {
     },
     routes: routes.rules,
     headOf: store.read.headOf,
-    reachedBy: store.read.reachedBy,
+    reachedBy: id => store.read.reachedBy(id, tellsWhenSent),
     partyAt: residents.at,
     hubMembers: parts.bridges.flatMap(bridge => bridge.hubMembers ?? []),
     consentOf: address => notes.get(address)?.consent,

@@ -140,7 +140,11 @@ test('what failed and was edited since says what was meant last when it is sent 
   await post({ type: 'chat.edit', text: 'at one', inReplyTo: message.id });
   const edit = await post({ type: 'chat.edit', text: 'at two', inReplyTo: message.id });
   await hub.desk.messages.post(mallory, forged);
-  assert.ok(!edit.deliveries.some(({ to }) => to === peer), 'who has nothing is not told of an edit');
+  assert.equal(edit.deliveries.find(({ to }) => to === peer)?.state, 'cancelled');
+  assert.ok(
+    !bridge.delivered.some(one => one.message.id === edit.id),
+    'who has nothing is not told of an edit',
+  );
   await hub.desk.deliveries.retry(hub.owner, id);
   await until(() => first(hub, message.id).state === 'delivered');
   const got = bridge.delivered.filter(one => one.id === id).at(-1)?.message;

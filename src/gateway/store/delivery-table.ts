@@ -247,6 +247,9 @@ export function deliveryReads(database: DatabaseSync) {
   const one = database.prepare(
     `SELECT ${columns} FROM deliveries d JOIN messages m ON m.seq = d.message WHERE d.id = ?`,
   );
+  const oneTo = database.prepare(
+    `SELECT ${columns}, m.sender, m.type FROM messages m JOIN deliveries d ON d.message = m.seq WHERE m.id = ? AND d.recipient = ? LIMIT 1`,
+  );
   const ended = database.prepare(
     `SELECT ${columns} FROM deliveries d JOIN messages m ON m.seq = d.message
      WHERE d.state = ? AND d.state IN (${endedInVain}) AND d.bridge <> 'app' AND d.seq < ? ORDER BY d.seq DESC LIMIT ?`,
@@ -265,6 +268,11 @@ export function deliveryReads(database: DatabaseSync) {
   return {
     deliveriesOf: (message: string) => ofMessage.all(message) as unknown as DeliveryRow[],
     delivery: (id: string) => one.get(id) as unknown as DeliveryRow | undefined,
+    /** That of a message to one of its recipients. */
+    deliveryTo: (message: string, recipient: string) =>
+      oneTo.get(message, recipient) as unknown as
+        | (DeliveryRow & { readonly sender: string; readonly type: string })
+        | undefined,
     /** Those in one of the states of `endedInVain`, newest first. */
     endedDeliveries: (state: DeliveryState, before: number, limit: number) =>
       ended.all(state, before, limit) as unknown as DeliveryRow[],

@@ -3,6 +3,7 @@ import { GatewayError } from '../../lib/errors.ts';
 import type { DeliveryId } from '../bridge.ts';
 import type { Fold } from '../folding.ts';
 import type { Address, Message, MessageId, RemoteId } from '../message.ts';
+import { type Ended, missedBy } from '../missed.ts';
 import type { Reached } from '../router.ts';
 import type { Ruling } from '../ruling.ts';
 import { deliveryAdvancer, rewriter } from './delivery-table.ts';
@@ -182,6 +183,12 @@ function isApp(address: string): boolean {
   return address.startsWith('app:');
 }
 
+interface ReachedRow extends Ended {
+  readonly recipient: Address;
+  readonly bridge: string;
+  readonly ruling: string | null;
+}
+
 interface KnownRow {
   readonly message: MessageId;
   readonly fingerprint: Uint8Array | null;
@@ -216,12 +223,10 @@ export function messageReads(database: DatabaseSync) {
     'SELECT d.recipient FROM messages m JOIN deliveries d ON d.message = m.seq WHERE m.id = ? ORDER BY d.seq',
   );
   const reached = database.prepare(
-    `SELECT d.recipient, r.body AS ruling FROM messages m JOIN deliveries d ON d.message = m.seq
+    `SELECT d.recipient, r.body AS ruling, m.type, d.bridge, d.state, d.reason, d.attempts, d.history
+     FROM messages m JOIN deliveries d ON d.message = m.seq
        LEFT JOIN ruled ON ruled.delivery = d.seq LEFT JOIN rulings r ON r.seq = ruled.ruling
-     WHERE m.id = ? AND (d.state NOT IN ('failed', 'expired', 'cancelled') OR m.type = 'chat.edit'
-       OR instr(d.history, '"sent"') > 0 OR instr(d.history, '"delivered"') > 0
-       OR instr(d.history, '"ambiguous"') > 0)
-     ORDER BY d.seq`,
+     WHERE m.id = ? ORDER BY d.seq`,
   );
   const rulings = database.prepare('SELECT count(*) AS count FROM rulings');
   // One that was taken back stays so, whatever was said after it.
@@ -306,14 +311,18 @@ export function messageReads(database: DatabaseSync) {
     /** Who a message was for. */
     toldOf: (id: MessageId) => (told.all(id) as { recipient: Address }[]).map(row => row.recipient),
     /**
-     * Whom a message has reached, or may have, or will, and what the rules said that added them. An edit that went into the message
-     * it changes counts as that.
+     * Whom a message was for, and what the rules said that added them; `missed` where it has not reached them and will not by itself.
+     * An edit that went into the message it changes has reached them. `tells`: see `missedBy`.
      */
-    reachedBy: (id: MessageId): readonly Reached[] =>
-      (reached.all(id) as { recipient: Address; ruling: string | null }[]).map(({ recipient, ruling }) => ({
-        address: recipient,
-        ...(ruling === null ? {} : { ruling: JSON.parse(ruling) as Ruling }),
-      })),
+    reachedBy: (id: MessageId, tells: (bridge: string) => boolean): readonly Reached[] =>
+      (reached.all(id) as unknown as ReachedRow[]).map(row => {
+        const missed = missedBy(row, tells(row.bridge));
+        return {
+          address: row.recipient,
+          ...(row.ruling === null ? {} : { ruling: JSON.parse(row.ruling) as Ruling }),
+          ...(missed === undefined ? {} : { missed }),
+        };
+      }),
     /** The last edit of a message by its sender that concerns the recipient, or the redaction of it. */
     lastChange(target: MessageId, sender: Address, recipient: Address): Message | undefined {
       const row = lastChange.get({ target, sender, recipient }) as { body: string } | undefined;
