@@ -8,6 +8,7 @@ import { type Burden, type Hold, type Interface, type Quality, taken, type Urgen
 import { AccessGate } from './access-gate.ts';
 import { type InterfaceHandle, linkMtuOf } from './dispatch.ts';
 import type { InterfacePolicy } from './interface-policy.ts';
+import { SlowLine } from './slow-line.ts';
 import { isAnnounce, type Traffic, TrafficCount } from './traffic.ts';
 
 export interface AttachmentParts {
@@ -36,9 +37,6 @@ const fastBitrate = 1_000_000;
 const fastQueue = 512 * 1024;
 /** ms that a sender waits for a medium that takes nothing: one peer that does not read must not stop all others. */
 const fastPatience = 1000;
-/** Bytes, and s of its bitrate, that may wait for a slow medium. */
-const slowQueueLeast = 8192;
-const slowQueueTime = 5;
 
 /** An interface in use: whether it is up, what it carried, and the peers it found. */
 export class Attachment implements InterfaceHandle {
@@ -61,6 +59,8 @@ export class Attachment implements InterfaceHandle {
   #gate: AccessGate | undefined;
   /** Senders have waited in vain: nobody waits until there is room again. */
   #stalled = false;
+  /** What is passed on while its bitrate is low. */
+  #slow: SlowLine | undefined;
 
   constructor(iface: Interface, policy: InterfacePolicy, parts: AttachmentParts) {
     this.#iface = iface;
@@ -134,7 +134,7 @@ export class Attachment implements InterfaceHandle {
 
   /** Bytes passed on for others that the medium has not taken yet. */
   get queued(): number {
-    return this.#waiting;
+    return this.#waiting + (this.#slow?.size ?? 0);
   }
 
   /**
@@ -164,13 +164,15 @@ export class Attachment implements InterfaceHandle {
 
   /**
    * Sends what is passed on for others; the bytes change owner. A promise asks whoever brings it to wait until the
-   * medium has room. A medium so slow that everything else would wait with it has a short queue instead, and what
-   * does not fit is dropped and counted.
+   * medium has room. A medium so slow that everything else would wait with it has a short queue instead, in which
+   * `source`, the interface that it came over, has its turn, and what does not fit is dropped and counted.
    */
-  pass(packet: Uint8Array, burden: Burden = 'relayed'): Promise<void> | undefined {
-    const isFast = this.bitrate >= fastBitrate;
-    const most = isFast ? fastQueue : Math.max(slowQueueLeast, (this.bitrate / 8) * slowQueueTime);
-    if ((!isFast || this.#stalled) && this.#waiting + packet.length > most) {
+  pass(packet: Uint8Array, burden: Burden, source: InterfaceHandle): Promise<void> | undefined {
+    if (this.bitrate < fastBitrate) {
+      this.#slowLine().pass(packet, burden, source.name);
+      return undefined;
+    }
+    if (this.#stalled && this.#waiting + packet.length > fastQueue) {
       this.#parts.counters.add('relay/queue-full');
       return undefined;
     }
@@ -187,7 +189,7 @@ export class Attachment implements InterfaceHandle {
         this.#relieve();
       }
     });
-    if (!isFast || this.#waiting < fastQueue) {
+    if (this.#waiting < fastQueue) {
       return undefined;
     }
     if (this.#relief === undefined) {
@@ -198,6 +200,16 @@ export class Attachment implements InterfaceHandle {
       });
     }
     return this.#relief.promise;
+  }
+
+  #slowLine(): SlowLine {
+    this.#slow ??= new SlowLine({
+      clock: this.#parts.clock,
+      counters: this.#parts.counters,
+      bitrate: () => this.bitrate,
+      send: (packet, burden) => this.#send(packet, burden),
+    });
+    return this.#slow;
   }
 
   /** Who waits for room goes on. */

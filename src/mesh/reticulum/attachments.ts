@@ -78,9 +78,14 @@ export class Attachments {
   }
 
   /** See `Attachment.pass`; a handle that was detached takes nothing. */
-  pass(packet: Uint8Array, target: InterfaceHandle, burden?: Burden): Promise<void> | undefined {
+  pass(
+    packet: Uint8Array,
+    target: InterfaceHandle,
+    burden: Burden,
+    source: InterfaceHandle,
+  ): Promise<void> | undefined {
     const attachment = this.#attachments.get(target.name);
-    return attachment === target ? attachment.pass(packet, burden) : undefined;
+    return attachment === target ? attachment.pass(packet, burden, source) : undefined;
   }
 
   /** Whether a medium took the packet; never rejects. A handle that was detached takes nothing. */

@@ -88,7 +88,7 @@ export function createForwarding(parts: ForwardingParts): Forwarding {
     transportId,
     interfaceOf: path => interfaceNamed(path.interfaceName),
     changed: parts.linkChanged,
-    pass: (packet, iface, burden) => attachments().pass(packet, iface, burden),
+    pass: (packet, out, burden, from) => attachments().pass(packet, out, burden, from),
     unproven(link) {
       counters.add('relay/link-unanswered');
       if (isNear(link)) {
@@ -111,7 +111,7 @@ export function createForwarding(parts: ForwardingParts): Forwarding {
       for (const other of attachments().allSending()) {
         if (other !== iface && (isProgram(iface) || isProgram(other))) {
           counters.add('local/spread');
-          void other.pass(raw.slice(), isProgram(iface) ? 'own' : 'relayed');
+          void other.pass(raw.slice(), isProgram(iface) ? 'own' : 'relayed', iface);
         }
       }
     },

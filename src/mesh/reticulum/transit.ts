@@ -36,7 +36,12 @@ export interface TransitParts {
   /** 16 B: what is to be passed on here is addressed to it. */
   readonly transportId: Uint8Array;
   /** Sends bytes that change owner; a promise asks whoever sent them here to wait. */
-  readonly pass: (packet: Uint8Array, iface: InterfaceHandle, burden: Burden) => Promise<void> | undefined;
+  readonly pass: (
+    packet: Uint8Array,
+    out: InterfaceHandle,
+    burden: Burden,
+    from: InterfaceHandle,
+  ) => Promise<void> | undefined;
   /** Whether a link (its id in hex) begins or ends here. */
   readonly isOurs: (linkKey: string) => boolean;
   /** Takes a packet of this hash again: it was overheard, and is yet to come the way it belongs. */
@@ -256,7 +261,8 @@ export class Transit {
     }
     this.#parts.counters.add('relay/passed');
     // What programs of this machine send is no less ours than what the hub sends itself.
-    return { at: 'over', work, wait: this.#parts.pass(packet, out, isProgram(from) ? 'own' : 'relayed') };
+    const burden = isProgram(from) ? 'own' : 'relayed';
+    return { at: 'over', work, wait: this.#parts.pass(packet, out, burden, from) };
   }
 
   /** On a medium that many share it was overheard before it came here: then it counts as not heard. */

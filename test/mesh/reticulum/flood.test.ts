@@ -386,6 +386,52 @@ describe('a flood of links that stay half open between others', () => {
     links.close();
   });
 
+  test('over a slow radio takes nobody else the way to it', async () => {
+    const clock = new ManualClock();
+    const [flood, honestAir, radio] = [new Air(), new Air(), new Air()];
+    const node = new TestNode({ clock, forwards: true });
+    const lora = radio.join('lora', { bitrate: 1200, mtu: 500 });
+    node.use(flood.join('server/192.0.2.66:1'));
+    node.use(honestAir.join('uplink'));
+    node.use(lora);
+    const honest = new TestNode({ clock });
+    honest.use(honestAir.join('honest'));
+    const listener = new TestNode({ clock });
+    listener.use(radio.join('listener', { bitrate: 1200, mtu: 500 }));
+    const { destination, received } = listener.serve({ proofStrategy: 'all' });
+    await listener.transport.announce(destination);
+    await pass(clock, 3000, 250);
+    const send = lora.send.bind(lora);
+    let before = Promise.resolve();
+    lora.send = packet => {
+      before = before.then(() => clock.sleep((packet.length * 8000) / 1200)).then(() => send(packet));
+      return before;
+    };
+    const { hash } = node.transport.identity;
+    const outcomes: string[] = [];
+    for (let second = 0; second < 300; second++) {
+      for (let count = 0; count < 10; count++) {
+        flood.carry(linkRequest(destination.hash, hash));
+      }
+      if (second >= 100 && second % 20 === 0) {
+        void honest.transport.send({
+          destination: { identity: destination.identity!.public, hash: destination.hash },
+          data: random.bytes(100),
+          timeout: 120_000,
+          onReceipt: outcome => outcomes.push(outcome.at),
+        });
+      }
+      await pass(clock, 1000, 250);
+    }
+    await pass(clock, 120_000, 250);
+    assert.ok(node.counters.get('relay/queue-full') > 1000);
+    assert.deepEqual(
+      outcomes,
+      Array.from({ length: 10 }, () => 'delivered'),
+    );
+    assert.equal(received.length, 10);
+  });
+
   test('keeps a link of others going, and is gone when its time is over', async () => {
     const { clock, flood, node, honest, listener } = hub();
     const served = linksOf(honest);
