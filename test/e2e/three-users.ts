@@ -5,6 +5,7 @@ import { verifies } from '../bridges/webhook/receiver.ts';
 import { eventually } from './clients.ts';
 import { callHttp } from './daemon.ts';
 import { messageActs } from './users/messages.ts';
+import { shown } from './users/oracle.ts';
 import { assertClean, ownerActs } from './users/owner.ts';
 import { checkWindow, otherActs } from './users/things.ts';
 import { names, openWorld, type User, type World } from './users/world.ts';
@@ -51,17 +52,11 @@ export async function runThreeUsers({ seed, operations }: { seed: number; operat
   }
   const often = Object.keys(everyday);
   const seldom = Object.keys(rare);
-  let n = 0;
-  await Promise.all(
-    Array.from({ length: 8 }, async () => {
-      while (n < operations) {
-        n += 1;
-        const kind =
-          random.fraction() < 0.05 ? pick(seldom) : pick([...often, 'post', 'post', 'get', 'speak']);
-        await act(kind, pick(names), n);
-      }
-    }),
-  );
+  await inLanes(operations, async n => {
+    const kind = random.fraction() < 0.05 ? pick(seldom) : pick([...often, 'post', 'post', 'get', 'speak']);
+    await act(kind, pick(names), n);
+  });
+  let n = operations;
   // What chance has left out, by one who may do the most.
   const mighty = async () => {
     await world.owner('PATCH', '/v1/tokens/cat', { body: { role: 'operator' } });
@@ -102,6 +97,22 @@ export async function runThreeUsers({ seed, operations }: { seed: number; operat
   return { operations: n, messages: world.said.length, exercised, kinds: Object.fromEntries(done) };
 }
 
+/** Does something so many times, 8 at a time. Rejects with what failed first, once nothing is under way. */
+export async function inLanes(times: number, act: (n: number) => Promise<void>): Promise<void> {
+  let n = 0;
+  const failures: unknown[] = [];
+  const lane = async () => {
+    while (n < times && failures.length === 0) {
+      n += 1;
+      await act(n).catch(failure => failures.push(failure));
+    }
+  };
+  await Promise.all(Array.from({ length: 8 }, lane));
+  if (failures.length > 0) {
+    throw failures[0];
+  }
+}
+
 /** Operations that were neither answered nor left out for a reason. */
 function missing(world: World): string[] {
   return world.operations.map(({ id }) => id).filter(id => !world.exercised.has(id) && !(id in notExercised));
@@ -114,10 +125,12 @@ async function settle(world: World): Promise<void> {
   const last = await world.open('ann');
   last.socket.send(JSON.stringify({ op: 'subscribe', id: 'end', filter: {} }));
   await eventually('the last socket is subscribed', () => last.frames.some(({ op }) => op === 'subscribed'));
-  const { status, body } = await world.owner<{ id: string }>('POST', '/v1/messages', {
-    body: { to: 'app:ann', text: world.words('the end') },
+  const text = world.words('the end');
+  const { status, body } = await world.owner<{ id: string; from: string }>('POST', '/v1/messages', {
+    body: { to: 'app:ann', text },
   });
   assert.equal(status, 201);
+  world.note(body, 'owner', 'app:ann', text);
   await eventually('the stream has come to the end', () =>
     last.frames.some(({ message }) => (message as { id?: string } | undefined)?.id === body.id),
   );
@@ -125,23 +138,39 @@ async function settle(world: World): Promise<void> {
     checkWindow(world, window);
     window.socket.terminate();
   }
-  const secrets = new Map(world.webhooks.map(({ id, by }) => [id, by]));
-  assert.ok(secrets.size > 0);
+  assert.ok(world.webhooks.length > 0);
+  checkPosts(world);
+  world.oracle.judge();
+  await checkSenders(world);
   const all = [...world.secrets].filter(secret => secret.startsWith('whsec_'));
+  for (const one of world.receiver.received.slice(0, 50)) {
+    assert.ok(
+      all.some(secret => verifies(secret, one)),
+      'each is signed',
+    );
+  }
+}
+
+/** Whatever was posted to webhooks was for whose they are. */
+export function checkPosts(world: World): void {
   for (const one of world.receiver.received) {
     const user = one.path.split('/')[1] as User;
     const message = one.data?.message?.id ?? one.data?.delivery?.message;
     const known = message === undefined ? undefined : world.byId.get(message);
     assert.ok(
       known === undefined || known.from === user || known.got.has(user),
-      `a webhook of ${user} got ${one.raw.slice(0, 300)} of ${JSON.stringify(known)}`,
+      `a webhook of ${user} got ${one.raw.slice(0, 300)} of ${shown(known)}`,
     );
+    world.oracle.hears(user, one.raw, 'a webhook', 'event');
   }
-  for (const one of world.receiver.received.slice(0, 50)) {
-    assert.ok(
-      all.some(secret => verifies(secret, one)),
-      'each is signed',
-    );
+}
+
+/** What was said is still of who said it, as whoever may see everything sees it. */
+async function checkSenders(world: World): Promise<void> {
+  const step = Math.ceil(world.said.length / 300);
+  for (const one of world.said.filter((_, at) => at % step === 0)) {
+    const { body } = await world.owner<{ from: string; to: string }>('GET', `/v1/messages/${one.id}`);
+    assert.deepEqual([body.from, body.to], [`app:${one.from}`, one.to], `${one.id} has changed hands`);
   }
 }
 

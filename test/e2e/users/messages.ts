@@ -1,9 +1,16 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { eventually } from '../clients.ts';
-import type { Said, User, World } from './world.ts';
+import { checkEvent } from './things.ts';
+import { readEvents, type Said, scopesOf, type User, type World } from './world.ts';
 
 type Act = (user: User, n: number) => Promise<void>;
+
+interface Sent {
+  readonly id: string;
+  readonly from: string;
+  readonly deliveries: readonly { readonly id: string }[];
+}
 
 /** What users do with messages, deliveries and blobs, their own and those of others. */
 export function messageActs(world: World): Readonly<Record<string, Act>> {
@@ -24,27 +31,20 @@ export function messageActs(world: World): Readonly<Record<string, Act>> {
       const to = pick(places());
       const mine = blobs.filter(({ by }) => by === user);
       const attached = mine.length > 0 && random.fraction() < 0.3 ? pick(mine) : undefined;
-      const key = random.fraction() < 0.3 ? { 'idempotency-key': `key-${random.bytes(8).toHex()}` } : {};
-      const { status, body } = await call<{ id: string; deliveries: { id: string }[] }>(
-        user,
-        'POST',
-        '/v1/messages',
-        {
-          headers: key,
-          body: {
-            to,
-            text: words(`${user} says`),
-            ...(n % 5 === 0 && { title: words('title'), data: { secret: words('data') } }),
-            ...(n % 7 === 0 && {
-              attachments: [{ name: 'inline', base64: Buffer.from(words('inline')).toString('base64') }],
-            }),
-            ...(attached && { attachments: [{ name: 'a', sha256: attached.sha256 }] }),
-          },
-        },
-      );
+      const key = random.fraction() < 0.3 ? { 'idempotency-key': world.key(user) } : {};
+      const sent = {
+        to,
+        text: words(`${user} says`),
+        ...(n % 5 === 0 && { title: words('title'), data: { secret: words('data') } }),
+        ...(n % 7 === 0 && {
+          attachments: [{ name: 'inline', base64: Buffer.from(words('inline')).toString('base64') }],
+        }),
+        ...(attached && { attachments: [{ name: 'a', sha256: attached.sha256 }] }),
+      };
+      const { status, body } = await call<Sent>(user, 'POST', '/v1/messages', { headers: key, body: sent });
       expect(user, 'messages:send', status, 201, `posted to ${to}: ${JSON.stringify(body)}`);
       if (status === 201) {
-        const one = world.note(body.id, user, to, body.deliveries[0]?.id);
+        const one = world.note(body, user, to, JSON.stringify(sent), body.deliveries[0]?.id);
         if (attached) {
           carriers.getOrInsertComputed(attached.sha256, () => []).push(one);
         }
@@ -104,17 +104,22 @@ export function messageActs(world: World): Readonly<Record<string, Act>> {
       }
     },
     async events(user) {
-      // From the beginning on: also what was said to others, and under rights of before.
+      // From the beginning on, or from later: also what was said to others, and under rights of before.
+      const after = random.fraction() < 0.5 ? world.cursors[0] : pick(world.cursors);
       const abort = new AbortController();
-      const response = await fetch(`${world.daemon.ready.http}/v1/events`, {
+      const response = await fetch(`${world.daemon.ready.http}/v1/events?after=${after}`, {
         headers: { authorization: `Bearer ${world.tokens[user]}`, accept: 'text/event-stream' },
         signal: abort.signal,
       });
-      abort.abort();
       expect(user, readers, response.status, 200, 'events');
       if (response.status === 200) {
         world.exercised.add('getEvents');
+        for (const event of await readEvents(response)) {
+          checkEvent(world, user, scopesOf[world.roles[user]], event);
+          world.cursors.push(String(event.cursor));
+        }
       }
+      abort.abort();
     },
     async deliveries(user) {
       const { status, body } = await call<{ items: { message: { id: string } }[] }>(
@@ -124,7 +129,8 @@ export function messageActs(world: World): Readonly<Record<string, Act>> {
       );
       expect(user, readers, status, 200, 'deliveries');
       for (const { message } of body.items ?? []) {
-        assert.equal(byId.get(message.id)?.from ?? user, user, 'deliveries of others');
+        const { from = user } = byId.get(message.id) ?? {};
+        assert.equal(from, user, `${user} saw deliveries of ${from}`);
       }
     },
     async cancel(user) {
@@ -152,19 +158,10 @@ export function messageActs(world: World): Readonly<Record<string, Act>> {
     async edit(user) {
       const one = pick(said);
       const type = pick(['chat.edit', 'chat.redaction', 'chat.message']);
-      const { status, body } = await call<{ id: string; deliveries: { id: string }[] }>(
-        user,
-        'POST',
-        '/v1/messages',
-        {
-          body: {
-            to: one.to,
-            type,
-            text: words('edit'),
-            inReplyTo: one.id,
-          },
-        },
-      );
+      const text = words('edit');
+      const { status, body } = await call<Sent>(user, 'POST', '/v1/messages', {
+        body: { to: one.to, type, text, inReplyTo: one.id },
+      });
       const isThere = !one.to.startsWith('room:') || world.rooms.has(one.to.slice(5));
       expect(
         user,
@@ -174,7 +171,7 @@ export function messageActs(world: World): Readonly<Record<string, Act>> {
         `edited ${JSON.stringify(one)}: ${JSON.stringify(body)}`,
       );
       if (status === 201) {
-        world.note(body.id, user, one.to, body.deliveries[0]?.id, {
+        world.note(body, user, one.to, text, body.deliveries[0]?.id, {
           of: one,
           isChange: type !== 'chat.message',
         });
@@ -213,13 +210,13 @@ export function messageActs(world: World): Readonly<Record<string, Act>> {
       }
       if (holds(user, 'messages:send')) {
         const before = seen();
-        const { status, body } = await call<{ id: string }>(user, 'POST', '/v1/messages', {
+        const { status, body } = await call<Sent>(user, 'POST', '/v1/messages', {
           body: { to: 'app:cat', attachments: [{ name: 'b', sha256: one.sha256 }] },
         });
         assert.ok([201, 404].includes(status));
         await check(status === 201, before, 'attach');
         if (status === 201) {
-          const message: Said = world.note(body.id, user, 'app:cat');
+          const message: Said = world.note(body, user, 'app:cat', '');
           carriers.getOrInsertComputed(one.sha256, () => []).push(message);
         }
       }

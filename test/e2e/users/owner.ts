@@ -89,11 +89,13 @@ export function ownerActs(world: World): Readonly<Record<string, Act>> {
       assert.ok(body.items.some(({ actor }) => actor === 'app:owner'));
     },
     async say() {
-      const { body } = await owner<{ id: string; deliveries: { id: string }[] }>('POST', '/v1/messages', {
-        body: { to: pick(['app:ann', 'app:cat']), text: words('owner') },
-      });
-      const to = (body as unknown as { to: string }).to;
-      world.note(body.id, 'owner', to, body.deliveries[0]?.id);
+      const [to, text] = [pick(['app:ann', 'app:cat']), words('owner')];
+      const { body } = await owner<{ id: string; from: string; deliveries: { id: string }[] }>(
+        'POST',
+        '/v1/messages',
+        { body: { to, text } },
+      );
+      world.note(body, 'owner', to, text, body.deliveries[0]?.id);
     },
     async routes(_user, n) {
       // None of them matches anything that is said.

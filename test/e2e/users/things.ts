@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { eventually } from '../clients.ts';
 import { callHttp } from '../daemon.ts';
+import { shown } from './oracle.ts';
 import { names, type User, type Window, type World } from './world.ts';
 
 type Act = (user: User, n: number) => Promise<void>;
@@ -78,8 +79,7 @@ export function otherActs(world: World): Readonly<Record<string, Act>> {
       );
       expect(user, 'messages:read', status, 200, 'webhooks');
       for (const { client, url } of body.items ?? []) {
-        assert.equal(client, user);
-        assert.ok(url.includes(`/${user}/`));
+        assert.ok(client === user && url.includes(`/${user}/`), `${user} saw the webhook of ${client}`);
       }
     },
     hookGet: user => onHook(user, 'GET', '', undefined, [200]),
@@ -214,6 +214,8 @@ export function otherActs(world: World): Readonly<Record<string, Act>> {
         pick(world.windows.filter(one => one.user === user && !one.isClosed)) ?? (await world.open(user));
       const id = `ws-${n}`;
       const to = pick(['app:ann', 'app:ben', 'app:cat', 'room:plaza']);
+      const text = words('ws');
+      world.oracle.wrote(user, text);
       const answer = async (frame: Record<string, unknown>, ops: readonly string[]) => {
         window.socket.send(JSON.stringify(frame));
         return await eventually(
@@ -223,10 +225,10 @@ export function otherActs(world: World): Readonly<Record<string, Act>> {
             (window.isClosed ? { op: 'closed' } : undefined),
         );
       };
-      const sent = await answer({ op: 'send', id, message: { to, text: words('ws') } }, ['ack', 'error']);
+      const sent = await answer({ op: 'send', id, message: { to, text } }, ['ack', 'error']);
       if (sent.op === 'ack') {
         assert.ok(holds(user, 'messages:send'), `${user} sent without the right`);
-        world.note((sent.message as { id: string }).id, user, to);
+        world.note(sent.message as { id: string; from: string }, user, to, text);
       } else if (sent.op === 'error') {
         assert.ok(!holds(user, 'messages:send'), JSON.stringify(sent));
       }
@@ -288,12 +290,21 @@ export function otherActs(world: World): Readonly<Record<string, Act>> {
     async legacy(user, n) {
       const to = pick(['app:ann', 'app:ben', 'app:cat']);
       const text = words('legacy');
-      const query = new URLSearchParams({ to, text, ...(n % 3 === 0 && { key: `legacy-${n}` }) });
-      const by = (method: string, path: string, headers: Record<string, string>, raw?: string) =>
-        callHttp<string>(daemon.ready.http, method, path, {
+      const query = new URLSearchParams({ to, text, ...(n % 3 === 0 && { key: world.key(user) }) });
+      world.oracle.wrote(user, text);
+      const by = async <T = string>(
+        method: string,
+        path: string,
+        headers: Record<string, string>,
+        raw?: string,
+      ) => {
+        const answer = await callHttp<T>(daemon.ready.http, method, path, {
           headers: { accept: 'text/plain', ...headers },
           ...(raw !== undefined && { raw: Buffer.from(raw) }),
         });
+        world.oracle.hears(user, JSON.stringify(answer.body), `${method} ${path.split('?', 1)[0]}`, 'answer');
+        return answer;
+      };
       const token = tokens[user];
       const form = { 'content-type': 'application/x-www-form-urlencoded' };
       switch (pick(['get', 'post', 'sms', 'ntfy', 'poll'])) {
@@ -306,25 +317,30 @@ export function otherActs(world: World): Readonly<Record<string, Act>> {
           expect(user, 'messages:send', answer.status, 200, 'send');
           const id = /^OK ([0-9a-f]{32})/.exec(answer.body)?.[1];
           if (id !== undefined) {
-            world.note(id, user, to);
+            world.note({ id }, user, to, text);
           }
           break;
         }
         case 'sms': {
           const answer = await by('GET', `/cgi-bin/sendsms?username=${user}&password=${token}&${query}`, {});
           expect(user, 'messages:send', answer.status, 202, 'sms');
+          if (answer.status === 202) {
+            // It is told no id.
+            const got = new Set(names.filter(name => to === `app:${name}`));
+            world.oracle.carries({ id: 'an sms', from: user, to, delivery: undefined, got }, text);
+          }
           break;
         }
         case 'ntfy': {
           const basic = `Basic ${Buffer.from(`:${token}`).toString('base64')}`;
           world.secrets.add(basic.slice(6));
-          const answer = await callHttp<{ id?: string }>(daemon.ready.http, 'POST', '/ntfy/plaza', {
-            headers: { authorization: basic, title: words('title') },
-            raw: Buffer.from(text),
-          });
+          const title = words('title');
+          world.oracle.wrote(user, title);
+          const headers = { accept: '*/*', authorization: basic, title };
+          const answer = await by<{ id?: string }>('POST', '/ntfy/plaza', headers, text);
           expect(user, 'messages:send', answer.status, 200, 'ntfy');
           if (answer.body.id !== undefined) {
-            world.note(answer.body.id, user, 'room:plaza');
+            world.note({ id: answer.body.id }, user, 'room:plaza', text + title);
           }
           break;
         }
@@ -355,20 +371,33 @@ export function otherActs(world: World): Readonly<Record<string, Act>> {
 /** All that came over a socket was for its user, under the rights it was opened with. */
 export function checkWindow(world: World, { user, scopes, frames }: Window): void {
   for (const frame of frames) {
-    if (frame.op !== 'event') {
-      continue;
+    if (frame.op === 'event') {
+      checkEvent(world, user, scopes, frame);
+    } else {
+      world.oracle.hears(user, JSON.stringify(frame), 'a frame', 'answer');
     }
-    assert.ok(scopes.includes('messages:read'), `${user} has events without the right to read`);
-    const message =
-      (frame.message as { id: string } | undefined)?.id ?? (frame.delivery as { message: string })?.message;
-    if (message !== undefined) {
-      const known = world.byId.get(message);
-      assert.ok(
-        known === undefined || known.from === user || known.got.has(user),
-        `${user} got ${JSON.stringify(frame).slice(0, 300)} of ${JSON.stringify(known)}`,
-      );
-    }
-    const needed = eventScopes[String(frame.kind)];
-    assert.ok(needed === undefined || scopes.includes(needed), `${user} got ${frame.kind}`);
   }
+}
+
+/** An event was for this user, under these rights. */
+export function checkEvent(
+  world: World,
+  user: User,
+  scopes: readonly string[],
+  event: Record<string, unknown>,
+): void {
+  assert.ok(scopes.includes('messages:read'), `${user} has events without the right to read`);
+  const text = JSON.stringify(event);
+  const message =
+    (event.message as { id: string } | undefined)?.id ?? (event.delivery as { message: string })?.message;
+  if (message !== undefined) {
+    const known = world.byId.get(message);
+    assert.ok(
+      known === undefined || known.from === user || known.got.has(user),
+      `${user} got ${text.slice(0, 300)} of ${shown(known)}`,
+    );
+  }
+  const needed = eventScopes[String(event.kind)];
+  assert.ok(needed === undefined || scopes.includes(needed), `${user} got ${event.kind}`);
+  world.oracle.hears(user, text, 'an event', 'event');
 }

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { WebSocket } from 'ws';
 import { documentPath } from '../../../tools/openapi.ts';
 import { openReceiver, type Receiver } from '../../bridges/webhook/receiver.ts';
 import { seededRandom } from '../../sim/random.ts';
-import { type Answer, type Daemon, startDaemon } from '../daemon.ts';
+import { type Answer, callHttp, type Daemon, startDaemon } from '../daemon.ts';
+import { createOracle, shown } from './oracle.ts';
 
 /*
  * A hub, three clients whose rights change, and a model beside them that says who may see what. What changes rights waits
@@ -63,10 +65,6 @@ export interface CallOptions {
   readonly raw?: Uint8Array;
 }
 
-function shown(message: Said | undefined): string {
-  return message === undefined ? 'nothing known' : JSON.stringify({ ...message, got: [...message.got] });
-}
-
 export type World = Awaited<ReturnType<typeof openWorld>>;
 
 /** Every operation of the document, to tell which one a call was. */
@@ -85,11 +83,16 @@ function operationsOf(): Operation[] {
   );
 }
 
-export async function openWorld(seed: number) {
+/** Opens the hub and the three clients; `front` may put something between the two. */
+export async function openWorld(
+  seed: number,
+  front: (daemon: Daemon, tokens: Readonly<Record<User, string>>) => Daemon | Promise<Daemon> = daemon =>
+    daemon,
+) {
   const stack = new AsyncDisposableStack();
   const random = seededRandom(seed);
   const receiver: Receiver = stack.use(await openReceiver());
-  const daemon: Daemon = stack.use(
+  const started = stack.use(
     await startDaemon({
       config: {
         log: 'trace',
@@ -103,13 +106,14 @@ export async function openWorld(seed: number) {
     }),
   );
   const log: string[] = [];
-  daemon.process.stderr?.on('data', chunk => log.push(String(chunk)));
+  started.process.stderr?.on('data', chunk => log.push(String(chunk)));
 
   const operations = operationsOf();
   const exercised = new Set<string>();
   const roles: Record<User, Role> = { ann: 'member', ben: 'sender', cat: 'operator' };
   const tokens = {} as Record<User, string>;
-  const secrets = new Set<string>([daemon.ready.ownerToken ?? 'none']);
+  const daemon = await front(started, tokens);
+  const secrets = new Set<string>([started.ready.ownerToken ?? 'none']);
   /** Rooms and who is in them; the plaza's members never change, because tokens say so. */
   const rooms = new Map<string, Set<User>>([['plaza', new Set<User>(['ann', 'ben'])]]);
 
@@ -125,8 +129,14 @@ export async function openWorld(seed: number) {
   const maySee = (user: User, { from, to, got }: Said) =>
     from === user || (holds(user, 'messages:read') && (got.has(user) || inRoom(user, to)));
 
+  const oracle = createOracle({ maySee, tokens });
+  const keys = new Map<User, number>();
+
   async function ask<T>(method: string, path: string, options: CallOptions = {}): Promise<Answer<T>> {
-    const answer = await daemon.call<T>(method, path, options);
+    const by = names.find(name => tokens[name] === options.token) ?? 'owner';
+    oracle.wrote(by, JSON.stringify(options.body ?? ''));
+    const token = options.token ?? daemon.ready.ownerToken;
+    const answer = await callHttp<T>(daemon.ready.http, method, path, { ...options, token });
     if (answer.status < 400) {
       const bare = path.split('?', 1)[0] ?? '';
       for (const one of operations) {
@@ -136,6 +146,10 @@ export async function openWorld(seed: number) {
       }
     }
     assert.ok(answer.status !== 500, `${method} ${path}: ${JSON.stringify(answer.body)}`);
+    // What is in a file may be read by those who may see what carries it: its reader looks at that.
+    if (by !== 'owner' && !path.startsWith('/v1/blobs/')) {
+      oracle.hears(by, JSON.stringify(answer.body ?? ''), `${method} ${path}`, 'answer');
+    }
     return answer;
   }
 
@@ -169,6 +183,7 @@ export async function openWorld(seed: number) {
           wake = done;
         });
       }
+      oracle.judge();
       await act();
     } finally {
       wanted -= 1;
@@ -177,9 +192,12 @@ export async function openWorld(seed: number) {
   }
 
   const world = {
+    /** Of events, the first of them before anything was said. */
+    cursors: [] as string[],
     daemon,
     receiver,
     random,
+    oracle,
     operations,
     exercised,
     roles,
@@ -204,6 +222,12 @@ export async function openWorld(seed: number) {
     /** Words that are found again wherever they do not belong. */
     words: (about: string) =>
       `${about} marker-${(markers++).toString(16).padStart(4, '0')}${random.bytes(6).toHex()}`,
+    /** A key of idempotency that this user has not used; the others use the same. */
+    key(user: User): string {
+      const n = (keys.get(user) ?? 0) + 1;
+      keys.set(user, n);
+      return `key-${n}`;
+    },
     owner: ask,
     call: <T = Record<string, unknown>>(
       user: User,
@@ -212,16 +236,18 @@ export async function openWorld(seed: number) {
       options: CallOptions = {},
     ) => ask<T>(method, path, { ...options, token: tokens[user] }),
     /**
-     * Notes a message that was sent, about another perhaps. A room's message goes to who is in it, those whom tokens put
+     * Notes a message that was sent with these words, about another perhaps; the hub may have said whose it is. A room's message goes to who is in it, those whom tokens put
      * there only while they may read, and to whoever is answered; what changes one's own goes to those that had it.
      */
     note(
-      id: string,
-      from: User | 'owner',
+      { id, from: sender }: { readonly id: string; readonly from?: string },
+      writer: User | 'owner',
       to: string,
+      sent: string,
       delivery?: string,
       about?: { of: Said; isChange: boolean },
     ): Said {
+      const from = (sender?.slice(4) as User | undefined) ?? writer;
       const room = to.startsWith('room:') ? to.slice(5) : undefined;
       const got = new Set<User>(
         names.filter(name =>
@@ -239,8 +265,12 @@ export async function openWorld(seed: number) {
         got.add(about.of.from);
       }
       const one: Said = { id, from, to, delivery, got };
+      const known = byId.get(id);
       byId.set(id, one);
       said.push(one);
+      oracle.carries(one, sent);
+      assert.equal(from, writer, `what ${writer} sent is of ${from}: ${shown(one)}`);
+      assert.ok(known === undefined, `${writer} was given the message of another: ${shown(known)}`);
       return one;
     },
     isOwnBusiness(user: User, id: string, where: string): void {
@@ -291,5 +321,29 @@ export async function openWorld(seed: number) {
     tokens[name] = body.token;
     secrets.add(body.token);
   }
+  const abort = new AbortController();
+  const stream = await fetch(`${daemon.ready.http}/v1/events`, {
+    headers: { authorization: `Bearer ${tokens.ann}` },
+    signal: abort.signal,
+  });
+  const begin = await stream.body?.pipeThrough(new TextDecoderStream()).getReader().read();
+  abort.abort();
+  world.cursors.push(/^id: (.*)$/m.exec(begin?.value ?? '')?.[1] ?? assert.fail('no cursor'));
   return world;
+}
+
+/** The events that a stream begins with: what comes until it is silent for a moment. */
+export async function readEvents(response: Response): Promise<Record<string, unknown>[]> {
+  let text = '';
+  const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+  while (text.length < 1_000_000) {
+    const part = await Promise.race([reader.read(), sleep(100)]);
+    if (part === undefined || part.done) {
+      break;
+    }
+    text += part.value;
+  }
+  reader.cancel().catch(() => {});
+  const whole = text.slice(0, text.lastIndexOf('\n\n') + 1);
+  return [...whole.matchAll(/^data: (.*)$/gm)].map(([, data]) => JSON.parse(data as string));
 }
