@@ -12,6 +12,7 @@ import { blobBytes } from './blobs.ts';
 import { endedEarly, readJson, readText, refuseEncoded, refuseLonger } from './body.ts';
 import { fieldsFrom, formBytes, formType, isMediaType, mediaTypeOf, parseForm } from './legacy/fields.ts';
 import { boundaryOf, parts } from './multipart.ts';
+import { forgetRest } from './rest-of-body.ts';
 
 export const multipartType = 'multipart/form-data';
 
@@ -144,9 +145,10 @@ async function readMultipart(
   const fields: [name: string, value: string][] = [];
   const attachments: DraftAttachment[] = [];
   let fieldRoom = formBytes;
-  const bytes = bounded(raw.iterator({ destroyOnReturn: false }), multipartBytes);
+  const bytes = raw.iterator({ destroyOnReturn: false });
   try {
-    for await (const { name, fileName, mediaType, body } of parts(bytes, boundary)) {
+    for await (const part of parts(bounded(bytes, multipartBytes), boundary)) {
+      const { name, fileName, mediaType, body } = part;
       if (!fileFields.has(name)) {
         const text = await textOf(body, fieldRoom);
         fieldRoom -= Buffer.byteLength(text);
@@ -157,7 +159,7 @@ async function readMultipart(
         throw invalid([{ pointer: `/${name}`, detail: `at most ${mostFiles} files` }]);
       }
       const { sha256 } = await desk.blobs.put(Readable.from(body, { objectMode: false }), blobBytes);
-      await desk.ownBlob(client, sha256);
+      await desk.ownBlob(desk.clients.current(client), sha256);
       attachments.push({
         name: plainName(fileName) ?? `attachment-${attachments.length + 1}`,
         sha256,
@@ -167,7 +169,7 @@ async function readMultipart(
   } catch (error) {
     throw raw.destroyed && !raw.complete ? endedEarly(error) : error;
   } finally {
-    raw.resume();
+    forgetRest(raw, bytes);
   }
   return draftOfForm(fieldsFrom(fields), attachments);
 }

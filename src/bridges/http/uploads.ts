@@ -8,6 +8,7 @@ import { invalid, sha256Schema, timeSchema } from '../schema.ts';
 import { blobBytes, slowest } from './blobs.ts';
 import { refuseEncoded } from './body.ts';
 import { mediaTypeOf } from './legacy/fields.ts';
+import { forgetRest } from './rest-of-body.ts';
 import { type Answer, type Call, type Route, route } from './route.ts';
 
 const version = '1.0.0';
@@ -305,20 +306,15 @@ async function append(desk: Desk, call: AnyCall, id: string, offset: number): Pr
   const { raw } = call.request;
   refuseEncoded(raw);
   const sum = checksumOf(call);
+  const bytes = raw.iterator({ destroyOnReturn: false });
   try {
-    return await desk.uploads.append(
-      call.client.id,
-      id,
-      offset,
-      raw.iterator({ destroyOnReturn: false }),
-      sum,
-    );
+    return await desk.uploads.append(call.client.id, id, offset, bytes, sum);
   } catch (error) {
     throw !isGatewayError(error) && raw.destroyed && !raw.complete
       ? new GatewayError('request/invalid', 'the piece ended early; what came is kept', { cause: error })
       : error;
   } finally {
-    raw.resume();
+    forgetRest(raw, bytes);
   }
 }
 

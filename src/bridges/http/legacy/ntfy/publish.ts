@@ -9,6 +9,7 @@ import { parseJson } from '../../../json.ts';
 import { invalid, mistakesOf } from '../../../schema.ts';
 import { blobBytes } from '../../blobs.ts';
 import { endedEarly, jsonBytes, readText, refuseEncoded, refuseLonger } from '../../body.ts';
+import { forgetRest } from '../../rest-of-body.ts';
 import { formType, isMediaType, mediaTypeOf } from '../fields.ts';
 import { checkActions, parseActions } from './actions.ts';
 import { type Extras, noWords, priorityOf } from './note.ts';
@@ -179,12 +180,12 @@ async function readBody(desk: Desk, client: Client, raw: IncomingMessage, asked:
     const name = asked.filename ?? (isText ? 'attachment.txt' : 'attachment.bin');
     const bytes = Readable.from(joined(start, source), { objectMode: false });
     const { sha256 } = await desk.blobs.put(bytes, blobBytes);
-    await desk.ownBlob(client, sha256);
+    await desk.ownBlob(desk.clients.current(client), sha256);
     return { file: { name: plainName(name), mediaType: mediaTypeFor(name, mediaTypeOf(raw)), sha256 } };
   } catch (error) {
     throw raw.destroyed && !raw.complete ? endedEarly(error) : error;
   } finally {
-    raw.resume();
+    forgetRest(raw, source);
   }
 }
 
