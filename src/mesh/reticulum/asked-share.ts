@@ -1,4 +1,5 @@
 import type { Clock } from '../../lib/clock.ts';
+import type { InterfaceHandle } from './dispatch.ts';
 import { groupOf } from './fair-queue.ts';
 
 /** Share of the bitrate that answers and searches which others ask for may take, beyond some at once. */
@@ -83,5 +84,25 @@ class Takers {
         }
       }
     }
+  }
+}
+
+/** Such a share of each interface. */
+export class AskedShares {
+  readonly #clock: Clock;
+  readonly #shares = new WeakMap<object, AskedShare>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Whether so many bytes that somebody heard on `source` asked for may leave by `out` now, which uses them up. */
+  take(out: Pick<InterfaceHandle, 'bitrate'>, bytes: number, source: Pick<InterfaceHandle, 'name'>): boolean {
+    let own = this.#shares.get(out);
+    if (own === undefined) {
+      own = new AskedShare(this.#clock);
+      this.#shares.set(out, own);
+    }
+    return own.take(bytes, out.bitrate, source.name);
   }
 }

@@ -41,8 +41,8 @@ export interface ForwardingParts {
   readonly forget: (hash: Uint8Array) => void;
   /** A link of others is there, or gone. */
   readonly linkChanged: (change: TransitLinkChange) => void;
-  /** The destination (16 B) of a link request that was passed on did not answer, and is near. */
-  readonly unanswered: (destination: Uint8Array) => void;
+  /** The destination (16 B) of a link request that came over `from` and was passed on did not answer, and is near. */
+  readonly unanswered: (destination: Uint8Array, from: InterfaceHandle) => void;
 }
 
 /** What a node does for others: it carries their packets, and tells them the way. */
@@ -92,7 +92,7 @@ export function createForwarding(parts: ForwardingParts): Forwarding {
     unproven(link) {
       counters.add('relay/link-unanswered');
       if (isNear(link)) {
-        parts.unanswered(link.destinationHash);
+        parts.unanswered(link.destinationHash, link.receivedOn);
       }
     },
   });

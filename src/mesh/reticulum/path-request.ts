@@ -88,16 +88,21 @@ export class PathRequests {
 
   /**
    * Waits for an announce of the destination, and asks for one unless that was done just now and
-   * nobody insists. Rejects with `mesh/no-path` when none came in time.
+   * nobody insists. Rejects with `mesh/no-path` when none came in time. `send`: where it is not to be asked everywhere.
    */
-  request(key: string, destination: Uint8Array, insist: boolean): Promise<Path> {
+  request(
+    key: string,
+    destination: Uint8Array,
+    insist: boolean,
+    send: (destination: Uint8Array) => void = this.#parts.send,
+  ): Promise<Path> {
     const now = this.#parts.clock.monotonic();
     this.#forgetOld(now);
     const waiting = this.#waiting.get(key);
     if (insist || !this.#sent.has(key)) {
       this.#sent.delete(key);
       this.#sent.set(key, now);
-      this.#parts.send(destination);
+      send(destination);
     }
     return waiting?.promise ?? this.#wait(key, destination);
   }

@@ -8,7 +8,7 @@ import { emittedAt } from './announce.ts';
 import type { Lesson } from './announce-intake.ts';
 import { AnnouncePacer } from './announce-pacer.ts';
 import { AnnounceRates } from './announce-rate.ts';
-import { AskedShare } from './asked-share.ts';
+import { AskedShares } from './asked-share.ts';
 import type { Inbound, InterfaceHandle } from './dispatch.ts';
 import { Egress } from './egress.ts';
 import { FairRoom } from './fair-room.ts';
@@ -82,13 +82,14 @@ export class Relay {
   /** Answers that wait for their moment, by destination and interface. */
   readonly #answering = new Map<string, PathAnswer>();
   readonly #answerRoom = new FairRoom(answersMost);
-  readonly #shares = new WeakMap<InterfaceHandle, AskedShare>();
+  readonly #asked: AskedShares;
   readonly #room = { used: 0, limit: waitingMost };
   readonly #egress: Egress;
 
   constructor(parts: RelayParts) {
     const { clock, random, counters } = parts;
     this.#parts = parts;
+    this.#asked = new AskedShares(clock);
     this.#egress = new Egress(parts);
     this.#rebroadcasts = new Rebroadcasts({
       clock,
@@ -188,6 +189,12 @@ export class Relay {
     this.#egress.note(iface);
   }
 
+  /** Whether it may be asked over an interface for the way to somebody whom who is heard on `source` wants to reach. */
+  mayAskFor(source: InterfaceHandle, iface: InterfaceHandle): boolean {
+    const isFree = isProgram(source) || isProgram(iface);
+    return isFree || (this.#egress.allows(iface) && this.#mayAsk(iface, searchLength, source));
+  }
+
   /** Somebody asks for a path to a destination that is not here; `limited`: one of so many that nothing is searched. */
   requested(request: PathRequest, { iface }: Inbound, limited: boolean): void {
     const { clock, counters } = this.#parts;
@@ -272,8 +279,7 @@ export class Relay {
       if (!forProgram && (search?.sentOn.has(other) || search?.askedOn.has(other))) {
         continue;
       }
-      const free = forProgram || isProgram(other);
-      if (free || (this.#egress.allows(other) && this.#mayAsk(other, searchLength, iface))) {
+      if (this.mayAskFor(iface, other)) {
         search?.sentOn.add(other);
         this.#egress.note(other);
         askOn(onward, other, forProgram ? 'own' : 'hearsay');
@@ -326,15 +332,9 @@ export class Relay {
 
   /** Whether something that strangers heard on `source` asked for may leave by an interface; counted where not. */
   #mayAsk(iface: InterfaceHandle, bytes: number, source: InterfaceHandle): boolean {
-    const { clock, counters } = this.#parts;
-    let share = this.#shares.get(iface);
-    if (share === undefined) {
-      share = new AskedShare(clock);
-      this.#shares.set(iface, share);
-    }
-    const may = share.take(bytes, iface.bitrate, source.name);
+    const may = this.#asked.take(iface, bytes, source);
     if (!may) {
-      counters.add('path/asked-too-much');
+      this.#parts.counters.add('path/asked-too-much');
     }
     return may;
   }

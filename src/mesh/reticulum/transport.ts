@@ -153,9 +153,11 @@ export class Transport {
         linkChanged: change => this.#onTransitLink.tell(change),
         isOurs: key => this.#links?.has?.(key) === true,
         forget: hash => this.#heard.delete(hash),
-        unanswered: destination => {
+        unanswered: (destination, from) => {
           this.markUnresponsive(destination);
-          this.#ways.requests.request(toHex(destination), destination, false).catch(() => {});
+          const mayAsk = (iface: InterfaceHandle) => this.#forwarding?.relay.mayAskFor(from, iface) === true;
+          const ask = () => this.#sendPathRequest(destination, mayAsk);
+          this.#ways.requests.request(toHex(destination), destination, false, ask).catch(() => {});
         },
       });
     }
@@ -527,13 +529,16 @@ export class Transport {
     }
   }
 
-  #sendPathRequest(destinationHash: Uint8Array): void {
+  #sendPathRequest(destinationHash: Uint8Array, may: (iface: InterfaceHandle) => boolean = () => true): void {
     const tag = this.#parts.random.bytes(hashLength);
     const { identity, forwards } = this.#parts;
     const transportId = forwards === true ? identity.hash : undefined;
+    const data = encodePathRequest({ destinationHash, transportId, tag });
     for (const iface of this.#attachments.allSending()) {
-      this.#forwarding?.relay.asking(iface);
+      if (may(iface)) {
+        this.#forwarding?.relay.asking(iface);
+        void this.sendPlain(pathRequestDestination, data, iface);
+      }
     }
-    void this.sendPlain(pathRequestDestination, encodePathRequest({ destinationHash, transportId, tag }));
   }
 }

@@ -386,6 +386,34 @@ describe('a flood of links that stay half open between others', () => {
     links.close();
   });
 
+  test('makes no slow radio be searched, for those whom nobody answers, for more than others may ask for', async () => {
+    const calm = { ingress: { limited: false } };
+    const { clock, flood, radio } = hub({ flood: calm });
+    const node = new TestNode({ clock, forwards: true });
+    const lora = radio.join('lora too', { bitrate: 1200, mtu: 500 });
+    node.use(flood.join('server/192.0.2.68:1'), calm);
+    node.use(lora);
+    const nobody = Array.from({ length: 400 }, () => stranger(clock));
+    for (const { packet } of nobody) {
+      flood.carry(packet);
+      await pass(clock, 10, 10);
+    }
+    await pass(clock, 10_000, 250);
+    const searches = () =>
+      radio.packets.filter(
+        raw => decodePacket(raw).destinationHash.toHex() === pathRequestDestination.toHex(),
+      );
+    assert.equal(searches().length, 0);
+    for (const { destination } of nobody) {
+      flood.carry(linkRequest(destination.hash, node.transport.identity.hash));
+      await pass(clock, 10, 10);
+    }
+    await pass(clock, 30_000, 250);
+    assert.equal(node.counters.get('relay/link-unanswered'), 400);
+    const bytes = searches().reduce((sum, { length }) => sum + length, 0);
+    assert.ok(bytes > 0 && bytes <= 4096 + 60 * 15, `${bytes} bytes of searches in half a minute`);
+  });
+
   test('over a slow radio takes nobody else the way to it', async () => {
     const clock = new ManualClock();
     const [flood, honestAir, radio] = [new Air(), new Air(), new Air()];
