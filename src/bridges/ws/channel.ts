@@ -71,7 +71,7 @@ export function wsChannel(): AsyncChannel {
     address: '/v1/ws',
     server: 'http',
     about:
-      'One JSON object a frame; a client passes over ops and members that it does not know. Close codes: 4001 no valid token or no longer, 4008 too slow, 4009 cursor expired, 1008 too many wrong frames, 1009 a frame over 2 MiB, 1011 a fault of the gateway, 1012 the gateway restarts.',
+      'One JSON object a frame; a client passes over ops and members that it does not know. Close codes: 4001 no valid token or no longer, 4008 too slow, 4009 cursor expired, 1008 too many wrong frames, 1009 a frame over 2 MiB, 1011 a fault of the gateway, 1012 the gateway restarts, 1013 too many sockets or wrong tokens: later.',
     messages: [
       ...(Object.keys(clientFrames) as (keyof typeof clientFrames)[]).map(op => ({
         name: `ws.client.${op}`,

@@ -4,6 +4,7 @@ export const closeCodes = {
   slow: 4008,
   expired: 4009,
   restarting: 1012,
+  later: 1013,
   policy: 1008,
   fault: 1011,
 } as const;

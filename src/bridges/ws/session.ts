@@ -152,11 +152,8 @@ export function serveSocket(socket: WebSocket, wire: Duplex, caller: Caller, par
 
   const see = async ({ cursor }: FrameOf<'seen'>, { client, reached }: Member) => {
     requireScope(client, ['messages:read']);
-    if (desk.events.isAfter(cursor, reached)) {
-      const detail = 'lies beyond what was pushed on this socket';
-      throw new GatewayError('request/invalid', `/cursor: ${detail}`, {
-        errors: [{ pointer: '/cursor', detail }],
-      });
+    if (isBeyond(desk, cursor, reached)) {
+      throw wrongCursor('lies beyond what was pushed on this socket');
     }
     await desk.inbox.seen(client, cursor);
   };
@@ -193,8 +190,7 @@ export function serveSocket(socket: WebSocket, wire: Duplex, caller: Caller, par
     outlet.write(frame);
     mistakes += 1;
     if (member === undefined) {
-      const expired = frame.problem.code === 'request/cursor-expired';
-      outlet.end(expired ? closeCodes.expired : closeCodes.unauthorized, frame.problem.detail);
+      outlet.end(strangerCode(error), frame.problem.detail);
     } else if (mistakes > limits.mistakes) {
       outlet.end(closeCodes.policy, 'too many wrong frames');
     }
@@ -264,6 +260,28 @@ async function stream(
       }
     }
   }
+}
+
+/** How a socket is closed whose `hello` came to nothing: whoever is only too many or too early may come again with the same token. */
+function strangerCode(error: unknown): number {
+  if (isGatewayError(error, 'request/cursor-expired')) {
+    return closeCodes.expired;
+  }
+  return isGatewayError(error) && error.retryable ? closeCodes.later : closeCodes.unauthorized;
+}
+
+function isBeyond(desk: Desk, cursor: string, reached: string): boolean {
+  try {
+    return desk.events.isAfter(cursor, reached);
+  } catch (error) {
+    throw isGatewayError(error, 'request/invalid') ? wrongCursor('not a cursor of events') : error;
+  }
+}
+
+function wrongCursor(detail: string): GatewayError {
+  return new GatewayError('request/invalid', `/cursor: ${detail}`, {
+    errors: [{ pointer: '/cursor', detail }],
+  });
 }
 
 /** Where a socket begins that names no cursor: at what its client has not acknowledged, else now. */

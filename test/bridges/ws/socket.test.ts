@@ -285,6 +285,46 @@ test('a cursor that is expired closes with 4009', async () => {
   assert.equal(await socket.closed(), 4009);
 });
 
+test('a socket too many is told to come later, and not that its token is bad', async () => {
+  await using gateway = await openGateway();
+  const a = await gateway.client('a');
+  const sockets = Array.from({ length: 32 }, () => dial(gateway, bearer(a)));
+  for (const socket of sockets) {
+    socket.say({ op: 'hello' });
+    await socket.until(isHello);
+  }
+  using late = dial(gateway, bearer(a));
+  late.say({ op: 'hello' });
+  const { problem } = await late.until(({ op }) => op === 'error');
+  assert.equal(problem.code, 'request/rate-limited');
+  assert.equal(await late.closed(), 1013);
+  sockets.pop()?.[Symbol.dispose]();
+  let isIn = false;
+  for (let tries = 0; tries < 200 && !isIn; tries++) {
+    const next = dial(gateway, bearer(a));
+    sockets.push(next);
+    next.say({ op: 'hello' });
+    isIn = (await next.until(({ op }) => op === 'hello' || op === 'error')).op === 'hello';
+  }
+  assert.ok(isIn, 'there is room again');
+  for (const socket of sockets) {
+    socket[Symbol.dispose]();
+  }
+});
+
+test('a cursor that is none is named by the member it stands in', async () => {
+  await using gateway = await openGateway();
+  const a = await gateway.client('a');
+  using socket = dial(gateway, bearer(a));
+  socket.say({ op: 'hello' });
+  await socket.until(isHello);
+  for (const cursor of ['e1-1', 'nonsense', 'i1-1']) {
+    socket.say({ op: 'seen', cursor });
+    const { problem } = await socket.until(({ op }) => op === 'error');
+    assert.deepEqual([problem.status, problem.errors[0].pointer], [400, '/cursor']);
+  }
+});
+
 test('a revoked token closes its sockets, and a stopping gateway all', async () => {
   await using gateway = await openGateway();
   const a = await gateway.client('a');
