@@ -20,7 +20,7 @@ import {
   priorities,
   schemeOf,
 } from './message.ts';
-import { reasonOfMissed } from './missed.ts';
+import { isForNobody, reasonOfMissed } from './missed.ts';
 import type { Outbox } from './outbox.ts';
 import { sensorRoom } from './own-rooms.ts';
 import type { RecentMessages } from './recent-messages.ts';
@@ -343,8 +343,10 @@ function rewritesOf(
     return nothingSaid;
   }
   const rewrites = new Map<string, string>();
-  for (const { id, state } of rows) {
-    const said = state === 'cancelled' ? undefined : words.get(id);
+  for (const row of rows) {
+    const { id, state } = row;
+    // What was for nobody may go yet: its message may prove to have arrived.
+    const said = state === 'cancelled' && !isForNobody(row) ? undefined : words.get(id);
     if (said !== undefined) {
       rewrites.set(id, JSON.stringify(wordsIn(message, said)));
     }

@@ -1,4 +1,5 @@
 import type { DeliveryState } from './desk.ts';
+import { arrivedAnyway, isForNobody } from './missed.ts';
 
 /**
  * What happens to one delivery, as a pure function of what it was and what was heard of it.
@@ -10,11 +11,13 @@ import type { DeliveryState } from './desk.ts';
  *                                   tell repeats apart
  *     failed, ambiguous → queued     somebody asks for it to be sent again
  *     ambiguous → delivered, read, failed     the far side says after all what became of it
+ *     failed, expired → delivered, read       the far side proves that it arrived, whatever was said before
+ *     cancelled → queued      a change of what seemed not to have arrived, and did
  *
  * An attempt that ends without success leads back to `queued` with its reason, and so does the word of an
  * attempt under way that it waits for something: `underway` tells the two apart.
- * `read`, `failed`, `expired`, `cancelled` and `ambiguous` are ends unless a person, or of `ambiguous` the far side, says
- * otherwise, and so is `delivered` but for `read`.
+ * `read`, `failed`, `expired`, `cancelled` and `ambiguous` are ends unless a person or the far side says otherwise, and so is
+ * `delivered` but for `read`. What somebody called back stays `cancelled`: if it arrived all the same, its reason says so.
  */
 export interface DeliveryStatus {
   readonly state: DeliveryState;
@@ -52,6 +55,8 @@ export type DeliveryInput =
   | { readonly on: 'cancel'; readonly reason?: string }
   /** A person wants it sent again, or knows that what is ambiguous need not be. */
   | { readonly on: 'retry' | 'settle' }
+  /** What it changes has arrived after all. */
+  | { readonly on: 'revive' }
   /** The process has started again: an attempt that was under way is of unknown outcome. */
   | { readonly on: 'restart'; readonly deduplicates: boolean };
 
@@ -112,6 +117,10 @@ export function step(delivery: DeliveryStatus, input: DeliveryInput, at: number)
       return state === 'ambiguous'
         ? to(delivery, 'cancelled', at, { reason: 'settled on request: it may or may not have arrived' })
         : undefined;
+    case 'revive':
+      return isForNobody({ state, reason: delivery.reason ?? null })
+        ? to(delivery, 'queued', at, { reason: 'its message arrived after all' })
+        : undefined;
     case 'restart':
       if (!underway) {
         return undefined;
@@ -148,6 +157,16 @@ function progress(
   input: { readonly state: 'sent' | 'delivered' | 'read'; readonly underway?: boolean },
   at: number,
 ): DeliveryStatus | undefined {
+  if (input.state !== 'sent' && (delivery.state === 'failed' || delivery.state === 'expired')) {
+    const before = delivery.state === 'failed' ? 'had failed' : 'had run out of time';
+    return to(delivery, input.state, at, { reason: `it arrived after all, and ${before}` });
+  }
+  if (input.state !== 'sent' && delivery.state === 'cancelled') {
+    const { reason = 'called back' } = delivery;
+    return reason.endsWith(arrivedAnyway)
+      ? undefined
+      : to(delivery, 'cancelled', at, { reason: `${reason}; ${arrivedAnyway}` });
+  }
   const underway = input.state === 'sent' && delivery.underway && input.underway === true;
   if (rank(input.state) > rank(delivery.state)) {
     return { ...to(delivery, input.state, at), underway };

@@ -6,6 +6,9 @@ export type Missed = 'failed' | 'expired' | 'cancelled';
 /** How every reason begins with which a change is not sent because whom it is for has nothing that it could change. */
 export const nothingThere = 'its message has not arrived there';
 
+/** How the reason ends of what was called back and is at its far side, which said so later. */
+export const arrivedAnyway = 'it arrived all the same';
+
 /** Why a change of a message is not sent where that ended so. What failed and is sent again says by itself what is meant by then. */
 export function reasonOfMissed(missed: Missed, type: string): string {
   switch (missed) {
@@ -36,7 +39,7 @@ export interface Ended {
  */
 export function missedBy(row: Ended, tells: boolean): Missed | undefined {
   const { type, state } = row;
-  if (state !== 'failed' && state !== 'expired' && state !== 'cancelled') {
+  if (!hasMissed(state) || row.reason?.endsWith(arrivedAnyway) === true) {
     return undefined;
   }
   if (state !== 'failed' && row.attempts > 0 && !tells) {
@@ -45,6 +48,11 @@ export function missedBy(row: Ended, tells: boolean): Missed | undefined {
   const isThere =
     type === 'chat.edit' ? !isForNobody(row) : /"(?:sent|delivered|ambiguous)"/.test(row.history);
   return isThere ? undefined : state;
+}
+
+/** Whether a state is the end of what, as far as was known then, never arrived. */
+export function hasMissed(state: DeliveryState): state is Missed {
+  return state === 'failed' || state === 'expired' || state === 'cancelled';
 }
 
 /** Whether it was not sent because its message had not arrived. */

@@ -10,8 +10,10 @@ import { createDeliveryRecord, type DeliveryRecord } from './delivery-record.ts'
 import type { DeliveryView } from './desk.ts';
 import { createExpiry, type Expiry } from './expiry.ts';
 import { type Folding, fold } from './folding.ts';
+import { arrivedLate } from './late-word.ts';
 import type { Limits } from './limits.ts';
 import type { Address, Message, MessageId, RemoteId } from './message.ts';
+import { hasMissed } from './missed.ts';
 import type { RecentMessages } from './recent-messages.ts';
 import { createReservations, type Reservations } from './reservations.ts';
 import type { Recipient } from './router.ts';
@@ -314,13 +316,29 @@ export class Outbox {
       attempt.settled = true;
       attempt.controller.abort(new GatewayError('bridge/unavailable', 'the far side has spoken already'));
     }
-    await this.#settle(
-      id,
-      entry,
-      progress.state === 'failed'
-        ? { on: 'fail', code: progress.code, reason: progress.reason }
-        : { on: 'progress', state: progress.state },
-    );
+    if (progress.state === 'failed') {
+      await this.#settle(id, entry, { on: 'fail', code: progress.code, reason: progress.reason });
+      return;
+    }
+    const input = { on: 'progress', state: progress.state } as const;
+    const before = entry === undefined && progress.state !== 'sent' ? this.#endOf(id) : undefined;
+    if (before === undefined) {
+      await this.#settle(id, entry, input);
+    } else {
+      this.#options.counters.add('outbox/arrived-late');
+      const { store, clock } = this.#options;
+      this.add(await arrivedLate(before, input, { store, clock, record: this.#record }));
+    }
+  }
+
+  /** Its row, where that says that it came to nothing. A store that cannot be read says nothing. */
+  #endOf(id: DeliveryId): DeliveryRow | undefined {
+    try {
+      const row = this.#options.store.read.delivery(id);
+      return row !== undefined && hasMissed(row.state) ? row : undefined;
+    } catch {
+      return undefined;
+    }
   }
 
   /** Takes an entry out of its line and writes why; where that cannot be written it goes back to its place. */

@@ -40,8 +40,10 @@ test('an end is never left, progress never goes back, and the history tells ever
         if (next === undefined) {
           continue;
         }
-        const isFarWord = one.on === 'fail' || (one.on === 'progress' && one.state !== 'sent');
-        const isOver = ends.has(now.state) && !(now.state === 'ambiguous' && isFarWord);
+        const isProof = one.on === 'progress' && one.state !== 'sent';
+        const isFarWord = isProof || (one.on === 'fail' && now.state === 'ambiguous');
+        const mayBeLeft = now.state === 'cancelled' ? next.state === 'cancelled' : now.state !== 'read';
+        const isOver = ends.has(now.state) && !(isFarWord && mayBeLeft);
         assert.ok(!isOver, `left ${now.state} by ${one.on}`);
         if (now.state === 'delivered') {
           assert.equal(next.state, 'read');
@@ -78,4 +80,24 @@ test('an attempt of unknown outcome is held where the far side cannot tell a rep
   assert.equal(step(sending, { on: 'restart', deduplicates: false }, 2)?.state, 'ambiguous');
   assert.equal(step(sending, { on: 'restart', deduplicates: true }, 2)?.state, 'queued');
   assert.equal(step(sending, { on: 'lose', reason: 'no answer' }, 2)?.state, 'ambiguous');
+});
+
+test('what is proven to have arrived is delivered, whatever was said before, and what was called back stays that and says so', () => {
+  const sending = step(newDelivery(0), { on: 'attempt' }, 1) as DeliveryStatus;
+  const late = { on: 'progress', state: 'delivered' } as const;
+  for (const end of [{ on: 'fail', code: 'bridge/rejected', reason: 'no' }, { on: 'expire' }] as const) {
+    const ended = step(sending, end, 2) as DeliveryStatus;
+    const after = step(ended, late, 3) as DeliveryStatus;
+    assert.equal(after.state, 'delivered');
+    assert.match(after.reason ?? '', /^it arrived after all, and had/);
+    assert.equal(after.code, undefined);
+    assert.equal(step(after, late, 4), undefined, 'once');
+    assert.equal(step(after, { on: 'fail', code: 'bridge/rejected', reason: 'no' }, 4), undefined);
+    assert.equal(step(after, { on: 'progress', state: 'read' }, 5)?.state, 'read');
+    assert.equal(step(ended, { on: 'progress', state: 'sent' }, 3), undefined, 'that proves nothing');
+  }
+  const cancelled = step(sending, { on: 'cancel' }, 2) as DeliveryStatus;
+  const told = step(cancelled, late, 3) as DeliveryStatus;
+  assert.deepEqual([told.state, told.reason], ['cancelled', 'called back; it arrived all the same']);
+  assert.equal(step(told, late, 4), undefined, 'once');
 });

@@ -115,3 +115,52 @@ test('an edit that was accepted before its message failed is not sent by itself 
   await until(() => to(hub, message.id).state === 'delivered');
   assert.deepEqual(textsOf(bridge), ['at noon', 'something else', 'at one']);
 });
+
+test('what failed and is proven to have arrived is delivered, told once, and what was changed meanwhile follows', async () => {
+  const bridge = memoryBridge();
+  bridge.respond = refuse;
+  await using hub = await openTestSwitch({ bridges: [bridge], rooms });
+  const message = await posted(hub, { to: 'room:both', text: 'at noon' });
+  await until(() => to(hub, message.id).state === 'failed');
+  const { id } = to(hub, message.id);
+  for (const text of ['at one', 'at two']) {
+    await posted(hub, { to: 'room:both', type: 'chat.edit', text, inReplyTo: message.id });
+  }
+  bridge.respond = () => ({ state: 'delivered' });
+  const before = hub.desk.events.cursor;
+  const port = await bridge.port;
+  await Promise.all([port.report(id, { state: 'delivered' }), port.report(id, { state: 'delivered' })]);
+  await port.report(id, { state: 'delivered' });
+  await until(() => bridge.delivered.length === 2);
+  await until(() => hub.desk.health().queued === 0);
+  assert.deepEqual(textsOf(bridge), ['at noon', 'at two']);
+  assert.equal(to(hub, message.id).reason, 'it arrived after all, and had failed');
+  const { items } = hub.desk.events.read(hub.owner, before, 100);
+  assert.deepEqual(
+    items.filter(({ delivery }) => delivery?.id === id).map(({ delivery }) => delivery?.state),
+    ['delivered'],
+  );
+  assert.deepEqual(hub.desk.deliveries.list(hub.owner, { state: 'failed' }).items, []);
+  await assert.rejects(hub.desk.deliveries.retry(hub.owner, id), { code: 'request/conflict' });
+});
+
+test('what was called back and arrived all the same stays called back and says so, and what takes it back follows', async () => {
+  const bridge = memoryBridge('lxmf', { tellsWhenSent: true });
+  bridge.respond = () => {
+    throw new GatewayError('bridge/unavailable', 'no path yet', { retryable: true });
+  };
+  await using hub = await openTestSwitch({ bridges: [bridge] });
+  const message = await posted(hub, { to: peer, text: 'at noon' });
+  await until(() => to(hub, message.id).reason === 'no path yet');
+  await hub.desk.messages.cancel(hub.owner, message.id);
+  const back = await posted(hub, { to: peer, type: 'chat.redaction', inReplyTo: message.id });
+  assert.equal(to(hub, back.id).state, 'cancelled');
+  bridge.respond = () => ({ state: 'delivered' });
+  const port = await bridge.port;
+  await port.report(to(hub, message.id).id, { state: 'delivered' });
+  await until(() => to(hub, back.id).state === 'delivered');
+  const { state, reason, history } = to(hub, message.id);
+  assert.deepEqual([state, reason], ['cancelled', 'called back; it arrived all the same']);
+  await port.report(to(hub, message.id).id, { state: 'read' });
+  assert.equal(to(hub, message.id).history.length, history.length);
+});

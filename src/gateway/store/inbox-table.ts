@@ -43,7 +43,8 @@ export function inboxVerbs(database: DatabaseSync) {
   );
   const one = database.prepare(
     `SELECT d.id FROM messages m JOIN deliveries d ON d.message = m.seq
-     WHERE d.recipient = ? AND d.bridge = 'app' AND m.id = ?`,
+     WHERE d.recipient = ? AND d.bridge = 'app' AND m.id = ?
+       AND (d.state IN ('queued', 'sent', 'delivered') OR instr(d.history, '"sent"') > 0)`,
   );
   const firstUnread = database.prepare(
     "SELECT min(seq) AS seq FROM deliveries WHERE recipient = ? AND bridge = 'app' AND state IN ('queued', 'sent')",
