@@ -113,15 +113,15 @@ export class PathRequests {
   }
 
   /**
-   * A medium came up: what was asked before it was there is asked again, for the newest of those who
+   * A medium came up: what was asked before it was there is asked again over it by `send`, for the newest of those who
    * wait, and nobody else is kept from asking.
    */
-  askAgain(): void {
+  askAgain(send: (destination: Uint8Array) => void): void {
     const now = this.#parts.clock.monotonic();
     this.#sent.clear();
     for (const [key, { destination }] of [...this.#waiting].slice(-askedAgain)) {
       this.#sent.set(key, now);
-      this.#parts.send(destination);
+      send(destination);
     }
   }
 

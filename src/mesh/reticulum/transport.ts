@@ -199,7 +199,8 @@ export class Transport {
       changed: iface => {
         if (iface.sends) {
           this.#sayWhoComes(iface);
-          this.#ways.requests.askAgain();
+          // Over it alone: a peer that comes and goes must not make all others be asked.
+          this.#ways.requests.askAgain(wanted => this.#sendPathRequest(wanted, one => one === iface));
         }
         this.#onInterface.tell({ iface, online: iface.online });
       },

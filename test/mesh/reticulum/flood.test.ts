@@ -217,6 +217,23 @@ describe('a flood of path requests', () => {
     }
   });
 
+  test('is not made of ours by peers that come and go: who comes is asked, and nobody else again', async () => {
+    const { clock, node, radio } = hub();
+    const asked = node.transport.requestPath(random.bytes(16));
+    asked.catch(() => {});
+    await pass(clock, 250, 250);
+    const crowd = new Air();
+    const before = radio.packets.length;
+    assert.equal(before, 1);
+    for (let count = 0; count < 50; count++) {
+      node.use(crowd.join(`server/192.0.2.66:${count + 100}`));
+      await pass(clock, 20, 20);
+    }
+    assert.equal(radio.packets.length, before);
+    assert.equal(crowd.packets.length, 50);
+    await clock.advance(30_000);
+  });
+
   test('of great length waits for nothing: what has to wait is short', async () => {
     const { clock, flood, node } = hub(everywhere);
     for (let count = 0; count < 300; count++) {
