@@ -42,33 +42,8 @@ export function eventWriter(database: DatabaseSync): (event: EventDraft) => numb
   };
 }
 
-/** What most accepts tell: of a message, and of its only delivery. */
-export interface AcceptedPair {
-  readonly at: number;
-  readonly message: string;
-  readonly audience: readonly string[];
-  /** JSON of what is told of the delivery. */
-  readonly body: string;
-  readonly deliveryAudience: readonly string[];
-}
-
-/**
- * Writes the two events of such an accept, one behind the other; gives the row of the first. Two rows of one statement take
- * two thirds of what two statements do. What fails undoes the whole job anyway: OR FAIL spares the notes by which SQLite would
- * undo the statement alone.
- */
-export function pairWriter(database: DatabaseSync): (pair: AcceptedPair) => number {
-  const insert = database.prepare(
-    `INSERT OR FAIL INTO events (at, kind, message, body, audience)
-     VALUES (?1, 'message.accepted', ?2, NULL, ?3), (?1, 'delivery.changed', ?2, ?4, ?5)`,
-  );
-  return ({ at, message, audience, body, deliveryAudience }) => {
-    const texts = [audienceText(audience), body, audienceText(deliveryAudience)] as const;
-    return Number(insert.run(at, message, ...texts).lastInsertRowid) - 1;
-  };
-}
-
-function audienceText(audience: readonly string[]): string {
+/** As it is stored: each between blanks. */
+export function audienceText(audience: readonly string[]): string {
   return audience.length === 0 ? '' : ` ${audience.join(' ')} `;
 }
 

@@ -1,4 +1,4 @@
-import type { DatabaseSync } from 'node:sqlite';
+import type { DatabaseSync, SQLInputValue } from 'node:sqlite';
 import { GatewayError } from '../../lib/errors.ts';
 import type { DeliveryId } from '../bridge.ts';
 import type { Fold } from '../folding.ts';
@@ -7,9 +7,10 @@ import { type Ended, missedBy } from '../missed.ts';
 import type { Reached } from '../router.ts';
 import type { Ruling } from '../ruling.ts';
 import { deliveryAdvancer, rewriter } from './delivery-table.ts';
-import { eventWriter, pairWriter } from './event-table.ts';
-import { newDeliveryBody, type PackedDelivery } from './new-delivery.ts';
+import { audienceText } from './event-table.ts';
+import { newDeliveryBody } from './new-delivery.ts';
 import { type AcceptArgs, type PackedAccept, unpackAccept } from './packed-accept.ts';
+import { rowWriter } from './row-writer.ts';
 
 export type AcceptResult =
   | {
@@ -26,6 +27,8 @@ export type AcceptResult =
 export interface MessageJobs {
   /** Message, deliveries, remote id and events at once, or the id the remote id had before. */
   accept: { args: PackedAccept; result: AcceptResult };
+  /** The same of several for which `isPlainAccept` holds. */
+  acceptPlain: { args: readonly PackedAccept[]; result: readonly AcceptResult[] };
   /** The same of several, of which all are new or all are known: `request/idempotency-mismatch` otherwise, and nothing is written. */
   acceptAll: { args: readonly AcceptArgs[]; result: readonly AcceptResult[] };
 }
@@ -41,13 +44,17 @@ export function messageVerbs(database: DatabaseSync) {
   const identify = database.prepare(
     'INSERT INTO remote_ids (scheme, remote_id, message, fingerprint, known_to) VALUES (?, ?, ?, ?, ?)',
   );
-  const insert = database.prepare(
-    'INSERT INTO messages (id, type, sender, recipient, accepted_at, correlation, body) VALUES (?, ?, ?, ?, ?, ?, ?)',
+  const insert = rowWriter(
+    database,
+    'messages (id, type, sender, recipient, accepted_at, correlation, body)',
+    '?, ?, ?, ?, ?, ?, ?',
   );
-  const deliver = database.prepare(
-    `INSERT INTO deliveries (id, message, bridge, recipient, priority, accepted_at, expires_at, state, reason, code,
-       attempts, underway, history, event)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)`,
+  const tell = rowWriter(database, 'events (at, kind, message, body, audience)', '?, ?, ?, ?, ?');
+  const deliver = rowWriter(
+    database,
+    `deliveries (id, message, bridge, recipient, priority, accepted_at, expires_at, state, reason, code,
+       attempts, underway, history, event)`,
+    '?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?',
   );
   const remember = database.prepare('INSERT INTO remembered (delivery, bytes) VALUES (?, ?)');
   const name = database.prepare(
@@ -55,8 +62,6 @@ export function messageVerbs(database: DatabaseSync) {
   );
   const carry = database.prepare('INSERT OR IGNORE INTO message_blobs (sha256, message) VALUES (?, ?)');
   const read = database.prepare('INSERT OR REPLACE INTO readings (device, message, at) VALUES (?, ?, ?)');
-  const write = eventWriter(database);
-  const writePair = pairWriter(database);
   const advance = deliveryAdvancer(database);
   const reword = rewriter(database);
   const word = database.prepare('INSERT INTO rewritten (delivery, body) VALUES (?, ?)');
@@ -87,59 +92,50 @@ export function messageVerbs(database: DatabaseSync) {
     return { repeated: true, id: message.id, same: fingerprint === undefined } as const;
   }
 
-  function accept(args: AcceptArgs): AcceptResult {
-    const { message } = args;
-    const before = args.remoteId === undefined ? undefined : repeatOf(args, args.remoteId);
-    if (before !== undefined) {
-      return before;
+  /**
+   * Messages that are new, with their events and deliveries: of each table the rows of all at once, because most of what a
+   * statement takes it takes once. The rows of one statement follow each other.
+   */
+  function add(all: readonly AcceptArgs[]): AcceptResult[] {
+    const rows: SQLInputValue[] = [];
+    const events: SQLInputValue[] = [];
+    for (const { message, body, audience, deliveries } of all) {
+      const { id, type, from, to, acceptedAt: at, correlation = null } = message;
+      rows.push(id, type, from, to, at, correlation, body);
+      events.push(at, 'message.accepted', id, null, audienceText(audience));
+      for (const delivery of deliveries) {
+        const told = audienceText([from, delivery[2]].filter(isApp));
+        events.push(at, 'delivery.changed', id, newDeliveryBody(delivery, message), told);
+      }
     }
-    const row = insert.run(
-      message.id,
-      message.type,
-      message.from,
-      message.to,
-      message.acceptedAt,
-      message.correlation ?? null,
-      args.body,
-    ).lastInsertRowid;
+    const firstRow = insert(rows);
+    let event = tell(events);
+    const given: SQLInputValue[] = [];
+    for (const [n, { message, deliveries }] of all.entries()) {
+      for (const delivery of deliveries) {
+        const [id, bridge, recipient, priority, expiresAt, ...status] = delivery;
+        const times = [message.acceptedAt, expiresAt] as const;
+        given.push(id, firstRow + n, bridge, recipient, priority, ...times, ...status, event);
+      }
+      event += 1 + deliveries.length;
+    }
+    let seq = deliver(given);
+    return all.map((args, n) => {
+      const seqs = args.deliveries.map((_, at) => seq + at);
+      seq += seqs.length;
+      complete(args, firstRow + n, seqs);
+      return { repeated: false, seqs };
+    });
+  }
+
+  /** What belongs to a message beside its row, its events and those of its deliveries. */
+  function complete(args: AcceptArgs, row: number, seqs: readonly number[]): void {
+    const { message, prepared } = args;
     if (args.remoteId !== undefined) {
       identify.run(args.scheme, args.remoteId, row, args.fingerprint ?? null, message.from);
     }
-    const told = { at: message.acceptedAt, message: message.id };
-    const accepted = { ...told, audience: args.audience };
-    const toldOf = (delivery: PackedDelivery) => [message.from, delivery[2]].filter(isApp);
-    const [only, ...others] = args.deliveries;
-    const isPair = only !== undefined && others.length === 0;
-    const event = isPair
-      ? writePair({
-          ...accepted,
-          body: newDeliveryBody(only, message),
-          deliveryAudience: toldOf(only),
-        })
-      : write({ ...accepted, kind: 'message.accepted' });
-    const seqs = args.deliveries.map(delivery => {
-      const [id, bridge, recipient, priority, expiresAt, state, reason, code, attempts, history] = delivery;
-      const seq = Number(
-        deliver.run(
-          id,
-          row,
-          bridge,
-          recipient,
-          priority,
-          message.acceptedAt,
-          expiresAt,
-          state,
-          reason,
-          code,
-          attempts,
-          history,
-          event,
-        ).lastInsertRowid,
-      );
-      if (!isPair) {
-        const body = newDeliveryBody(delivery, message);
-        write({ ...told, kind: 'delivery.changed', body, audience: toldOf(delivery) });
-      }
+    for (const [n, [id, bridge, recipient]] of args.deliveries.entries()) {
+      const seq = seqs[n] ?? 0;
       const words = args.rewrites?.get(id);
       if (words !== undefined) {
         word.run(seq, words);
@@ -149,12 +145,11 @@ export function messageVerbs(database: DatabaseSync) {
         rule.run(ruling);
         ruled.run(seq, ruling);
       }
-      if (args.prepared !== undefined) {
-        remember.run(seq, args.prepared.bytes);
-        name.run(bridge, args.prepared.remoteId, row, recipient);
+      if (prepared !== undefined) {
+        remember.run(seq, prepared.bytes);
+        name.run(bridge, prepared.remoteId, row, recipient);
       }
-      return seq;
-    });
+    }
     for (const fold of args.folds ?? []) {
       applyFold(fold, message.acceptedAt);
     }
@@ -164,7 +159,11 @@ export function messageVerbs(database: DatabaseSync) {
     if (args.device !== undefined) {
       read.run(args.device, row, message.acceptedAt);
     }
-    return { repeated: false, seqs };
+  }
+
+  function accept(args: AcceptArgs): AcceptResult {
+    const before = args.remoteId === undefined ? undefined : repeatOf(args, args.remoteId);
+    return before ?? (add([args])[0] as AcceptResult);
   }
 
   return {
@@ -176,6 +175,7 @@ export function messageVerbs(database: DatabaseSync) {
       }
       return results;
     },
+    acceptPlain: (all: readonly PackedAccept[]) => add(all.map(unpackAccept)),
   };
 }
 

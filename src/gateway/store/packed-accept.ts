@@ -54,6 +54,12 @@ export function packAccept(args: AcceptArgs): PackedAccept {
   return [scheme, remoteId, fingerprint, ...head, body, deliveries, audience, blobs, restOf(args)];
 }
 
+/** Whether it is no repeat, for certain, goes to one and changes nothing that was accepted before it. */
+export function isPlainAccept(packed: PackedAccept): boolean {
+  const [remoteId, deliveries, rest] = [packed[1], packed[10], packed[13]];
+  return remoteId === null && deliveries.length === 1 && rest?.folds === undefined;
+}
+
 export function unpackAccept(packed: PackedAccept): AcceptArgs {
   const [scheme, remoteId, fingerprint, id, type, from, to, acceptedAt, correlation, ...others] = packed;
   const [body, deliveries, audience, blobs, rest] = others;

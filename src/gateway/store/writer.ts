@@ -10,7 +10,7 @@ import { forgetLog } from './commit-mark.ts';
 import { isDamage, openOrPutAside, openWritable, putAside, storeError } from './database.ts';
 import { eventReads } from './event-table.ts';
 import { gatewayVerbs, generation } from './gateway-verbs.ts';
-import { beginGroup, endsGroup, type Group } from './group.ts';
+import { beginGroup, endsGroup, type Group, type Together } from './group.ts';
 import {
   type CommitReport,
   type JobFailure,
@@ -24,6 +24,7 @@ import {
 import { findLost, type LostCommits } from './lost-commits.ts';
 import { meshVerbs } from './mesh-table.ts';
 import { outboxVerbs } from './outbox-table.ts';
+import { isPlainAccept, type PackedAccept } from './packed-accept.ts';
 import { lostSince, rewind, rewindWrites } from './rewound.ts';
 import { gatewaySchema, meshSchema, outboxSchema } from './schema.ts';
 
@@ -39,6 +40,13 @@ const groupSize = 256;
 const carried = 64;
 /** ms of work in one group, commit apart. */
 const groupTime = 2;
+
+/** Accepts of one statement at most; what comes of them is the same as one by one. */
+const together: Together = {
+  verb: 'acceptPlain',
+  most: 16,
+  takes: ({ verb, args }) => verb === 'accept' && isPlainAccept(args as PackedAccept),
+};
 
 type AnyVerbs = Readonly<Record<string, (args: never) => unknown>>;
 
@@ -244,7 +252,7 @@ function commitGroup(
   let group: Group | undefined;
   try {
     requireFile(target);
-    group = beginGroup(database, target.verbs, told);
+    group = beginGroup(database, target.verbs, told, together);
     const until = performance.now() + groupTime;
     let hurried = hurry;
     for (let job: JobRequest | undefined = first, pressing = hurry; job !== undefined; ) {
@@ -258,6 +266,7 @@ function commitGroup(
       const full = hurried || group.size() >= groupSize || performance.now() >= until;
       job = next ?? (full ? undefined : take(lane));
     }
+    group.end();
     const fresh = target.news?.look() ?? {};
     target.count.count();
     database.exec('COMMIT');

@@ -2,8 +2,11 @@ import assert from 'node:assert/strict';
 import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { beginGroup, endsGroup } from '../../../src/gateway/store/group.ts';
+import { beginGroup, endsGroup, type Together } from '../../../src/gateway/store/group.ts';
 import type { JobRequest } from '../../../src/gateway/store/job.ts';
+
+/** Words are taken by threes. */
+const together: Together = { verb: 'acceptPlain', most: 3, takes: ({ verb }) => verb === 'accept' };
 
 /** A database of words, and how often each job was done. */
 function openWords() {
@@ -19,15 +22,20 @@ function openWords() {
     }
     return database.prepare('SELECT count(*) AS count FROM words').get()?.count;
   };
-  const verbs = { accept: verb, 'retention.sweep': verb };
+  const verbs = {
+    accept: verb,
+    acceptPlain: (all: readonly string[]) => all.map(verb),
+    'retention.sweep': verb,
+  };
   return {
     done,
-    group: () =>
-      beginGroup(database, verbs, error => ({
-        code: 'internal',
-        message: (error as Error).message,
-        retryable: false,
-      })),
+    group: (how?: Together) =>
+      beginGroup(
+        database,
+        verbs,
+        error => ({ code: 'internal', message: (error as Error).message, retryable: false }),
+        how,
+      ),
     commit: () => database.exec('COMMIT'),
     words: () =>
       database
@@ -48,14 +56,15 @@ test('a job that fails leaves nothing behind and takes nobody with it, wherever 
     { minLength: 1, maxLength: 12 },
   );
   fc.assert(
-    fc.property(jobs, wanted => {
+    fc.property(jobs, fc.constantFrom(undefined, together), (wanted, how) => {
       using store = openWords();
-      const group = store.group();
+      const group = store.group(how);
       const words = wanted.map(({ isBad }, n) => `${isBad ? 'bad' : 'good'} ${n}`);
       for (const [id, { isSweep, isUrgent }] of wanted.entries()) {
         const verb = isSweep ? 'retention.sweep' : 'accept';
         group.run({ id, verb, args: words[id] } as JobRequest, isUrgent);
       }
+      group.end();
       store.commit();
       const good = words.filter(word => word.startsWith('good'));
       assert.deepEqual(store.words(), good);
@@ -81,19 +90,22 @@ test('a job that fails leaves nothing behind and takes nobody with it, wherever 
 });
 
 test('a group in which nothing fails does each job once', () => {
-  using store = openWords();
-  const group = store.group();
-  for (const id of [1, 2, 3]) {
-    group.run({ id, verb: 'accept', args: `good ${id}` } as unknown as JobRequest, false);
+  for (const how of [undefined, together]) {
+    using store = openWords();
+    const group = store.group(how);
+    for (const id of [1, 2, 3, 4]) {
+      group.run({ id, verb: 'accept', args: `good ${id}` } as unknown as JobRequest, false);
+    }
+    group.end();
+    store.commit();
+    assert.deepEqual([...store.done.values()], [1, 1, 1, 1]);
   }
-  store.commit();
-  assert.deepEqual([...store.done.values()], [1, 1, 1]);
 });
 
 test('a job for which a full database has no room takes nobody with it, and what makes room ends its group', () => {
   const job = fc.record({ isLarge: fc.boolean(), isBad: fc.boolean(), isUrgent: fc.boolean() });
   fc.assert(
-    fc.property(fc.array(job, { minLength: 1, maxLength: 12 }), wanted => {
+    fc.property(fc.array(job, { minLength: 1, maxLength: 12 }), fc.boolean(), (wanted, areTogether) => {
       using database = new DatabaseSync(':memory:');
       database.exec('CREATE TABLE words (word TEXT NOT NULL) STRICT; PRAGMA max_page_count = 8');
       const insert = database.prepare('INSERT INTO words VALUES (?)');
@@ -104,16 +116,19 @@ test('a job for which a full database has no room takes nobody with it, and what
         }
         return word;
       };
-      const group = beginGroup(database, { accept }, error => {
+      const describe = (error: unknown) => {
         const { message } = error as Error;
         return { code: /is full/.test(message) ? 'store/full' : 'internal', message, retryable: false };
-      });
+      };
+      const verbs = { accept, acceptPlain: (all: readonly string[]) => all.map(accept) };
+      const group = beginGroup(database, verbs, describe, areTogether ? together : undefined);
       const words = wanted.map(
         ({ isLarge, isBad }, n) => `${isBad ? 'bad' : 'good'} ${n} ${isLarge ? 'x'.repeat(50_000) : ''}`,
       );
       for (const [id, { isUrgent }] of wanted.entries()) {
         group.run({ id, verb: 'accept', args: words[id] } as unknown as JobRequest, isUrgent);
       }
+      group.end();
       database.exec('COMMIT');
       const kept = wanted.map(({ isLarge, isBad }) => !isLarge && !isBad);
       assert.deepEqual(
