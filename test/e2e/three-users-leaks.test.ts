@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { seed } from '../sim/seed.ts';
 import { eventually } from './clients.ts';
 import { checkPosts, inLanes } from './three-users.ts';
 import { createGate, type Gate, type Leak } from './users/gate.ts';
@@ -12,8 +13,6 @@ import { names, openWorld, type User, type World } from './users/world.ts';
  * That the three users find nothing says something only if they would: a real hub is made to leak, by a gate in front of
  * it that takes a call for somebody else's or adds to what comes back, and the same random life has to name the leak.
  */
-
-const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 1_000_000));
 
 const aMessage = /^\/v1\/messages\/[^/]+$/;
 

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { seed } from '../sim/seed.ts';
 import { runThreeUsers } from './three-users.ts';
 
 /* A share of what `npm run soak -- --only three-users` does with 10,000 operations for each seed. */
 const operations = Number(process.env.OPERATIONS ?? 1500);
-const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 1_000_000));
 
 test(`no read or write of three users crosses in ${operations} random operations on the whole API, and the log holds no secret`, {
   timeout: 400_000,

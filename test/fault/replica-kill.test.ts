@@ -7,6 +7,8 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { startNotesOrigin } from '../sim/origins/notes.ts';
+import { seededRandom } from '../sim/random.ts';
+import { seed } from '../sim/seed.ts';
 
 const rounds = 20;
 
@@ -16,15 +18,6 @@ interface Line {
   readonly edited?: number;
   readonly status?: number;
   readonly drained?: true;
-}
-
-/** Small, fast and repeatable: enough to choose moments. */
-function dice(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return state / 2 ** 32;
-  };
 }
 
 function start(args: readonly string[], hear: (line: Line) => void): ChildProcess {
@@ -38,9 +31,8 @@ function start(args: readonly string[], hear: (line: Line) => void): ChildProces
 }
 
 test(`killed with -9 at ${rounds} random points while the service loses answers, a replica delivers each write it answered once, in order`, async t => {
-  const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
   t.diagnostic(`SEED=${seed}`);
-  const chance = dice(seed);
+  const { fraction: chance } = seededRandom(seed);
   await using origin = await startNotesOrigin();
   const dir = await mkdtemp(join(tmpdir(), 'kos-replica-kill-'));
   t.after(() => rm(dir, { recursive: true, force: true }));
@@ -50,7 +42,7 @@ test(`killed with -9 at ${rounds} random points while the service loses answers,
 
   for (let round = 0; round < rounds; round++) {
     const ready = Promise.withResolvers<void>();
-    const child = start([origin.url, dir, String(next), 'write'], line => {
+    const child = start([origin.url, dir, String(next), 'write', String(seed + round)], line => {
       if (line.ready) {
         ready.resolve();
       }

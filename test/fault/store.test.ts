@@ -11,6 +11,8 @@ import { sweepOnce } from '../../src/gateway/sweep.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { memoryBridge, openTestSwitch } from '../gateway/fixture.ts';
+import { seededRandom } from '../sim/random.ts';
+import { seed } from '../sim/seed.ts';
 
 const peer = `lxmf:${'ab'.repeat(16)}`;
 
@@ -54,12 +56,14 @@ async function eventually(holds: () => boolean): Promise<void> {
 
 test('kill -9 at random points loses nothing acknowledged and repeats nothing', {
   timeout: 120_000,
-}, async () => {
+}, async t => {
+  t.diagnostic(`SEED=${seed}`);
+  const { fraction } = seededRandom(seed);
   await using at = await temporary();
   const acknowledged: string[] = [];
   for (let round = 0; round < 10; round++) {
     const loop = startChild('accept-child.ts', at.dir);
-    await loop.seen(1 + Math.floor(Math.random() * 60));
+    await loop.seen(1 + Math.floor(fraction() * 60));
     loop.process.kill('SIGKILL');
     await loop.ended;
     acknowledged.push(...loop.lines);
@@ -109,7 +113,9 @@ test('a second process is refused with the pid of the first, and the lock dies w
 
 test('kill -9 in the middle of deliveries loses none, and a repeat carries the bytes of the first attempt', {
   timeout: 120_000,
-}, async () => {
+}, async t => {
+  t.diagnostic(`SEED=${seed}`);
+  const { fraction } = seededRandom(seed);
   await using at = await temporary();
   const accepted = new Set<string>();
   const arrived = new Map<string, Set<string>>();
@@ -117,7 +123,7 @@ test('kill -9 in the middle of deliveries loses none, and a repeat carries the b
     arrived.getOrInsertComputed(message, () => new Set()).add(bytes);
   for (let round = 0; round < 8; round++) {
     const child = startChild('deliver-child.ts', at.dir);
-    await child.seen(1 + Math.floor(Math.random() * 150));
+    await child.seen(1 + Math.floor(fraction() * 150));
     child.process.kill('SIGKILL');
     await child.ended;
     for (const [what, message = '', bytes = ''] of child.lines.map(line => line.split(' '))) {
