@@ -238,7 +238,7 @@ sharedInstance: { name: 'a b' }
   });
 
   test('on a data directory that somebody else may read but not write says so', {
-    skip: process.getuid?.() !== 0 && 'needs root, to start as somebody else',
+    skip: process.getuid?.() !== 0 && 'needs root, to start as somebody else: sudo env "PATH=$PATH" npm test',
   }, async t => {
     const cwd = await folder(t);
     chmodSync(cwd, 0o755);

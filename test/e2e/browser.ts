@@ -1,16 +1,12 @@
 import { existsSync } from 'node:fs';
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
+import { missingPackage } from '../package.ts';
 
 /** Debian's own; no browser is downloaded. */
 const path = '/usr/bin/chromium';
 
-const isThere = existsSync(path);
-
-/** Why tests of the page are skipped; where everything can be installed they fail instead. */
-export const noBrowser: string | false =
-  isThere || (process.env.CI !== undefined && process.getuid?.() === 0)
-    ? false
-    : `no ${path}: apt-get install chromium, then npm test`;
+/** Why tests of the page are skipped: see `missingPackage`. */
+export const noBrowser: string | false = missingPackage('chromium', existsSync(path));
 
 export async function openBrowser(): Promise<Browser> {
   return chromium.launch({

@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
+import { missingProgram } from '../package.ts';
 import { ensurePython } from '../venv.ts';
 import { type Daemon, startDaemon } from './daemon.ts';
 
@@ -60,7 +61,7 @@ async function heardBy(daemon: Daemon, token: string): Promise<readonly Heard[]>
 
 test('published clients of ntfy and of an SMS gateway work with another address and nothing else', async t => {
   if (python === undefined) {
-    t.skip('no such clients');
+    t.skip('no Python for them; on Debian: apt-get install python3 python3-venv python3-pip');
     return;
   }
   await using hub = await startHub();
@@ -154,12 +155,9 @@ test('published clients of ntfy and of an SMS gateway work with another address 
   assert.equal(daemon.stderr().includes(token), false, 'no token is in the log');
 });
 
-test('lines of curl from the documentation of ntfy, Kannel and playSMS work, and the log tells no token of them', async t => {
-  if ((await run('curl', ['--version']).catch(() => undefined)) === undefined) {
-    assert.equal(process.env.CI, undefined, 'apt-get install curl');
-    t.skip('no curl: apt-get install curl');
-    return;
-  }
+test('lines of curl from the documentation of ntfy, Kannel and playSMS work, and the log tells no token of them', {
+  skip: missingProgram('curl', 'curl', '--version'),
+}, async () => {
   await using hub = await startHub();
   const { daemon, token, bob } = hub;
   const { http, legacy = '' } = daemon.ready;

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { execFile, spawnSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,6 +9,7 @@ import { LoraChannel } from '../../src/demo/lora-channel.ts';
 import { RNodeEmulator } from '../../src/demo/rnode-emulator.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { missingReference, type Peer, startPeer } from '../interop/peer.ts';
+import { missingProgram } from '../package.ts';
 import { startWeatherOrigin, type WeatherOrigin } from '../sim/origins/weather.ts';
 import { seededRandom } from '../sim/random.ts';
 import { missingSocat, RNodePty } from '../sim/rnode-pty.ts';
@@ -38,20 +39,11 @@ const root = join(import.meta.dirname, '..', '..');
 const skip =
   noBrowser ||
   missingSocat() ||
-  missingMosquitto() ||
+  missingProgram('mosquitto_pub', 'mosquitto-clients', '--help') ||
   (await missingSynapse()) ||
   (await missingReference('1.5.7'));
 /** ms: everything here waits for the air. */
 const patience = 120_000;
-
-/** Why there is no sensor here, for node:test's `skip`; a failure where the packages could have been installed. */
-function missingMosquitto(): string | false {
-  if (spawnSync('mosquitto_pub', ['--help']).error === undefined) {
-    return false;
-  }
-  assert.ok(process.env.CI === undefined || process.getuid?.() !== 0, 'apt-get install mosquitto-clients');
-  return 'needs mosquitto_pub: apt-get install mosquitto-clients';
-}
 
 interface Message extends Seen {
   readonly deliveries: readonly {

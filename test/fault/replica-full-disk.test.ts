@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { eventually, openBench } from '../gateway/replicas/bench.ts';
-import { fillDisk, smallDisk } from '../gateway/small-disk.ts';
+import { fillDisk, noSmallDisk, smallDisk } from '../gateway/small-disk.ts';
 import { startNotesOrigin } from '../sim/origins/notes.ts';
 
 test('on a full disk writes are refused and nothing kept is lost; with room they go on, each once', async t => {
   await using disk = await smallDisk();
   if (disk === undefined) {
-    t.skip('a small file system cannot be mounted here: it takes root');
+    t.skip(noSmallDisk);
     return;
   }
   await using origin = await startNotesOrigin();

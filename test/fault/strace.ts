@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { missingPackage } from '../package.ts';
 
 /**
  * Why calls of the system cannot be looked at here, for node:test's `skip`; false when they can. A failure instead where
@@ -9,8 +10,5 @@ export function missingStrace(): string | false {
   if (status === 0) {
     return false;
   }
-  if (error !== undefined && process.env.CI !== undefined && process.getuid?.() === 0) {
-    throw new Error('strace is missing; on Debian: apt-get install strace', { cause: error });
-  }
-  return 'strace is not installed, or may not trace: apt-get install strace';
+  return missingPackage('strace', error === undefined) || 'strace may not trace here';
 }

@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { memoryBridge, openTestSwitch, until } from './fixture.ts';
-import { fillDisk, smallDisk } from './small-disk.ts';
+import { fillDisk, noSmallDisk, smallDisk } from './small-disk.ts';
 
 test('a full disk refuses writes, lets everybody read, and is written again once there is room', async t => {
   await using at = await smallDisk();
   if (at === undefined) {
-    t.skip('needs a file system of its own');
+    t.skip(noSmallDisk);
     return;
   }
   const dir = join(at.dir, 'data');

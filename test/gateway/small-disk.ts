@@ -3,6 +3,10 @@ import { mkdtemp, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
+/** Why there is none, with what to type. */
+export const noSmallDisk =
+  'needs root, to mount a small file system of its own: sudo env "PATH=$PATH" npm test';
+
 /** A little file system of its own, where this machine lets us have one. */
 export async function smallDisk(): Promise<({ dir: string } & AsyncDisposable) | undefined> {
   const dir = await mkdtemp(join(tmpdir(), 'kos-disk-'));

@@ -5,11 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { startDaemon } from '../e2e/daemon.ts';
-
-const age = spawnSync('age', ['--version']).status === 0;
+import { missingProgram } from '../package.ts';
 
 test('age itself opens a backup that kosctl made, and tar lists what is in it; kosctl restores it with the key', {
-  skip: !age && process.env.CI === undefined ? 'apt-get install age' : false,
+  skip: missingProgram('age', 'age', '--version'),
 }, async () => {
   await using folder = await mkdtempDisposable(join(tmpdir(), 'kos-age-'));
   const at = (name: string) => join(folder.path, name);

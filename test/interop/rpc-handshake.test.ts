@@ -8,6 +8,7 @@ import { silentLog } from '../../src/lib/log.ts';
 import { encode } from '../../src/lib/msgpack.ts';
 import { systemRandom } from '../../src/lib/random.ts';
 import { RpcServer } from '../../src/start/rpc/server.ts';
+import { missingPackage } from '../package.ts';
 
 const run = promisify(execFile);
 
@@ -38,7 +39,9 @@ except Exception as error:
     print(type(error).__name__)
 `;
 
-describe('the key between programs and their instance', { skip: found.length === 0 && 'no Python' }, () => {
+describe('the key between programs and their instance', {
+  skip: missingPackage('python3', found.length > 0),
+}, () => {
   for (const [version, python] of found) {
     test(`is proven both ways with ${version}`, async () => {
       const counters = new Counters();

@@ -1,4 +1,4 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readlinkSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -6,21 +6,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { RNodeEmulator } from '../../src/demo/rnode-emulator.ts';
+import { missingProgram } from '../package.ts';
 
-/**
- * Why emulated radios cannot be put on pseudo-terminals here, for node:test's `skip`; false when they can.
- * Never a reason when `CI` is set: then a missing socat fails.
- */
+/** Why emulated radios cannot be put on pseudo-terminals here: see `missingProgram`. */
 export function missingSocat(): string | false {
-  try {
-    execFileSync('socat', ['-V'], { stdio: 'ignore' });
-    return false;
-  } catch {
-    if (process.env.CI !== undefined && process.getuid?.() === 0) {
-      throw new Error('socat is missing: apt-get install socat');
-    }
-    return 'needs socat: apt-get install socat';
-  }
+  return missingProgram('socat', 'socat', '-V');
 }
 
 /** An emulated radio's serial port as a device of the machine, with socat between it and the emulator. */

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
-import { execFile, spawn, spawnSync } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
+import { missingProgram } from '../../package.ts';
 import { openHub } from './hub.ts';
 
-const missing = spawnSync('mosquitto_pub', ['--help']).error !== undefined;
-const skip = missing && 'SKIPPED: no mosquitto clients; type: apt-get install mosquitto-clients';
+const skip = missingProgram('mosquitto_pub', 'mosquitto-clients', '--help');
 const run = promisify(execFile);
 const peer = 'ab'.repeat(16);
 

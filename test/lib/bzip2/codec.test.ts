@@ -8,6 +8,7 @@ import { concat, utf8 } from '../../../src/lib/bytes.ts';
 import { compress } from '../../../src/lib/bzip2/compress.ts';
 import { decompress } from '../../../src/lib/bzip2/decompress.ts';
 import { isGatewayError } from '../../../src/lib/errors.ts';
+import { missingPackage } from '../../package.ts';
 import { seededRandom } from '../../sim/random.ts';
 
 interface Vector {
@@ -96,10 +97,8 @@ test('a changed stream gives the same bytes or an error with a code', () => {
   }
 });
 
-const python = spawnSync('python3', ['-c', 'import bz2']).status === 0;
-
 test('libbz2 reads what we write, and it is about as small as its own', {
-  skip: !python && 'no python3',
+  skip: missingPackage('python3', spawnSync('python3', ['-c', 'import bz2']).status === 0),
 }, () => {
   const random = seededRandom(2);
   const words = Array.from({ length: 4000 }, () => random.bytes(3 + random.fraction() * 6).toHex());
