@@ -4,12 +4,22 @@ import { GatewayError } from '../lib/errors.ts';
 export const deepestJson = 64;
 
 /**
+ * Values in one text: each costs time wherever the whole is walked, and nobody else is served meanwhile. Two megabytes of
+ * brackets are half a second of a good processor.
+ */
+export const mostJsonValues = 65_536;
+
+/**
  * The value of a JSON text from outside. Stricter than `JSON.parse`: a key given twice, a key `__proto__`,
  * a number that JavaScript would change and nesting beyond `deepestJson` are refused, because readers
- * further on would disagree about them.
+ * further on would disagree about them; so is what has more than `mostJsonValues`, before it is read.
  * Throws `request/invalid` with a pointer to the place where there is one.
  */
 export function parseJson(text: string): unknown {
+  const excess = excessOf(text);
+  if (excess !== undefined) {
+    throw refuse('', excess);
+  }
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -22,6 +32,39 @@ export function parseJson(text: string): unknown {
   checkKeys(text);
   return value;
 }
+
+/** What is too much about a long text, without reading it; of one that is no JSON, anything. */
+function excessOf(text: string): string | undefined {
+  let values = 1;
+  let depth = 0;
+  for (let at = text.length > mostJsonValues ? 0 : text.length; at < text.length; at++) {
+    switch (text.charCodeAt(at)) {
+      case 0x22: // "
+        at = endOfString(text, at);
+        break;
+      case 0x5b: // [
+      case 0x7b: // {
+        values += 1;
+        depth += 1;
+        break;
+      case 0x5d: // ]
+      case 0x7d: // }
+        depth -= 1;
+        break;
+      case 0x2c: // ,
+        values += 1;
+    }
+    if (depth > deepestJson) {
+      return tooDeep;
+    }
+    if (values > mostJsonValues) {
+      return `more than ${mostJsonValues} values`;
+    }
+  }
+  return undefined;
+}
+
+const tooDeep = `nested more than ${deepestJson} deep`;
 
 interface Level {
   /** The keys seen in this object so far; none in an array. */
@@ -50,7 +93,7 @@ function checkKeys(text: string): void {
       case '{':
       case '[': {
         if (levels.length === deepestJson) {
-          throw refuse(levels[0]?.pointer ?? '', `nested more than ${deepestJson} deep`);
+          throw refuse(levels[0]?.pointer ?? '', tooDeep);
         }
         const isObject = text[at] === '{';
         const pointer =
@@ -106,8 +149,12 @@ function keepsItsValue(text: string): boolean {
   return Number.isFinite(value) && (!/^-?[0-9]+$/.test(text) || String(value) === text || text === '-0');
 }
 
+/** Where the string that begins here ends; beyond the text where it does not. */
 function endOfString(text: string, start: number): number {
   for (let at = text.indexOf('"', start + 1); ; at = text.indexOf('"', at + 1)) {
+    if (at < 0) {
+      return text.length;
+    }
     let escapes = 0;
     while (text[at - 1 - escapes] === '\\') {
       escapes += 1;

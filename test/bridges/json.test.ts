@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { deepestJson, parseJson } from '../../src/bridges/json.ts';
+import { deepestJson, mostJsonValues, parseJson } from '../../src/bridges/json.ts';
 import { type GatewayError, isGatewayError } from '../../src/lib/errors.ts';
 
 function refusal(text: string): GatewayError {
@@ -52,6 +52,21 @@ test('a key given twice is refused with its pointer, however it is written', () 
 test('a key that could reach a prototype is refused', () => {
   assert.equal(refusal('{"to":"x","__proto__":{"admin":true}}').errors[0]?.pointer, '/__proto__');
   assert.equal(refusal('[{"\\u005f_proto__":1}]').errors[0]?.pointer, '/-/__proto__');
+});
+
+test('the values of a text are bounded, and counted before it is read', () => {
+  const array = (count: number, one: string) => `[${Array(count).fill(one).join(',')}]`;
+  for (const one of ['1', '[]', '""', 'null']) {
+    assert.doesNotThrow(() => parseJson(array(mostJsonValues / 2 - 1, one)));
+    assert.match(refusal(array(mostJsonValues + 1, one)).message, /more than 65536 values/);
+  }
+  assert.match(refusal(`${array(mostJsonValues + 1, '{"a":1}')} and no JSON`).message, /values/);
+  assert.doesNotThrow(
+    () => parseJson(JSON.stringify([',[{"\\'.repeat(mostJsonValues)])),
+    'words are no values',
+  );
+  assert.match(refusal(`["${','.repeat(mostJsonValues)}`).message, /not JSON/);
+  assert.match(refusal(`["${'\\"'.repeat(mostJsonValues)}`).message, /not JSON/);
 });
 
 test('nesting is bounded', () => {
