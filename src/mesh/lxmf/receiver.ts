@@ -50,6 +50,8 @@ export interface Arrival extends Answer {
   readonly packed: Uint8Array;
   readonly method: Method;
   readonly hops: number;
+  /** Name of the interface it came over. */
+  readonly interfaceName: string;
   readonly quality: Quality | undefined;
   /** Who identified on the link it came over, and the hash of that Identity's delivery destination. */
   readonly remote?: { readonly identity: PublicIdentity; readonly destination: Uint8Array } | undefined;
@@ -63,8 +65,8 @@ export interface ReceiverParts {
   readonly counters: Counters;
   /** Who announced this destination (16 B), or is served here under it. */
   recall(source: Uint8Array): PublicIdentity | undefined;
-  /** Asks the mesh for an announce of it; what comes is told to `learnt`. Must not throw. */
-  search(source: Uint8Array): void;
+  /** Asks the mesh for an announce of who wrote what came over an interface; what comes is told to `learnt`. Must not throw. */
+  search(source: Uint8Array, interfaceName: string): void;
 }
 
 /**
@@ -144,7 +146,7 @@ export class Receiver {
     }
     switch (this.#held.hold(arrival, message)) {
       case 'first':
-        this.#parts.search(message.source);
+        this.#parts.search(message.source, arrival.interfaceName);
         break;
       case 'again':
         break;

@@ -60,9 +60,10 @@ export class LxmfRouter {
       counters,
       recall: source =>
         this.#served.get(toHex(source))?.identity?.public ?? transport.recall(source)?.identity,
-      search: source => {
+      search: (source, interfaceName) => {
         const insist = transport.path(source) !== undefined;
-        transport.requestPath(source, { insist }).catch(() => {});
+        // Anybody can name anybody as the author of what they write.
+        transport.requestPath(source, { insist, askedOver: interfaceName }).catch(() => {});
       },
     });
     this.#peerLinks = new PeerLinks({ clock, counters, links, events: local => this.#events(local) });
@@ -99,12 +100,13 @@ export class LxmfRouter {
       appData,
       proofStrategy: 'app',
       ratchets: true,
-      onPacket: ({ data, hops, quality, prove }) =>
+      onPacket: ({ data, hops, interfaceName, quality, prove }) =>
         this.#receiver.receive({
           to: local.hash,
           packed: withDestination(local.hash, data),
           method: 'opportunistic',
           hops,
+          interfaceName,
           quality,
           patience: Number.POSITIVE_INFINITY,
           prove,
@@ -159,6 +161,7 @@ export class LxmfRouter {
       packed,
       method: 'direct' as const,
       hops: link.hops,
+      interfaceName: link.iface.name,
       quality: undefined,
       remote: remoteOf(link),
     });

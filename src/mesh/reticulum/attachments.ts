@@ -66,6 +66,11 @@ export class Attachments {
     return this.#attachments.values();
   }
 
+  /** The interface of a name. */
+  named(name: string): Attachment | undefined {
+    return this.#attachments.get(name);
+  }
+
   /** The interface of a name, if packets can leave by it now. */
   sending(name: string): Attachment | undefined {
     const attachment = this.#attachments.get(name);

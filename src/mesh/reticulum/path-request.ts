@@ -71,6 +71,8 @@ export class PathRequests {
   readonly #waiting = new Map<string, Waiting>();
   /** When each was last sent, by the monotonic clock; the oldest first. */
   readonly #sent = new Map<string, number>();
+  /** The same of what strangers made us ask, maybe not everywhere: it keeps nobody here from asking. */
+  readonly #sentForOthers = new Map<string, number>();
 
   constructor(parts: PathRequestsParts) {
     this.#parts = parts;
@@ -88,21 +90,25 @@ export class PathRequests {
 
   /**
    * Waits for an announce of the destination, and asks for one unless that was done just now and
-   * nobody insists. Rejects with `mesh/no-path` when none came in time. `send`: where it is not to be asked everywhere.
+   * nobody insists. Rejects with `mesh/no-path` when none came in time. `sendForOthers`: strangers make us ask, who may
+   * not make us ask everywhere.
    */
   request(
     key: string,
     destination: Uint8Array,
     insist: boolean,
-    send: (destination: Uint8Array) => void = this.#parts.send,
+    sendForOthers?: (destination: Uint8Array) => void,
   ): Promise<Path> {
     const now = this.#parts.clock.monotonic();
-    this.#forgetOld(now);
+    forgetOld(this.#sent, now);
+    forgetOld(this.#sentForOthers, now);
     const waiting = this.#waiting.get(key);
-    if (insist || !this.#sent.has(key)) {
-      this.#sent.delete(key);
-      this.#sent.set(key, now);
-      send(destination);
+    const isSent = this.#sent.has(key) || (sendForOthers !== undefined && this.#sentForOthers.has(key));
+    if (insist || !isSent) {
+      const sent = sendForOthers === undefined ? this.#sent : this.#sentForOthers;
+      sent.delete(key);
+      sent.set(key, now);
+      (sendForOthers ?? this.#parts.send)(destination);
     }
     return waiting?.promise ?? this.#wait(key, destination);
   }
@@ -152,13 +158,13 @@ export class PathRequests {
     this.#waiting.delete(key);
     return waiting;
   }
+}
 
-  #forgetOld(now: number): void {
-    for (const [key, sent] of this.#sent) {
-      if (sent + pathRequestInterval > now) {
-        break;
-      }
-      this.#sent.delete(key);
+function forgetOld(sent: Map<string, number>, now: number): void {
+  for (const [key, at] of sent) {
+    if (at + pathRequestInterval > now) {
+      break;
     }
+    sent.delete(key);
   }
 }

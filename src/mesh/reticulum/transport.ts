@@ -72,6 +72,12 @@ export interface AnnounceOptions {
   readonly interface?: InterfaceHandle;
 }
 
+/** How a path is asked for; see `Transport.requestPath`. */
+export interface PathOptions {
+  readonly insist?: boolean;
+  readonly askedOver?: string;
+}
+
 export interface InterfaceChange {
   readonly iface: InterfaceHandle;
   readonly online: boolean;
@@ -155,9 +161,9 @@ export class Transport {
         forget: hash => this.#heard.delete(hash),
         unanswered: (destination, from) => {
           this.markUnresponsive(destination);
-          const mayAsk = (iface: InterfaceHandle) => this.#forwarding?.relay.mayAskFor(from, iface) === true;
-          const ask = () => this.#sendPathRequest(destination, mayAsk);
-          this.#ways.requests.request(toHex(destination), destination, false, ask).catch(() => {});
+          this.#ways.requests
+            .request(toHex(destination), destination, false, this.#askFor(from))
+            .catch(() => {});
         },
       });
     }
@@ -323,10 +329,13 @@ export class Transport {
    * The way to a destination (16 B), asking the mesh where none is known. Without `insist` a known one
    * is good enough, and nobody is asked twice within 20 s. Rejects, retryable, with `mesh/no-path` when
    * no announce came within 15 s, or longer over slow media, and at once with `radio/offline` when
-   * there is nobody to ask.
+   * there is nobody to ask. `askedOver`: name of the interface where a stranger is heard who makes us ask: then no more is
+   * asked than strangers may ask for, maybe nothing.
    */
-  requestPath(destination: Uint8Array, options: { readonly insist?: boolean } = {}): Promise<Path> {
-    const found = this.#ways.request(destination, options.insist === true);
+  requestPath(destination: Uint8Array, options: PathOptions = {}): Promise<Path> {
+    const { insist = false, askedOver } = options;
+    const source = askedOver === undefined ? undefined : this.#attachments.named(askedOver);
+    const found = this.#ways.request(destination, insist, source && this.#askFor(source));
     this.#reception.ingress.asked(toHex(destination));
     return found;
   }
@@ -528,6 +537,12 @@ export class Transport {
       const data = encodeTunnelSynthesis(identity, attachment.name, random);
       void this.#sender.sendPlain(tunnelDestination, data, attachment, 'own');
     }
+  }
+
+  /** Asks for ways as far as strangers may make us, who are heard on an interface. */
+  #askFor(source: InterfaceHandle): (destination: Uint8Array) => void {
+    return wanted =>
+      this.#sendPathRequest(wanted, iface => this.#forwarding?.relay.mayAskFor(source, iface) !== false);
   }
 
   #sendPathRequest(destinationHash: Uint8Array, may: (iface: InterfaceHandle) => boolean = () => true): void {

@@ -124,7 +124,11 @@ export class Ways {
   }
 
   /** See `Transport.requestPath`. */
-  async request(destination: Uint8Array, insist: boolean): Promise<Path> {
+  async request(
+    destination: Uint8Array,
+    insist: boolean,
+    sendForOthers?: (destination: Uint8Array) => void,
+  ): Promise<Path> {
     const path = this.get(destination);
     if (path && !insist) {
       return path;
@@ -132,7 +136,7 @@ export class Ways {
     if (this.#attachments().allSending().length === 0) {
       throw new GatewayError('radio/offline', 'no interface is up', { retryable: true });
     }
-    return this.#requests.request(toHex(destination), destination, insist);
+    return this.#requests.request(toHex(destination), destination, insist, sendForOthers);
   }
 
   /** A verified announce offers a way that is better than the one known. Whoever hears of it is told by `changed`. */

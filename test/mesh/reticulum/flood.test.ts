@@ -234,6 +234,25 @@ describe('a flood of path requests', () => {
     await clock.advance(30_000);
   });
 
+  test('that strangers make us make takes no more than they may ask for, and keeps us from asking for nobody', async () => {
+    const { clock, node, radio } = hub();
+    const named = Array.from({ length: 300 }, () => random.bytes(16));
+    for (const author of named) {
+      const path = node.transport.requestPath(author, { askedOver: 'server/192.0.2.66:1' });
+      path.catch(() => {});
+      await pass(clock, 10, 10);
+    }
+    const bytes = radio.packets.reduce((sum, { length }) => sum + length, 0);
+    assert.ok(bytes > 0 && bytes <= 4096 + 3 * 15, `${bytes} bytes of searches`);
+    const before = radio.packets.length;
+    for (const wanted of [named[299]!, named[299]!, named[250]!]) {
+      node.transport.requestPath(wanted).catch(() => {});
+    }
+    await settled();
+    assert.equal(radio.packets.length, before + 2);
+    await clock.advance(30_000);
+  });
+
   test('of great length waits for nothing: what has to wait is short', async () => {
     const { clock, flood, node } = hub(everywhere);
     for (let count = 0; count < 300; count++) {
