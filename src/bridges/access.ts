@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Audit, Door } from '../gateway/audit-entry.ts';
 import type { Clients } from '../gateway/client.ts';
-import { isMinted, type TokenFault } from '../gateway/client-token.ts';
+import { isMinted, printOfToken, type TokenFault } from '../gateway/client-token.ts';
 import type { Client, Scope } from '../gateway/desk.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Counters } from '../lib/counters.ts';
@@ -31,6 +31,8 @@ export interface Access {
   client(token: string, remote: string, approach?: Approach): Client;
   /** The same from an `Authorization` header; without one, `request/unauthenticated`. */
   bearer(header: string | undefined, remote: string, approach?: Approach): Client;
+  /** The same from a connection on which many requests may come: a header that it brought before is not taken apart again. */
+  bearerOn(connection: object, header: string, remote: string): Client;
   /** The owner, for the control socket, whose file mode is its authentication. */
   owner(): Client;
 }
@@ -56,11 +58,10 @@ const faults: Readonly<Record<TokenFault, string>> = {
 export function createAccess({ clients, clock, counters, audit }: AccessParts): Access {
   const guesses = createGuesses(clock);
   const good = new Set<string>();
+  /** Of connections: the header that came last, and the SHA-256 of the token of ours in it. */
+  const shown = new WeakMap<object, { readonly header: string; readonly print: string }>();
 
   const client = (token: string, remote: string, { door = 'token', name }: Approach = {}): Client => {
-    const place = placeOf(remote);
-    const known = name === undefined ? undefined : clients.find(name)?.name;
-    const keys = known === undefined ? [place] : [place, `name ${known}`];
     const found = token.length <= longestToken ? clients.authenticate(token) : {};
     const isOurs = isMinted(token);
     // Nothing shuts out a token of ours that is good.
@@ -68,6 +69,9 @@ export function createAccess({ clients, clock, counters, audit }: AccessParts): 
       clients.used(found.client.id, remote);
       return found.client;
     }
+    const place = placeOf(remote);
+    const known = name === undefined ? undefined : clients.find(name)?.name;
+    const keys = known === undefined ? [place] : [place, `name ${known}`];
     const print = isOurs ? '' : `${place} ${createHash('sha256').update(token).digest('base64')}`;
     const wait = guesses.wait(keys);
     const isGuess = !isOurs && !good.has(print);
@@ -111,22 +115,40 @@ export function createAccess({ clients, clock, counters, audit }: AccessParts): 
 
   return {
     client,
-    bearer(header, remote, approach) {
-      if (header === undefined) {
-        throw new GatewayError('request/unauthenticated', 'send Authorization: Bearer <token>');
+    bearer: (header, remote, approach) => client(tokenIn(header), remote, approach),
+    bearerOn(connection, header, remote) {
+      const before = shown.get(connection);
+      // Whether the token is good is asked anew for every request.
+      const known = before?.header === header ? clients.holderOf(before.print) : undefined;
+      if (known !== undefined) {
+        clients.used(known.id, remote);
+        return known;
       }
-      const token = /^bearer +([\w.~+/-]+=*) *$/i.exec(header)?.[1];
-      if (token === undefined) {
-        const detail = 'the Authorization header is no Bearer token';
-        throw new GatewayError('request/unauthenticated', detail, { detail: { token: detail } });
+      const token = tokenIn(header);
+      const found = client(token, remote);
+      if (isMinted(token)) {
+        shown.set(connection, { header, print: printOfToken(token) });
       }
-      return client(token, remote, approach);
+      return found;
     },
     owner() {
       const nobody: Client = { id: '0'.repeat(32), name: 'owner', scopes: ['admin'], rooms: ['hub'] };
       return clients.find('owner') ?? nobody;
     },
   };
+}
+
+/** The token in an `Authorization` header. Throws `request/unauthenticated`. */
+function tokenIn(header: string | undefined): string {
+  if (header === undefined) {
+    throw new GatewayError('request/unauthenticated', 'send Authorization: Bearer <token>');
+  }
+  const token = /^bearer +([\w.~+/-]+=*) *$/i.exec(header)?.[1];
+  if (token === undefined) {
+    const detail = 'the Authorization header is no Bearer token';
+    throw new GatewayError('request/unauthenticated', detail, { detail: { token: detail } });
+  }
+  return token;
 }
 
 /** Throws `request/forbidden` unless the client has one of the scopes; `admin` has all. */

@@ -78,12 +78,13 @@ function checkKeys(text: string): void {
   let key = '';
   let expectKey = false;
   for (let at = 0; at < text.length; at++) {
-    const level = levels.at(-1);
+    const level = levels[levels.length - 1];
     switch (text[at]) {
       case '"': {
         const end = endOfString(text, at);
         if (expectKey && level?.keys !== undefined) {
-          key = JSON.parse(text.slice(at, end + 1)) as string;
+          const raw = text.slice(at + 1, end);
+          key = raw.includes('\\') ? (JSON.parse(`"${raw}"`) as string) : raw;
           addKey(level.keys, key, level.pointer);
           expectKey = false;
         }

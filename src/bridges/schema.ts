@@ -368,6 +368,11 @@ export function messageViewJson(view: MessageView): MessageView {
   return { ...messageJson(view), deliveries: view.deliveries.map(deliveryJson) };
 }
 
+/** The text of the same, where the JSON of the message is there already, its members as the schema has them. */
+export function messageViewText(json: string, { deliveries }: Pick<MessageView, 'deliveries'>): string {
+  return `${json.slice(0, -1)},"deliveries":${JSON.stringify(deliveries.map(deliveryJson))}}`;
+}
+
 /** A delivery with what it is of. */
 export function deliveryItemJson(item: DeliveryItem): DeliveryItem {
   return { ...pick(item, deliveryShape), message: pick(item.message, briefShape) };

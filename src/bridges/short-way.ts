@@ -10,10 +10,19 @@ export const guardHeaders = {
   'cache-control': 'no-store',
 } as const;
 
-const guards = Object.entries(guardHeaders).flat();
-
 /** Names and values in turn: what an object of so many of them costs is more than the rest of the answer. */
 export type Fields = readonly string[];
+
+/** The fields of an object that has few. */
+export function listed(fields: Readonly<Record<string, string | number>>): Fields {
+  const list: string[] = [];
+  for (const name of Object.keys(fields)) {
+    list.push(name, String(fields[name]));
+  }
+  return list;
+}
+
+const guards = listed(guardHeaders);
 
 /** Takes a request and answers it by `answer` or `fail`, or gives false and leaves it as it is. */
 export type ShortWay = (request: IncomingMessage, response: ServerResponse) => boolean;
@@ -47,10 +56,11 @@ export function createShortWays(parts: {
   const ways = new Map<string, ShortWay>();
 
   function send(response: ServerResponse, id: string, status: number, fields: Fields, body: string): void {
-    const length = String(Buffer.byteLength(body));
-    const all = ['x-request-id', id, ...guards, ...fields, 'content-length', length];
+    const length = Buffer.byteLength(body);
+    const all = ['x-request-id', id, ...guards, ...fields, 'content-length', String(length)];
     response.writeHead(status, parts.closing.aborted ? [...all, 'connection', 'close'] : all);
-    response.end(body);
+    // Where each character is a byte, nothing has to be encoded.
+    response.end(body, length === body.length ? 'latin1' : 'utf8');
   }
 
   return {
@@ -73,7 +83,7 @@ export function createShortWays(parts: {
         const id = parts.idOf(request);
         parts.noteRefusal(error, id);
         const problem = problemAnswer(request.headers.accept, error);
-        const all = [...fields, ...Object.entries(problem.headers).flat()];
+        const all = [...fields, ...listed(problem.headers)];
         send(response, id, problem.status, all, problem.body);
       }
     },

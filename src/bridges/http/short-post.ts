@@ -4,8 +4,8 @@ import type { Clock } from '../../lib/clock.ts';
 import { type Access, requireScope } from '../access.ts';
 import type { Listener } from '../listener.ts';
 import { fieldsOf, type RateKind, type Rates } from '../rate.ts';
-import { check, messageDraftSchema, messageViewJson, plainDraft } from '../schema.ts';
-import type { Fields } from '../short-way.ts';
+import { check, messageDraftSchema, messageViewJson, messageViewText, plainDraft } from '../schema.ts';
+import { type Fields, listed } from '../short-way.ts';
 import { slowest } from './blobs.ts';
 import { endedEarly, jsonOf, textOf } from './body.ts';
 import { mediaTypeOf } from './legacy/fields.ts';
@@ -17,6 +17,7 @@ const shortBody = 16 * 1024;
 const jsonType = 'application/json; charset=utf-8';
 const kinds: readonly RateKind[] = ['requests', 'sends'];
 const scopes = ['messages:send'] as const;
+const none: Fields = [];
 
 export interface ShortPostParts {
   readonly desk: Pick<Desk, 'messages'>;
@@ -33,7 +34,7 @@ export interface ShortPostParts {
  */
 export function addShortPost({ shortWays }: Pick<Listener, 'shortWays'>, parts: ShortPostParts): void {
   const { desk, clock, access, rates } = parts;
-  const origin = parts.cors ? ['vary', 'Origin'] : [];
+  const origin = parts.cors ? ['vary', 'Origin'] : none;
   const always = ['vary', parts.cors ? 'Origin, accept' : 'accept', 'content-type', jsonType];
 
   async function post(
@@ -48,8 +49,10 @@ export function addShortPost({ shortWays }: Pick<Listener, 'shortWays'>, parts: 
       const value = jsonOf(textOf(given.body));
       const draft = plainDraft(value) ?? check(messageDraftSchema, value);
       const result = await desk.messages.post(given.client, draft, given.key);
-      const where = Object.entries(posted(result)).flat();
-      const text = JSON.stringify(messageViewJson(result.message));
+      const where = listed(posted(result));
+      const { message, json } = result;
+      const text =
+        json === undefined ? JSON.stringify(messageViewJson(message)) : messageViewText(json, message);
       shortWays.answer(request, response, 201, [...left, ...always, ...where], text);
     } catch (error) {
       fail(error);
@@ -60,13 +63,14 @@ export function addShortPost({ shortWays }: Pick<Listener, 'shortWays'>, parts: 
 
   shortWays.add('/v1/messages', (request, response) => {
     const from = request.socket.remoteAddress;
-    if (from === undefined || !isPlain(request)) {
+    const { authorization } = request.headers;
+    if (from === undefined || authorization === undefined || !isPlain(request)) {
       return false;
     }
-    let left: Fields = [];
+    let left = none;
     try {
-      const client = access.bearer(request.headers.authorization, from);
-      left = Object.entries(rates.charge(client, from, kinds)).flat();
+      const client = access.bearerOn(request.socket, authorization, from);
+      left = listed(rates.charge(client, from, kinds));
       requireScope(client, scopes);
       const key = idempotencyKey(header(request, 'idempotency-key'));
       whole(
@@ -75,8 +79,7 @@ export function addShortPost({ shortWays }: Pick<Listener, 'shortWays'>, parts: 
         () => shortWays.fail(request, response, endedEarly(), [...origin, ...left]),
       );
     } catch (error) {
-      const fields = Object.entries(fieldsOf(error)).flat();
-      shortWays.fail(request, response, error, [...origin, ...left, ...fields]);
+      shortWays.fail(request, response, error, [...origin, ...left, ...listed(fieldsOf(error))]);
     }
     return true;
   });
@@ -87,7 +90,6 @@ function isPlain(request: IncomingMessage): boolean {
   const { headers } = request;
   const length = Number(headers['content-length'] ?? 0);
   return (
-    headers.authorization !== undefined &&
     length > 0 &&
     length <= shortBody &&
     headers['content-encoding'] === undefined &&
@@ -105,6 +107,17 @@ function header({ headers }: IncomingMessage, name: string): string | undefined 
 
 /** Calls back with the whole body, or, where it breaks off, with nothing. */
 function whole(request: IncomingMessage, take: (body: Uint8Array) => void, lose: () => void): void {
+  // As a rule it has come with the head, and is here once the parser is through with what was read.
+  process.nextTick(() => {
+    if (request.complete) {
+      take((request.read() as Buffer | null) ?? Buffer.alloc(0));
+    } else {
+      gather(request, take, lose);
+    }
+  });
+}
+
+function gather(request: IncomingMessage, take: (body: Uint8Array) => void, lose: () => void): void {
   let body: Buffer | undefined;
   request.on('data', (chunk: Buffer) => {
     body = body === undefined ? chunk : Buffer.concat([body, chunk]);

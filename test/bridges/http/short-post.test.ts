@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { request } from 'node:http';
+import { Agent, request } from 'node:http';
 import { connect } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
@@ -17,13 +17,18 @@ function standing(): Clock {
   return { sleep: systemClock.sleep, after: systemClock.after, now: () => now, monotonic: () => monotonic };
 }
 
+interface Answered {
+  readonly status: number;
+  readonly body: string;
+}
+
 interface Asked {
   readonly headers: Fields;
   readonly body: Uint8Array;
 }
 
 /** What was answered, without what differs from one time to the next. */
-async function ask({ url }: TestGateway, path: string, { headers, body }: Asked) {
+async function ask({ url }: TestGateway, path: string, { headers, body }: Asked, agent?: Agent) {
   const { promise, resolve, reject } = Promise.withResolvers<unknown>();
   const call = request({
     host: '127.0.0.1',
@@ -31,6 +36,7 @@ async function ask({ url }: TestGateway, path: string, { headers, body }: Asked)
     path,
     method: 'POST',
     headers: { ...headers, ...lengthOf(headers, body) },
+    ...(agent !== undefined && { agent }),
   });
   call.on('error', reject).on('response', response => {
     const chunks: Buffer[] = [];
@@ -216,6 +222,51 @@ test('who asks for more than its share is refused on both ways alike', async () 
     (answers[0] as { status: number }[]).map(({ status }) => status),
     [201, 201, 201, 429, 429],
   );
+});
+
+test('on a connection that stays open every request has the rights that its token has by then', async () => {
+  let passed = 0;
+  const now = () => systemClock.now() + passed;
+  await using gateway = await openGateway({ clock: { ...systemClock, now } });
+  const { clients } = gateway.desk;
+  let connections = 0;
+  gateway.listener.app.server.on('connection', () => {
+    connections += 1;
+  });
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  const post = async (token: string) => {
+    const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
+    const asked = { headers, body: Buffer.from('{"to":"room:hub"}') };
+    const { status, body } = (await ask(gateway, '/v1/messages', asked, agent)) as Answered;
+    return `${status} ${/"from":"([^"]+)"|"code":"([^"]+)"/.exec(body)?.slice(1).join('')}`;
+  };
+  const before = await gateway.client('a', { expiresAt: now() + 3_600_000 });
+  const other = await gateway.client('b');
+  const said: string[] = [];
+  for (const token of [before, other, before, before]) {
+    said.push(await post(token));
+  }
+  assert.deepEqual(said.splice(0), ['201 app:a', '201 app:b', '201 app:a', '201 app:a']);
+  const { token } = await clients.rotate('a', 600_000);
+  said.push(await post(before), await post(token), await post(before));
+  passed += 600_001;
+  said.push(await post(before), await post(token));
+  passed += 3_600_000;
+  said.push(await post(token), await post(other));
+  assert.deepEqual(said.splice(0), [
+    ...['201 app:a', '201 app:a', '201 app:a'],
+    ...['401 request/unauthenticated', '201 app:a'],
+    ...['401 request/unauthenticated', '201 app:b'],
+  ]);
+  await clients.change('b', { scopes: ['messages:read'] });
+  said.push(await post(other));
+  await clients.change('b', { scopes: ['messages:send'] });
+  said.push(await post(other));
+  await clients.revoke('b');
+  said.push(await post(other));
+  assert.deepEqual(said, ['403 request/forbidden', '201 app:b', '401 request/unauthenticated']);
+  assert.equal(connections, 1);
+  agent.destroy();
 });
 
 const dial = ({ url }: TestGateway) => connect(Number(new URL(url).port), '127.0.0.1');
