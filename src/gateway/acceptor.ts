@@ -11,8 +11,7 @@ import { orderedId } from './ids.ts';
 import type { Limits } from './limits.ts';
 import {
   type Address,
-  defaultLifetime,
-  longestLifetime,
+  type Attachment,
   type Message,
   type MessageId,
   messageId,
@@ -21,13 +20,12 @@ import {
   schemeOf,
 } from './message.ts';
 import { isForNobody, reasonOfMissed } from './missed.ts';
+import { audienceOf, headOf, idOf, isReading, messageOf, newViewOf } from './new-message.ts';
 import type { Outbox } from './outbox.ts';
-import { sensorRoom } from './own-rooms.ts';
 import type { RecentMessages } from './recent-messages.ts';
 import { type Recipient, type Routing, type RoutingFacts, route } from './router.ts';
 import type { Routes } from './routes.ts';
 import type { Words } from './ruling.ts';
-import { viewOf } from './store/delivery-table.ts';
 import type { AcceptResult } from './store/message-table.ts';
 import { type NewDeliveryRow, packDelivery } from './store/new-delivery.ts';
 import { type AcceptArgs, packAccept } from './store/packed-accept.ts';
@@ -80,13 +78,14 @@ export interface Looked {
   readonly quiet?: boolean;
 }
 
-/** What was accepted, and, where it is new, as it is shown: nobody has to read it back. */
+/** What was accepted, and, where it is new, as it is shown, the message as JSON too: nobody has to read it back. */
 export interface AcceptedMessage extends Accepted {
-  readonly fresh?: { readonly message: Message; readonly deliveries: readonly DeliveryView[] };
+  readonly fresh?: {
+    readonly message: Message;
+    readonly json: string;
+    readonly deliveries: readonly DeliveryView[];
+  };
 }
-
-/** Schemes whose ids mean something on this hub only. */
-const localSchemes: ReadonlySet<string> = new Set(['app', 'mqtt', 'room']);
 
 export function createAcceptor(options: AcceptorOptions): Acceptor {
   const { store, clock, random, counters, limits, hub, bridges, outbox } = options;
@@ -134,11 +133,7 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
   }
 
   /** Whether it is known, and otherwise nothing that a message may not be. */
-  async function look(
-    scheme: string,
-    incoming: Incoming,
-    looked: Looked | undefined,
-  ): Promise<Accepted | undefined> {
+  function look(scheme: string, incoming: Incoming, looked: Looked | undefined): Accepted | undefined {
     const known = looked === undefined ? store.read.knownAs(scheme, incoming.remoteId) : undefined;
     if (known !== undefined) {
       counters.add('accept/repeated');
@@ -150,12 +145,15 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
       return { id: messageId(scheme, incoming.remoteId), repeated: true };
     }
     checkBounds(incoming, limits);
-    for (const [index, attachment] of (incoming.attachments ?? []).entries()) {
+    return undefined;
+  }
+
+  async function lookForBlobs(attachments: readonly Attachment[]): Promise<void> {
+    for (const [index, attachment] of attachments.entries()) {
       if ((await store.blobs.size(attachment.sha256)) === undefined) {
         throw refusal('request/not-found', `/attachments/${index}/sha256`, 'no such blob');
       }
     }
-    return undefined;
   }
 
   function isKept(id: MessageId): boolean {
@@ -177,8 +175,8 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
     const direct = schemeOf(routing.to) !== 'room';
     const admitted = options.admit(message.from, routing.recipients);
     /** By delivery, of those that rules made: what they say instead of the message, and what the rules said. */
-    const words = new Map<string, Words>();
-    const rulings = new Map<string, string>();
+    let words: Map<string, Words> | undefined;
+    let rulings: Map<string, string> | undefined;
     let release = () => {};
     let folding: Folding | undefined;
     let stored = false;
@@ -198,42 +196,60 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
       const target = recipients.some(({ ruling }) => ruling?.template !== undefined)
         ? store.read.message(message.inReplyTo ?? '')
         : undefined;
-      const wanted = recipients.map(recipient => {
+      const wanted: NewDeliveryRow[] = [];
+      for (const recipient of recipients) {
         const said = options.wordsFor(recipient, message, target);
         const row = deliveryRow(said === undefined ? message : { ...message, ...said }, recipient, direct);
         if (said !== undefined) {
+          words ??= new Map();
           words.set(row.id, said);
         }
         const ruling = options.rulingOf(recipient);
         if (ruling !== undefined) {
+          rulings ??= new Map();
           rulings.set(row.id, JSON.stringify(ruling));
         }
         const { missed } = recipient;
-        return missed === undefined ? row : over(row, message, reasonOfMissed(missed, message.type));
-      });
-      folding = outbox.fold(message, wanted, words);
+        wanted.push(missed === undefined ? row : over(row, message, reasonOfMissed(missed, message.type)));
+      }
+      folding = outbox.fold(message, wanted, words ?? noWords);
       const { rows, folds } = folding;
-      const rewrites = rewritesOf(message, rows, words);
+      const rewrites = words && rewritesOf(message, rows, words);
       const apps = recipients
         .filter(({ bridge, missed }) => bridge === 'app' && missed === undefined)
         .map(({ address }) => address);
       release = outbox.reserve(recipients);
-      const prepared = prepare(withWords(message, rewrites.get(rows[0]?.id ?? '')), rows);
-      const args: AcceptArgs = {
+      const prepared = prepare(withWords(message, rewrites?.get(rows[0]?.id ?? '')), rows);
+      const args: Writable<AcceptArgs> = {
         scheme,
-        ...(looked?.once === true ? {} : { remoteId: incoming.remoteId }),
         message: headOf(message),
         body: JSON.stringify(message),
         deliveries: rows.map(packDelivery),
-        audience: [...new Set(schemeOf(message.from) === 'app' ? [message.from, ...apps] : apps)],
+        audience: audienceOf(message.from, apps),
         blobs: message.attachments.map(({ sha256 }) => sha256),
-        ...(prepared === undefined ? {} : { prepared }),
-        ...(fingerprint === undefined ? {} : { fingerprint }),
-        ...(folds.length > 0 ? { folds } : {}),
-        ...(rewrites.size > 0 ? { rewrites } : {}),
-        ...(rulings.size > 0 ? { rulings } : {}),
-        ...(isReading(message) ? { device: message.from } : {}),
       };
+      // Most have none of these, and each empty spread of an object costs as much as a member.
+      if (looked?.once !== true) {
+        args.remoteId = incoming.remoteId;
+      }
+      if (prepared !== undefined) {
+        args.prepared = prepared;
+      }
+      if (fingerprint !== undefined) {
+        args.fingerprint = fingerprint;
+      }
+      if (folds.length > 0) {
+        args.folds = folds;
+      }
+      if (rewrites !== undefined && rewrites.size > 0) {
+        args.rewrites = rewrites;
+      }
+      if (rulings !== undefined) {
+        args.rulings = rulings;
+      }
+      if (isReading(message)) {
+        args.device = message.from;
+      }
       return {
         args,
         end,
@@ -254,29 +270,35 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
             apps,
             prepared && { delivery, bytes: prepared.bytes },
           );
-          const open = rows.flatMap((row, index) =>
-            row.bridge === 'app' || row.state !== 'queued'
-              ? []
-              : [
-                  {
-                    ...row,
-                    seq: result.seqs[index] ?? 0,
-                    remembered: prepared !== undefined,
-                    ...(rewrites.has(row.id) ? { rewritten: 1 } : {}),
-                  },
-                ],
-          );
           release();
           folding?.settle(true);
-          outbox.add(open);
+          const goesFar = recipients.length > apps.length;
+          if (goesFar) {
+            const open = rows.flatMap((row, index) =>
+              row.bridge === 'app' || row.state !== 'queued'
+                ? []
+                : [
+                    {
+                      ...row,
+                      seq: result.seqs[index] ?? 0,
+                      remembered: prepared !== undefined,
+                      ...(rewrites?.has(row.id) === true ? { rewritten: 1 } : {}),
+                    },
+                  ],
+            );
+            outbox.add(open);
+          }
           if (message.assurance === 'signed') {
             options.onTraffic([message.from], 'writer');
           }
-          options.onTraffic(farSides(recipients), 'friend');
+          if (goesFar) {
+            options.onTraffic(farSides(recipients), 'friend');
+          }
           if (apps.length > 0) {
             options.onInbox(apps);
           }
-          return { id: message.id, repeated: false, fresh: { message, deliveries: rows.map(viewOf) } };
+          const deliveries = rows.map(row => newViewOf(row, message.acceptedAt));
+          return { id: message.id, repeated: false, fresh: { message, json: args.body, deliveries } };
         },
       };
     } catch (error) {
@@ -287,9 +309,12 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
 
   return {
     async accept(scheme, incoming, looked) {
-      const known = await look(scheme, incoming, looked);
+      const known = look(scheme, incoming, looked);
       if (known !== undefined) {
         return known;
+      }
+      if (incoming.attachments !== undefined && incoming.attachments.length > 0) {
+        await lookForBlobs(incoming.attachments);
       }
       const composed = compose(scheme, incoming, looked);
       try {
@@ -301,7 +326,9 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
     },
     async acceptAll(scheme, all, looked) {
       for (const incoming of all) {
-        await look(scheme, incoming, looked);
+        if (look(scheme, incoming, looked) === undefined) {
+          await lookForBlobs(incoming.attachments ?? []);
+        }
       }
       using stack = new DisposableStack();
       const composed = all.map(incoming => {
@@ -331,7 +358,9 @@ function otherBody(): GatewayError {
   return new GatewayError('request/idempotency-mismatch', 'the key was used for another message');
 }
 
-const nothingSaid: ReadonlyMap<string, string> = new Map();
+const noWords: ReadonlyMap<string, Words> = new Map();
+
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
 /** JSON of what deliveries say instead of the message. */
 function rewritesOf(
@@ -339,9 +368,6 @@ function rewritesOf(
   rows: readonly NewDeliveryRow[],
   words: ReadonlyMap<string, Words>,
 ): ReadonlyMap<string, string> {
-  if (words.size === 0) {
-    return nothingSaid;
-  }
   const rewrites = new Map<string, string>();
   for (const row of rows) {
     const { id, state } = row;
@@ -354,11 +380,6 @@ function rewritesOf(
   return rewrites;
 }
 
-/** What the rows name; the whole is in the body. */
-function headOf({ id, type, from, to, acceptedAt, correlation }: Message): AcceptArgs['message'] {
-  return { id, type, from, to, acceptedAt, ...(correlation === undefined ? {} : { correlation }) };
-}
-
 function farSides(recipients: readonly Recipient[]): readonly Address[] {
   return recipients.filter(({ bridge }) => bridge !== 'app').map(({ address }) => address);
 }
@@ -368,37 +389,4 @@ function onward(routing: Routing, { via }: Incoming): Routing {
   return (via?.length ?? 0) < mostHubs
     ? routing
     : { ...routing, recipients: routing.recipients.filter(({ bridge }) => bridge === 'app') };
-}
-
-function isReading(message: Message): boolean {
-  return message.type === 'sensor.reading' && message.to === `room:${sensorRoom}`;
-}
-
-function idOf(scheme: string, remoteId: string, hubId: string): MessageId {
-  return messageId(scheme, localSchemes.has(scheme) ? `${hubId}/${remoteId}` : remoteId);
-}
-
-function messageOf(id: MessageId, incoming: Incoming, to: string, now: number): Message {
-  const { title, data, inReplyTo, thread, correlation, author, native } = incoming;
-  return {
-    id,
-    type: incoming.type,
-    from: incoming.from,
-    to,
-    sentAt: incoming.sentAt ?? now,
-    acceptedAt: now,
-    expiresAt: Math.min(incoming.expiresAt ?? now + defaultLifetime, now + longestLifetime),
-    priority: incoming.priority ?? 'normal',
-    text: incoming.text,
-    attachments: incoming.attachments ?? [],
-    via: incoming.via ?? [],
-    assurance: incoming.assurance,
-    ...(title === undefined ? {} : { title }),
-    ...(data === undefined ? {} : { data }),
-    ...(inReplyTo === undefined ? {} : { inReplyTo }),
-    ...(thread === undefined ? {} : { thread }),
-    ...(correlation === undefined ? {} : { correlation }),
-    ...(author === undefined ? {} : { author }),
-    ...(native === undefined ? {} : { native }),
-  };
 }

@@ -144,14 +144,15 @@ export interface Messages {
    * Accepts a message from `app:<client>`; resolves once durable. The message's id is made from (hub, client,
    * key), so a repeat under the same key gives the first answer with `repeated`; another body under the
    * key is `request/idempotency-mismatch`. `asked` is what is compared, where some of the draft depends on when it was
-   * made. Needs `messages:send`. Throws as `BridgePort.accept` does.
+   * made. `json` is that of the message without its deliveries, where it was made for the disk just now. Needs
+   * `messages:send`. Throws as `BridgePort.accept` does.
    */
   post(
     client: Client,
     draft: MessageDraft,
     key?: string,
     asked?: object,
-  ): Promise<{ readonly message: MessageView; readonly repeated: boolean }>;
+  ): Promise<{ readonly message: MessageView; readonly json?: string; readonly repeated: boolean }>;
   /**
    * Accepts all of them in one commit, or none: for one word of a client that is for several. Under the same key it gives
    * them again with `repeated`; without one, `key` is made. `asked` and what it throws are as with `post`.

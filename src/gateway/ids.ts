@@ -7,13 +7,13 @@ import type { Random } from '../lib/random.ts';
  */
 export function orderedId(clock: Clock, random: Random): string {
   const now = clock.now();
-  const high = Math.floor(now / half);
-  // Both are small whole numbers: the digits of a large one cost ten times as much.
-  return digits(high % half) + digits(now - high * half) + random.bytes(10).toHex();
+  view.setUint16(0, now / 2 ** 32);
+  view.setUint32(2, now);
+  bytes.set(random.bytes(10), 6);
+  // In one piece: what is put together of several is copied by whatever reads it first, and JSON of it costs twice as much.
+  return bytes.toHex();
 }
 
-const half = 2 ** 24;
-
-function digits(value: number): string {
-  return value.toString(16).padStart(6, '0');
-}
+/** Written anew for each. */
+const bytes = new Uint8Array(16);
+const view = new DataView(bytes.buffer);

@@ -149,16 +149,17 @@ export function createMessages(options: MessagesOptions): MessageDesk {
       }
     }
     const attachments = draft.attachments === undefined ? [] : await attachmentsOf(client, draft.attachments);
-    const { type = 'chat.message', text = '', attachments: _, ...rest } = draft;
-    return { ...rest, remoteId, from: addressOf(client), type, text, attachments, assurance: 'hub' };
+    const { type = 'chat.message', text = '' } = draft;
+    return { ...draft, remoteId, from: addressOf(client), type, text, attachments, assurance: 'hub' };
   }
 
   function shown(client: Client, { id, repeated, fresh }: AcceptedMessage) {
     if (fresh === undefined) {
       return { message: stored(client, id), repeated };
     }
-    const { message, deliveries } = fresh;
-    return { message: { ...message, deliveries: deliveries.map(one => outbox.explained(one)) }, repeated };
+    const { message, json, deliveries } = fresh;
+    const explained = deliveries.map(one => outbox.explained(one));
+    return { message: { ...message, deliveries: explained }, json, repeated };
   }
 
   function postedAs(client: Client, key: string): readonly MessageView[] {

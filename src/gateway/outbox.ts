@@ -431,8 +431,9 @@ export class Outbox {
 
   /** The delivery with the reason that is not in its row: its bridge is down or busy, or others are before it. */
   explained(view: DeliveryView): DeliveryView {
-    const entry = this.#byId.get(view.id);
-    if (entry === undefined || view.state !== 'queued') {
+    // What lies in an app's inbox never comes by here.
+    const entry = view.state === 'queued' && view.bridge !== 'app' ? this.#byId.get(view.id) : undefined;
+    if (entry === undefined) {
       return view;
     }
     const { line } = entry;

@@ -36,14 +36,30 @@ interface Kept {
 }
 
 export function createRecentMessages(): RecentMessages {
-  const kept = new Map<MessageId, Kept>();
-  // It goes on where it was: a new one would pass what was dropped before, again and again.
-  let oldest = kept.keys();
+  /** Oldest first. */
+  let kept: Kept[] = [];
   let total = 0;
+  /** By id, and how many of `kept` are in it: where nobody asks, as most often, nothing has to be put there and taken out. */
+  const byId = new Map<MessageId, Kept>();
+  let known = 0;
 
-  function drop(id: MessageId): void {
-    total -= kept.get(id)?.length ?? 0;
-    kept.delete(id);
+  function find(id: MessageId): Kept | undefined {
+    for (; known < kept.length; known++) {
+      const one = kept[known] as Kept;
+      byId.set(one.message.id, one);
+    }
+    return byId.get(id);
+  }
+
+  function drop(): void {
+    const one = kept.shift() as Kept;
+    total -= one.length;
+    if (known > 0) {
+      known -= 1;
+      if (byId.get(one.message.id) === one) {
+        byId.delete(one.message.id);
+      }
+    }
   }
 
   return {
@@ -52,27 +68,23 @@ export function createRecentMessages(): RecentMessages {
       if (whole > mostLength / 8) {
         return;
       }
-      drop(message.id);
-      kept.set(message.id, { message, length: whole, apps, prepared });
+      kept.push({ message, length: whole, apps, prepared });
       total += whole;
-      while (kept.size > most || total > mostLength) {
-        const { value: id } = oldest.next();
-        if (id === undefined) {
-          break;
-        }
-        drop(id);
+      while (kept.length > most || total > mostLength) {
+        drop();
       }
     },
-    message: id => kept.get(id)?.message,
-    wentTo: (id, app) => kept.get(id)?.apps.includes(app),
+    message: id => find(id)?.message,
+    wentTo: (id, app) => find(id)?.apps.includes(app),
     prepared(id, delivery) {
-      const { prepared } = kept.get(id) ?? {};
+      const { prepared } = find(id) ?? {};
       return prepared?.delivery === delivery ? prepared.bytes : undefined;
     },
     forget() {
-      kept.clear();
-      oldest = kept.keys();
+      kept = [];
       total = 0;
+      byId.clear();
+      known = 0;
     },
   };
 }

@@ -22,10 +22,11 @@ test('of recent messages a bounded number and length is kept, the newest ones', 
   assert.equal(recent.message('too large'), undefined);
 });
 
-test('a message that is kept again counts once, and after all were forgotten others are kept as before', () => {
+test('a message that is kept again is there as it was kept last, and after all were forgotten others are kept as before', () => {
   const recent = createRecentMessages();
   for (let n = 0; n < 100; n++) {
-    recent.keep(message('again'), 128 * 1024, ['app:a']);
+    recent.keep(message('again'), 128 * 1024, n === 99 ? ['app:a'] : []);
+    assert.equal(recent.message('again')?.id, 'again');
   }
   recent.keep(message('other'), 128 * 1024, []);
   assert.equal(recent.wentTo('again', 'app:a'), true);

@@ -50,8 +50,22 @@ export type PackedAccept = readonly [
 export function packAccept(args: AcceptArgs): PackedAccept {
   const { scheme, remoteId = null, fingerprint = null, message, body, deliveries, audience, blobs } = args;
   const { id, type, from, to, acceptedAt, correlation = null } = message;
-  const head = [id, type, from, to, acceptedAt, correlation] as const;
-  return [scheme, remoteId, fingerprint, ...head, body, deliveries, audience, blobs, restOf(args)];
+  return [
+    scheme,
+    remoteId,
+    fingerprint,
+    id,
+    type,
+    from,
+    to,
+    acceptedAt,
+    correlation,
+    body,
+    deliveries,
+    audience,
+    blobs,
+    restOf(args),
+  ];
 }
 
 /** Whether it is no repeat, for certain, goes to one and changes nothing that was accepted before it. */
