@@ -61,8 +61,9 @@ export interface Book extends Disposable {
   moveRoom(id: string, to: string): void;
   get(key: string): string | undefined;
   set(key: string, value: string): void;
-  /** On disk, against power cuts too, when it returns; gives the rows. */
+  /** Gives the rows; on disk, against power cuts too, once `synced` has resolved after it. */
   keepEvents(events: readonly { readonly room: string; readonly body: string }[]): readonly number[];
+  synced(): Promise<void>;
   /** In the order they came. */
   events(): readonly InboxRow[];
   forgetEvent(seq: number): void;
@@ -149,7 +150,7 @@ export function openBook(file: string, parts: { readonly clock: Clock; readonly 
     set: (key, value) => void keepFact.run(key, value),
     keepEvents: list =>
       guarded(() => {
-        database.exec('PRAGMA synchronous = FULL; BEGIN IMMEDIATE');
+        database.exec('BEGIN IMMEDIATE');
         try {
           const seqs = list.map(({ room: of, body }) => Number(addEvent.run(of, body).lastInsertRowid));
           database.exec('COMMIT');
@@ -157,10 +158,9 @@ export function openBook(file: string, parts: { readonly clock: Clock; readonly 
         } catch (error) {
           database.exec('ROLLBACK');
           throw error;
-        } finally {
-          database.exec('PRAGMA synchronous = NORMAL');
         }
       }),
+    synced: side.synced,
     events: () => events.all() as unknown as readonly InboxRow[],
     forgetEvent: seq => void dropEvent.run(seq),
     keepSent(row) {

@@ -123,15 +123,20 @@ export function createInbox(parts: InboxParts): Inbox {
       ]);
       patience.abort();
     }
-    const left = entries.filter(entry => entry.row === undefined && waiting.get(entry.event.id) === entry);
-    if (left.length === 0) {
+    const open = entries.filter(entry => waiting.get(entry.event.id) === entry);
+    if (open.length === 0) {
       return;
     }
-    const rows = book.keepEvents(left.map(({ event }) => ({ room: event.room, body: event.json })));
-    counters.add('matrix/inbox/kept', left.length);
-    for (const [index, entry] of left.entries()) {
-      entry.row = rows[index];
+    const left = open.filter(({ row }) => row === undefined);
+    if (left.length > 0) {
+      const rows = book.keepEvents(left.map(({ event }) => ({ room: event.room, body: event.json })));
+      counters.add('matrix/inbox/kept', left.length);
+      for (const [index, entry] of left.entries()) {
+        entry.row = rows[index];
+      }
     }
+    // Those that had a row before may have been asked for again before that was on disk.
+    await book.synced();
   }
 
   function pump(room: string): void {

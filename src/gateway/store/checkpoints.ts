@@ -53,33 +53,11 @@ export function createCheckpoints(
   { long, tooLong }: { readonly long: number; readonly tooLong: number } = lengths,
 ): Checkpoints {
   const run = database.prepare('PRAGMA wal_checkpoint(PASSIVE)');
+  const folder = createLogFolder(file);
   let pages = 0;
   let failed = false;
   let notBefore = 0;
-  let folder: Int32Array<SharedArrayBuffer> | undefined;
   let isAsked = false;
-
-  const stateOf = (signals: Int32Array<SharedArrayBuffer>) => Atomics.load(signals, folderWord.state);
-
-  function ask(): void {
-    isAsked = true;
-    if (folder !== undefined) {
-      const { done, asked, ended } = folderState;
-      const before = Atomics.compareExchange(folder, folderWord.state, done, asked);
-      Atomics.notify(folder, folderWord.state);
-      if (before !== ended) {
-        return;
-      }
-    }
-    folder = new Int32Array(new SharedArrayBuffer(8));
-    const worker = new Worker(new URL('./log-folder.ts', import.meta.url), {
-      workerData: { path: file.path, inode: file.inode, signals: folder } satisfies FolderData,
-      name: 'store log folder',
-    });
-    worker.unref();
-    // The writer folds by itself, later, where there is no thread to be had.
-    worker.on('error', () => undefined);
-  }
 
   function fold(): void {
     if (pages === 0 || (failed && performance.now() < notBefore)) {
@@ -112,11 +90,49 @@ export function createCheckpoints(
       if (pages < long) {
         isAsked = false;
       } else if (!isAsked) {
-        ask();
-      } else if (pages >= tooLong || (folder !== undefined && stateOf(folder) !== folderState.asked)) {
+        isAsked = true;
+        folder.ask();
+      } else if (pages >= tooLong || !folder.isBusy) {
         isAsked = false;
         fold();
       }
+    },
+    [Symbol.dispose]: () => folder[Symbol.dispose](),
+  };
+}
+
+/** The thread that folds, begun when there is something to do for it. */
+export interface LogFolder extends Disposable {
+  /** Whether it is at it. */
+  readonly isBusy: boolean;
+  /** Has the log folded; where there is no thread to be had nothing happens. */
+  ask(): void;
+}
+
+export function createLogFolder(file: LogFile): LogFolder {
+  let folder: Int32Array<SharedArrayBuffer> | undefined;
+  const stateOf = (signals: Int32Array<SharedArrayBuffer>) => Atomics.load(signals, folderWord.state);
+  return {
+    get isBusy() {
+      return folder !== undefined && stateOf(folder) === folderState.asked;
+    },
+    ask() {
+      if (folder !== undefined) {
+        const { done, asked, ended } = folderState;
+        const before = Atomics.compareExchange(folder, folderWord.state, done, asked);
+        Atomics.notify(folder, folderWord.state);
+        if (before !== ended) {
+          return;
+        }
+      }
+      const signals = new Int32Array(new SharedArrayBuffer(8));
+      folder = signals;
+      const worker = new Worker(new URL('./log-folder.ts', import.meta.url), {
+        workerData: { path: file.path, inode: file.inode, signals } satisfies FolderData,
+        name: 'store log folder',
+      });
+      worker.unref();
+      worker.on('error', () => Atomics.store(signals, folderWord.state, folderState.ended));
     },
     [Symbol.dispose]() {
       const until = performance.now() + endPatience;

@@ -145,3 +145,20 @@ test('a broken book is put aside and not thrown away', () => {
   book[Symbol.dispose]();
   assert.ok(readdirSync(shop.dir).some(name => name.startsWith('matrix.db.damaged-')));
 });
+
+test('what waits is acknowledged once it is synced, also where it is offered again before that', async () => {
+  using shop = workshop();
+  const book = openBook(shop.file, parts);
+  let fails = true;
+  const synced = () =>
+    fails
+      ? Promise.reject(new GatewayError('store/unavailable', 'no disk', { retryable: true }))
+      : book.synced();
+  const inbox = createInbox({ ...parts, counters: new Counters(), book: { ...book, synced } });
+  await assert.rejects(inbox.offer([event('1')]), { code: 'store/unavailable' });
+  await assert.rejects(inbox.offer([event('1')]), { code: 'store/unavailable' });
+  fails = false;
+  await inbox.offer([event('1')]);
+  assert.equal(book.events().length, 1);
+  book[Symbol.dispose]();
+});
