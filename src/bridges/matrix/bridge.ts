@@ -19,7 +19,7 @@ import { connectHomeserver, type Homeserver, saidUnknown } from './homeserver.ts
 import { createInbox } from './inbox.ts';
 import { createLink, type Link } from './link.ts';
 import { createMedia } from './media.ts';
-import { speakerOf } from './memberships.ts';
+import { memberMark, speakerOf } from './memberships.ts';
 import { botLocalpart, portalAlias, roomOfAlias, splitId, targetOf, watchLocalpart } from './mxid.ts';
 import { createNotices } from './notices.ts';
 import { createReceiver } from './receive.ts';
@@ -134,27 +134,51 @@ export function createMatrixBridge(parts: MatrixParts): MatrixBridge {
   const roomWith = (member: Address) =>
     Object.entries(hubRooms).find(([, { members }]) => members.includes(member))?.[0];
 
-  /** The rooms are other ones: new ones are entered now, and what is no member any more is left. */
+  /** Matrix rooms that are members no more, and that the bot has not left yet. */
+  const leaving = new Set<string>();
+
+  /**
+   * The rooms are other ones, or may have become so while nobody ran: new ones are entered, and what is no member any more is
+   * forgotten now and left once the homeserver is there.
+   */
   function roomsChanged(next: HubRooms): void {
-    const before = hubRooms;
     hubRooms = next;
-    const signal = running?.signal;
-    const known = new Set(Object.values(next).flatMap(({ members }) => members));
-    const gone = Object.values(before)
-      .flatMap(({ members }) => members)
-      .filter(member => !known.has(member));
-    for (const member of gone) {
-      const target = targetOf(member);
-      const row = target?.kind === 'room' ? book.room(target.room) : undefined;
-      if (row?.kind === 'portal') {
+    for (const row of book.rooms()) {
+      const room = roomWith(`matrix:${row.id}`);
+      if (room !== undefined) {
+        leaving.delete(row.id);
+      }
+      if (row.kind !== 'portal' || row.person !== memberMark || room === row.peer) {
+        continue;
+      }
+      if (room === undefined) {
+        log.warn(
+          { room: row.id },
+          `this Matrix room is no member of the room ${row.peer} any more: it is left`,
+        );
         book.forgetRoom(row.id);
-        void rooms.leave(row.id, 'this room is no member of a room of the gateway any more', signal);
+        leaving.add(row.id);
+      } else {
+        log.info(
+          { room: row.id },
+          `this Matrix room is a member of the room ${room} now, and not of ${row.peer}`,
+        );
+        book.keepRoom({ ...row, peer: room });
       }
     }
+    const signal = running?.signal;
     if (signal !== undefined) {
+      leaveRooms(signal);
       openRooms(signal).catch(error => {
         log.debug({ code: codeOf(error) }, 'the rooms could not be entered yet');
       });
+    }
+  }
+
+  function leaveRooms(signal: AbortSignal): void {
+    for (const room of leaving) {
+      leaving.delete(room);
+      void rooms.leave(room, 'this room is no member of a room of the gateway any more', signal);
     }
   }
 
@@ -220,6 +244,7 @@ export function createMatrixBridge(parts: MatrixParts): MatrixBridge {
       connected = opened;
       running = { port, catchUp, signal };
       await introduce(link, signal);
+      leaveRooms(signal);
       await openRooms(signal);
       const control = await rooms.control(signal);
       // Before anything that comes now: what was lost goes first.

@@ -46,6 +46,9 @@ export interface Memberships {
 
 const mostNamed = 4096;
 
+/** In place of the person of a room that somebody made in Matrix and that is a member of a room here. */
+export const memberMark = 'member';
+
 /** Who of ours speaks and looks in a room. */
 export function speakerOf(row: RoomRow, rooms: Rooms, serverName: string): string {
   return row.kind === 'direct' ? `@${row.peer}:${serverName}` : rooms.bot;
@@ -68,7 +71,7 @@ export function createMemberships(parts: MembershipsParts): Memberships {
       return undefined;
     }
     // Told apart from the room's own portal, which has nobody here.
-    const row = newRow(room, 'portal', name, 'member');
+    const row = newRow(room, 'portal', name, memberMark);
     book.keepRoom(row);
     return row;
   }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { type Log, silentLog } from '../../../src/lib/log.ts';
 import { Refusal } from '../../sim/homeserver-rooms.ts';
 import { eventually, ghost, openRig, peer, type Rig } from './rig.ts';
 
@@ -284,4 +285,63 @@ test('what was never pushed of a room that was entered just now is read back', a
   rig.homeserver.pusher.loseEvery = 0;
   await rig.homeserver.restart();
   await eventually(() => heard(rig).includes('never pushed'));
+});
+
+test('a Matrix room that was taken out of the configuration while nobody ran is left and not listened to, and works again once it is back', async () => {
+  const warnings: string[] = [];
+  const log = { ...silentLog, warn: (_facts: object, words: string) => void warnings.push(words) } as Log;
+  const yard = { members: [`lxmf:${peer}`] };
+  await using rig = await openRig({ rooms: { yard, other: { members: [`lxmf:${peer}`] } }, log });
+  await rig.up();
+  const alice = rig.homeserver.person('alice');
+  const bot = '@_kos_bot:home.test';
+  const room = rig.homeserver.rooms.create(alice.userId, { preset: 'public_chat' });
+  const again = async (members: readonly string[]) => {
+    await rig.stop();
+    yard.members = [`lxmf:${peer}`, ...members];
+    await rig.start();
+    await rig.up();
+    await eventually(() => rig.homeserver.pusher.idle);
+  };
+  await again([`matrix:${room}`]);
+  await eventually(() => rig.homeserver.rooms.membership(room, bot) === 'join');
+  alice.say(room, 'while it is bridged');
+  await eventually(() => heard(rig).includes('while it is bridged'));
+  await rig.stop();
+  yard.members.pop();
+  alice.say(room, 'while nobody runs');
+  await rig.start();
+  await rig.up();
+  await eventually(() => rig.homeserver.rooms.membership(room, bot) === 'leave');
+  assert.deepEqual(
+    warnings.filter(words => words.includes('member')),
+    ['this Matrix room is no member of the room yard any more: it is left'],
+  );
+  alice.say(room, 'while it is not bridged');
+  await eventually(() => rig.homeserver.pusher.idle);
+  await again([`matrix:${room}`]);
+  await eventually(() => rig.homeserver.rooms.membership(room, bot) === 'join');
+  await eventually(() => rig.homeserver.pusher.idle);
+  alice.say(room, 'bridged again');
+  await eventually(() => heard(rig).includes('bridged again'));
+  assert.deepEqual(heard(rig), ['bridged again']);
+});
+
+test('a Matrix room that is a member of another room than before speaks in that one', async () => {
+  const [yard, other] = [{ members: [`lxmf:${peer}`] }, { members: [`lxmf:${peer}`] }];
+  await using rig = await openRig({ rooms: { yard, other } });
+  await rig.up();
+  const alice = rig.homeserver.person('alice');
+  const room = rig.homeserver.rooms.create(alice.userId, { preset: 'public_chat' });
+  for (const members of [yard.members, other.members]) {
+    await rig.stop();
+    yard.members.splice(1);
+    members.push(`matrix:${room}`);
+    await rig.start();
+    await rig.up();
+    await eventually(() => rig.homeserver.pusher.idle);
+    const name = members === yard.members ? 'yard' : 'other';
+    alice.say(room, `in the ${name}`);
+    await eventually(() => rig.mesh.delivered.at(-1)?.message.to === `room:${name}`);
+  }
 });
