@@ -9,7 +9,7 @@ import type { Ruling } from '../ruling.ts';
 import { deliveryAdvancer, rewriter } from './delivery-table.ts';
 import { audienceText } from './event-table.ts';
 import { newDeliveryBody } from './new-delivery.ts';
-import { type AcceptArgs, type PackedAccept, unpackAccept } from './packed-accept.ts';
+import { type AcceptArgs, isBare, type PackedAccept, packAccept, unpackAccept } from './packed-accept.ts';
 import { rowWriter } from './row-writer.ts';
 
 export type AcceptResult =
@@ -96,34 +96,33 @@ export function messageVerbs(database: DatabaseSync) {
    * Messages that are new, with their events and deliveries: of each table the rows of all at once, because most of what a
    * statement takes it takes once. The rows of one statement follow each other.
    */
-  function add(all: readonly AcceptArgs[]): AcceptResult[] {
+  function add(all: readonly PackedAccept[]): AcceptResult[] {
     const rows: SQLInputValue[] = [];
     const events: SQLInputValue[] = [];
-    for (const { message, body, audience, deliveries } of all) {
-      const { id, type, from, to, acceptedAt: at, correlation = null } = message;
+    for (const [, , , id, type, from, to, at, correlation, body, deliveries, audience] of all) {
       rows.push(id, type, from, to, at, correlation, body);
       events.push(at, 'message.accepted', id, null, audienceText(audience));
       for (const delivery of deliveries) {
         const told = audienceText([from, delivery[2]].filter(isApp));
-        events.push(at, 'delivery.changed', id, newDeliveryBody(delivery, message), told);
+        events.push(at, 'delivery.changed', id, newDeliveryBody(delivery, id, correlation), told);
       }
     }
     const firstRow = insert(rows);
     let event = tell(events);
     const given: SQLInputValue[] = [];
-    for (const [n, { message, deliveries }] of all.entries()) {
-      for (const delivery of deliveries) {
-        const [id, bridge, recipient, priority, expiresAt, ...status] = delivery;
-        const times = [message.acceptedAt, expiresAt] as const;
-        given.push(id, firstRow + n, bridge, recipient, priority, ...times, ...status, event);
+    for (const [n, { 7: acceptedAt, 10: deliveries }] of all.entries()) {
+      for (const [id, bridge, recipient, priority, expiresAt, ...status] of deliveries) {
+        given.push(id, firstRow + n, bridge, recipient, priority, acceptedAt, expiresAt, ...status, event);
       }
       event += 1 + deliveries.length;
     }
     let seq = deliver(given);
-    return all.map((args, n) => {
-      const seqs = args.deliveries.map((_, at) => seq + at);
+    return all.map((packed, n) => {
+      const seqs = packed[10].map((_, at) => seq + at);
       seq += seqs.length;
-      complete(args, firstRow + n, seqs);
+      if (!isBare(packed)) {
+        complete(unpackAccept(packed), firstRow + n, seqs);
+      }
       return { repeated: false, seqs };
     });
   }
@@ -161,21 +160,22 @@ export function messageVerbs(database: DatabaseSync) {
     }
   }
 
-  function accept(args: AcceptArgs): AcceptResult {
-    const before = args.remoteId === undefined ? undefined : repeatOf(args, args.remoteId);
-    return before ?? (add([args])[0] as AcceptResult);
+  function accept(packed: PackedAccept): AcceptResult {
+    const [, remoteId] = packed;
+    const before = remoteId === null ? undefined : repeatOf(unpackAccept(packed), remoteId);
+    return before ?? (add([packed])[0] as AcceptResult);
   }
 
   return {
-    accept: (packed: PackedAccept) => accept(unpackAccept(packed)),
+    accept,
     acceptAll(all: readonly AcceptArgs[]): AcceptResult[] {
-      const results = all.map(accept);
+      const results = all.map(args => accept(packAccept(args)));
       if (results.some(one => one.repeated !== results[0]?.repeated || (one.repeated && !one.same))) {
         throw new GatewayError('request/idempotency-mismatch', 'the key was used for other messages');
       }
       return results;
     },
-    acceptPlain: (all: readonly PackedAccept[]) => add(all.map(unpackAccept)),
+    acceptPlain: add,
   };
 }
 

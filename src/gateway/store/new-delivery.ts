@@ -25,11 +25,12 @@ export function packDelivery(row: NewDeliveryRow): PackedDelivery {
 /** The body of its first event, as `deliveryEvent` words it of a delivery that is read back: its history is JSON already. */
 export function newDeliveryBody(
   [id, bridge, recipient, _priority, _expiresAt, state, reason, code, attempts, history]: PackedDelivery,
-  message: { readonly id: string; readonly correlation?: string },
+  message: string,
+  correlation: string | null,
 ): string {
   const start = `{"delivery":{"id":${JSON.stringify(id)},"to":${JSON.stringify(recipient)},"bridge":${JSON.stringify(bridge)}`;
   const status = `,"state":"${state}","attempts":${attempts},"history":${history}`;
-  const rest = `,"message":"${message.id}"${member('correlation', message.correlation ?? null)}}}`;
+  const rest = `,"message":"${message}"${member('correlation', correlation)}}}`;
   return start + status + member('reason', reason) + member('code', code) + rest;
 }
 

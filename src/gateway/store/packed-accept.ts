@@ -69,9 +69,13 @@ export function packAccept(args: AcceptArgs): PackedAccept {
 }
 
 /** Whether it is no repeat, for certain, goes to one and changes nothing that was accepted before it. */
-export function isPlainAccept(packed: PackedAccept): boolean {
-  const [remoteId, deliveries, rest] = [packed[1], packed[10], packed[13]];
+export function isPlainAccept({ 1: remoteId, 10: deliveries, 13: rest }: PackedAccept): boolean {
   return remoteId === null && deliveries.length === 1 && rest?.folds === undefined;
+}
+
+/** Whether nothing belongs to it beside its row, its events and its deliveries. */
+export function isBare({ 1: remoteId, 12: blobs, 13: rest }: PackedAccept): boolean {
+  return remoteId === null && blobs.length === 0 && rest === null;
 }
 
 export function unpackAccept(packed: PackedAccept): AcceptArgs {

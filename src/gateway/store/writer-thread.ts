@@ -10,6 +10,7 @@ import {
   type WriterPorts,
   type WriterReady,
 } from './job.ts';
+import { type PackedReport, packJob, unpackReport } from './packed-reply.ts';
 
 /** One life of the writer thread, seen from the main one. */
 export interface WriterThread {
@@ -53,7 +54,7 @@ export async function startWriterThread(
     }),
   );
   const ready = await firstWord(worker);
-  worker.on('message', onReport);
+  worker.on('message', (report: PackedReport) => onReport(unpackReport(report)));
 
   function wake(): void {
     Atomics.add(signals, signal.posted, 1);
@@ -70,7 +71,7 @@ export async function startWriterThread(
       return Atomics.load(signals, signal.commits);
     },
     post(lane, jobs) {
-      ours[lane].postMessage(jobs);
+      ours[lane].postMessage(jobs.map(packJob));
       if (lane === 'urgent') {
         Atomics.add(signals, signal.urgent, jobs.length);
       }

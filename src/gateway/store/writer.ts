@@ -25,6 +25,7 @@ import { findLost, type LostCommits } from './lost-commits.ts';
 import { meshVerbs } from './mesh-table.ts';
 import { outboxVerbs } from './outbox-table.ts';
 import { isPlainAccept, type PackedAccept } from './packed-accept.ts';
+import { type PackedJob, packReport, unpackJob } from './packed-reply.ts';
 import { lostSince, rewind, rewindWrites } from './rewound.ts';
 import { gatewaySchema, meshSchema, outboxSchema } from './schema.ts';
 
@@ -53,7 +54,7 @@ type AnyVerbs = Readonly<Record<string, (args: never) => unknown>>;
 /** What was posted on one port, in its order. */
 interface Lane {
   readonly port: MessagePort;
-  jobs: readonly JobRequest[];
+  jobs: readonly PackedJob[];
   next: number;
 }
 
@@ -309,15 +310,16 @@ function takeUrgent(lane: Lane): JobRequest | undefined {
 
 function take(lane: Lane): JobRequest | undefined {
   if (lane.next >= lane.jobs.length) {
-    const received = receiveMessageOnPort(lane.port) as { message: readonly JobRequest[] } | undefined;
+    const received = receiveMessageOnPort(lane.port) as { message: readonly PackedJob[] } | undefined;
     lane.jobs = received?.message ?? [];
     lane.next = 0;
   }
-  return lane.jobs[lane.next++];
+  const job = lane.jobs[lane.next++];
+  return job && unpackJob(job);
 }
 
 function report(commit: CommitReport): void {
-  parent.postMessage(commit);
+  parent.postMessage(packReport(commit));
 }
 
 function describe(error: unknown, { path }: Target): JobFailure {

@@ -35,7 +35,7 @@ test('the first event of a delivery says of it what one that is read back says',
         ...(correlation === null ? {} : { correlation }),
       };
       assert.equal(
-        newDeliveryBody(packDelivery(delivery), message),
+        newDeliveryBody(packDelivery(delivery), message.id, correlation),
         deliveryEvent(delivery, viewOf(delivery), message, 1).body,
       );
     }),
