@@ -22,7 +22,7 @@ export const wsLimits = {
   patience: 30_000,
   frameBytes: 2 * 1024 * 1024,
   subscriptions: 32,
-  /** Sends that are not on disk yet; above it nothing more is read. */
+  /** Sends and `seen` that are not on disk yet; above it nothing more is read. */
   inFlight: 64,
   /** Wrong frames, until the socket is closed. */
   mistakes: 100,

@@ -133,17 +133,22 @@ export function serveSocket(socket: WebSocket, wire: Duplex, caller: Caller, par
 
   const post = async ({ id, message, envelope }: FrameOf<'send'>, { client, form }: Member) => {
     rates.charge(client, caller.remote, ['sends']);
+    const { draft, asked } =
+      message === undefined
+        ? draftOfKlp(envelope, `app:${client.name}`, clock.now())
+        : { draft: message, asked: undefined };
+    const posted = await desk.messages.post(client, draft, id, asked);
+    outlet.write(ackFrame(id, posted.message, posted.repeated, form));
+  };
+
+  /** Nothing more is read while too much waits for the disk. */
+  const hold = async (writing: Promise<void>) => {
     inFlight += 1;
     if (inFlight >= limits.inFlight) {
       socket.pause();
     }
     try {
-      const { draft, asked } =
-        message === undefined
-          ? draftOfKlp(envelope, `app:${client.name}`, clock.now())
-          : { draft: message, asked: undefined };
-      const posted = await desk.messages.post(client, draft, id, asked);
-      outlet.write(ackFrame(id, posted.message, posted.repeated, form));
+      await writing;
     } finally {
       inFlight -= 1;
       socket.resume();
@@ -175,9 +180,9 @@ export function serveSocket(socket: WebSocket, wire: Duplex, caller: Caller, par
         unsubscribe(frame, member);
         return undefined;
       case 'send':
-        return post(frame, member);
+        return hold(post(frame, member));
       case 'seen':
-        return see(frame, member);
+        return hold(see(frame, member));
     }
   };
 

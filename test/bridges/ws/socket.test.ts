@@ -312,6 +312,35 @@ test('a socket too many is told to come later, and not that its token is bad', a
   }
 });
 
+test('what a socket says it has seen waits in its socket, not in the memory of the hub', async () => {
+  await using gateway = await openGateway();
+  const a = await gateway.client('a');
+  using socket = dial(gateway, bearer(a));
+  socket.say({ op: 'hello' });
+  const { cursor } = await socket.until(isHello);
+  const { promise: disk, resolve: work } = Promise.withResolvers<void>();
+  const frames = 20_000;
+  let begun = 0;
+  Object.assign(gateway.desk.inbox, {
+    seen() {
+      begun += 1;
+      return disk;
+    },
+  });
+  for (let n = 0; n < frames; n++) {
+    socket.ws.send(JSON.stringify({ op: 'seen', cursor }));
+  }
+  let before = -1;
+  for (let still = 0; still < 20; still = begun === before && begun > 0 ? still + 1 : 0) {
+    before = begun;
+    await systemClock.sleep(10);
+  }
+  // What was read in one piece is worked off.
+  assert.ok(begun < frames / 2, `${begun} wait for the disk`);
+  work();
+  await eventually(async () => begun, frames);
+});
+
 test('a cursor that is none is named by the member it stands in', async () => {
   await using gateway = await openGateway();
   const a = await gateway.client('a');
