@@ -103,12 +103,14 @@ export interface WebhookView extends WebhookSettings {
 export interface WebhookDesk {
   /**
    * Begins with what happens next. The secret is shown here and never again. Throws `request/forbidden` for a URL
-   * that may not be called, `wire/unsupported` for what is none, `request/conflict` where there are too many.
+   * that may not be called, `wire/unsupported` for what is none, `request/conflict` where there are too many. Where the client
+   * has one with this `id`, it is that again, or `request/idempotency-mismatch`.
    */
   create(
     client: Client,
     draft: WebhookDraft,
-  ): Promise<{ readonly webhook: WebhookView; readonly secret: string }>;
+    id?: string,
+  ): Promise<{ readonly webhook: WebhookView; readonly secret: string; readonly repeated: boolean }>;
   list(client: Client): readonly WebhookView[];
   get(client: Client, id: string): WebhookView;
   /** Enabling it again lets it try at once. Throws as `create` does. */

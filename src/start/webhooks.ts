@@ -79,7 +79,7 @@ export function createHubWebhooks(parts: HubWebhookParts): HubWebhooks {
   return {
     bridge,
     desk: {
-      create: async (client, draft) => (await open()).desk.create(client, draft),
+      create: async (client, draft, id) => (await open()).desk.create(client, draft, id),
       list: client => opened?.desk.list(client) ?? [],
       get: (client, id) => known().get(client, id),
       change: async (client, id, patch) => known().change(client, id, patch),

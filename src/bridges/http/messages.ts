@@ -1,5 +1,6 @@
+import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { type Desk, listedStates, type MessageView } from '../../gateway/desk.ts';
+import { type Client, type Desk, listedStates, type MessageView } from '../../gateway/desk.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { klpSchema, klpType } from '../klp.ts';
 import {
@@ -40,10 +41,7 @@ export function messageRoutes(desk: Desk, clock: Clock): Route[] {
       audience: ['messages:send'],
       headers: {
         ...accept,
-        'Idempotency-Key': z
-          .string()
-          .regex(keyShape)
-          .describe('a key of your own: a repeat under it gives the first answer and sends nothing'),
+        ...idempotent('sends nothing'),
       },
       body: 'raw',
       bodyTypes: draftTypes,
@@ -55,7 +53,7 @@ export function messageRoutes(desk: Desk, clock: Clock): Route[] {
           also: { [klpType]: klpSchema, [textType]: null },
           headers: {
             Location: 'where the message and its deliveries can be read',
-            'Idempotency-Replayed': 'true where this key was answered before',
+            ...replayed,
           },
           links: {
             getMessagesId: { id: '$response.body#/id' },
@@ -212,6 +210,22 @@ export function posted({ message, repeated }: Awaited<ReturnType<Desk['messages'
     location: `/v1/messages/${message.id}`,
     ...(repeated && { 'idempotency-replayed': 'true' }),
   };
+}
+
+export const replayed = { 'Idempotency-Replayed': 'true where this key was answered before' };
+
+/** The header, for the document; what a repeat does not do. */
+export function idempotent(what: string) {
+  const about = `a key of your own: a repeat under it gives the first answer and ${what}`;
+  return { 'Idempotency-Key': z.string().regex(keyShape).describe(about) };
+}
+
+/**
+ * What is made under a key is called by it, so that a repeat finds it: 32 hex digits that nobody else can tell, and that are no
+ * other client's.
+ */
+export function keyedId(client: Client, key: string): string {
+  return createHash('sha256').update(`${client.id}\n${key}`).digest('hex').slice(0, 32);
 }
 
 /** The key of an `Idempotency-Key` header, in its string form (`"abc"`) or bare. */

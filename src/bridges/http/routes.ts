@@ -1,9 +1,12 @@
+import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import type { Desk } from '../../gateway/desk.ts';
 import type { RouteRule } from '../../gateway/route-rule.ts';
 import { ruleIdSchema, ruleShape } from '../../gateway/route-schema.ts';
 import type { RouteView } from '../../gateway/society-contract.ts';
+import { GatewayError } from '../../lib/errors.ts';
 import { messageDraftSchema } from '../schema.ts';
+import { idempotencyKey, idempotent, keyedId, replayed } from './messages.ts';
 import { conditionsOf, preconditions, tagged } from './precondition.ts';
 import { type Route, route } from './route.ts';
 
@@ -102,13 +105,25 @@ export function ruleRoutes(desk: Desk): Route[] {
       summary: 'Make a rule; it is there after a restart, too',
       tag: 'rooms',
       audience: ['admin'],
+      headers: idempotent('makes no second rule'),
       body: draftSchema,
       responses: {
-        201: { ...answer, headers: { ...headers, Location: 'its path' } },
+        201: { ...answer, headers: { ...headers, Location: 'its path', ...replayed } },
         409: { description: 'there is a rule of this id' },
+        422: { description: 'the key was used for another rule, or that has been changed since' },
       },
-      async handle({ body: { id, ...rule } }) {
-        const made = await desk.routes.create(id, rule as RouteRule);
+      async handle({ client, header, body: { id, ...rule } }) {
+        const key = idempotencyKey(header('idempotency-key'));
+        const own = id ?? (key && `k-${keyedId(client, key).slice(0, 24)}`);
+        const first = key && desk.routes.list().find(one => one.id === own);
+        if (first && isSame(first, rule)) {
+          const again = { location: `/v1/routes/${first.id}`, 'idempotency-replayed': 'true' };
+          return tagged(201, settingOf(first), again);
+        }
+        if (first && id === undefined) {
+          throw new GatewayError('request/idempotency-mismatch', 'the key was used for another rule');
+        }
+        const made = await desk.routes.create(own, rule as RouteRule);
         return tagged(201, settingOf(made), { location: `/v1/routes/${made.id}` });
       },
     }),
@@ -191,6 +206,11 @@ export function ruleRoutes(desk: Desk): Route[] {
       },
     }),
   ];
+}
+
+function isSame(first: RouteView, rule: object): boolean {
+  const { id: _id, source: _source, ...wanted } = settingOf(first);
+  return isDeepStrictEqual(wanted, { enabled: true, ...rule });
 }
 
 /** A rule as JSON shows it; what came of it is in the list, and is no part of what is changed. */

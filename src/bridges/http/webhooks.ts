@@ -11,6 +11,7 @@ import {
 } from '../../gateway/webhooks.ts';
 import { filterShape } from '../event-filter.ts';
 import { eventSchema, messageSchema } from '../schema.ts';
+import { idempotencyKey, idempotent, keyedId, replayed } from './messages.ts';
 import { type Route, route } from './route.ts';
 
 const timeSchema = z.int().min(0).describe('ms since 1970');
@@ -179,12 +180,14 @@ export function webhookRoutes(webhooks: () => WebhookDesk): Route[] {
       tag,
       audience,
       audit: 'webhooks.create',
+      headers: idempotent('makes no second webhook'),
       body: draftSchema,
       responses: {
+        422: { description: 'the key was used for another webhook, or that has been changed since' },
         201: {
           description: 'the webhook and its secret, which is shown this once',
           schema: withSecret,
-          headers: { Location: 'where it is' },
+          headers: { Location: 'where it is', ...replayed },
           links: Object.fromEntries(
             [
               'getWebhooksId',
@@ -197,12 +200,18 @@ export function webhookRoutes(webhooks: () => WebhookDesk): Route[] {
           ),
         },
       },
-      async handle({ client, body }) {
-        const { webhook, secret } = await webhooks().create(client, body as WebhookDraft);
+      async handle({ client, body, header }) {
+        const key = idempotencyKey(header('idempotency-key'));
+        const id = key && keyedId(client, key);
+        const { webhook, secret, repeated } = await webhooks().create(client, body as WebhookDraft, id);
         return {
           status: 201,
-          headers: { location: `/v1/webhooks/${webhook.id}` },
+          headers: {
+            location: `/v1/webhooks/${webhook.id}`,
+            ...(repeated && { 'idempotency-replayed': 'true' }),
+          },
           json: { ...viewJson(webhook), secret },
+          ...(repeated && { audit: false }),
         };
       },
     }),

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Client, Desk } from '../../gateway/desk.ts';
 import type { WebhookShelf } from '../../gateway/webhook-shelf.ts';
 import type { WebhookDesk, WebhookPatch, WebhookSettings, WebhookView } from '../../gateway/webhooks.ts';
@@ -45,6 +46,8 @@ export function createWebhookDesk(parts: WebhookDeskParts): WebhookDesk {
   const testing = new Set<string>();
   /** Clients whose webhooks are being made: they count already. */
   const making: string[] = [];
+  /** Theirs. */
+  const ids = new Set<string>();
   const ownerOf = ({ client }: Hook) => desk.clients.find(client) ?? { name: client };
 
   function find(client: Client, id: string): Hook {
@@ -67,9 +70,22 @@ export function createWebhookDesk(parts: WebhookDeskParts): WebhookDesk {
   }
 
   return {
-    async create(client, { secret: given, ...draft }) {
+    async create(client, { secret: given, ...draft }, id = random.bytes(16).toHex()) {
       const url = endpointUrl(draft.url);
       const secret = secretOf(given);
+      const settings = { enabled: true, acknowledge: false, ...draft, url: url.href };
+      const first = hooks.get(id);
+      if (first !== undefined) {
+        const shown = first.secrets[0]?.text ?? '';
+        const isSame = isDeepStrictEqual(first.settings, settings) && (given ?? shown) === shown;
+        if (first.client !== client.id || !isSame) {
+          throw new GatewayError('request/idempotency-mismatch', 'the key was used for another webhook');
+        }
+        return { webhook: view(first), secret: shown, repeated: true };
+      }
+      if (ids.has(id)) {
+        throw new GatewayError('request/conflict', 'it is being made');
+      }
       const all = [...[...hooks.values()].map(hook => hook.client), ...making];
       const most =
         all.filter(one => one === client.id).length >= limits.perClient
@@ -81,14 +97,15 @@ export function createWebhookDesk(parts: WebhookDeskParts): WebhookDesk {
         throw new GatewayError('request/conflict', `at most ${most}: delete one first`);
       }
       making.push(client.id);
+      ids.add(id);
       try {
         await parts.guard().check(url);
         const createdAt = clock.now();
         const hook = newHook({
-          id: random.bytes(16).toHex(),
+          id,
           client: client.id,
           createdAt,
-          settings: { enabled: true, acknowledge: false, ...draft, url: url.href },
+          settings,
           secrets: [{ text: secret, createdAt }],
           position: desk.events.cursor,
           progress: fresh,
@@ -99,8 +116,9 @@ export function createWebhookDesk(parts: WebhookDeskParts): WebhookDesk {
           throw new GatewayError('request/unauthenticated', 'the token has been revoked');
         }
         parts.begin(hook);
-        return { webhook: view(hook), secret };
+        return { webhook: view(hook), secret, repeated: false };
       } finally {
+        ids.delete(id);
         making.splice(making.indexOf(client.id), 1);
       }
     },

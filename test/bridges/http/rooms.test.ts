@@ -202,3 +202,23 @@ test('the owner names a peer, trusts it, blocks it, and finds it by that', async
   const plain = await call('PATCH', at, { name: null, trust: null });
   assert.deepEqual(plain.body, { address: ada, name: 'ada-phone', lastSeen: 5000, hops: 1 });
 });
+
+test('a rule that is asked for again under its key is the same one, and another is refused', async () => {
+  await using bench = await open();
+  const { call } = bench;
+  const rule = { from: 'mqtt:dev/#', to: [ada] };
+  const make = (body: object, key = 'k') => call('POST', '/v1/routes', body, { 'idempotency-key': key });
+  const first = await make(rule);
+  assert.equal(first.status, 201, JSON.stringify(first.body));
+  assert.equal(first.headers.get('idempotency-replayed'), null);
+  const again = await make({ ...rule, enabled: true }, '"k"');
+  assert.deepEqual([again.status, again.headers.get('idempotency-replayed')], [201, 'true']);
+  assert.deepEqual(again.body, first.body);
+  assert.equal(again.headers.get('location'), first.headers.get('location'));
+  assert.equal((await make({ ...rule, priority: 'bulk' })).status, 422);
+  assert.notEqual((await make(rule, 'other')).body.id, first.body.id);
+  const named = { ...rule, id: 'frost' };
+  assert.deepEqual([(await make(named)).status, (await make(named)).status], [201, 201]);
+  assert.equal((await make({ ...named, priority: 'bulk' })).status, 409, 'the id is taken');
+  assert.equal((await call('GET', '/v1/routes')).body.items.length, 3);
+});

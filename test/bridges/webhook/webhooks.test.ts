@@ -78,6 +78,34 @@ test('an endpoint is told of what its client may see, in order, signed as the st
   assert.ok(view.lastSuccessAt > 0);
 });
 
+test('a webhook that is asked for again under its key is the same one, and another is refused', async () => {
+  await using gateway = await open();
+  await using receiver = await openReceiver();
+  const [a, b] = [await gateway.client('a'), await gateway.client('b')];
+  const make = (token: string, body: object, key = '"once"') =>
+    gateway.call(token, 'POST', '/v1/webhooks', body, { headers: { 'idempotency-key': key } });
+  const draft = { url: receiver.url, ...messages };
+  const both = await Promise.all([make(a, draft), make(a, draft)]);
+  const first = both.find(({ status: code }) => code === 201);
+  assert.ok(first, 'one of two at once is made, the other is the same or told to wait');
+  assert.ok(both.every(({ status: code }) => code === 201 || code === 409));
+  const again = await make(a, draft, 'once');
+  assert.deepEqual([again.status, again.headers.get('idempotency-replayed')], [201, 'true']);
+  assert.deepEqual([again.body.id, again.body.secret], [first.body.id, first.body.secret]);
+  for (const other of [
+    { url: receiver.url },
+    { ...draft, description: 'x' },
+    { ...draft, acknowledge: true },
+  ]) {
+    assert.equal((await make(a, other)).status, 422);
+  }
+  assert.equal((await make(a, draft, '')).status, 400);
+  assert.notEqual((await make(b, draft)).body.id, first.body.id, 'keys of others are others');
+  assert.equal((await gateway.call(a, 'GET', '/v1/webhooks')).body.items.length, 1);
+  await gateway.call(a, 'DELETE', `/v1/webhooks/${first.body.id}`);
+  assert.equal((await make(a, draft)).headers.get('idempotency-replayed'), null);
+});
+
 test('a client has its own webhooks only, and is told of nothing that is not for it; an admin has all', async () => {
   await using gateway = await open();
   await using mine = await openReceiver();
