@@ -211,3 +211,12 @@ export function addressesIn(file: string, hostname: string): readonly LookupAddr
     return isIt ? [{ address, family: isIPv6(address) ? 6 : 4 }] : [];
   });
 }
+
+/** The addresses of a name. Rejects with what the lookup says. */
+export function addressesOf(hostname: string, lookup: Lookup): Promise<readonly string[]> {
+  return new Promise((resolve, reject) =>
+    lookup(hostname, (error, addresses) =>
+      error === null ? resolve(addresses.map(({ address }) => address)) : reject(error),
+    ),
+  );
+}

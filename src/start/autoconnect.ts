@@ -3,7 +3,6 @@ import type { Clock } from '../lib/clock.ts';
 import type { Counters } from '../lib/counters.ts';
 import { codeOf, GatewayError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
-import { createNames, type Lookup } from '../lib/names.ts';
 import type { Random } from '../lib/random.ts';
 import { AccessCode } from '../mesh/reticulum/access-code.ts';
 import { endpointKey, refusalOf } from '../mesh/reticulum/autoconnect.ts';
@@ -23,7 +22,7 @@ export interface AutoconnectParts {
   readonly isWanted: (found: DiscoveredInterface) => boolean;
   readonly live: Pick<LiveInterfaces, 'list' | 'get' | 'add' | 'remove'>;
   /** The addresses of a host name. Strangers announce them: one that nobody answers for holds nothing up. */
-  readonly lookup?: (host: string) => Promise<readonly string[]>;
+  readonly lookup: (host: string) => Promise<readonly string[]>;
 }
 
 /** Connects to what was discovered, and lets go of what is gone. */
@@ -56,7 +55,6 @@ const accessCodeSize = 16;
 /** Nothing is connected before `run`. */
 export function createAutoconnect(parts: AutoconnectParts): Autoconnect {
   const { clock, random, log, counters, config, discovered, isWanted, live } = parts;
-  const names = createNames(parts);
   const connections = new Map<string, Connection>();
   /** Places that were not there, and monotonic ms until which they are left alone. */
   const resting = new Map<string, number>();
@@ -111,7 +109,7 @@ export function createAutoconnect(parts: AutoconnectParts): Autoconnect {
     if (reachableOn === undefined || isIpAddress(reachableOn)) {
       return reachableOn;
     }
-    const addresses = await (parts.lookup?.(reachableOn) ?? addressesOf(reachableOn, names));
+    const addresses = await parts.lookup(reachableOn);
     const isRefused = (address: string) =>
       refusalOf({ ...found, notice: { ...found.notice, reachableOn: address } }, config) !== undefined;
     if (addresses.length === 0 || addresses.some(isRefused)) {
@@ -166,12 +164,4 @@ export function createAutoconnect(parts: AutoconnectParts): Autoconnect {
       }
     },
   };
-}
-
-function addressesOf(host: string, lookup: Lookup): Promise<readonly string[]> {
-  return new Promise((resolve, reject) =>
-    lookup(host, (error, addresses) =>
-      error === null ? resolve(addresses.map(({ address }) => address)) : reject(error),
-    ),
-  );
 }

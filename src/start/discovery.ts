@@ -36,7 +36,7 @@ export interface DiscoveryParts {
   /** Of this program. */
   readonly version: string;
   /** See `AutoconnectParts`. */
-  readonly lookup?: (host: string) => Promise<readonly string[]>;
+  readonly lookup: (host: string) => Promise<readonly string[]>;
 }
 
 /** What is announced of our interfaces, and what was heard of others'. */

@@ -290,6 +290,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
       }),
     networkIdentity,
     live: interfaces,
+    lookup,
     storage: store.mesh,
     forwards: config.hub.transport,
     hubName: () => desk.hub.name,

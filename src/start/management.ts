@@ -4,6 +4,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { Counters } from '../lib/counters.ts';
 import { GatewayError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
+import { addressesOf, type Lookup } from '../lib/names.ts';
 import type { Random } from '../lib/random.ts';
 import type { BlackholeEntry, BlackholeParts } from '../mesh/reticulum/blackhole.ts';
 import { LocalDestination } from '../mesh/reticulum/destination.ts';
@@ -29,6 +30,7 @@ export interface ManagementParts {
   /** The identity of the group of nodes that this one belongs to. */
   readonly networkIdentity: Identity | undefined;
   readonly live: LiveInterfaces;
+  readonly lookup: Lookup;
   readonly storage: MeshStorage;
   /** Whether packets of others are passed on. */
   readonly forwards: boolean;
@@ -149,7 +151,11 @@ export async function createManagement(parts: ManagementParts): Promise<Manageme
       return;
     }
     const { openDiscovery } = await import('./discovery.ts');
-    await using opened = openDiscovery({ ...parts, config: config.discovery });
+    await using opened = openDiscovery({
+      ...parts,
+      lookup: host => addressesOf(host, parts.lookup),
+      config: config.discovery,
+    });
     discovery = opened;
     await opened.run(signal);
   }
