@@ -269,7 +269,11 @@ function fingerprintOf(draft: object): Buffer {
     .digest();
 }
 
-/** JSON with its keys in order, so that the same body has the same fingerprint however it was written. */
+/**
+ * JSON with its keys in order, so that the same body has the same fingerprint however it was written. Not `canonicalJson`: here
+ * keys that are whole numbers come first, by their value (`2` before `10`), as an object keeps them, and the fingerprints of what
+ * was posted before are on disk.
+ */
 function canonical(value: JsonValue): string {
   return JSON.stringify(value, (_key, part: unknown) =>
     typeof part === 'object' && part !== null && !Array.isArray(part)
