@@ -126,7 +126,16 @@ export async function openGateway(
   const logins = createLogins({ ...parts, desk, random: systemRandom, terms: loginTermsOf(config.sessions) });
   await webhooks.start();
   const { counters } = hub;
-  const legacy: LegacyParts = { ...parts, counters, desk, access, sessions, rates, config };
+  const legacy: LegacyParts = {
+    ...parts,
+    random: systemRandom,
+    counters,
+    desk,
+    access,
+    sessions,
+    rates,
+    config,
+  };
   addHttpWindow(listener, {
     ...parts,
     legacy: addLegacyWindow(listener, legacy, '/ntfy'),

@@ -8,6 +8,7 @@ import type { Desk } from '../../../src/gateway/desk.ts';
 import { Counters } from '../../../src/lib/counters.ts';
 import { silentLog } from '../../../src/lib/log.ts';
 import { ManualClock } from '../../sim/clock.ts';
+import { seededRandom } from '../../sim/random.ts';
 
 /** A response whose reader takes what it is told to take. */
 class Reader extends Writable {
@@ -31,7 +32,7 @@ function open(notes: AsyncIterable<readonly Note[]>) {
   const gone = new AbortController();
   reader.on('close', () => gone.abort());
   const counters = new Counters();
-  const parts = { clock, log: silentLog, counters, desk: {} as Desk };
+  const parts = { clock, random: seededRandom(1), log: silentLog, counters, desk: {} as Desk };
   const response = reader as unknown as ServerResponse;
   const ended = streamNotes(parts, { names: 'a,b', poll: false }, notes, forms.json, response, gone.signal);
   return { clock, reader, gone, ended, counters };

@@ -12,17 +12,17 @@ import { type LegacyParts, senderOf } from './send.ts';
  * `to` (numbers or addresses, with spaces, commas or semicolons between them) and `text`; answers `0: Accepted for delivery`.
  * Source: the user guide of Kannel 1.5, "Using the HTTP interface to send SMS messages".
  */
-export function kannelRoutes(parts: () => LegacyParts): Route[] {
+export function kannelRoutes(parts: LegacyParts): Route[] {
   async function handle(request: FastifyRequest): Promise<Answer> {
     try {
       await send(request);
-      parts().counters.add('legacy/kannel/accepted');
+      parts.counters.add('legacy/kannel/accepted');
       return plain(202, '0: Accepted for delivery');
     } catch (error) {
       if (!isGatewayError(error)) {
         throw error;
       }
-      parts().counters.add(`http/refused/${error.code}`);
+      parts.counters.add(`http/refused/${error.code}`);
       const [status, words] = refusals[error.code] ?? [503, 'Temporal failure, try again later.'];
       const answer = plain(status, `${words} ${status === 403 ? '' : error.message}`.trim());
       const retryAfter = problemHeaders(error)['retry-after'];
@@ -38,7 +38,7 @@ export function kannelRoutes(parts: () => LegacyParts): Route[] {
       const value = names.map(name => fields[name]).find(one => one !== undefined);
       return typeof value === 'string' ? value : undefined;
     };
-    const { clock, ...rest } = parts();
+    const { clock, ...rest } = parts;
     const client = senderOf(rest, request, field('password', 'pass') ?? '');
     refuseBinary(field('coding'), field('charset'), field('udh'));
     const text = field('text') ?? '';

@@ -12,9 +12,9 @@ import { type LegacyParts, senderOf } from './send.ts';
  * the numbers in `to`, or `ds` to ask how far what was sent under `queue` or `smslog_id` got. As JSON only.
  * Source: playSMS, documents/development/WEBSERVICES.md.
  */
-export function playsmsRoutes(parts: () => LegacyParts): Route[] {
+export function playsmsRoutes(parts: LegacyParts): Route[] {
   async function perform(request: FastifyRequest): Promise<unknown> {
-    const { desk, config, clock, ...rest } = parts();
+    const { desk, config, clock, ...rest } = parts;
     const fields = await fieldsOf(request);
     const field = (name: string) => (typeof fields[name] === 'string' ? fields[name] : '');
     const client = senderOf(rest, request, field('h'));
@@ -80,7 +80,7 @@ export function playsmsRoutes(parts: () => LegacyParts): Route[] {
       if (!isGatewayError(error)) {
         throw error;
       }
-      parts().counters.add(`http/refused/${error.code}`);
+      parts.counters.add(`http/refused/${error.code}`);
       const number = Number(error.detail.playsms) || (refusals[error.code] ?? 200);
       const { status } = problemOf(error);
       return {

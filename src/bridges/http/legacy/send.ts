@@ -5,6 +5,7 @@ import { priorities } from '../../../gateway/message.ts';
 import type { Clock } from '../../../lib/clock.ts';
 import type { Counters } from '../../../lib/counters.ts';
 import type { Log } from '../../../lib/log.ts';
+import type { Random } from '../../../lib/random.ts';
 import { type Access, requireScope } from '../../access.ts';
 import type { Rates } from '../../rate.ts';
 import { addressSchema, invalid, messageViewJson, mistakesOf } from '../../schema.ts';
@@ -32,6 +33,7 @@ export interface LegacyParts {
   readonly rates: Rates;
   readonly sessions: Sessions;
   readonly clock: Clock;
+  readonly random: Random;
   readonly log: Log;
   readonly counters: Counters;
   readonly config: HttpConfig;
@@ -64,9 +66,9 @@ function sentAnswer(request: FastifyRequest, message: MessageView): Answer {
  * `/v1/send`: a whole message in a query or a form, for devices that can do nothing else. Off unless the configuration
  * asks for it: a token in an address gets into the logs of whatever lies between.
  */
-export function sendRoutes(parts: () => LegacyParts): Route[] {
+export function sendRoutes(parts: LegacyParts): Route[] {
   return fieldRoutes('/v1/send', 'Send a message from a query or a form', async request => {
-    const { desk, access, rates, counters } = parts();
+    const { desk, access, rates, counters } = parts;
     const fields = await fieldsOf(request);
     // Whoever shows a good token is told what else is wrong.
     const token = typeof fields.token === 'string' ? fields.token : undefined;

@@ -54,7 +54,7 @@ type SmsOrder = z.output<typeof orderSchema>;
  * bearer) is a token of the hub; `message` in the path does as well, as older clients say.
  * Source: SMS Gateway for Android, integration API; its clients for Python 4.3 and JavaScript 3.0.
  */
-export function smsgateRoutes(parts: () => LegacyParts): Route[] {
+export function smsgateRoutes(parts: LegacyParts): Route[] {
   /** Its errors are an object with a message. */
   const operation = (
     method: 'GET' | 'POST' | 'DELETE',
@@ -81,7 +81,7 @@ export function smsgateRoutes(parts: () => LegacyParts): Route[] {
           if (!isGatewayError(error)) {
             throw error;
           }
-          parts().counters.add(`http/refused/${error.code}`);
+          parts.counters.add(`http/refused/${error.code}`);
           const { status, detail, errors = [] } = problemOf(error);
           const mistakes = errors.map(({ pointer, detail }) => `${pointer.slice(1)}: ${detail}`);
           return {
@@ -94,7 +94,7 @@ export function smsgateRoutes(parts: () => LegacyParts): Route[] {
     });
 
   const holder = (request: FastifyRequest, scope: 'messages:read' | 'messages:send') => {
-    const { access, rates } = parts();
+    const { access, rates } = parts;
     const client = holderOf(access, request.headers.authorization, request);
     rates.charge(client, request.ip, request.method === 'POST' ? ['requests', 'sends'] : ['requests']);
     requireScope(client, [scope]);
@@ -107,7 +107,7 @@ export function smsgateRoutes(parts: () => LegacyParts): Route[] {
     if (value === undefined) {
       throw invalid(errors);
     }
-    const { clock, ...rest } = parts();
+    const { clock, ...rest } = parts;
     const { phoneNumbers: numbers, id } = value;
     const draft = draftOf(value, clock.now());
     const key = id ? `sms/${id}` : undefined;
@@ -124,7 +124,7 @@ export function smsgateRoutes(parts: () => LegacyParts): Route[] {
   /** By the client's id, by the one it was given, or by that of a single message. */
   const find = (request: FastifyRequest, id: string, scope: 'messages:read' | 'messages:send') => {
     const client = holder(request, scope);
-    const { desk } = parts();
+    const { desk } = parts;
     if (!idShape.test(id)) {
       throw new GatewayError('request/not-found', 'no such message');
     }
@@ -137,7 +137,7 @@ export function smsgateRoutes(parts: () => LegacyParts): Route[] {
   };
 
   const show = (id: string, found: readonly MessageView[]): Answer => {
-    const { desk, config } = parts();
+    const { desk, config } = parts;
     const known = config.sms?.numbers ?? {};
     return {
       status: 200,
@@ -167,13 +167,13 @@ export function smsgateRoutes(parts: () => LegacyParts): Route[] {
     ]),
     operation('GET', '/devices', 'The hub, as a phone', request => {
       holder(request, 'messages:send');
-      const { desk, clock } = parts();
+      const { desk, clock } = parts;
       const at = new Date(clock.now()).toISOString();
       const { id, name } = desk.hub;
       return { status: 200, json: [{ id, name, createdAt: at, updatedAt: at, lastSeen: at }] };
     }),
     operation('GET', '/health', 'Whether it can be used', () => {
-      const { desk } = parts();
+      const { desk } = parts;
       const { ready } = desk.health();
       return {
         status: ready ? 200 : 503,

@@ -16,13 +16,12 @@ export function addLegacyWindow(
   ntfyPrefix: '/ntfy' | '',
 ): readonly Route[] {
   const { legacySend, sms, ntfy } = parts.config;
-  const get = () => parts;
   if (ntfy !== undefined) {
-    addNtfySockets(listener, get, ntfyPrefix);
+    addNtfySockets(listener, parts, ntfyPrefix);
   }
   return [
-    ...(legacySend ? sendRoutes(get) : []),
-    ...(sms === undefined ? [] : [...kannelRoutes(get), ...smsgateRoutes(get), ...playsmsRoutes(get)]),
-    ...(ntfy === undefined ? [] : ntfyRoutes(get, ntfyPrefix)),
+    ...(legacySend ? sendRoutes(parts) : []),
+    ...(sms === undefined ? [] : [...kannelRoutes(parts), ...smsgateRoutes(parts), ...playsmsRoutes(parts)]),
+    ...(ntfy === undefined ? [] : ntfyRoutes(parts, ntfyPrefix)),
   ];
 }

@@ -98,3 +98,11 @@ export function noteOf(topic: string, message: Message, base: string): Note {
     ...(sequence !== undefined && { sequence_id: sequence }),
   };
 }
+
+/** What is no notification: who agrees with one, and that one was taken back. */
+const silent: ReadonlySet<string> = new Set(['chat.reaction', 'chat.redaction', 'chat.receipt']);
+
+/** Whether nobody is notified of it. */
+export function isSilent({ type }: Pick<Message, 'type'>): boolean {
+  return silent.has(type);
+}

@@ -10,9 +10,10 @@ import { type Answer, type Call, type Route, route } from '../../route.ts';
 import { holderOf } from '../credentials.ts';
 import { isMediaType } from '../fields.ts';
 import type { LegacyParts } from '../send.ts';
+import { type Asked, askedIn, readObject } from './asked.ts';
 import { accountOf, configOf } from './facts.ts';
 import { noteOf } from './note.ts';
-import { type Asked, askedIn, publish, readObject } from './publish.ts';
+import { publish } from './publish.ts';
 import { refusal, refusalAnswer } from './refusal.ts';
 import { forms, notesOf, streamNotes } from './stream.ts';
 import { type Subscription, subscriptionOf } from './subscription.ts';
@@ -30,7 +31,7 @@ type Handle = (
  * bearer, the password of Basic, or either in `?auth=`.
  * Source: docs.ntfy.sh/publish and /subscribe/api; ntfy 2.13, server/server.go.
  */
-export function ntfyRoutes(parts: () => LegacyParts, prefix: string): Route[] {
+export function ntfyRoutes(parts: LegacyParts, prefix: string): Route[] {
   const operation = (method: 'GET' | 'POST' | 'PUT', path: string, summary: string, handle: Handle): Route =>
     route({
       method,
@@ -48,17 +49,17 @@ export function ntfyRoutes(parts: () => LegacyParts, prefix: string): Route[] {
           return await handle(call, call.request.params as Readonly<Record<string, string>>);
         } catch (error) {
           const answer = refusalAnswer(error);
-          parts().counters.add(`http/refused/${codeOf(error)}`);
+          parts.counters.add(`http/refused/${codeOf(error)}`);
           return answer;
         }
       },
     });
 
-  const topics = () => parts().config.ntfy?.topics ?? {};
+  const topics = () => parts.config.ntfy?.topics ?? {};
 
   /** The caller, counted. */
   function sender(request: FastifyRequest): Client {
-    const { access, rates } = parts();
+    const { access, rates } = parts;
     const client = ntfyHolder(access, request.raw, request.ip);
     rates.charge(client, request.ip, ['requests', 'sends']);
     requireScope(client, ['messages:send']);
@@ -72,10 +73,10 @@ export function ntfyRoutes(parts: () => LegacyParts, prefix: string): Route[] {
     asked: Asked,
     body?: IncomingMessage,
   ): Promise<Answer> {
-    const { desk, counters } = parts();
+    const { desk, counters } = parts;
     const message = await publish(desk, client, topic, asked, body);
     counters.add('legacy/ntfy/accepted');
-    return json(noteOf(topic.name, message, baseOf(parts(), request.raw, prefix)));
+    return json(noteOf(topic.name, message, baseOf(parts, request.raw, prefix)));
   }
 
   const put: Handle = ({ request }, { topic = '' }) => {
@@ -91,7 +92,7 @@ export function ntfyRoutes(parts: () => LegacyParts, prefix: string): Route[] {
 
   const reading = (form: keyof typeof forms): Handle => {
     return async ({ request, signal }, { topics: names = '' }) => {
-      const all = parts();
+      const all = parts;
       const { client, subscription } = reader(all, request.raw, request.ip, names);
       const base = baseOf(all, request.raw, prefix);
       // A poll ends by itself.
@@ -136,7 +137,7 @@ export function ntfyRoutes(parts: () => LegacyParts, prefix: string): Route[] {
       '/{topics}/auth',
       'Whether topics may be read',
       ({ request }, { topics: names = '' }) => {
-        reader(parts(), request.raw, request.ip, names);
+        reader(parts, request.raw, request.ip, names);
         return json({ success: true });
       },
     ),
@@ -144,7 +145,7 @@ export function ntfyRoutes(parts: () => LegacyParts, prefix: string): Route[] {
       throw refusal(40016);
     }),
     operation('GET', '/file/{name}', 'The file of a notification', async ({ request }, { name = '' }) => {
-      const { desk, access, rates } = parts();
+      const { desk, access, rates } = parts;
       const client = ntfyHolder(access, request.raw, request.ip);
       rates.charge(client, request.ip, ['requests']);
       requireScope(client, ['messages:read']);
@@ -166,19 +167,19 @@ export function ntfyRoutes(parts: () => LegacyParts, prefix: string): Route[] {
       };
     }),
     operation('GET', '/v1/health', 'Whether it can be used', () =>
-      json({ healthy: parts().desk.health().ready }),
+      json({ healthy: parts.desk.health().ready }),
     ),
     operation('GET', '/v1/stats', 'Nothing is counted here', () => json({ messages: 0, messages_rate: 0 })),
     operation('GET', '/v1/config', 'What clients may offer', ({ request }) =>
-      json(configOf(baseOf(parts(), request.raw, prefix))),
+      json(configOf(baseOf(parts, request.raw, prefix))),
     ),
     operation('GET', '/config.js', 'The same for the web app of ntfy', ({ request }) => ({
       status: 200,
       headers: { 'content-type': 'text/javascript; charset=utf-8' },
-      body: `// Generated for the web app of ntfy\nvar config = ${JSON.stringify(configOf(baseOf(parts(), request.raw, prefix)))};\n`,
+      body: `// Generated for the web app of ntfy\nvar config = ${JSON.stringify(configOf(baseOf(parts, request.raw, prefix)))};\n`,
     })),
     operation('GET', '/v1/account', 'Who calls', ({ request }) => {
-      const { access, rates, config } = parts();
+      const { access, rates, config } = parts;
       const { headers } = request;
       if (headers.authorization === undefined && queryOf(request.url).get('auth') === null) {
         return json(accountOf({ username: '*', role: 'anonymous' }, config));
@@ -192,10 +193,10 @@ export function ntfyRoutes(parts: () => LegacyParts, prefix: string): Route[] {
 }
 
 /** WebSockets of the same place. Before `listen`. */
-export function addNtfySockets(listener: Listener, parts: () => LegacyParts, prefix: string): void {
+export function addNtfySockets(listener: Listener, parts: LegacyParts, prefix: string): void {
   const shape = new RegExp(`^${RegExp.escape(prefix)}/([^/]+)/ws$`);
   listener.onUpgrade(shape, (request, socket, head) => {
-    const all = parts();
+    const all = parts;
     const names = shape.exec(request.url?.split('?', 1)[0] ?? '')?.[1] ?? '';
     const { client, subscription } = reader(
       all,

@@ -1,9 +1,7 @@
 import type { WebSocket } from 'ws';
-import type { Clock } from '../../../../lib/clock.ts';
-import type { Counters } from '../../../../lib/counters.ts';
 import { keepAlive } from '../../../keep-alive.ts';
 import type { Note } from './note.ts';
-import { signOf } from './stream.ts';
+import { type StreamParts, signOf } from './stream.ts';
 
 /** ms between pings, as ntfy has it; who did not answer the one before is gone. */
 const pingEvery = 45_000;
@@ -22,9 +20,10 @@ export async function serveNotes(
   socket: WebSocket,
   { names, poll }: { readonly names: string; readonly poll: boolean },
   notes: AsyncIterable<readonly Note[]>,
-  { clock, counters }: { readonly clock: Clock; readonly counters: Counters },
+  parts: Pick<StreamParts, 'clock' | 'random' | 'counters'>,
   signal: AbortSignal,
 ): Promise<void> {
+  const { clock, counters } = parts;
   keepAlive(socket, clock, pingEvery);
   socket.on('error', () => socket.terminate());
   const end = () => socket.close(closing.away);
@@ -43,7 +42,7 @@ export async function serveNotes(
   };
   try {
     if (!poll) {
-      await send(signOf('open', names, clock.now()));
+      await send(signOf('open', names, parts));
     }
     for await (const batch of notes) {
       for (const note of batch) {

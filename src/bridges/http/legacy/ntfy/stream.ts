@@ -1,17 +1,22 @@
 import type { ServerResponse } from 'node:http';
 import type { Client } from '../../../../gateway/desk.ts';
+import { toHex } from '../../../../lib/bytes.ts';
 import type { Clock } from '../../../../lib/clock.ts';
 import type { Counters } from '../../../../lib/counters.ts';
-import type { FollowParts } from '../../../follow.ts';
+import type { Random } from '../../../../lib/random.ts';
+import { type FollowParts, followEvents } from '../../../follow.ts';
 import { pour } from '../../pour.ts';
-import type { Note } from './note.ts';
-import { live, past, type Subscription } from './subscription.ts';
+import { isSilent, type Note, noteOf } from './note.ts';
+import { type Place, past } from './past.ts';
+import type { Subscription } from './subscription.ts';
+import { topicFor } from './topics.ts';
 
 /** ms between two signs of life, as ntfy has it. */
 const keepalive = 45_000;
 
 export interface StreamParts extends FollowParts {
   readonly clock: Clock;
+  readonly random: Random;
   readonly counters: Counters;
 }
 
@@ -40,13 +45,13 @@ export const forms: Readonly<Record<'json' | 'sse' | 'raw', Form>> = {
   },
 };
 
-let signs = 0;
-
 /** The note that opens a stream, or shows that it lives: with an id as ntfy's are, of twelve letters and digits. */
-export function signOf(event: 'open' | 'keepalive', names: string, now: number): Note {
-  signs = (signs + 1) % 1296;
-  const id = `${now.toString(36)}${signs.toString(36).padStart(2, '0')}`.padStart(12, '0').slice(-12);
-  return { id, time: Math.floor(now / 1000), event, topic: names };
+export function signOf(
+  event: 'open' | 'keepalive',
+  names: string,
+  { clock, random }: Pick<StreamParts, 'clock' | 'random'>,
+): Note {
+  return { id: toHex(random.bytes(6)), time: Math.floor(clock.now() / 1000), event, topic: names };
 }
 
 /** All that a subscription shows, batch after batch: what was said already, then, unless it polls, what is being said, none of it twice. */
@@ -79,6 +84,36 @@ export async function* notesOf(
   }
 }
 
+/** What is being said, batch after batch, from an event cursor on; ends with the signal. Waits while the reader does. */
+async function* live(
+  parts: FollowParts,
+  { client, base }: Place,
+  { topics, passes }: Subscription,
+  cursor: string,
+  signal: AbortSignal,
+): AsyncGenerator<readonly Note[], void, undefined> {
+  for await (const { items, hide } of followEvents(parts, client, cursor, signal)) {
+    const notes: Note[] = [];
+    for (const event of items) {
+      const { kind, message } = event;
+      const topic = kind === 'message.accepted' && message ? topicFor(topics, message) : undefined;
+      if (topic === undefined || message === undefined || isSilent(message)) {
+        hide(event);
+        continue;
+      }
+      const note = noteOf(topic.name, message, base);
+      if (passes(note)) {
+        notes.push(note);
+      } else {
+        hide(event);
+      }
+    }
+    if (notes.length > 0) {
+      yield notes;
+    }
+  }
+}
+
 /** Writes a subscription to a response until either ends; a poll has no signs of life. A reader that takes nothing for long is closed. */
 export async function streamNotes(
   parts: StreamParts,
@@ -95,13 +130,13 @@ export async function streamNotes(
   });
   const beat = () => {
     if (!response.writableNeedDrain) {
-      response.write(encode(signOf('keepalive', names, clock.now())));
+      response.write(encode(signOf('keepalive', names, parts)));
     }
     cancel = clock.after(keepalive, beat);
   };
   let cancel = () => {};
   if (!poll) {
-    response.write(encode(signOf('open', names, clock.now())));
+    response.write(encode(signOf('open', names, parts)));
     cancel = clock.after(keepalive, beat);
   }
   try {
