@@ -1,5 +1,6 @@
 import { toHex } from '../../lib/bytes.ts';
 import type { Cancel, Clock } from '../../lib/clock.ts';
+import { FairRoom } from '../reticulum/fair-room.ts';
 import type { SignedMessage } from './message.ts';
 import type { Answer, Arrival } from './receiver.ts';
 
@@ -27,6 +28,8 @@ interface Entry extends Held {
   readonly answers: Answer[];
   readonly since: number;
   readonly size: number;
+  /** Name of the interface it came over first. */
+  readonly source: string;
   readonly cancel: Cancel;
 }
 
@@ -40,11 +43,15 @@ const answersMost = 8;
 /** Of its sender's patience, what is left for taking the message. */
 const takingTime = 5000;
 
-/** The messages held, bounded in number and bytes; what finds no room is dropped, unproven. */
+/**
+ * The messages held, bounded in number, shared among the interfaces they come over, and in bytes; what finds no room is
+ * dropped, unproven.
+ */
 export class HeldMessages {
   readonly #clock: Clock;
   readonly #giveUp: (held: Held) => void;
   readonly #entries = new Map<string, Entry>();
+  readonly #room = new FairRoom(countMost);
   #bytes = 0;
 
   /** `giveUp` takes what was held in vain. */
@@ -74,19 +81,20 @@ export class HeldMessages {
       return 'again';
     }
     const size = arrival.packed.length;
-    if (this.#entries.size >= countMost || this.#bytes + size > bytesMost) {
+    if (this.#bytes + size > bytesMost || !this.#room.take(arrival.interfaceName)) {
       return 'full';
     }
     this.#bytes += size;
     const wait = Math.max(0, Math.min(holdLongest, arrival.patience - takingTime));
     const cancel = this.#clock.after(wait, () => this.#end(key));
-    const { method, hops, quality } = arrival;
+    const { method, hops, interfaceName: source, quality } = arrival;
     this.#entries.set(key, {
       message,
       arrival: { method, hops, quality },
       answers: [answerOf(arrival)],
       since: this.#clock.monotonic(),
       size,
+      source,
       cancel,
     });
     return 'first';
@@ -126,6 +134,7 @@ export class HeldMessages {
       entry.cancel();
       this.#entries.delete(key);
       this.#bytes -= entry.size;
+      this.#room.give(entry.source);
     }
     return entry;
   }

@@ -5,7 +5,7 @@
  */
 export class FairRoom {
   readonly #limit: number;
-  readonly #taken = new Map<object, number>();
+  readonly #taken = new Map<unknown, number>();
   #used = 0;
 
   constructor(limit: number) {
@@ -13,7 +13,7 @@ export class FairRoom {
   }
 
   /** Whether there is a place for it, which is taken then. */
-  take(source: object): boolean {
+  take(source: unknown): boolean {
     const taken = this.#taken.get(source) ?? 0;
     if (taken >= this.#limit - this.#used) {
       return false;
@@ -24,7 +24,7 @@ export class FairRoom {
   }
 
   /** One of its places is free again. */
-  give(source: object): void {
+  give(source: unknown): void {
     const left = (this.#taken.get(source) ?? 1) - 1;
     if (left === 0) {
       this.#taken.delete(source);
