@@ -95,6 +95,16 @@ function begin(database: DatabaseSync): number {
   return 0;
 }
 
+/** The page it counts in; undefined for one that does not count yet. */
+export function countPage(database: DatabaseSync): number | undefined {
+  const page = database
+    .prepare(
+      "SELECT rootpage FROM sqlite_schema WHERE name IN ('commits', 'sqlite_sequence') ORDER BY name LIMIT 1",
+    )
+    .get()?.rootpage;
+  return page === undefined ? undefined : Number(page);
+}
+
 function has(database: DatabaseSync, table: string): boolean {
   return database.prepare('SELECT 1 FROM sqlite_schema WHERE name = ?').get(table) !== undefined;
 }

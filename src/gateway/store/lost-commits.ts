@@ -3,9 +3,10 @@ import { basename, dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { utf8 } from '../../lib/bytes.ts';
 import { isGatewayError } from '../../lib/errors.ts';
-import { commitsOf } from './commit-count.ts';
+import { commitsOf, countPage } from './commit-count.ts';
 import { type CommitMark, compareLog, type LogFound, readMark } from './commit-mark.ts';
 import { damaged } from './database.ts';
+import { baseOfLog } from './log-base.ts';
 import { writeDurably } from './synced.ts';
 
 /** What a database has lost between two starts of the hub. */
@@ -81,6 +82,14 @@ function look(path: string, mark: CommitMark, log: LogFound): number | 'uncounte
     const found = commitsOf(database);
     if (found === undefined) {
       return 'uncounted';
+    }
+    const base = log === 'same' ? baseOfLog(path, countPage(database) ?? 0) : undefined;
+    if (base !== undefined && base.inFile < base.atBegin - 1) {
+      const between = base.atBegin - 1 - base.inFile;
+      throw damaged(
+        path,
+        `it is older than its log ${basename(path)}-wal: ${between} commits lie between them`,
+      );
     }
     // A log may be gone while some of it was folded back, and one that was not expected may be anybody's.
     const isDoubtful = found < mark.number || log === 'new' || (log !== 'same' && mark.salt !== 0);
