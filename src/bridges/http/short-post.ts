@@ -88,7 +88,7 @@ export function addShortPost({ shortWays }: Pick<Listener, 'shortWays'>, parts: 
 /** Whether nothing about the request asks for more than the short way knows. */
 function isPlain(request: IncomingMessage): boolean {
   const { headers } = request;
-  const length = Number(headers['content-length'] ?? 0);
+  const length = lengthOf(request);
   return (
     length > 0 &&
     length <= shortBody &&
@@ -96,7 +96,7 @@ function isPlain(request: IncomingMessage): boolean {
     headers.origin === undefined &&
     headers['sec-fetch-site'] === undefined &&
     (headers.accept === undefined || headers.accept === '*/*' || headers.accept === 'application/json') &&
-    mediaTypeOf(request) === 'application/json'
+    (headers['content-type'] === 'application/json' || mediaTypeOf(request) === 'application/json')
   );
 }
 
@@ -105,27 +105,26 @@ function header({ headers }: IncomingMessage, name: string): string | undefined 
   return Array.isArray(value) ? value[0] : value;
 }
 
-/** Calls back with the whole body, or, where it breaks off, with nothing. */
+/**
+ * Calls back with the whole body of a request that says its length, or, where it breaks off, with nothing. It is whole with
+ * its last byte: the events that say so once more cost as much as reading it.
+ */
 function whole(request: IncomingMessage, take: (body: Uint8Array) => void, lose: () => void): void {
-  // As a rule it has come with the head, and is here once the parser is through with what was read.
-  process.nextTick(() => {
-    if (request.complete) {
-      take((request.read() as Buffer | null) ?? Buffer.alloc(0));
-    } else {
-      gather(request, take, lose);
+  const length = lengthOf(request);
+  let body: Buffer | undefined;
+  request.on('data', (chunk: Buffer) => {
+    body = body === undefined ? chunk : Buffer.concat([body, chunk]);
+    if (body.length === length) {
+      take(body);
+    }
+  });
+  request.on('close', () => {
+    if (body?.length !== length) {
+      lose();
     }
   });
 }
 
-function gather(request: IncomingMessage, take: (body: Uint8Array) => void, lose: () => void): void {
-  let body: Buffer | undefined;
-  request.on('data', (chunk: Buffer) => {
-    body = body === undefined ? chunk : Buffer.concat([body, chunk]);
-  });
-  request.on('end', () => take(body ?? Buffer.alloc(0)));
-  request.on('close', () => {
-    if (!request.readableEnded) {
-      lose();
-    }
-  });
+function lengthOf({ headers }: IncomingMessage): number {
+  return Number(headers['content-length'] ?? 0);
 }
