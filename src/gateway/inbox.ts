@@ -4,6 +4,7 @@ import type { Log } from '../lib/log.ts';
 import { pageLimit, requireScope } from './access.ts';
 import { type Cursors, eventOf } from './cursor.ts';
 import type { Client, Inbox, InboxItem } from './desk.ts';
+import { fitting } from './page-bytes.ts';
 import type { RecentMessages } from './recent-messages.ts';
 import type { Store } from './store/store.ts';
 
@@ -98,13 +99,14 @@ export function createInbox(options: {
       }
       const until = clock.monotonic() + (query.wait ?? 0);
       for (;;) {
-        const rows = store.read.inboxAfter({
+        const found = store.read.inboxAfter({
           recipient: address,
           seq,
           now: clock.now(),
           limit,
           unreadOnly: !given || query.hold === true,
         });
+        const rows = found.slice(0, fitting(found.map(({ message }) => message)));
         const left = until - clock.monotonic();
         if (rows.length === 0 && left > 0 && !closed) {
           await somethingNew(address, left, signal);

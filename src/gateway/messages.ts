@@ -14,6 +14,7 @@ import { orderedId } from './ids.ts';
 import type { Limits } from './limits.ts';
 import type { Attachment, JsonValue, Message, MessageId } from './message.ts';
 import type { Outbox } from './outbox.ts';
+import { fitting } from './page-bytes.ts';
 import { viewOf } from './store/delivery-table.ts';
 import type { Store } from './store/store.ts';
 
@@ -235,9 +236,11 @@ export function createMessages(options: MessagesOptions): MessageDesk {
       }
       // A damaged message is passed over, and hides none behind it.
       const last = seqs.length > limit ? seqs[limit - 1] : undefined;
-      const page = last === undefined ? rows : rows.filter(({ seq }) => seq >= last);
+      const whole = last === undefined ? rows : rows.filter(({ seq }) => seq >= last);
+      const page = whole.slice(0, fitting(whole.map(({ message }) => message)));
+      const cut = page.length < whole.length ? page.at(-1)?.seq : undefined;
       // Where the filter was not through with all, a page may be short or empty and yet not the last.
-      const next = last ?? floor;
+      const next = cut ?? last ?? floor;
       return {
         items: page.map(({ message }) => view(client, message)),
         cursor: next > 0 ? cursors.encode('message', next) : null,

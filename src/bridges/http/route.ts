@@ -19,6 +19,7 @@ import { jsonBytes, publicJsonBytes, readJson } from './body.ts';
 import { callerOf, callerStill } from './caller.ts';
 import type { Logins } from './logins.ts';
 import { jsonType, notAcceptable, offeredBy } from './offer.ts';
+import { createOutgoing } from './outgoing.ts';
 import { send } from './sending.ts';
 
 /** Who may call: anybody, or a client with one of these scopes. */
@@ -178,6 +179,7 @@ export function addRoutes(parts: RouteParts, routes: readonly Route[]): void {
     rates,
     desk: { audit },
   } = parts;
+  const outgoing = createOutgoing();
   void listener.app.register((app, _options, done) => {
     // Bodies are read by `readJson`, after the caller is known and with every mistake at once.
     app.removeAllContentTypeParsers();
@@ -191,7 +193,11 @@ export function addRoutes(parts: RouteParts, routes: readonly Route[]): void {
         url: one.path.replaceAll(/\{(\w+)\}/g, ':$1'),
         config: { timesItself: true, unlisted: isAlias(one, routes) },
         handler: async (request, reply) => {
+          await (one.method === 'GET' ? outgoing.turn(request.raw, reply.raw) : undefined);
           const caller = callerOf(one.audience, request, parts);
+          if (one.method === 'GET') {
+            outgoing.check(caller.client.id);
+          }
           const { login } = caller;
           const ends = () => {
             if (login !== undefined && !reply.raw.closed) {
@@ -243,7 +249,10 @@ export function addRoutes(parts: RouteParts, routes: readonly Route[]): void {
             return reply;
           }
           if (answer.take === undefined) {
-            send(one, answer, request, reply, clock.now());
+            send(one, answer, request, reply, {
+              now: clock.now(),
+              hold: bytes => outgoing.hold(caller.client.id, reply.raw, bytes),
+            });
             return reply;
           }
           reply.hijack();

@@ -4,13 +4,13 @@ import { jsonType } from './offer.ts';
 import type { Answer, Route } from './route.ts';
 import { isKnown, lastModified, tagOf } from './validator.ts';
 
-/** Sends an answer, or says that its client knows it already. `now`: ms epoch. */
+/** Sends an answer, or says that its client knows it already. `now`: ms epoch; `hold` is told of the bytes that wait then. */
 export function send(
   one: Route,
   answer: Answer,
   request: FastifyRequest,
   reply: FastifyReply,
-  now: number,
+  { now, hold }: { readonly now: number; readonly hold: (bytes: number) => void },
 ): void {
   const { vary, ...headers } = answer.headers ?? {};
   reply.code(answer.status).headers(headers);
@@ -22,6 +22,9 @@ export function send(
     return;
   }
   if (answer.json === undefined) {
+    if (typeof answer.body === 'string') {
+      hold(answer.body.length);
+    }
     reply.send(request.method === 'HEAD' ? undefined : answer.body);
     return;
   }
@@ -45,5 +48,6 @@ export function send(
     reply.header('content-length', Buffer.byteLength(text)).send();
     return;
   }
+  hold(text.length);
   reply.send(text);
 }
