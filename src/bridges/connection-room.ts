@@ -35,6 +35,8 @@ export function watchConnections(
   const kept = new WeakSet<Socket>();
   /** Requests that are not answered yet: a client may send several before it has an answer. */
   const open = new WeakMap<Socket, number>();
+  /** A request that was destroyed, half read, has no socket any more, nor has an answer that is over. */
+  const sockets = new WeakMap<ServerResponse, Socket>();
   server.maxConnections = connections;
 
   function enter(socket: Socket, idle: Idle): void {
@@ -67,7 +69,11 @@ export function watchConnections(
   });
   // The same for all: one made for each request, and taken off again, costs as much as all the rest here.
   function answered(this: ServerResponse): void {
-    const { socket, headers } = this.req;
+    const socket = sockets.get(this);
+    if (socket === undefined) {
+      return;
+    }
+    const { headers } = this.req;
     const left = (open.get(socket) ?? 1) - 1;
     open.set(socket, left);
     if (left > 0) {
@@ -81,6 +87,7 @@ export function watchConnections(
     const { socket } = request;
     leave(socket);
     open.set(socket, (open.get(socket) ?? 0) + 1);
+    sockets.set(response, socket);
     response.on('close', answered);
   });
   server.on('drop', () => counters.add(`${name}/dropped`));
