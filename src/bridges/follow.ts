@@ -4,7 +4,7 @@ import type { MessageId } from '../gateway/message.ts';
 import { codeOf } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 
-/** Events read from the store at once: what a stream holds in memory at most. */
+/** Events read from the store at once, fewer where they are large: what a stream holds in memory at most. */
 const batchSize = 32;
 
 export interface EventBatch {
@@ -57,7 +57,7 @@ export async function* followEvents(
     cursor = batch.cursor;
     if (moved) {
       const hidden = new Set<GatewayEvent>();
-      yield { ...batch, hide: event => hidden.add(event) };
+      yield { items: batch.items, cursor, hide: event => hidden.add(event) };
       const ids = batch.items.flatMap(event =>
         event.kind === 'message.accepted' && event.message !== undefined && !hidden.has(event)
           ? [event.message.id]
@@ -66,7 +66,7 @@ export async function* followEvents(
       if (ids.length > 0) {
         await mark(ids);
       }
-      if (batch.items.length === 0 || batch.items.length === batchSize) {
+      if (batch.items.length === 0 || batch.isFull) {
         // Whoever comes back after a while has much to read, or to read through: others have their turn in between.
         await nextTurn();
       }

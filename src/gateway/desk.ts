@@ -305,15 +305,21 @@ export interface GatewayEvent {
   readonly health?: Health;
 }
 
+export interface EventPage {
+  readonly items: readonly GatewayEvent[];
+  readonly cursor: string;
+  /** It ends because no more fit into it. */
+  readonly isFull: boolean;
+}
+
 export interface Events {
   /** The newest cursor. */
   readonly cursor: string;
-  /** Events the client may see after the cursor, oldest first. `request/cursor-expired` beyond retention. */
-  read(
-    client: Client,
-    after: string,
-    limit?: number,
-  ): { readonly items: readonly GatewayEvent[]; readonly cursor: string };
+  /**
+   * Events the client may see after the cursor, oldest first, as many as fit into 256 Ki characters, one at least: the end is
+   * where the cursor does not move. `request/cursor-expired` beyond retention.
+   */
+  read(client: Client, after: string, limit?: number): EventPage;
   /** Whether the first of two event cursors lies after the second. Throws `request/invalid` for what is no cursor of events. */
   isAfter(cursor: string, other: string): boolean;
   /** Called after every commit that brought events: read again from your cursor. Returns the way to stop. */

@@ -3,6 +3,7 @@ import { holds } from './access.ts';
 import { type CursorKind, type Cursors, eventOf } from './cursor.ts';
 import type { Client, Events, GatewayEvent } from './desk.ts';
 import { createEventTail } from './event-tail.ts';
+import { sizeOf } from './page-bytes.ts';
 import type { RecentMessages } from './recent-messages.ts';
 import type { EventRow } from './store/event-table.ts';
 import type { Store } from './store/store.ts';
@@ -12,6 +13,17 @@ const scanned = 4000;
 const chunk = 200;
 /** Events kept as they were read: a thousand streams that follow the newest read each of them once together. */
 const shared = 64;
+/** Characters of all these, but for a single larger one. */
+const sharedLength = 4 * 1024 * 1024;
+/** Characters of what the events of one read say: what a reader that is slow holds of them, but for a single larger one. */
+const readLength = 256 * 1024;
+
+/** An event as readers see it. */
+interface Shown {
+  readonly event: GatewayEvent;
+  /** Characters of what it says: found once, however many read it. */
+  readonly length: number;
+}
 
 export interface EventDesk extends Events {
   /** The rows say something else now: what was read of them is read again. */
@@ -41,17 +53,31 @@ export function createEvents(options: {
   const cursorAt = (row: number, kind: CursorKind) =>
     cursors.encode(kind === 'unread' && row < store.read.eventsForgotten() ? kind : 'event', row);
 
-  const read = new Map<string, GatewayEvent | undefined>();
+  const read = new Map<string, Shown | undefined>();
+  let readTotal = 0;
 
-  function shown(row: EventRow, kind: CursorKind): GatewayEvent | undefined {
+  function shown(row: EventRow, kind: CursorKind): Shown | undefined {
     const key = `${row.seq} ${kind}`;
     if (!read.has(key)) {
-      read.set(key, eventIn(row, kind));
-      if (read.size > shared) {
-        read.delete(read.keys().next().value as string);
+      const one = shownIn(row, kind);
+      read.set(key, one);
+      readTotal += one?.length ?? 0;
+      while (read.size > shared || (readTotal > sharedLength && read.size > 1)) {
+        const [oldest, gone] = read.entries().next().value as [string, Shown | undefined];
+        read.delete(oldest);
+        readTotal -= gone?.length ?? 0;
       }
     }
     return read.get(key);
+  }
+
+  function shownIn(row: EventRow, kind: CursorKind): Shown | undefined {
+    const event = eventIn(row, kind);
+    if (event === undefined) {
+      return undefined;
+    }
+    const said = event.message === undefined ? 0 : sizeOf(event.message);
+    return { event, length: said + (row.body?.length ?? 0) };
   }
 
   function eventIn(row: EventRow, kind: CursorKind): GatewayEvent | undefined {
@@ -69,6 +95,7 @@ export function createEvents(options: {
 
   function forget(): void {
     read.clear();
+    readTotal = 0;
     tail.forget(newest);
   }
 
@@ -89,24 +116,29 @@ export function createEvents(options: {
         throw expired();
       }
       const items: GatewayEvent[] = [];
-      for (let looked = 0; looked < scanned && items.length < limit; ) {
+      let length = 0;
+      let isFull = false;
+      for (let looked = 0; looked < scanned && !isFull; ) {
         const rows = at >= newest ? [] : eventsAfter(at);
         for (const row of rows) {
+          const one = isVisible(client, row) ? shown(row, kind) : undefined;
+          length += one?.length ?? 0;
+          if (one !== undefined && items.length > 0 && length > readLength) {
+            isFull = true;
+            break;
+          }
           at = row.seq;
           looked += 1;
-          const event = isVisible(client, row) ? shown(row, kind) : undefined;
-          if (event !== undefined) {
-            items.push(event);
-            if (items.length >= limit) {
-              break;
-            }
+          if (one !== undefined && items.push(one.event) >= limit) {
+            isFull = true;
+            break;
           }
         }
         if (rows.length < chunk) {
           break;
         }
       }
-      return { items, cursor: cursorAt(at, kind) };
+      return { items, cursor: cursorAt(at, kind), isFull };
     },
     isAfter: (cursor, other) => eventOf(cursors, cursor).row > eventOf(cursors, other).row,
     onCommit(listener) {

@@ -15,6 +15,7 @@ export function fitting(messages: readonly (Message | undefined)[]): number {
   return messages.length;
 }
 
-function sizeOf({ text, title = '', data }: Message): number {
+/** Characters of what a message says, about what it takes in memory. */
+export function sizeOf({ text, title = '', data }: Message): number {
   return text.length + title.length + (data === undefined ? 0 : JSON.stringify(data).length);
 }

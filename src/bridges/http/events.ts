@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { Desk, GatewayEvent } from '../../gateway/desk.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
-import { followEvents } from '../follow.ts';
+import { type EventBatch, followEvents } from '../follow.ts';
 import { eventJson } from '../schema.ts';
 import type { Sessions } from '../sessions.ts';
 import { pour } from './pour.ts';
@@ -66,10 +66,12 @@ export function eventRoutes(parts: EventParts): Route[] {
   ];
 }
 
+type Batch = Pick<EventBatch, 'items' | 'cursor'>;
+
 async function stream(
   { clock }: EventParts,
   response: ServerResponse,
-  batches: AsyncIterable<{ readonly items: readonly GatewayEvent[]; readonly cursor: string }>,
+  batches: AsyncIterable<Batch>,
   start: string,
   signal: AbortSignal,
 ): Promise<void> {
@@ -87,16 +89,25 @@ async function stream(
   };
   let cancel = clock.after(heartbeat, beat);
   try {
-    const textOf = (batch: { readonly items: readonly GatewayEvent[]; readonly cursor: string }) => {
+    // A comment may come between two pieces: its place is behind what was written.
+    const piecesOf = function* (batch: Batch) {
+      for (const event of batch.items) {
+        cursor = event.cursor;
+        yield frame(event);
+      }
       cursor = batch.cursor;
-      return batch.items.map(frame).join('');
     };
-    await pour(response, batches, textOf, { clock, signal });
+    await pour(response, batches, piecesOf, { clock, signal });
   } finally {
     cancel();
   }
 }
 
-function frame(event: GatewayEvent): string {
-  return `event: ${event.kind}\nid: ${event.cursor}\ndata: ${JSON.stringify(eventJson(event))}\n\n`;
+const framed = new WeakMap<GatewayEvent, Buffer>();
+
+/** An event as it goes over the wire: made once for all who get it, and in memory once, however many leave it unread. */
+function frame(event: GatewayEvent): Buffer {
+  return framed.getOrInsertComputed(event, () =>
+    Buffer.from(`event: ${event.kind}\nid: ${event.cursor}\ndata: ${JSON.stringify(eventJson(event))}\n\n`),
+  );
 }

@@ -12,13 +12,13 @@ interface PourParts {
 }
 
 /**
- * Writes batch after batch, no faster than the socket takes them, and ends the response. A client that takes nothing for long
+ * Writes batch after batch, piece after piece, no faster than the socket takes them, and ends the response. A client that takes nothing for long
  * is closed, after `onSlow`. Rejects, with the socket closed, where the batches break before the signal.
  */
 export async function pour<T>(
   response: ServerResponse,
   batches: AsyncIterable<T>,
-  textOf: (batch: T) => string,
+  piecesOf: (batch: T) => Iterable<string | Uint8Array>,
   { clock, signal, onSlow }: PourParts,
 ): Promise<void> {
   const closeSlow = () => {
@@ -27,9 +27,10 @@ export async function pour<T>(
   };
   try {
     for await (const batch of batches) {
-      const text = textOf(batch);
-      if (text !== '' && !response.write(text)) {
-        await drained(response, signal, clock.after(patience, closeSlow));
+      for (const piece of piecesOf(batch)) {
+        if (!response.write(piece)) {
+          await drained(response, signal, clock.after(patience, closeSlow));
+        }
       }
     }
   } catch (error) {

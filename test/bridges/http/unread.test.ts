@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { ServerResponse } from 'node:http';
+import { connect, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { systemClock } from '../../../src/lib/clock.ts';
 import { eventually, openGateway, type TestGateway } from '../gateway.ts';
@@ -105,4 +106,44 @@ test('who asks on many connections and takes nothing is refused, others are not'
     socket.destroy();
   }
   await eventually(() => status(a), 200);
+});
+
+test('an event that many streams leave unread is made once for all of them', async t => {
+  const { mock } = t.mock.method(ServerResponse.prototype, 'write');
+  const calls = () => mock.calls;
+  await using gateway = await openGateway();
+  const token = await gateway.client('a');
+  const { hostname, port } = new URL(gateway.url);
+  const head = `Host: ${hostname}:${port}\r\nAuthorization: Bearer ${token}`;
+  const start = gateway.desk.events.cursor;
+  await fill(gateway, token);
+  const sockets = await Promise.all(
+    Array.from({ length: 20 }, async () => {
+      const socket = connect(Number(port), hostname).on('error', () => {});
+      await once(socket, 'connect');
+      socket.pause().write(`GET /v1/events?after=${start} HTTP/1.1\r\n${head}\r\n\r\n`);
+      return socket;
+    }),
+  );
+  const isHead = (piece: unknown) => typeof piece === 'string' && piece.startsWith('retry:');
+  const began = async () => calls().filter(({ arguments: [piece] }) => isHead(piece)).length;
+  await eventually(began, sockets.length);
+  await systemClock.sleep(100);
+  const large = calls()
+    .map(({ arguments: [piece] }) => piece as string | Uint8Array)
+    .filter(({ length }) => length > text.length);
+  assert.ok(large.length >= sockets.length);
+  assert.ok(new Set(large).size <= count, `${new Set(large).size} pieces, of ${large.length}`);
+  assert.ok(large.every(piece => typeof piece !== 'string' && piece.length < 2 * text.length));
+  let seen = 0;
+  for await (const chunk of (sockets[0] as Socket).setEncoding('latin1') as AsyncIterable<string>) {
+    seen += chunk.split('event: message.accepted').length - 1;
+    if (seen >= count) {
+      break;
+    }
+  }
+  assert.equal(seen, count);
+  for (const socket of sockets) {
+    socket.destroy();
+  }
 });

@@ -141,7 +141,7 @@ export async function streamNotes(
   }
   try {
     const onSlow = () => counters.add('legacy/ntfy/slow');
-    await pour(response, notes, batch => batch.map(encode).join(''), { clock, signal, onSlow });
+    await pour(response, notes, batch => batch.values().map(encode), { clock, signal, onSlow });
   } finally {
     cancel();
   }
