@@ -71,7 +71,10 @@ export interface Clients {
   /** Called after each revocation, or rotation. Returns the way to stop. */
   onRevoked(listener: (client: Client) => void): () => void;
   onRotated(listener: (client: Client) => void): () => void;
-  /** By name or id; `request/not-found`. What it holds open ends. */
+  /**
+   * By name or id; `request/not-found`. What it holds open ends. Where it cannot be written (`store/full`, `store/unavailable`)
+   * it holds all the same, until the process ends, and may be repeated.
+   */
   revoke(nameOrId: string): Promise<void>;
   /** Calls once when the right is over that this Client stands for: revoked, expired, replaced, changed. Returns the way to stop. */
   watch(client: Client, onEnd: (why: ClientEnd) => void): () => void;

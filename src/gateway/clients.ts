@@ -1,5 +1,5 @@
 import type { Clock } from '../lib/clock.ts';
-import { GatewayError } from '../lib/errors.ts';
+import { GatewayError, isGatewayError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
 import type { ClientDraft, Clients, ClientView } from './client.ts';
@@ -52,6 +52,8 @@ interface Entry {
   readonly createdAt: number;
   readonly rotatedAt?: number;
   readonly revokedAt?: number;
+  /** The store does not know of the revocation: it could not be written, and is lost when the process ends. */
+  readonly isUnwritten?: true;
 }
 
 /** Who may call, by token. Tokens are 256 random bits, so one plain SHA-256 of them is all that is kept. */
@@ -225,14 +227,15 @@ export function createClients(options: {
         role: change.role ?? (change.scopes === undefined ? role : undefined),
         expiresAt: change.expiresAt === undefined ? client.expiresAt : (change.expiresAt ?? undefined),
       };
-      await store.committer.commit('client.change', {
+      const job = {
         id,
         version,
         scopes: JSON.stringify(wanted.scopes),
         rooms: JSON.stringify(wanted.rooms),
         role: wanted.role ?? null,
         expires_at: wanted.expiresAt ?? null,
-      });
+      };
+      await store.committer.commit('client.change', job).catch(unchanged);
       const entry = living(nameOrId);
       const { expiresAt: _before, ...rest } = entry.client;
       const next: Client = {
@@ -264,13 +267,14 @@ export function createClients(options: {
         // Not the oldest: whoever got no answer, however often, still has that one. Those behind it nobody may ever have seen.
         previous.splice(-2, 1);
       }
-      await store.committer.commit('client.rotate', {
+      const job = {
         id: client.id,
         version,
         hash: fresh,
         previous: JSON.stringify(previous.map(one => ({ hash: hex(one.hash), until: one.client.expiresAt }))),
         at: now,
-      });
+      };
+      await store.committer.commit('client.rotate', job).catch(unchanged);
       const entry = living(nameOrId);
       put({ ...entry, client: { ...client }, hash: fresh, previous, version: version + 1, rotatedAt: now });
       for (const token of hashesOf(entry)) {
@@ -290,16 +294,29 @@ export function createClients(options: {
       return () => revocations.delete(listener);
     },
     async revoke(nameOrId) {
-      const entry = living(nameOrId, 'revoked');
-      const revokedAt = clock.now();
-      const { id } = entry.client;
-      await store.committer.commit('client.revoke', { id, at: revokedAt, party: partyOf(entry.client) });
-      residents.removed(partyOf(entry.client));
-      put({ ...entry, revokedAt, version: entry.version + 1 });
-      lives.end(id, 'revoked');
-      for (const listener of revocations) {
-        listener(entry.client);
+      const again = find(nameOrId);
+      const entry = again?.isUnwritten ? again : living(nameOrId, 'revoked');
+      const { client, version, isUnwritten, revokedAt = clock.now(), ...kept } = entry;
+      const { id } = client;
+      const end = (how: Pick<Entry, 'version' | 'isUnwritten'>) => {
+        residents.removed(partyOf(client));
+        put({ ...kept, ...how, client, revokedAt });
+        lives.end(id, 'revoked');
+        for (const listener of isUnwritten ? [] : revocations) {
+          listener(client);
+        }
+      };
+      try {
+        await store.committer.commit('client.revoke', { id, at: revokedAt, party: partyOf(client) });
+      } catch (error) {
+        // Whoever revokes a token means now, and a full disk may last.
+        end({ version, isUnwritten: true });
+        throw notWritten(
+          error,
+          'the token is revoked until the hub starts again; repeat it once there is room',
+        );
       }
+      end({ version: version + 1 });
     },
     watch(client, onEnd) {
       const { token, rights } = issued.get(client) ?? {};
@@ -351,6 +368,21 @@ export function createClients(options: {
       return active;
     },
   };
+}
+
+/** The error of a store that cannot be written, with what that means for the token. */
+function notWritten(error: unknown, meaning: string): unknown {
+  if (!isGatewayError(error, 'store/full', 'store/unavailable')) {
+    return error;
+  }
+  const { code, retryable, detail } = error;
+  return new GatewayError(code, `${error.message}: ${meaning}`, { retryable, detail, cause: error });
+}
+
+function unchanged(error: unknown): never {
+  // Where the writer died over it, nobody knows.
+  const isKnown = isGatewayError(error, 'store/full');
+  throw isKnown ? notWritten(error, 'the token is as it was; revoking it holds at once all the same') : error;
 }
 
 /** The client as one of its replaced tokens stands for it: until then, and no longer than the client itself. */

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { WebSocket } from 'ws';
 import { systemClock } from '../../../src/lib/clock.ts';
+import { GatewayError } from '../../../src/lib/errors.ts';
 import { eventually, openGateway, pointers, type TestGateway } from '../gateway.ts';
 
 /** A clock that can be set ahead; its timers stay real. */
@@ -274,4 +275,38 @@ test('a HEAD of what changes by being read reads nothing', async () => {
   assert.equal(item?.deliveries[0]?.state, 'queued');
   const response = await fetch(`${gateway.url}/v1/inbox`, { method: 'HEAD' });
   assert.equal(response.status, 401);
+});
+
+test('a token that is revoked on a full disk is not good any more, and the revocation can be repeated', async () => {
+  await using boss = await openBoss();
+  const { gateway, call } = boss;
+  const { body: made } = await call('POST', '/v1/tokens', { name: 'pump', role: 'member' });
+  const socket = await openSocket(gateway, made.token);
+  const { committer } = gateway.hub.store;
+  const { commit } = committer;
+  committer.commit = ((verb: string, ...rest: never[]) =>
+    verb.startsWith('client.') && verb !== 'client.used'
+      ? Promise.reject(new GatewayError('store/full', 'no room left to store anything', { retryable: true }))
+      : commit(verb as never, ...(rest as unknown as [never]))) as typeof commit;
+  for (const [method, path, body] of [
+    ['PATCH', '/v1/tokens/pump', { expiresAt: Date.now() + 60_000 }],
+    ['POST', '/v1/tokens/pump/rotate', { grace: 0 }],
+  ] as const) {
+    const refused = await call(method, path, body);
+    assert.equal(refused.status, 507);
+    assert.match(refused.body.detail, /no room left to store anything: the token is as it was/);
+    assert.equal(await statusOf(gateway, made.token), 200);
+  }
+  for (const time of ['first', 'again']) {
+    const refused = await call('DELETE', '/v1/tokens/pump');
+    assert.equal(refused.status, 507, time);
+    assert.match(refused.body.detail, /revoked until the hub starts again; repeat it/);
+    assert.equal(await statusOf(gateway, made.token), 401);
+  }
+  assert.equal(await socket.closed, 4001);
+  committer.commit = commit;
+  assert.equal((await call('DELETE', '/v1/tokens/pump')).status, 204);
+  assert.equal((await call('DELETE', '/v1/tokens/pump')).status, 404);
+  const row = gateway.hub.store.read.clients().find(({ name }) => name === 'pump');
+  assert.equal(typeof row?.revoked_at, 'number');
 });
