@@ -49,6 +49,8 @@ export interface ListenerParts {
   readonly port: number;
   /** Names besides `localhost` by which browsers may call a loopback listener. */
   readonly hosts?: readonly string[];
+  /** Origins of other sites whose pages may open a WebSocket, as they may call by CORS: with a token of their own. */
+  readonly origins?: readonly string[];
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;

@@ -7,6 +7,8 @@ export interface OwnNames {
   readonly host: string;
   /** Names besides `localhost` by which browsers may call a loopback listener. */
   readonly hosts?: readonly string[];
+  /** Origins of other sites whose pages may open a WebSocket. */
+  readonly origins?: readonly string[];
 }
 
 /**
@@ -22,13 +24,13 @@ export function checkHost(request: IncomingMessage, { host, hosts = [] }: OwnNam
 }
 
 /**
- * A browser sends no preflight for a WebSocket: the page must come from the host it calls. What has no `Origin`
- * is no browser. Throws `request/forbidden`.
+ * A browser sends no preflight for a WebSocket: the page must come from the host it calls, or from a site that is named. What
+ * has no `Origin` is no browser. Throws `request/forbidden`.
  */
 export function checkOrigin(request: IncomingMessage, names: OwnNames): void {
   checkHost(request, names);
   const { origin, host = '' } = request.headers;
-  if (origin === undefined) {
+  if (origin === undefined || names.origins?.includes(origin)) {
     return;
   }
   const from = URL.parse(origin);

@@ -142,7 +142,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
 
   const http = endpointOf(config.listen.http);
   const mqttAt = endpointOf(config.listen.mqtt);
-  const listener = await createListener({ ...parts, ...http });
+  const listener = await createListener({ ...parts, ...http, origins: config.bridges.http.cors });
   stack.defer(() => listener.close());
   // The broker is a bridge of the switch and a window on it: each needs the other, so one is named before it is made.
   const mqtt = createMqttBridge({

@@ -31,7 +31,7 @@ export async function openLegacy(
   if (listen.legacy === undefined) {
     return { routes, listener: undefined };
   }
-  const own = await createListener({ ...parts, ...endpointOf(listen.legacy) });
+  const own = await createListener({ ...parts, ...endpointOf(listen.legacy), origins: config.cors });
   allowOrigins(own.app, config.cors, () => true);
   addRoutes({ ...parts, listener: own }, addLegacyWindow(own, all, ''));
   return { routes, listener: own };

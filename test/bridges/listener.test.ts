@@ -13,13 +13,18 @@ import { Counters } from '../../src/lib/counters.ts';
 import { isGatewayError } from '../../src/lib/errors.ts';
 import { silentLog } from '../../src/lib/log.ts';
 
-async function open(routes: (listener: Listener) => void = () => {}, clock = systemClock): Promise<Listener> {
+async function open(
+  routes: (listener: Listener) => void = () => {},
+  clock = systemClock,
+  origins: readonly string[] = [],
+): Promise<Listener> {
   const listener = await createListener({
     host: '127.0.0.1',
     port: 0,
     clock,
     log: silentLog,
     counters: new Counters(),
+    origins,
   });
   listener.app.get('/things/:id', async () => ({ ok: true }));
   listener.app.delete('/things/:id', async () => ({ ok: true }));
@@ -164,6 +169,36 @@ test('upgrades go to the handler of their path, from pages of this host only', a
   const broken = await ask('/broken');
   assert.match(broken, /^HTTP\/1\.1 500/);
   assert.doesNotMatch(broken, /secret/);
+});
+
+test('pages of other sites that are named may open a WebSocket, and no others', async () => {
+  await using listener = await open(
+    ({ onUpgrade }) =>
+      onUpgrade('/echo', (_request, socket) => socket.end('HTTP/1.1 101 Switching Protocols\r\n\r\n')),
+    systemClock,
+    ['https://app.example'],
+  );
+  const ask = (origin: string, host = 'localhost:1') =>
+    raw(
+      listener,
+      `GET /echo HTTP/1.1\r\nHost: ${host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nOrigin: ${origin}\r\n\r\n`,
+    );
+  assert.match(await ask('https://app.example'), /^HTTP\/1\.1 101/);
+  assert.match(await ask('http://localhost:1'), /^HTTP\/1\.1 101/);
+  for (const other of [
+    'http://app.example',
+    'https://app.example:8443',
+    'https://app.example.evil.example',
+    'https://evil.example',
+    'null',
+  ]) {
+    assert.match(await ask(other), /^HTTP\/1\.1 403/, other);
+  }
+  assert.match(
+    await ask('https://app.example', 'evil.example'),
+    /^HTTP\/1\.1 403/,
+    'a name that was re-bound',
+  );
 });
 
 test('an upgrade to something else than WebSocket is an ordinary request', async () => {
