@@ -10,7 +10,7 @@ import type { Log } from '../lib/log.ts';
 import { type ConnectionRoom, watchConnections } from './connection-room.ts';
 import { watchAnswers } from './due-answers.ts';
 import { knownPaths } from './known-paths.ts';
-import { checkHost, checkOrigin } from './origin.ts';
+import { checkHost, checkOneHost, checkOrigin } from './origin.ts';
 import { problemAnswer, problemHeaders, problemOf } from './problems.ts';
 import { createShortWays, guardHeaders, type ShortWays } from './short-way.ts';
 
@@ -133,6 +133,7 @@ export async function createListener(parts: ListenerParts): Promise<Listener> {
       socket.on('close', () => upgraded.delete(socket));
       socket.on('error', () => socket.destroy());
       try {
+        checkOneHost(request);
         checkOrigin(request, parts);
         const path = URL.parse(request.url ?? '/', 'http://hub')?.pathname ?? '';
         const handler = upgrades.get(path) ?? upgradePatterns.find(([pattern]) => pattern.test(path))?.[1];
@@ -195,6 +196,7 @@ export async function createListener(parts: ListenerParts): Promise<Listener> {
       reply.raw.setHeader(name, value);
     }
     try {
+      checkOneHost(request.raw);
       checkHost(request.raw, parts);
     } catch (error) {
       done(error as Error);

@@ -52,6 +52,28 @@ export function checkPage(request: IncomingMessage, names: OwnNames): void {
   }
 }
 
+/** Who stands in front of this gateway may have looked at the other of two names. Throws `request/invalid`. */
+export function checkOneHost(request: IncomingMessage): void {
+  if (hasTwoHosts(request)) {
+    throw new GatewayError('request/invalid', 'more than one Host', {
+      errors: [{ pointer: '/header/host', detail: 'is there more than once' }],
+    });
+  }
+}
+
+/** Whether a request has more than one `Host`: the parser lets it pass, and keeps the first. Source: RFC 9112 §3.2. */
+export function hasTwoHosts({ rawHeaders }: IncomingMessage): boolean {
+  let hosts = 0;
+  for (let n = 0; n < rawHeaders.length; n += 2) {
+    const name = rawHeaders[n] ?? '';
+    // Few names are as long, so that this costs nothing.
+    if (name.length === 4 && name.toLowerCase() === 'host') {
+      hosts += 1;
+    }
+  }
+  return hosts > 1;
+}
+
 function hostname(header: string): string {
   return URL.parse(`http://${header}`)?.hostname.replace(/^\[|\]$/g, '') ?? '';
 }

@@ -149,6 +149,17 @@ test('a browser that calls a loopback listener by a strange name is refused', as
   assert.match(await ask('gateway.lan'), /^HTTP\/1\.1 200/, 'a program is no browser');
 });
 
+test('a request with two Host lines is refused, whatever it asks for', async () => {
+  await using listener = await open(({ onUpgrade }) =>
+    onUpgrade('/echo', (_request, socket) => socket.end('HTTP/1.1 101 Switching Protocols\r\n\r\n')),
+  );
+  const two = 'Host: localhost\r\nhOST: localhost\r\n';
+  const plain = await raw(listener, `GET /things/1 HTTP/1.1\r\n${two}Connection: close\r\n\r\n`);
+  assert.match(plain, /^HTTP\/1\.1 400 .*"\/header\/host"/s);
+  const upgrade = `GET /echo HTTP/1.1\r\n${two}Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n`;
+  assert.match(await raw(listener, upgrade), /^HTTP\/1\.1 400 /);
+});
+
 test('upgrades go to the handler of their path, from pages of this host only', async () => {
   await using listener = await open(({ onUpgrade }) => {
     onUpgrade('/echo', (_request, socket) => socket.end('HTTP/1.1 101 Switching Protocols\r\n\r\n'));

@@ -1,13 +1,16 @@
 import type { ServerResponse } from 'node:http';
 import { z } from 'zod';
+import { cursorShape } from '../../gateway/cursor.ts';
 import type { Desk, GatewayEvent } from '../../gateway/desk.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
 import { type EventBatch, followEvents } from '../follow.ts';
-import { eventJson } from '../schema.ts';
+import { eventJson, invalid } from '../schema.ts';
 import type { Sessions } from '../sessions.ts';
 import { pour } from './pour.ts';
 import { cursorOrNone, type Route, route } from './route.ts';
+
+const shape = cursorShape('event', 'unread');
 
 /** ms between comments on a silent stream, so that proxies and the client know it lives. */
 const heartbeat = 15_000;
@@ -46,7 +49,11 @@ export function eventRoutes(parts: EventParts): Route[] {
       handle({ client, query, header, signal }) {
         const session = sessions.open(client);
         try {
-          const start = header('last-event-id') || query.after || desk.events.cursor;
+          const last = header('last-event-id');
+          if (last && !shape.test(last)) {
+            throw invalid([{ pointer: '/header/last-event-id', detail: 'not a cursor of this list' }]);
+          }
+          const start = last || query.after || desk.events.cursor;
           // A cursor that is not good must be a problem, not a stream that breaks.
           desk.events.read(client, start, 1);
           return {

@@ -3,6 +3,7 @@ import type { Client, Desk } from '../../gateway/desk.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { type Access, requireScope } from '../access.ts';
 import type { Listener } from '../listener.ts';
+import { hasTwoHosts } from '../origin.ts';
 import { fieldsOf, type RateKind, type Rates } from '../rate.ts';
 import { check, messageDraftSchema, messageViewJson, messageViewText, plainDraft } from '../schema.ts';
 import { type Fields, listed } from '../short-way.ts';
@@ -95,6 +96,7 @@ function isPlain(request: IncomingMessage): boolean {
     headers['content-encoding'] === undefined &&
     headers.origin === undefined &&
     headers['sec-fetch-site'] === undefined &&
+    !hasTwoHosts(request) &&
     (headers.accept === undefined || headers.accept === '*/*' || headers.accept === 'application/json') &&
     (headers['content-type'] === 'application/json' || mediaTypeOf(request) === 'application/json')
   );

@@ -11,7 +11,7 @@ import { codeOf, GatewayError, isGatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import { watchConnections } from '../connection-room.ts';
 import { refuse } from '../listener.ts';
-import { checkHost, checkPage } from '../origin.ts';
+import { checkHost, checkOneHost, checkPage } from '../origin.ts';
 import { svcLimits } from './limits.ts';
 import { isOwnPath, ownReply } from './own-paths.ts';
 import { respond, respondProblem } from './respond.ts';
@@ -99,6 +99,7 @@ export function createSvcListener(parts: SvcParts): SvcListener {
   }
 
   async function answer(request: IncomingMessage, response: ServerResponse, waits: boolean): Promise<void> {
+    checkOneHost(request);
     checkHost(request, parts);
     const target = targetOf(request.url ?? '/');
     const definition = replicas.host.definition(target.service);

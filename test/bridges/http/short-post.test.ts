@@ -393,3 +393,12 @@ test('what takes too long is told so, and nothing else afterwards', async () => 
     );
   }
 });
+
+test('a request with two Host lines is refused on either way', async () => {
+  await using gateway = await openGateway();
+  const token = await gateway.client('a');
+  for (const path of ways) {
+    const answers = await speak(gateway, posts(path, token)(message, { Host: 'other', connection: 'close' }));
+    assert.deepEqual([answers[0], answers.at(-1)], ['HTTP/1.1 400', '"code":"request/invalid"'], path);
+  }
+});
