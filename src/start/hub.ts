@@ -307,6 +307,7 @@ async function openAll(options: HubOptions): Promise<Hub> {
     rates,
     ...(legacy && { legacy: legacy.routes }),
     counters: () => counters.snapshot(),
+    onSlow: () => counters.add('http/slow-closed'),
     transport: config.hub.transport ? 'on' : 'off',
     config: config.bridges.http,
     logins,

@@ -23,6 +23,8 @@ export interface EventParts {
   readonly sessions: Sessions;
   readonly clock: Clock;
   readonly log: Log;
+  /** Told of each stream that is ended because its client takes nothing. */
+  readonly onSlow?: (() => void) | undefined;
 }
 
 /** Everything that happens, as Server-Sent Events. Source: WHATWG HTML §9.2. */
@@ -76,7 +78,7 @@ export function eventRoutes(parts: EventParts): Route[] {
 type Batch = Pick<EventBatch, 'items' | 'cursor'>;
 
 async function stream(
-  { clock }: EventParts,
+  { clock, onSlow }: EventParts,
   response: ServerResponse,
   batches: AsyncIterable<Batch>,
   start: string,
@@ -104,7 +106,7 @@ async function stream(
       }
       cursor = batch.cursor;
     };
-    await pour(response, batches, piecesOf, { clock, signal });
+    await pour(response, batches, piecesOf, { clock, signal, ...(onSlow && { onSlow }) });
   } finally {
     cancel();
   }

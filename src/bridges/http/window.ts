@@ -49,6 +49,8 @@ export interface HttpParts {
   readonly rates: Rates;
   /** All counters, for `/v1/status`. */
   readonly counters: () => Readonly<Record<string, number>>;
+  /** Told of each event stream that is ended because its client takes nothing. */
+  readonly onSlow?: () => void;
   /** Whether packets of others are passed on: `on` or `off`. */
   readonly transport?: string;
   /** `bridges.http` of the configuration, by default as if nothing were said. */
@@ -84,7 +86,7 @@ export function httpRoutes(parts: HttpParts): readonly Route[] {
   const routes: Route[] = [
     ...messageRoutes(desk, clock),
     ...inboxRoutes(desk, sessions),
-    ...eventRoutes({ desk, sessions, clock, log }),
+    ...eventRoutes({ desk, sessions, clock, log, onSlow: parts.onSlow }),
     ...(parts.legacy ?? []),
     ...blobRoutes(desk, clock),
     ...uploadRoutes(desk),

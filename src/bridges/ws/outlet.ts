@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 import type { Clock } from '../../lib/clock.ts';
+import type { Counters } from '../../lib/counters.ts';
 import type { HubFrame } from './frames.ts';
 import { closeCodes, type WsLimits } from './limits.ts';
 
@@ -35,12 +36,14 @@ export interface OutletParts {
   /** What lies under the socket: a frame that is made once for many is written to it as it is. */
   readonly wire: Duplex;
   readonly clock: Clock;
+  readonly counters: Counters;
   readonly limits: WsLimits;
   /** See `countTurns`; one for many sockets. */
   readonly turns: () => number;
 }
 
-export function createOutlet(socket: WebSocket, { wire, clock, limits, turns }: OutletParts): Outlet {
+export function createOutlet(socket: WebSocket, parts: OutletParts): Outlet {
+  const { wire, clock, counters, limits, turns } = parts;
   let gathering = false;
   let lastTurn = -1;
   const ended = new AbortController();
@@ -53,6 +56,12 @@ export function createOutlet(socket: WebSocket, { wire, clock, limits, turns }: 
     } catch {
       socket.terminate();
     }
+  };
+  const endSlow = (reason: string) => {
+    if (!ended.signal.aborted) {
+      counters.add('ws/slow-closed');
+    }
+    end(closeCodes.slow, reason);
   };
   /** The first of a turn leaves at once, and what the same turn has to say besides in one piece. */
   const gather = () => {
@@ -80,7 +89,7 @@ export function createOutlet(socket: WebSocket, { wire, clock, limits, turns }: 
       wire.write(frame, taken);
     }
     if (socket.bufferedAmount > limits.buffered) {
-      end(closeCodes.slow, 'too much is waiting for you');
+      endSlow('too much is waiting for you');
     }
   };
 
@@ -93,9 +102,7 @@ export function createOutlet(socket: WebSocket, { wire, clock, limits, turns }: 
       send(frame, wake);
       if (socket.bufferedAmount > limits.slack) {
         ended.signal.addEventListener('abort', wake, { once: true });
-        const cancel = clock.after(limits.patience, () =>
-          end(closeCodes.slow, 'too slow; come back with your cursor'),
-        );
+        const cancel = clock.after(limits.patience, () => endSlow('too slow; come back with your cursor'));
         await promise;
         cancel();
         ended.signal.removeEventListener('abort', wake);

@@ -69,8 +69,8 @@ interface Member {
  * for this socket alone.
  */
 export function serveSocket(socket: WebSocket, wire: Duplex, caller: Caller, parts: SessionParts): void {
-  const { desk, clock, log, access, sessions, rates, limits, closing } = parts;
-  const outlet = createOutlet(socket, { wire, clock, limits, turns: parts.turns });
+  const { desk, clock, log, counters, access, sessions, rates, limits, closing } = parts;
+  const outlet = createOutlet(socket, { wire, clock, counters, limits, turns: parts.turns });
   const subscriptions = createSubscriptions(limits.subscriptions);
   let member: Member | undefined;
   let isStreaming = false;
