@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import type { ServiceHealth } from '../lib/service.ts';
 import type { Audit } from './audit-entry.ts';
 import type { BlobStore, DeliveryId, Resident } from './bridge.ts';
@@ -33,6 +34,17 @@ export interface Desk {
   readonly uploads: Uploads;
   /** Whether the client may read this blob: it put it there, or may see a message that carries it. */
   mayReadBlob(client: Client, sha256: string): boolean;
+  /**
+   * Keeps bytes that the client put there, while its token is good. Throws `request/rate-limited` where it has too much there that
+   * no message names, and as `BlobStore.put` does.
+   */
+  keepBlob(
+    client: Client,
+    bytes: Uint8Array | Readable,
+    limit: number,
+  ): Promise<{ readonly sha256: string; readonly size: number }>;
+  /** Throws `request/rate-limited` where the client may not put so many bytes more there. */
+  checkBlob(client: Client, bytes: number): Promise<void>;
   /** Marks that the client put the blob there. */
   ownBlob(client: Client, sha256: string): Promise<void>;
   health(): Health;

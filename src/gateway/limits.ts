@@ -8,6 +8,8 @@ export interface Limits {
   /** Bytes of one blob, and of all together. */
   readonly blobBytes: number;
   readonly blobsTotal: number;
+  /** Bytes of blobs of one client that no message names. */
+  readonly unnamedBlobs: number;
   /** Bytes of an attachment that comes as base64 inside a request. */
   readonly inlineAttachment: number;
   /** Deliveries not over, per destination and in all. */
@@ -55,6 +57,7 @@ export const defaultLimits: Limits = {
   attachments: 32,
   blobBytes: 32 * mebibyte,
   blobsTotal: 1024 * mebibyte,
+  unnamedBlobs: 128 * mebibyte,
   inlineAttachment: 256 * 1024,
   queuedPerDestination: 10_000,
   queuedTotal: 100_000,

@@ -17,6 +17,7 @@ import type { Outbox } from './outbox.ts';
 import { fitting } from './page-bytes.ts';
 import { viewOf } from './store/delivery-table.ts';
 import type { Store } from './store/store.ts';
+import type { WaitingBlobs } from './waiting-blobs.ts';
 
 export interface MessagesOptions {
   readonly store: Store;
@@ -28,6 +29,7 @@ export interface MessagesOptions {
   readonly outbox: Outbox;
   readonly cursors: Cursors;
   readonly blobs: BlobStore;
+  readonly waitingBlobs: WaitingBlobs;
   readonly mayReadBlob: (client: Client, sha256: string) => boolean;
   /** Rooms the client is a member of. */
   readonly roomsOf: (client: Client) => readonly string[];
@@ -103,7 +105,8 @@ export function createMessages(options: MessagesOptions): MessageDesk {
           `${limits.inlineAttachment} bytes at most; put larger ones to /v1/blobs`,
         );
       }
-      const { sha256, size } = await options.blobs.put(
+      const { sha256, size } = await options.waitingBlobs.put(
+        client.name,
         Buffer.from(one.base64, 'base64'),
         limits.inlineAttachment,
       );
@@ -154,6 +157,10 @@ export function createMessages(options: MessagesOptions): MessageDesk {
     return { ...draft, remoteId, from: addressOf(client), type, text, attachments, assurance: 'hub' };
   }
 
+  function nameBlobs(all: readonly Incoming[]): void {
+    options.waitingBlobs.named(all.flatMap(one => one.attachments?.map(({ sha256 }) => sha256) ?? []));
+  }
+
   function shown(client: Client, { id, repeated, fresh }: AcceptedMessage) {
     if (fresh === undefined) {
       return { message: stored(client, id), repeated };
@@ -188,10 +195,12 @@ export function createMessages(options: MessagesOptions): MessageDesk {
         return { message: stored(client, first), repeated: true };
       }
       const incoming = await incomingOf(client, draft, remoteId);
-      return shown(
-        client,
-        await options.acceptor.accept('app', incoming, { fingerprint, once: key === undefined }),
-      );
+      const accepted = await options.acceptor.accept('app', incoming, {
+        fingerprint,
+        once: key === undefined,
+      });
+      nameBlobs([incoming]);
+      return shown(client, accepted);
     },
     async postAll(caller, drafts, given, asked) {
       const client = options.clients.current(caller);
@@ -207,6 +216,7 @@ export function createMessages(options: MessagesOptions): MessageDesk {
         all.push(await incomingOf(client, draft, `${client.name}/${partOf(key, index)}`));
       }
       const accepted = await options.acceptor.acceptAll('app', all, { fingerprint });
+      nameBlobs(all);
       return {
         key,
         messages: accepted.map(one => shown(client, one).message),

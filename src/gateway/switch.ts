@@ -38,6 +38,7 @@ import { viewOf } from './store/delivery-table.ts';
 import type { Store } from './store/store.ts';
 import { sweepOnce } from './sweep.ts';
 import { createTimeWatch } from './time-watch.ts';
+import { createWaitingBlobs } from './waiting-blobs.ts';
 
 export interface SwitchOptions {
   /** Open already: the mesh remembers in it before the hub's own address is known. */
@@ -100,6 +101,7 @@ export function createSwitch(options: SwitchOptions): Switch {
     limit: limits.clients,
     residents,
   });
+  const waitingBlobs = createWaitingBlobs({ store, clock: options.clock, limits });
   const recent = createRecentMessages();
   const outbox = new Outbox({
     store,
@@ -138,6 +140,9 @@ export function createSwitch(options: SwitchOptions): Switch {
       return message !== undefined && messages.maySee(client, message);
     });
 
+  const ownBlob = (client: Client, sha256: string) =>
+    store.committer.commit('blob.own', { sha256, client: client.name, at: clock.now() });
+
   const acceptor = createAcceptor({
     store,
     clock,
@@ -165,6 +170,7 @@ export function createSwitch(options: SwitchOptions): Switch {
     outbox,
     cursors,
     blobs: store.blobs,
+    waitingBlobs,
     mayReadBlob,
     roomsOf,
     roomExists,
@@ -349,8 +355,15 @@ export function createSwitch(options: SwitchOptions): Switch {
     blobs: store.blobs,
     uploads: store.uploads,
     mayReadBlob,
+    async keepBlob(client, bytes, limit) {
+      const kept = await waitingBlobs.put(client.name, bytes, limit);
+      await ownBlob(clients.current(client), kept.sha256);
+      return kept;
+    },
+    checkBlob: (client, bytes) => waitingBlobs.check(client.name, bytes),
     async ownBlob(client, sha256) {
-      await store.committer.commit('blob.own', { sha256, client: client.name, at: clock.now() });
+      await waitingBlobs.add(client.name, sha256);
+      await ownBlob(client, sha256);
     },
     health: health.now,
     audit,

@@ -1,8 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { PassThrough } from 'node:stream';
 import { z } from 'zod';
-import type { BlobStore } from '../../gateway/bridge.ts';
-import type { Desk } from '../../gateway/desk.ts';
+import type { Client, Desk } from '../../gateway/desk.ts';
 import { defaultLimits } from '../../gateway/limits.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { GatewayError } from '../../lib/errors.ts';
@@ -44,8 +43,7 @@ export function blobRoutes(desk: Desk, clock: Clock): Route[] {
       async handle({ client, request, header }) {
         refuseEncoded(request.raw);
         refuseLonger(request.raw, blobBytes);
-        const { sha256, size } = await keep(desk.blobs, request.raw);
-        await desk.ownBlob(desk.clients.current(client), sha256);
+        const { sha256, size } = await keep(desk, client, request.raw);
         const mediaType = header('content-type') ?? 'application/octet-stream';
         return {
           status: 201,
@@ -121,7 +119,7 @@ export function blobRoutes(desk: Desk, clock: Clock): Route[] {
  * Streams a body into the store. The store may stop reading at any time; the request must live on, for the
  * client is to get an answer.
  */
-async function keep(blobs: BlobStore, request: IncomingMessage) {
+async function keep(desk: Desk, client: Client, request: IncomingMessage) {
   if (request.destroyed && !request.complete) {
     throw endedEarly();
   }
@@ -133,7 +131,7 @@ async function keep(blobs: BlobStore, request: IncomingMessage) {
     }
   });
   try {
-    return await blobs.put(request.pipe(bytes), blobBytes);
+    return await desk.keepBlob(client, request.pipe(bytes), blobBytes);
   } finally {
     request.unpipe(bytes).resume();
   }

@@ -158,8 +158,7 @@ async function readMultipart(
       if (attachments.length === mostFiles) {
         throw invalid([{ pointer: `/${name}`, detail: `at most ${mostFiles} files` }]);
       }
-      const { sha256 } = await desk.blobs.put(Readable.from(body, { objectMode: false }), blobBytes);
-      await desk.ownBlob(desk.clients.current(client), sha256);
+      const { sha256 } = await desk.keepBlob(client, Readable.from(body, { objectMode: false }), blobBytes);
       attachments.push({
         name: plainName(fileName) ?? `attachment-${attachments.length + 1}`,
         sha256,

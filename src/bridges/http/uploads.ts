@@ -131,6 +131,7 @@ export function uploadRoutes(desk: Desk): Route[] {
             return created(await shown(desk, call.client, upload), stateOf(upload));
           }
           const length = number(call, 'upload-length');
+          await desk.checkBlob(call.client, Math.min(length, blobBytes));
           let upload = await desk.uploads.create(owner, length, about, kind);
           if (pieceTypes.includes(mediaTypeOf(call.request)) && length > 0) {
             upload = (await append(desk, call, upload.id, 0)) ?? upload;

@@ -21,7 +21,17 @@ export function blobReads(database: DatabaseSync) {
   const named = database.prepare(
     'SELECT 1 FROM blob_owners WHERE sha256 = ?1 UNION ALL SELECT 1 FROM message_blobs WHERE sha256 = ?1 LIMIT 1',
   );
+  const carried = database.prepare('SELECT 1 FROM message_blobs WHERE sha256 = ? LIMIT 1');
+  const uncarried = database.prepare(
+    `SELECT sha256, client, at FROM blob_owners o WHERE at > ?
+       AND NOT EXISTS (SELECT 1 FROM message_blobs b WHERE b.sha256 = o.sha256) ORDER BY at`,
+  );
   return {
+    /** Whether a message carries the blob. */
+    isBlobCarried: (sha256: string) => carried.get(sha256) !== undefined,
+    /** What clients put there since `after` (ms epoch) that no message carries, oldest first. */
+    blobsUncarried: (after: number) =>
+      uncarried.all(after) as { sha256: string; client: string; at: number }[],
     ownsBlob: (sha256: string, client: string) => owned.get(sha256, client) !== undefined,
     /** Messages that carry the blob. */
     blobCarriers: (sha256: string) => (carriers.all(sha256) as { message: string }[]).map(row => row.message),

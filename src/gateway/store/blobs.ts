@@ -15,7 +15,8 @@ export interface BlobLimits {
 
 /** Bytes a blob counts for at least: what a file takes on disk, however small it is. */
 const leastRoom = 4096;
-const roomOf = (size: number) => Math.max(size, leastRoom);
+/** Bytes that a blob of this size counts for. */
+export const roomOf = (size: number) => Math.max(size, leastRoom);
 
 export interface BlobFiles extends BlobStore {
   /** Bytes of all blobs together, each counted with 4096 at least. */

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import { blobBytes } from '../../../src/bridges/http/blobs.ts';
@@ -118,4 +121,50 @@ test('an upload that breaks off leaves the gateway well', async () => {
   );
   await new Promise(resolve => socket.once('close', resolve));
   assert.equal((await gateway.call(a, 'POST', '/v1/blobs', 'whole')).status, 201);
+});
+
+test('blobs of a client that no message names have a bound of its own, over a restart too', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'kos-blobs-'));
+  const size = 200 * 1024;
+  const limits = { unnamedBlobs: 3 * size };
+  const bytes = (n: number) => Buffer.alloc(size, n);
+  let tokens: string[] = [];
+  try {
+    for (const start of [0, 1]) {
+      await using gateway = await openGateway({ dir, limits });
+      if (start === 0) {
+        tokens = [await gateway.client('a'), await gateway.client('b')];
+      }
+      const [a = '', b = ''] = tokens;
+      const put = (token: string, n: number) => gateway.call(token, 'POST', '/v1/blobs', bytes(n));
+      const upload = (length: number) =>
+        gateway.call(a, 'POST', '/v1/uploads', undefined, { headers: { 'upload-length': `${length}` } });
+      if (start === 0) {
+        const first = await Promise.all([1, 2, 3, 4, 5].map(n => put(a, n)));
+        const statuses = first.map(({ status }) => status).sort();
+        assert.equal(statuses.at(-1), 429);
+        assert.ok(statuses.filter(status => status === 201).length <= 3);
+        for (const n of [1, 2, 3]) {
+          await put(a, n);
+        }
+      }
+      const refused = await put(a, 6 + start);
+      assert.equal(refused.status, 429);
+      assert.match(refused.body.detail, /no message names/);
+      assert.equal((await upload(size)).status, 429);
+      const inline = { name: 'f', base64: bytes(8).toString('base64') };
+      const posted = await gateway.call(a, 'POST', '/v1/messages', { to: 'app:b', attachments: [inline] });
+      assert.equal(posted.status, 429);
+      assert.equal((await put(b, 9 + start)).status, 201, 'others put theirs');
+      const found = gateway.hub.store.read.blobsUncarried(0).find(({ client }) => client === 'a');
+      const named = await gateway.call(a, 'POST', '/v1/messages', {
+        to: 'app:b',
+        attachments: [{ name: 'f', sha256: found?.sha256 }],
+      });
+      assert.equal(named.status, 201, JSON.stringify(named.body));
+      assert.equal((await put(a, 20 + start)).status, 201, 'a message named one of them');
+    }
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
 });

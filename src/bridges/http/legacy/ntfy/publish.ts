@@ -70,8 +70,7 @@ async function readBody(desk: Desk, client: Client, raw: IncomingMessage, asked:
       [0, 1, 2, 3].some(cut => textOf(start.subarray(0, start.length - cut)) !== undefined);
     const name = asked.filename ?? (isText ? 'attachment.txt' : 'attachment.bin');
     const bytes = Readable.from(joined(start, source), { objectMode: false });
-    const { sha256 } = await desk.blobs.put(bytes, blobBytes);
-    await desk.ownBlob(desk.clients.current(client), sha256);
+    const { sha256 } = await desk.keepBlob(client, bytes, blobBytes);
     return { file: { name: plainName(name), mediaType: mediaTypeFor(name, mediaTypeOf(raw)), sha256 } };
   } catch (error) {
     throw raw.destroyed && !raw.complete ? endedEarly(error) : error;
