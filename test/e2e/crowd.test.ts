@@ -13,13 +13,15 @@ import { callHttp, type Daemon, startDaemon } from './daemon.ts';
  */
 
 const mebibyte = 1024 * 1024;
-const users = 40;
+/** Clients of a crowd: each has at most 32 windows. */
+const users = { ws: 40, sse: 10, poll: 10 } as const;
+type Topic = keyof typeof users;
 const messages = 24;
 /** What is said to all. */
 const text = 'x'.repeat(16 * 1024);
 /** What is said to the slow ones besides: more than the kernel's buffers hold for a connection on which nobody reads. */
 const long = 'y'.repeat(64 * 1024);
-const longs = 144;
+const longs = 104;
 
 /** Characters that a stream or a socket has read ahead of its client. */
 const ahead = 256 * 1024;
@@ -49,11 +51,11 @@ describe('a crowd of clients, some slow and some dead', { concurrency: true }, (
   let daemon: Daemon;
   let idle = 0;
   const tokens = new Map<string, string>();
-  const topics = ['ws', 'sse', 'poll'];
+  const topics = Object.keys(users) as Topic[];
 
   before(async () => {
     const rooms = topics.map(topic => {
-      const names = Array.from({ length: users }, (_, n) => `${topic}-${n}`);
+      const names = Array.from({ length: users[topic] }, (_, n) => `${topic}-${n}`);
       return [
         `square-${topic}`,
         { members: [...names, `slow-${topic}`].map(name => `app:${name}`) },
@@ -61,7 +63,7 @@ describe('a crowd of clients, some slow and some dead', { concurrency: true }, (
     });
     daemon = await startDaemon({ config: { rooms: Object.fromEntries(rooms) } });
     for (const topic of topics) {
-      for (let n = 0; n < users; n++) {
+      for (let n = 0; n < users[topic]; n++) {
         tokens.set(`${topic}-${n}`, await mint(daemon, `${topic}-${n}`));
       }
       tokens.set(`slow-${topic}`, await mint(daemon, `slow-${topic}`));
@@ -193,7 +195,7 @@ describe('a crowd of clients, some slow and some dead', { concurrency: true }, (
   it('shows 975 of 1,000 WebSockets every message in order, and closes the slow ones, who lose nothing by it', {
     timeout: 300_000,
   }, async test => {
-    const sockets = await many(980, n => dial(`ws-${n % users}`));
+    const sockets = await many(980, n => dial(`ws-${n % users.ws}`));
     const [dead, honest] = [sockets.slice(0, 5), sockets.slice(5)];
     for (const { socket } of dead.slice(2)) {
       socket.pause();
@@ -254,7 +256,7 @@ describe('a crowd of clients, some slow and some dead', { concurrency: true }, (
   it('shows 175 of 200 event streams every message in order, and ends the slow ones', {
     timeout: 300_000,
   }, async test => {
-    const streams = await many(180, n => listen(`sse-${n % users}`));
+    const streams = await many(180, n => listen(`sse-${n % users.sse}`));
     const slow = await many(20, () => listen('slow-sse'));
     const [dead, honest] = [streams.slice(0, 5), streams.slice(5)];
     for (const { response } of [...slow, ...dead.slice(2)]) {
@@ -311,7 +313,7 @@ describe('a crowd of clients, some slow and some dead', { concurrency: true }, (
       const titles: string[] = [];
       // Windows of one client share what it has acknowledged; each here keeps its own cursor.
       let cursor: string | undefined;
-      const token = tokens.get(`poll-${n % users}`);
+      const token = tokens.get(`poll-${n % users.poll}`);
       const poll = async (wait: number) => {
         const query = new URLSearchParams({
           wait: String(wait),
