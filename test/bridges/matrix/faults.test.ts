@@ -277,8 +277,12 @@ test('what was never pushed of a room that was entered just now is read back', a
   const room = rig.homeserver.rooms.create(alice.userId, { preset: 'public_chat' });
   await rig.stop();
   members.push(`matrix:${room}`);
+  const polls = () => rig.homeserver.requests.filter(line => line.endsWith('/sync')).length;
+  const before = polls();
   await rig.start();
   await rig.up();
+  // The second poll stands until the homeserver is lost: before that a restart may be seen only by a look some minutes later.
+  await eventually(() => polls() >= before + 2);
   await eventually(() => rig.homeserver.pusher.idle);
   rig.homeserver.pusher.loseEvery = 1;
   alice.say(room, 'never pushed');
