@@ -18,6 +18,8 @@ export interface WriterThread {
   readonly ready: WriterReady;
   /** Commits in this life. */
   readonly commits: number;
+  /** Whether it sleeps, or is about to wake. */
+  readonly isIdle: boolean;
   post(lane: LaneName, jobs: readonly JobRequest[]): void;
   /** Whether its reports bring the events themselves. */
   follow(on: boolean): void;
@@ -69,6 +71,9 @@ export async function startWriterThread(
     ended,
     get commits() {
       return Atomics.load(signals, signal.commits);
+    },
+    get isIdle() {
+      return Atomics.load(signals, signal.sleeping) === 1;
     },
     post(lane, jobs) {
       ours[lane].postMessage(jobs.map(packJob));

@@ -75,6 +75,25 @@ test('an urgent accept is on disk before a crowd that was there first', async ()
   assert.ok(order.indexOf('urgent') < 600, `${order.indexOf('urgent')} of 1000 went before`);
 });
 
+test('a writer that sleeps is given what there is of much before the turn that brings it is over', async () => {
+  await using stack = new AsyncDisposableStack();
+  const dir = await mkdtemp(join(tmpdir(), 'kos-writer-'));
+  stack.defer(() => rm(dir, { recursive: true }));
+  const { committer } = stack.use(await openStore({ dir }));
+  const own = (sha256: string) => committer.commit('blob.own', { sha256, client: 'x', at: 1 });
+  await own('first');
+  const before = committer.commits;
+  const pause = new Int32Array(new SharedArrayBuffer(4));
+  const given: Promise<unknown>[] = [];
+  // One turn, however long it takes the writer to fall asleep.
+  while (committer.commits === before && given.length < 10_000) {
+    given.push(own(`${given.length}`));
+    Atomics.wait(pause, 0, 0, 1);
+  }
+  assert.ok(committer.commits > before);
+  await Promise.all(given);
+});
+
 test('a lazy write goes with the next one that is waited for, in the order of both', async () => {
   // Without a switch, whose parts write on their own.
   await using stack = new AsyncDisposableStack();
