@@ -32,6 +32,7 @@ export interface LoadResult {
 
 const endOfHead = Buffer.from('\r\n\r\n');
 const lengthField = Buffer.from('content-length: ');
+const statusAt = 'HTTP/1.1 '.length;
 
 async function load(task: LoadTask): Promise<LoadResult> {
   const head = [
@@ -42,7 +43,6 @@ async function load(task: LoadTask): Promise<LoadResult> {
     `content-length: ${Buffer.byteLength(task.body)}`,
   ];
   const request = Buffer.from(`${head.join('\r\n')}\r\n\r\n${task.body}`);
-  const wanted = Buffer.from(`HTTP/1.1 ${task.status} `);
   const lines = await Promise.all(Array.from({ length: task.inFlight }, () => open(task.port)));
   const each: number[] = [];
   let refused = 0;
@@ -50,7 +50,7 @@ async function load(task: LoadTask): Promise<LoadResult> {
   await Promise.all(
     lines.map(line =>
       askAgain(line, request, began + task.span, (answer, time) => {
-        if (answer.subarray(0, wanted.length).equals(wanted)) {
+        if (digitsAt(answer, statusAt) === task.status) {
           each.push(time);
         } else {
           refused += 1;
@@ -126,10 +126,19 @@ function lengthOf(bytes: Buffer): number {
   if (body < 0) {
     return Number.POSITIVE_INFINITY;
   }
-  const field = bytes.indexOf(lengthField);
-  return (
-    body + endOfHead.length + Number.parseInt(bytes.toString('latin1', field + lengthField.length, body), 10)
-  );
+  return body + endOfHead.length + digitsAt(bytes, bytes.indexOf(lengthField) + lengthField.length);
+}
+
+/** The number that is written there in digits. */
+function digitsAt(bytes: Uint8Array, from: number): number {
+  let value = 0;
+  for (let at = from; ; at++) {
+    const digit = bytes[at]! - 0x30;
+    if (!(digit >= 0 && digit <= 9)) {
+      return value;
+    }
+    value = value * 10 + digit;
+  }
 }
 
 for await (const line of createInterface({ input: process.stdin })) {
