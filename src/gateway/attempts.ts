@@ -100,6 +100,17 @@ export class Attempts {
     place(line);
   }
 
+  /** Begins nothing of the line until the function it returns is called, once. */
+  suspend(line: WaitingLine): () => void {
+    line.undecided += 1;
+    place(line);
+    return () => {
+      line.undecided -= 1;
+      place(line);
+      this.pump(line.bridge);
+    };
+  }
+
   /** The attempt has left: where the far side answers promptly, the next one does not wait for it, unless it goes `alone`. */
   left(attempt: Attempt, alone: boolean): void {
     attempt.entry.mayHaveLeft = true;

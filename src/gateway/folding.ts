@@ -83,7 +83,7 @@ export function fold(
     }
     const touch = (entry: Entry, change: Omit<Fold, 'delivery'>) => {
       held.push({ entry, over: change.rewrite === undefined });
-      line.folding += 1;
+      line.undecided += 1;
       place(line);
       folds.push({ delivery: entry.id, ...change });
     };
@@ -111,7 +111,7 @@ export function fold(
     settle(committed) {
       done();
       for (const { entry, over } of held.splice(0)) {
-        entry.line.folding -= 1;
+        entry.line.undecided -= 1;
         if (committed && over) {
           options.onCancelled(entry);
         } else if (committed) {

@@ -341,20 +341,31 @@ export class Outbox {
     }
   }
 
-  /** Takes an entry out of its line and writes why; where that cannot be written it goes back to its place. */
+  /**
+   * Takes an entry out of its line and writes why; where that cannot be written it goes back to its place. What is behind it does
+   * not begin before that is known, but where the far side has it already.
+   */
   async #settle(id: DeliveryId, entry: Entry | undefined, input: DeliveryInput): Promise<void> {
-    const done = entry?.attempt?.done;
-    if (entry !== undefined && done === undefined) {
+    if (entry === undefined) {
+      await this.#record.commit(id, input);
+      return;
+    }
+    const hasArrived = input.on === 'progress' && input.state !== 'sent';
+    const decided = hasArrived ? () => {} : this.#attempts.suspend(entry.line);
+    const done = entry.attempt?.done;
+    if (done === undefined) {
       this.#attempts.finish(entry);
     }
     try {
       await this.#record.commit(id, input);
     } catch (error) {
-      if (entry !== undefined) {
-        void (done ?? Promise.resolve()).then(() => this.#putBack(entry));
-      }
+      void (done ?? Promise.resolve()).then(() => {
+        this.#putBack(entry);
+        decided();
+      });
       throw error;
     }
+    decided();
   }
 
   /** Takes out an entry that is not to go any more, whether or not the store can be told so now. */

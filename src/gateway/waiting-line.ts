@@ -59,8 +59,8 @@ export interface WaitingLine {
   /** The far side's last word came so soon that the next entry may leave before it. */
   quick: boolean;
   failures: number;
-  /** Entries that a message which is being committed may change: nothing is begun meanwhile. */
-  folding: number;
+  /** Commits under way that say what becomes of entries of this line: nothing is begun meanwhile. */
+  undecided: number;
   /** Stops the timer that will let it go on; undefined when nothing holds it. */
   held: Cancel | undefined;
   reason: string | undefined;
@@ -99,7 +99,7 @@ export function lineOf(bridge: BridgeLines, to: Address): WaitingLine {
     flying: new Set(),
     quick: false,
     failures: 0,
-    folding: 0,
+    undecided: 0,
     held: undefined,
     reason: undefined,
     rationed: undefined,
@@ -147,8 +147,8 @@ export function place(line: WaitingLine): void {
     return;
   }
   if (line.entries.length === 0) {
-    // What has left, and a change that is being committed, come back to this line and to no other.
-    if (line.flying.size > 0 || line.folding > 0) {
+    // What has left, and what a commit under way is about, come back to this line and to no other.
+    if (line.flying.size > 0 || line.undecided > 0) {
       return;
     }
     line.held?.();
@@ -157,7 +157,7 @@ export function place(line: WaitingLine): void {
     }
     return;
   }
-  if (line.held === undefined && line.folding === 0 && line.flying.size < windowOf(line)) {
+  if (line.held === undefined && line.undecided === 0 && line.flying.size < windowOf(line)) {
     line.bridge.ready[line.counts.findIndex(count => count > 0)]?.add(line);
   }
 }

@@ -227,40 +227,56 @@ test('where the far side answers promptly several leave in order before its word
   assert.equal(left.length, texts.length + 1);
 });
 
-for (const [what, act] of [
-  ['a cancel', (hub: TestSwitch, message: string) => hub.desk.messages.cancel(hub.owner, message)],
-  [
-    "the far side's word",
-    async (_hub: TestSwitch, _message: string, lxmf: MemoryBridge) =>
-      (await lxmf.port).report(lxmf.delivered[0]?.id ?? '', {
-        state: 'failed',
-        code: 'bridge/rejected',
-        reason: 'no',
-      }),
-  ],
+const saysNo = async (_hub: TestSwitch, _message: string, lxmf: MemoryBridge) =>
+  (await lxmf.port).report(lxmf.delivered[0]?.id ?? '', {
+    state: 'failed',
+    code: 'bridge/rejected',
+    reason: 'no',
+  });
+
+for (const [what, act, first] of [
+  ['a cancel', (hub: TestSwitch, message: string) => hub.desk.messages.cancel(hub.owner, message), away],
+  ["the far side's word", saysNo, away],
+  ["the far side's word of what is under way", saysNo, hanging],
 ] as const) {
-  test(`${what} that cannot be written leaves the delivery where it was`, async () => {
+  test(`${what} that cannot be written leaves the delivery where it was, before what is behind it`, async () => {
     const lxmf = memoryBridge();
-    lxmf.respond = away;
+    lxmf.respond = first;
     const writers: Worker[] = [];
     await using hub = await openTestSwitch({
       bridges: [lxmf],
       store: { onWriter: worker => writers.push(worker) },
     });
+    const port = await lxmf.port;
     const { message } = await hub.desk.messages.post(hub.owner, { to: peer, text: 'still here' });
     const state = () => hub.desk.messages.get(hub.owner, message.id).deliveries[0];
-    await until(() => state()?.reason === 'away');
+    await until(() => (first === away ? state()?.reason === 'away' : lxmf.delivered.length === 1));
+    await hub.desk.messages.post(hub.owner, { to: peer, text: 'behind' });
+    const heard: string[] = [];
+    lxmf.respond = ({ message }) => {
+      heard.push(message.text);
+      return { state: 'delivered' };
+    };
     // Ended first: a writer that is quick enough would have it on disk.
     const ended = writers.at(-1)?.terminate();
-    await assert.rejects(act(hub, message.id, lxmf), { code: 'store/unavailable' });
-    await ended;
+    const refused = assert.rejects(act(hub, message.id, lxmf), { code: 'store/unavailable' });
+    // It is out of its line before anybody can know that its writer has ended.
+    for (let turn = 0; turn < 1000 && hub.desk.health().queued === 2; turn++) {
+      await Promise.resolve();
+    }
     assert.equal(hub.desk.health().queued, 1);
+    port.reachable(peer);
+    await refused;
+    await ended;
+    assert.deepEqual(heard, []);
+    assert.equal(hub.desk.health().queued, 2);
     await until(() => writers.length === 2 && hub.desk.health().ready);
-    lxmf.respond = () => ({ state: 'delivered' });
     await until(() => {
-      void lxmf.port.then(port => port.reachable(peer));
-      return state()?.state === 'delivered';
+      port.reachable(peer);
+      return heard.length === 2;
     });
+    assert.deepEqual(heard, ['still here', 'behind']);
+    await until(() => state()?.state === 'delivered');
     assert.equal(hub.desk.health().queued, 0);
   });
 }

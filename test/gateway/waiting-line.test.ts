@@ -15,12 +15,12 @@ import { memoryBridge } from './fixture.ts';
 test('an empty line that changes still speak of is there until they are settled, and stays the only one', () => {
   const bridge = createBridgeLines(memoryBridge());
   const line = lineOf(bridge, 'lxmf:x');
-  line.folding = 2;
+  line.undecided = 2;
   place(line);
-  line.folding -= 1;
+  line.undecided -= 1;
   place(line);
   assert.equal(lineOf(bridge, 'lxmf:x'), line);
-  line.folding -= 1;
+  line.undecided -= 1;
   place(line);
   const next = lineOf(bridge, 'lxmf:x');
   assert.notEqual(next, line);
