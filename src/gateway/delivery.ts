@@ -6,7 +6,8 @@ import { arrivedAnyway, isForNobody } from './missed.ts';
  *
  *     queued ⇄ sending → sent → delivered → read
  *        ├───────┼─────────┼→ failed
- *        ├───────┴→ expired, cancelled      an app's own, unread, from `sent` too
+ *        ├───────┴→ expired, cancelled      an app's own, unread, from `sent` too; at a restart, where it was called back
+ *        │                                  during an attempt and may be sent again
  *        └ underway → ambiguous     the process died, or the answer was lost, during an attempt, and the far side cannot
  *                                   tell repeats apart
  *     failed, ambiguous → queued     somebody asks for it to be sent again
@@ -53,12 +54,17 @@ export type DeliveryInput =
   /** Its time is over; `unread` where it was given to an app that has not acknowledged it. */
   | { readonly on: 'expire'; readonly unread?: boolean }
   | { readonly on: 'cancel'; readonly reason?: string }
+  /** It is called back while an attempt is under way, which may succeed: another must not follow, whatever becomes of the process. */
+  | { readonly on: 'last'; readonly reason: string }
   /** A person wants it sent again, or knows that what is ambiguous need not be. */
   | { readonly on: 'retry' | 'settle' }
   /** What it changes has arrived after all. */
   | { readonly on: 'revive' }
   /** The process has started again: an attempt that was under way is of unknown outcome. */
   | { readonly on: 'restart'; readonly deduplicates: boolean };
+
+/** How the reason of an attempt begins that no other follows. */
+const noOther = 'the last attempt: ';
 
 /** Entries kept of a history: its beginning and its latest part. */
 const historyHead = 10;
@@ -109,6 +115,10 @@ export function step(delivery: DeliveryStatus, input: DeliveryInput, at: number)
       return open || (state === 'sent' && input.unread === true) ? to(delivery, 'expired', at) : undefined;
     case 'cancel':
       return open ? to(delivery, 'cancelled', at, input) : undefined;
+    case 'last':
+      return underway && lastFor(delivery) === undefined
+        ? { ...to(delivery, state, at, { reason: noOther + input.reason }), underway }
+        : undefined;
     case 'retry':
       return state === 'failed' || state === 'ambiguous'
         ? to(delivery, 'queued', at, { reason: 'sent again on request' })
@@ -122,15 +132,32 @@ export function step(delivery: DeliveryStatus, input: DeliveryInput, at: number)
         ? to(delivery, 'queued', at, { reason: 'its message arrived after all' })
         : undefined;
     case 'restart':
-      if (!underway) {
-        return undefined;
-      }
-      return input.deduplicates
-        ? to(delivery, 'queued', at, { reason: 'the gateway was restarted' })
-        : to(delivery, 'ambiguous', at, {
-            reason: 'the gateway stopped during the attempt: it may or may not have arrived',
-          });
+      return underway ? restarted(delivery, input.deduplicates, at) : undefined;
   }
+}
+
+/** Why the attempt under way is the last one, if it is. */
+export function lastFor({
+  underway,
+  history,
+}: Pick<DeliveryStatus, 'underway' | 'history'>): string | undefined {
+  const begun = history.findLastIndex(({ state, reason }) => state === 'sending' && reason === undefined);
+  const step = underway
+    ? history.slice(Math.max(begun, 0)).findLast(({ reason }) => reason?.startsWith(noOther))
+    : undefined;
+  return step?.reason?.slice(noOther.length);
+}
+
+function restarted(delivery: DeliveryStatus, deduplicates: boolean, at: number): DeliveryStatus {
+  const last = lastFor(delivery);
+  if (deduplicates && last === undefined) {
+    return to(delivery, 'queued', at, { reason: 'the gateway was restarted' });
+  }
+  const unknown = to(delivery, 'ambiguous', at, {
+    reason: 'the gateway stopped during the attempt: it may or may not have arrived',
+  });
+  // Its history tells that it may be there: whoever has it is told what becomes of it.
+  return deduplicates && last !== undefined ? to(unknown, 'cancelled', at, { reason: last }) : unknown;
 }
 
 /** How far along a state is; ends that are no progress outrank everything. */

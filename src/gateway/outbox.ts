@@ -5,7 +5,7 @@ import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
 import { Attempts, attemptsOf, within } from './attempts.ts';
 import type { Bridge, DeliveryId, LaterProgress } from './bridge.ts';
-import { type DeliveryInput, isOpen } from './delivery.ts';
+import { type DeliveryInput, isOpen, lastFor } from './delivery.ts';
 import { createDeliveryRecord, type DeliveryRecord } from './delivery-record.ts';
 import type { DeliveryView } from './desk.ts';
 import { createExpiry, type Expiry } from './expiry.ts';
@@ -20,7 +20,7 @@ import type { Recipient } from './router.ts';
 import type { Words } from './ruling.ts';
 import type { SaidNow } from './said-now.ts';
 import { sendAgain } from './send-again.ts';
-import type { DeliveryRow, OpenDelivery } from './store/delivery-table.ts';
+import { type DeliveryRow, type OpenDelivery, statusOf } from './store/delivery-table.ts';
 import type { NewDeliveryRow } from './store/new-delivery.ts';
 import type { Store } from './store/store.ts';
 import {
@@ -111,13 +111,13 @@ export class Outbox {
             id: row.id,
             inputs: [{ input, at: clock.now() }],
           });
-          return state === 'ambiguous' ? undefined : row;
+          return state === 'ambiguous' || state === 'cancelled' ? undefined : row;
         } catch (error) {
           // A full disk keeps nothing else from starting: what may be repeated is, and the row follows.
           log.warn({ code: codeOf(error), bridge: row.bridge }, 'a restart could not be written');
           counters.add('outbox/unwritten');
           this.#record.write(row.id, input);
-          return deduplicates ? row : undefined;
+          return deduplicates && !this.#wasLast(row.id) ? row : undefined;
         }
       }),
     );
@@ -388,6 +388,16 @@ export class Outbox {
     }
   }
 
+  /** Whether no attempt follows the one that was under way: its row says so, or that it is over. As unsure as `#isOver`. */
+  #wasLast(id: DeliveryId): boolean {
+    try {
+      const row = this.#options.store.read.delivery(id);
+      return this.#isOver(id) || (row !== undefined && lastFor(statusOf(row)) !== undefined);
+    } catch {
+      return false;
+    }
+  }
+
   #putBack(before: Entry): void {
     const { id, line } = before;
     const bridge = this.#bridges.get(line.bridge.bridge.name);
@@ -433,8 +443,10 @@ export class Outbox {
           attempt.ending = input;
           attempt.controller.abort(new GatewayError('request/conflict', 'cancelled'));
           await within(this.#options.clock, attempt.done, cancelPatience);
-        } else if (reason !== undefined) {
-          attempt.ending ??= input;
+        } else if (reason !== undefined && attempt.ending === undefined) {
+          attempt.ending = input;
+          // A process that dies meanwhile must not forget it.
+          this.#record.write(id, { on: 'last', reason });
         }
       }),
     );

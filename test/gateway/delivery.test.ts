@@ -26,6 +26,7 @@ const input: fc.Arbitrary<DeliveryInput> = fc.oneof(
   fc.constant({ on: 'lose', reason: 'no answer' } as const),
   fc.constant({ on: 'expire' } as const),
   fc.constant({ on: 'cancel' } as const),
+  fc.constant({ on: 'last', reason: 'not in the room any more' } as const),
   fc.record({ on: fc.constant('restart' as const), deduplicates: fc.boolean() }),
 );
 
@@ -80,6 +81,34 @@ test('an attempt of unknown outcome is held where the far side cannot tell a rep
   assert.equal(step(sending, { on: 'restart', deduplicates: false }, 2)?.state, 'ambiguous');
   assert.equal(step(sending, { on: 'restart', deduplicates: true }, 2)?.state, 'queued');
   assert.equal(step(sending, { on: 'lose', reason: 'no answer' }, 2)?.state, 'ambiguous');
+});
+
+test('of what is called back during an attempt no other follows, whatever the attempt says and however the process ends', () => {
+  const sending = step(newDelivery(0), { on: 'attempt' }, 1) as DeliveryStatus;
+  const last = step(sending, { on: 'last', reason: 'not in the room any more' }, 2) as DeliveryStatus;
+  assert.deepEqual([last.state, last.underway], ['sending', true]);
+  assert.equal(last.reason, 'the last attempt: not in the room any more');
+  assert.equal(step(last, { on: 'last', reason: 'its recipient is blocked' }, 3), undefined, 'once');
+  const said = [
+    { on: 'progress', state: 'sent', underway: true },
+    { on: 'explain', reason: 'no path yet' },
+  ] as const;
+  for (const before of [last, ...said.map(word => step(last, word, 3) as DeliveryStatus)]) {
+    const after = step(before, { on: 'restart', deduplicates: true }, 4) as DeliveryStatus;
+    assert.deepEqual([after.state, after.reason], ['cancelled', 'not in the room any more']);
+    assert.equal(after.history.at(-2)?.state, 'ambiguous', 'it may be there');
+    assert.equal(step(before, { on: 'restart', deduplicates: false }, 4)?.state, 'ambiguous');
+    assert.equal(step(before, { on: 'progress', state: 'delivered' }, 4)?.state, 'delivered');
+  }
+  const failed = step(last, { on: 'fail', code: 'bridge/rejected', reason: 'no' }, 3) as DeliveryStatus;
+  const again = [{ on: 'retry' }, { on: 'attempt' }] as const;
+  const anew = again.reduce<DeliveryStatus>((now, one) => step(now, one, 4) as DeliveryStatus, failed);
+  assert.equal(
+    step(anew, { on: 'restart', deduplicates: true }, 5)?.state,
+    'queued',
+    'a person wants it by now',
+  );
+  assert.equal(step(newDelivery(0), { on: 'last', reason: 'x' }, 1), undefined, 'nothing is under way');
 });
 
 test('what is proven to have arrived is delivered, whatever was said before, and what was called back stays that and says so', () => {

@@ -4,7 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { GatewayError } from '../../src/lib/errors.ts';
+import { ManualClock } from '../sim/clock.ts';
 import { memoryBridge, openTestSwitch, until } from './fixture.ts';
+import { Hub, type Process } from './life/hub.ts';
 
 const lxmf = (two: string) => `lxmf:${two.repeat(16)}`;
 const [ada, ben, eve] = [lxmf('a1'), lxmf('b2'), lxmf('e5')] as const;
@@ -53,3 +55,65 @@ test('what a hub that died had no time to call back is called back by the next: 
     await rm(dir, { recursive: true, force: true });
   }
 });
+
+for (const change of ['the room is taken away', 'a member is taken out'] as const) {
+  test(`a hub that dies during an attempt sends nothing again to who was in a room that was made while it ran: ${change}`, async () => {
+    const clock = new ManualClock(1_780_000_000_000);
+    const lxmf = memoryBridge();
+    lxmf.respond = ({ to }) => (to === ada ? new Promise(() => {}) : { state: 'delivered' });
+    const hub = new Hub({
+      name: 'hub',
+      id: 'aa'.repeat(16),
+      lxmf: 'ab'.repeat(16),
+      seed: 1,
+      clock,
+      rooms: {},
+      routes: [],
+      bridges: () => [lxmf],
+    });
+    const pass = async (ms: number) => {
+      for (let step = 0; step < 50; step++) {
+        await clock.advance(ms / 50);
+      }
+    };
+    const start = async (): Promise<Process> => {
+      void hub.start();
+      await pass(1000);
+      assert.ok(hub.process?.owner);
+      return hub.process;
+    };
+    try {
+      const first = await start();
+      const members = [ada, ben, eve];
+      void first.desk.rooms.create(first.owner, 'den', { members, consent: 'given' });
+      await pass(1000);
+      void first.desk.messages.post(first.owner, { to: 'room:den', text: 'for the den' });
+      await pass(1000);
+      assert.equal(lxmf.delivered.filter(({ to }) => to === ada).length, 1, 'it is being tried');
+      void (change === 'the room is taken away'
+        ? first.desk.rooms.remove(first.owner, 'den')
+        : first.desk.rooms.removeMember(first.owner, 'den', ada));
+      await pass(1000);
+      hub.kill();
+
+      const second = await start();
+      await pass(600_000);
+      assert.equal(lxmf.delivered.filter(({ to }) => to === ada).length, 1, 'who is out is sent it again');
+      const id = lxmf.delivered[0]?.message.id ?? '';
+      const ends = second.desk.messages.get(second.owner, id).deliveries;
+      const reason =
+        change === 'the room is taken away' ? 'the room den is gone' : 'not in the room den any more';
+      assert.deepEqual(
+        ends.map(({ to, state, reason: why }) => [to, state, why]),
+        [
+          [ada, 'cancelled', reason],
+          [ben, 'delivered', undefined],
+          [eve, 'delivered', undefined],
+        ],
+      );
+    } finally {
+      hub.kill();
+      hub.disk.close();
+    }
+  });
+}

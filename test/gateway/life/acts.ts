@@ -250,11 +250,15 @@ export const acts = {
     const member = chance.pick(everybody);
     if (view === undefined) {
       const members = [...everybody.filter(() => chance.odds(0.5)), 'app:app'];
-      change(world, hub, `make ${room} with ${members.map(one => world.short(one))}`, one =>
-        one.desk.rooms.create(one.owner, room, { members, consent: 'given' }),
+      change(
+        world,
+        hub,
+        `make ${room} with ${members.map(one => world.short(one))}`,
+        one => one.desk.rooms.create(one.owner, room, { members, consent: 'given' }),
+        () => world.societies[hub].joined(room, members),
       );
     } else if (chance.odds(0.1)) {
-      const left = world.societies[hub].leaving(room, everybody);
+      const left = world.societies[hub].leaving(room, view.members, { all: true });
       change(world, hub, `unmake ${room}`, one => one.desk.rooms.remove(one.owner, room), left);
     } else if (view.members.includes(member)) {
       const left = world.societies[hub].leaving(room, [member]);
@@ -266,8 +270,12 @@ export const acts = {
         left,
       );
     } else {
-      change(world, hub, `add ${world.short(member)} to ${room}`, one =>
-        one.desk.rooms.addMember(one.owner, room, member, 'given'),
+      change(
+        world,
+        hub,
+        `add ${world.short(member)} to ${room}`,
+        one => one.desk.rooms.addMember(one.owner, room, member, 'given'),
+        () => world.societies[hub].joined(room, [member]),
       );
     }
   },
@@ -348,6 +356,7 @@ export const acts = {
     }
     world.count('restart');
     world.tell(`${name}: stops`);
+    world.societies[name].ending();
     await world.drive(process.stop(), `the stop of ${name}`);
     world.hubs[name].kill();
     world.tell(`${name}: has stopped`);
@@ -361,6 +370,7 @@ export const acts = {
     }
     world.count('killed');
     world.tell(`${name}: is killed`);
+    world.societies[name].ending();
     world.hubs[name].kill();
     await world.clock.advance(chance.pick([10, 5000, 60_000]));
     await wake(world, name);

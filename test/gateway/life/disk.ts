@@ -26,6 +26,8 @@ export interface Disk {
   open(clock: Clock): Store;
   /** The writer dies over its work, and another comes: what it was at may be there all the same. */
   loseWriter(): void;
+  /** Writers that have died. */
+  deaths: number;
   /** The writer dies after its next commit and before it has said so. */
   diesUnheard: boolean;
   /** The row of a message, -1 where there is none: rows are in the order of their acceptance. */
@@ -95,6 +97,7 @@ export function createDisk(chance: Chance): Disk {
   const disk: Disk = {
     mood: 'quick',
     diesUnheard: false,
+    deaths: 0,
     database,
     get isWell() {
       return disk.mood === 'quick' && isThere();
@@ -231,6 +234,7 @@ function createCommitter(parts: {
       jobs.others = [];
     }
     writer += 1;
+    disk.deaths += 1;
     isBusy = false;
     isThere = false;
     report('waiting');

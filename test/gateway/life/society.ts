@@ -15,6 +15,10 @@ export class Society {
   readonly #out = new Map<string, { readonly newest: number; readonly from: number }>();
   /** Removals asked for and not answered. */
   readonly #leaving = new Set<Leaving>();
+  /** When the disk was last seen to be anything but well, or was found to have lost a writer. */
+  #troubledAt = 0;
+  #deaths = 0;
+  #endedAt = 0;
   /** Changes asked for so far, and how many of them have no answer. */
   changes = 0;
   open = 0;
@@ -59,9 +63,12 @@ export class Society {
     this.#blocked.delete(address);
   }
 
-  /** Somebody is being taken out of a room; the function it returns says that it is done. */
-  leaving(room: string, members: readonly Address[]): (process: Process) => void {
-    const leaving = { room, members };
+  /**
+   * Somebody is being taken out of a room, or `all` who are in it by the time that is done, which the function it returns says.
+   * Who has left it before is called back nothing by that.
+   */
+  leaving(room: string, members: readonly Address[], { all = false } = {}): (process: Process) => void {
+    const leaving = { room, members: new Set(members), all };
     this.#leaving.add(leaving);
     for (const member of members) {
       this.#everOut.add(`${room} ${member}`);
@@ -72,16 +79,50 @@ export class Society {
     };
   }
 
-  #outOf({ room, members }: Leaving, { store }: Process, after: number): void {
+  /** Somebody is in a room now: changes are made one at a time, so that whoever asked later for all to leave takes them out, too. */
+  joined(room: string, members: readonly Address[]): void {
+    for (const leaving of this.#leaving) {
+      if (leaving.all && leaving.room === room) {
+        for (const member of members) {
+          leaving.members.add(member);
+          this.#everOut.add(`${room} ${member}`);
+        }
+      }
+    }
+  }
+
+  #outOf({ room, members }: Pick<Leaving, 'room' | 'members'>, { store }: Process, after: number): void {
     const from = this.#hub.options.clock.monotonic() + after;
     for (const member of members) {
       this.#out.set(`${room} ${member}`, { newest: store.read.newestMessage(), from });
     }
   }
 
-  /** The process has ended: what it was about to call back may go on, but for those who are taken out by name. */
+  /** How the disk is, looked at after every act. */
+  observe(): void {
+    const { disk, options } = this.#hub;
+    if (!disk.isWell || disk.deaths !== this.#deaths) {
+      this.#troubledAt = options.clock.monotonic();
+      this.#deaths = disk.deaths;
+    }
+  }
+
+  /** The process is about to end. */
+  ending(): void {
+    this.#endedAt = this.#hub.options.clock.monotonic();
+  }
+
+  /**
+   * The process has ended: what it was about to call back may go on, but for those who are taken out by name. What it had called
+   * back is on a disk that has been well since, also where an attempt was under way that may have succeeded.
+   */
   ended(): void {
-    this.#out.clear();
+    this.observe();
+    for (const [who, { from }] of this.#out) {
+      if (this.#endedAt < from || from - patience <= this.#troubledAt) {
+        this.#out.delete(who);
+      }
+    }
   }
 
   /** A process has started: what it says of its rooms and blocks is in force, whether or not anybody had an answer. */
@@ -97,7 +138,7 @@ export class Society {
     for (const { room, members } of this.#leaving) {
       const view = views.find(({ name }) => name === room);
       if (view?.source === 'config') {
-        const out = members.filter(one => !view.members.includes(one));
+        const out = new Set([...members].filter(one => !view.members.includes(one)));
         this.#outOf({ room, members: out }, process, patience);
       }
     }
@@ -107,5 +148,7 @@ export class Society {
 
 interface Leaving {
   readonly room: string;
-  readonly members: readonly Address[];
+  readonly members: Set<Address>;
+  /** Whoever is in it. */
+  readonly all: boolean;
 }

@@ -297,6 +297,7 @@ export class World {
     }
     for (const name of hubNames) {
       const { disk } = this.hubs[name];
+      this.societies[name].observe();
       for (const id of disk.ambiguous()) {
         const known = this.known(id);
         known.isHeld = known.told?.isAlive !== true;
