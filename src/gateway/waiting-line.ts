@@ -172,8 +172,12 @@ export function reasonOf(entry: Entry, isUnwritten: boolean): string | undefined
   if (isUnwritten && line.reason !== undefined) {
     return line.reason;
   }
-  if (line.entries[0] !== entry) {
+  const isBehind = line.entries[0] !== entry || line.attempt !== undefined;
+  if (isBehind || line.flying.size >= windowOf(line)) {
     return 'others for the same address go first';
+  }
+  if (line.undecided > 0) {
+    return 'a change of what waits for the same address is being written';
   }
   return active < bridge.carries.concurrency ? undefined : `${bridge.name} is busy with others`;
 }

@@ -5,7 +5,16 @@ import type { DeliveryInput } from '../../src/gateway/delivery.ts';
 import { defaultLimits } from '../../src/gateway/limits.ts';
 import { createRecentMessages } from '../../src/gateway/recent-messages.ts';
 import type { Store } from '../../src/gateway/store/store.ts';
-import { createBridgeLines, type Entry, insert, lineOf, place } from '../../src/gateway/waiting-line.ts';
+import {
+  type Attempt,
+  createBridgeLines,
+  type Entry,
+  insert,
+  lineOf,
+  place,
+  reasonOf,
+  type WaitingLine,
+} from '../../src/gateway/waiting-line.ts';
 import { Counters } from '../../src/lib/counters.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { ManualClock } from '../sim/clock.ts';
@@ -77,4 +86,40 @@ test('what is called back while the beginning of its attempt is being written is
   assert.equal(bridge.delivered.length, 0);
   assert.deepEqual(written, [{ on: 'cancel', reason: 'its recipient is blocked' }]);
   assert.deepEqual(over, ['one']);
+});
+
+function entryIn(line: WaitingLine, seq: number): Entry {
+  return {
+    id: `delivery-${seq}`,
+    seq,
+    line,
+    message: `message-${seq}`,
+    priority: 1,
+    expiresAt: Number.POSITIVE_INFINITY,
+    attempts: 0,
+    mayRemember: false,
+    mayHaveLeft: false,
+    isRewritten: false,
+    bugs: 0,
+    attempt: undefined,
+  };
+}
+
+test('whoever waits is told why: for others of its address, for what is being written, or for a busy bridge', () => {
+  const bridge = createBridgeLines(memoryBridge());
+  const line = lineOf(bridge, 'lxmf:00112233445566778899aabbccddeeff');
+  const first = entryIn(line, 1);
+  const second = entryIn(line, 2);
+  insert(first);
+  insert(second);
+  assert.equal(reasonOf(first, false), undefined);
+  assert.match(String(reasonOf(second, false)), /others for the same address/);
+  line.flying.add({ entry: entryIn(line, 0) } as Attempt);
+  assert.match(String(reasonOf(first, false)), /others for the same address/);
+  line.flying.clear();
+  line.undecided = 1;
+  assert.match(String(reasonOf(first, false)), /is being written/);
+  line.undecided = 0;
+  bridge.active = bridge.bridge.carries.concurrency;
+  assert.match(String(reasonOf(first, false)), /is busy with others/);
 });
