@@ -6,7 +6,7 @@ import { isChange } from './router.ts';
 import type { Words } from './ruling.ts';
 import type { NewDeliveryRow } from './store/new-delivery.ts';
 import type { Store } from './store/store.ts';
-import { type BridgeLines, type Entry, place, type WaitingLine } from './waiting-line.ts';
+import type { Entry, WaitingLine } from './waiting-line.ts';
 
 /** What a message is to say instead, in one delivery of it that has not left yet. */
 export interface Rewrite {
@@ -38,8 +38,8 @@ export interface FoldingOptions {
   readonly lineOf: (bridge: string, address: Address) => WaitingLine | undefined;
   /** An entry that was called back is over. */
   readonly onCancelled: (entry: Entry) => void;
-  /** A line may go on. */
-  readonly onFree: (bridge: BridgeLines) => void;
+  /** Begins nothing of the line until the function it returns is called, once. */
+  readonly suspend: (line: WaitingLine) => () => void;
 }
 
 /** Entries of a line that are looked through for an earlier edit. */
@@ -75,16 +75,14 @@ export function fold(
     return { folds: [], rows, settle: done };
   }
   const folds: Fold[] = [];
-  const held: { readonly entry: Entry; readonly over: boolean }[] = [];
+  const held: { readonly entry: Entry; readonly over: boolean; readonly goOn: () => void }[] = [];
   const own = rows.map(row => {
     const line = row.state === 'queued' ? options.lineOf(row.bridge, row.recipient) : undefined;
     if (line === undefined) {
       return row;
     }
     const touch = (entry: Entry, change: Omit<Fold, 'delivery'>) => {
-      held.push({ entry, over: change.rewrite === undefined });
-      line.undecided += 1;
-      place(line);
+      held.push({ entry, over: change.rewrite === undefined, goOn: options.suspend(line) });
       folds.push({ delivery: entry.id, ...change });
     };
     for (const entry of earlierEdits(line.entries, message, target, store)) {
@@ -110,15 +108,13 @@ export function fold(
     rows: own,
     settle(committed) {
       done();
-      for (const { entry, over } of held.splice(0)) {
-        entry.line.undecided -= 1;
+      for (const { entry, over, goOn } of held.splice(0)) {
         if (committed && over) {
           options.onCancelled(entry);
         } else if (committed) {
           entry.isRewritten = true;
         }
-        place(entry.line);
-        options.onFree(entry.line.bridge);
+        goOn();
       }
     },
   };

@@ -159,7 +159,7 @@ export class Outbox {
       store: this.#options.store,
       lineOf: (bridge, address) => this.#bridges.get(bridge)?.lines.get(address),
       onCancelled: entry => this.#attempts.finish(entry),
-      onFree: bridge => this.#attempts.pump(bridge),
+      suspend: line => this.#attempts.suspend(line),
     });
   }
 

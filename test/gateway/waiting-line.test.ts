@@ -21,6 +21,23 @@ import { ManualClock } from '../sim/clock.ts';
 import { seededRandom } from '../sim/random.ts';
 import { memoryBridge } from './fixture.ts';
 
+function entryIn(line: WaitingLine, seq: number): Entry {
+  return {
+    id: `delivery-${seq}`,
+    seq,
+    line,
+    message: `message-${seq}`,
+    priority: 1,
+    expiresAt: Number.POSITIVE_INFINITY,
+    attempts: 0,
+    mayRemember: false,
+    mayHaveLeft: false,
+    isRewritten: false,
+    bugs: 0,
+    attempt: undefined,
+  };
+}
+
 test('an empty line that changes still speak of is there until they are settled, and stays the only one', () => {
   const bridge = createBridgeLines(memoryBridge());
   const line = lineOf(bridge, 'lxmf:x');
@@ -60,20 +77,7 @@ test('what is called back while the beginning of its attempt is being written is
     },
     onOver: ({ id }) => void over.push(id),
   });
-  const entry: Entry = {
-    id: 'one',
-    seq: 1,
-    line: lineOf(lines, 'sms:x'),
-    message: 'said',
-    priority: 1,
-    expiresAt: Number.POSITIVE_INFINITY,
-    attempts: 0,
-    mayRemember: false,
-    mayHaveLeft: false,
-    isRewritten: false,
-    bugs: 0,
-    attempt: undefined,
-  };
+  const entry = entryIn(lineOf(lines, 'sms:x'), 1);
   insert(entry);
   lines.down = undefined;
   place(entry.line);
@@ -85,25 +89,8 @@ test('what is called back while the beginning of its attempt is being written is
   await attempt.done;
   assert.equal(bridge.delivered.length, 0);
   assert.deepEqual(written, [{ on: 'cancel', reason: 'its recipient is blocked' }]);
-  assert.deepEqual(over, ['one']);
+  assert.deepEqual(over, [entry.id]);
 });
-
-function entryIn(line: WaitingLine, seq: number): Entry {
-  return {
-    id: `delivery-${seq}`,
-    seq,
-    line,
-    message: `message-${seq}`,
-    priority: 1,
-    expiresAt: Number.POSITIVE_INFINITY,
-    attempts: 0,
-    mayRemember: false,
-    mayHaveLeft: false,
-    isRewritten: false,
-    bugs: 0,
-    attempt: undefined,
-  };
-}
 
 test('whoever waits is told why: for others of its address, for what is being written, or for a busy bridge', () => {
   const bridge = createBridgeLines(memoryBridge());

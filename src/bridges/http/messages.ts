@@ -1,6 +1,5 @@
-import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { type Client, type Desk, listedStates, type MessageView } from '../../gateway/desk.ts';
+import { type Desk, listedStates, type MessageView } from '../../gateway/desk.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { klpSchema, klpType } from '../klp.ts';
 import {
@@ -11,22 +10,19 @@ import {
   deliveryItemSchema,
   deliveryJson,
   deliverySchema,
-  invalid,
   messageIdSchema,
   messageViewJson,
   messageViewSchema,
 } from '../schema.ts';
 import { slowest } from './blobs.ts';
 import { draftTypes, readDraft } from './draft-body.ts';
+import { idempotencyKey, idempotent, replayed } from './idempotency.ts';
 import { whereKnown } from './offer.ts';
 import { pageAnswer, pageSchema } from './page.ts';
 import { messageAnswer, textType } from './plain.ts';
 import { cursorOf, integerParam, type Route, route } from './route.ts';
 
 const earlier = 'a cursor from an earlier answer';
-/** In its string form, or bare. Source: draft-ietf-httpapi-idempotency-key-header; RFC 8941 §3.3.3. */
-const keyShape = /^(?:"(?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\]){1,255}"|[\x21\x23-\x7e]{1,255})$/;
-
 const accept = { Accept: `application/json, ${klpType} (an envelope) or ${textType} (lines for scripts)` };
 const idParams = z.strictObject({ id: messageIdSchema });
 
@@ -210,34 +206,4 @@ export function posted({ message, repeated }: Awaited<ReturnType<Desk['messages'
     location: `/v1/messages/${message.id}`,
     ...(repeated && { 'idempotency-replayed': 'true' }),
   };
-}
-
-export const replayed = { 'Idempotency-Replayed': 'true where this key was answered before' };
-
-/** The header, for the document; what a repeat does not do. */
-export function idempotent(what: string) {
-  const about = `a key of your own: a repeat under it gives the first answer and ${what}`;
-  return { 'Idempotency-Key': z.string().regex(keyShape).describe(about) };
-}
-
-/**
- * What is made under a key is called by it, so that a repeat finds it: 32 hex digits that nobody else can tell, and that are no
- * other client's.
- */
-export function keyedId(client: Client, key: string): string {
-  return createHash('sha256').update(`${client.id}\n${key}`).digest('hex').slice(0, 32);
-}
-
-/** The key of an `Idempotency-Key` header, in its string form (`"abc"`) or bare. */
-export function idempotencyKey(header: string | undefined): string | undefined {
-  if (header === undefined) {
-    return undefined;
-  }
-  const text = header.trim();
-  const key = /^".*"$/.test(text) ? text.slice(1, -1).replaceAll(/\\(["\\])/g, '$1') : text;
-  if (!keyShape.test(text)) {
-    const detail = 'a key of 1 to 255 printable ASCII characters, bare or in double quotes';
-    throw invalid([{ pointer: '/header/idempotency-key', detail }]);
-  }
-  return key;
 }

@@ -6,7 +6,7 @@ import { ruleIdSchema, ruleShape } from '../../gateway/route-schema.ts';
 import type { RouteView } from '../../gateway/society-contract.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import { messageDraftSchema } from '../schema.ts';
-import { idempotencyKey, idempotent, keyedId, replayed } from './messages.ts';
+import { idempotencyKey, idempotent, keyedId, replayed } from './idempotency.ts';
 import { conditionsOf, preconditions, tagged } from './precondition.ts';
 import { type Route, route } from './route.ts';
 

@@ -9,8 +9,9 @@ import { check, messageDraftSchema, messageViewJson, messageViewText, plainDraft
 import { type Fields, listed } from '../short-way.ts';
 import { slowest } from './blobs.ts';
 import { endedEarly, jsonOf, textOf } from './body.ts';
+import { idempotencyKey } from './idempotency.ts';
 import { mediaTypeOf } from './legacy/fields.ts';
-import { idempotencyKey, posted } from './messages.ts';
+import { posted } from './messages.ts';
 import { tooSlow } from './route.ts';
 
 /** Bytes of a body that goes the short way: a message without files has fewer. */

@@ -11,7 +11,7 @@ import {
 } from '../../gateway/webhooks.ts';
 import { filterShape } from '../event-filter.ts';
 import { eventSchema, messageSchema } from '../schema.ts';
-import { idempotencyKey, idempotent, keyedId, replayed } from './messages.ts';
+import { idempotencyKey, idempotent, keyedId, replayed } from './idempotency.ts';
 import { type Route, route } from './route.ts';
 
 const timeSchema = z.int().min(0).describe('ms since 1970');

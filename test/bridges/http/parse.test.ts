@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { parseRange } from '../../../src/bridges/http/blobs.ts';
+import { idempotencyKey } from '../../../src/bridges/http/idempotency.ts';
 import { parseForm } from '../../../src/bridges/http/legacy/fields.ts';
-import { idempotencyKey } from '../../../src/bridges/http/messages.ts';
 import { isGatewayError } from '../../../src/lib/errors.ts';
 
 test('an Idempotency-Key is the same key as a string and bare', () => {
