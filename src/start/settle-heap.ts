@@ -1,5 +1,6 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { keepTick } from './kept-tick.ts';
 
 /** See `node --expose-gc`. */
 type Collect = (options: {
@@ -16,7 +17,6 @@ export function settleHeap(): void {
   setFlagsFromString('--expose-gc');
   const collect = runInNewContext('gc') as Collect;
   setFlagsFromString('--no-expose-gc');
-  // One that waits keeps what V8 has learned of ticks. Where none is there, every later tick takes ten times as long for good.
-  process.nextTick(() => {});
+  keepTick();
   collect({ type: 'major', execution: 'sync', flavor: 'last-resort' });
 }
