@@ -18,6 +18,7 @@ import {
   type WriterData,
   type WriterReady,
 } from './job.ts';
+import { PendingJobs } from './pending-jobs.ts';
 import { startWriterThread, type WriterThread } from './writer-thread.ts';
 
 /** How soon a job must be on disk. At most one of them. */
@@ -94,7 +95,7 @@ const enoughAhead = 12;
  */
 export async function startCommitter(options: CommitterOptions): Promise<Committer> {
   const { clock, random, log, onWriter, ...data } = options;
-  const waiting = new Map<number, Waiting>();
+  const waiting = new PendingJobs<Waiting>();
   const outgoing: Record<LaneName, JobRequest[]> = { urgent: [], gateway: [], mesh: [], outbox: [] };
   let carrying = false;
   const replies: JobReply[] = [];
@@ -106,7 +107,6 @@ export async function startCommitter(options: CommitterOptions): Promise<Committ
   const closing = new AbortController();
   let thread: WriterThread | undefined;
   let gone = new GatewayError('store/unavailable', 'the store is starting', { retryable: true });
-  let next = 1;
   let commitsBefore = 0;
   let flushing = false;
   let cancelLazy: (() => void) | undefined;
@@ -136,8 +136,7 @@ export async function startCommitter(options: CommitterOptions): Promise<Committ
         return;
       }
       for (const { id } of jobs) {
-        waiting.get(id)?.reject(error);
-        waiting.delete(id);
+        waiting.take(id)?.reject(error);
       }
     }
   }
@@ -160,8 +159,7 @@ export async function startCommitter(options: CommitterOptions): Promise<Committ
   }
 
   function hear(reply: JobReply): void {
-    const job = waiting.get(reply.id);
-    waiting.delete(reply.id);
+    const job = waiting.take(reply.id);
     const failure = 'failure' in reply ? reply.failure : undefined;
     const error = failure && failureError(failure);
     const met = error?.code.startsWith('store/') === true ? error : undefined;
@@ -218,10 +216,9 @@ export async function startCommitter(options: CommitterOptions): Promise<Committ
     for (const lane of laneNames) {
       outgoing[lane] = [];
     }
-    for (const job of waiting.values()) {
+    for (const job of waiting.takeAll()) {
       job.reject(error);
     }
-    waiting.clear();
   }
 
   async function start(first: boolean): Promise<WriterThread> {
@@ -291,9 +288,8 @@ export async function startCommitter(options: CommitterOptions): Promise<Committ
           new GatewayError('store/full', `${jobLimit} writes wait for the disk`, { retryable: true }),
         );
       }
-      const id = next++;
       return new Promise((resolve, reject) => {
-        waiting.set(id, { resolve, reject, tells: tellingVerbs.has(verb) });
+        const id = waiting.add({ resolve, reject, tells: tellingVerbs.has(verb) });
         const lane = laneOf(verb, commit);
         outgoing[lane].push({ id, verb, args });
         flushSoon(commit);
