@@ -53,6 +53,7 @@ export function createCheckpoints(
   { long, tooLong }: { readonly long: number; readonly tooLong: number } = lengths,
 ): Checkpoints {
   const run = database.prepare('PRAGMA wal_checkpoint(PASSIVE)');
+  const look = database.prepare('PRAGMA wal_checkpoint(NOOP)');
   const folder = createLogFolder(file);
   let pages = 0;
   let failed = false;
@@ -75,6 +76,16 @@ export function createCheckpoints(
     }
   }
 
+  /** Pages of the log that are not folded: as many as were guessed where that cannot be found out. */
+  function length(): number {
+    try {
+      const { log, checkpointed } = look.get() as { log: number; checkpointed: number };
+      return log - checkpointed;
+    } catch {
+      return pages;
+    }
+  }
+
   return {
     grown(jobs) {
       pages += pagesPerCommit + jobs * pagesPerJob;
@@ -87,6 +98,10 @@ export function createCheckpoints(
     },
     fold,
     foldIfLong() {
+      // The guess is three times too many where hundreds of small jobs share a commit.
+      if (pages >= long && !isAsked) {
+        pages = length();
+      }
       if (pages < long) {
         isAsked = false;
       } else if (!isAsked) {

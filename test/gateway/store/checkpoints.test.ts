@@ -64,6 +64,27 @@ test('a log that grows without a pause is folded by another thread, begins anew,
   assert.ok(busy.logBytes() > 0);
 });
 
+test('a log is long when it is, not when it is guessed to be', async () => {
+  await using busy = await busyDatabase();
+  using log = createCheckpoints(busy.database, busy, { long: 1000, tooLong: 1e9 });
+  const add = busy.database.prepare('INSERT INTO a VALUES (randomblob(100))');
+  const length = busy.database.prepare('PRAGMA wal_checkpoint(NOOP)');
+  const state = () => length.get() as { log: number; checkpointed: number };
+  for (; state().log < 900; log.foldIfLong()) {
+    add.run();
+    // Of which each might have changed pages of its own.
+    log.grown(100);
+  }
+  await new Promise(resolve => setTimeout(resolve, 200));
+  assert.equal(state().checkpointed, 0);
+  for (let n = 0; state().checkpointed === 0; n++, log.foldIfLong()) {
+    assert.ok(n < 5000, 'it is never folded');
+    add.run();
+    log.grown(100);
+    await new Promise(resolve => setTimeout(resolve, 1));
+  }
+});
+
 test('where the other thread cannot fold, the writer does so before the log is endless', async () => {
   await using busy = await busyDatabase();
   using log = createCheckpoints(
