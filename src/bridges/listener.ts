@@ -8,7 +8,7 @@ import type { Counters } from '../lib/counters.ts';
 import { codeOf, type ErrorCode, GatewayError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import { type ConnectionRoom, watchConnections } from './connection-room.ts';
-import { watchAnswers } from './due-answers.ts';
+import { afterAnswers } from './due-answers.ts';
 import { knownPaths } from './known-paths.ts';
 import { checkHost, checkOneHost, checkOrigin } from './origin.ts';
 import { problemAnswer, problemHeaders, problemOf } from './problems.ts';
@@ -119,14 +119,14 @@ export async function createListener(parts: ListenerParts): Promise<Listener> {
         handler(request, response as never);
       }
     });
-    rooms.push(watchConnections(server, listenerLimits, parts, 'http'));
+    const room = watchConnections(server, listenerLimits, parts, 'http');
+    rooms.push(room);
     allowHalfOpen(server);
     server.maxHeadersCount = listenerLimits.headers;
     server.setTimeout(listenerLimits.idleTimeout);
-    const afterAnswers = watchAnswers(server);
     server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
       counters.add(error.code === 'ECONNRESET' ? 'http/reset' : 'http/malformed');
-      afterAnswers(socket, () => refuse(socket, clientError(error)));
+      afterAnswers(room.lines, socket, () => refuse(socket, clientError(error)));
     });
     server.on('upgrade', (request, socket, head) => {
       upgraded.add(socket);
