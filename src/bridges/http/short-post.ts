@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Client, Desk } from '../../gateway/desk.ts';
 import type { Clock } from '../../lib/clock.ts';
+import { Deadlines } from '../../lib/deadlines.ts';
 import { type Access, requireScope } from '../access.ts';
 import type { Listener } from '../listener.ts';
 import { hasTwoHosts } from '../origin.ts';
@@ -36,6 +37,7 @@ export interface ShortPostParts {
  */
 export function addShortPost({ shortWays }: Pick<Listener, 'shortWays'>, parts: ShortPostParts): void {
   const { desk, clock, access, rates } = parts;
+  const deadlines = new Deadlines(clock, slowest);
   const origin = parts.cors ? ['vary', 'Origin'] : none;
   const always = ['vary', parts.cors ? 'Origin, accept' : 'accept', 'content-type', jsonType];
 
@@ -46,7 +48,7 @@ export function addShortPost({ shortWays }: Pick<Listener, 'shortWays'>, parts: 
     left: Fields,
   ): Promise<void> {
     const fail = (error: unknown) => shortWays.fail(request, response, error, [...origin, ...left]);
-    const timer = clock.after(slowest, () => fail(tooSlow()));
+    const cancel = deadlines.after(() => fail(tooSlow()));
     try {
       const value = jsonOf(textOf(given.body));
       const draft = plainDraft(value) ?? check(messageDraftSchema, value);
@@ -59,7 +61,7 @@ export function addShortPost({ shortWays }: Pick<Listener, 'shortWays'>, parts: 
     } catch (error) {
       fail(error);
     } finally {
-      timer();
+      cancel();
     }
   }
 
