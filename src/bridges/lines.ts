@@ -12,6 +12,8 @@ export interface Line {
   request: IncomingMessage | undefined;
   response: ServerResponse | undefined;
   before: ServerResponse | undefined;
+  /** What comes on it is no request any more, and its sender is told so, or will be behind the answers. */
+  isBroken: boolean;
   /** Where it stands among the idle ones, if anybody keeps account of them. */
   place: IdlePlace | undefined;
 }
@@ -34,28 +36,15 @@ export class Lines {
   constructor(server: Server, watcher?: LineWatcher) {
     this.#watcher = watcher;
     server.on('connection', socket => this.#open(socket));
-    server.on('request', (request, response) => this.#ask(request, response));
+    server.on('request', (request, response) => this.ask(request, response));
   }
 
   of(socket: Duplex): Line | undefined {
     return this.#lines.get(socket);
   }
 
-  #open(socket: Socket): void {
-    const line: Line = {
-      socket,
-      open: 0,
-      request: undefined,
-      response: undefined,
-      before: undefined,
-      place: undefined,
-    };
-    this.#lines.set(socket, line);
-    this.#watcher?.opened(line);
-    socket.once('close', () => this.#watcher?.closed(line));
-  }
-
-  #ask(request: IncomingMessage, response: ServerResponse): void {
+  /** To be called for what a server does not tell as a `request`: where it listens for `checkContinue` or `checkExpectation`. */
+  ask(request: IncomingMessage, response: ServerResponse): void {
     const line = this.#lines.get(request.socket);
     if (line === undefined) {
       return;
@@ -68,6 +57,21 @@ export class Lines {
       this.#watcher?.asked(line);
     }
     response.on('close', () => this.#end(line, request, response));
+  }
+
+  #open(socket: Socket): void {
+    const line: Line = {
+      socket,
+      open: 0,
+      request: undefined,
+      response: undefined,
+      before: undefined,
+      isBroken: false,
+      place: undefined,
+    };
+    this.#lines.set(socket, line);
+    this.#watcher?.opened(line);
+    socket.once('close', () => this.#watcher?.closed(line));
   }
 
   #end(line: Line, request: IncomingMessage, response: ServerResponse): void {

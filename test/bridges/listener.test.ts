@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
-import { request as httpRequest } from 'node:http';
+import { request as httpRequest, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -136,6 +136,33 @@ test('what follows a request and is not HTTP is refused behind its answer', asyn
     'HTTP/1.1 200',
     'HTTP/1.1 400',
   ]);
+});
+
+test('whoever goes on sending what is not HTTP holds no more for each piece, and is refused once', async () => {
+  const go = Promise.withResolvers<void>();
+  const asked = Promise.withResolvers<ServerResponse>();
+  await using listener = await open(({ app }) => {
+    app.get('/slow', async (_request, reply) => {
+      asked.resolve(reply.raw);
+      await go.promise;
+      return { ok: true };
+    });
+  });
+  const { server } = listener.app;
+  const socket = connect(listener.address().port, '127.0.0.1').setNoDelay(true);
+  const answers = text(socket);
+  socket.write('GET /slow HTTP/1.1\r\nhost: x\r\n\r\n');
+  const response = await asked.promise;
+  const held: number[] = [];
+  for (let n = 0; n < 20; n++) {
+    const isHeard = once(server, 'clientError');
+    socket.write('\0\r\n');
+    await isHeard;
+    held.push(response.listenerCount('close'));
+  }
+  assert.equal(held.at(-1), held[0]);
+  go.resolve();
+  assert.deepEqual((await answers).match(/HTTP\/1\.1 \d+/g), ['HTTP/1.1 200', 'HTTP/1.1 400']);
 });
 
 test('a browser that calls a loopback listener by a strange name is refused', async () => {

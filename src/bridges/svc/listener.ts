@@ -10,6 +10,7 @@ import type { Counters } from '../../lib/counters.ts';
 import { codeOf, GatewayError, isGatewayError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import { watchConnections } from '../connection-room.ts';
+import { afterAnswers } from '../due-answers.ts';
 import { refuse } from '../listener.ts';
 import { checkHost, checkOneHost, checkPage } from '../origin.ts';
 import { svcLimits } from './limits.ts';
@@ -58,21 +59,24 @@ export function createSvcListener(parts: SvcParts): SvcListener {
     keepAliveTimeout: svcLimits.keepAlive,
     shouldUpgradeCallback: () => false,
   });
-  watchConnections(server, svcLimits, parts, 'replica/http');
+  const { lines } = watchConnections(server, svcLimits, parts, 'replica/http');
   server.maxHeadersCount = svcLimits.headers;
   server.setTimeout(svcLimits.idleTimeout);
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     counters.add(error.code === 'ECONNRESET' ? 'replica/http/reset' : 'replica/http/malformed');
-    refuse(
-      socket,
+    const ours =
       error.code === 'HPE_HEADER_OVERFLOW'
         ? new GatewayError('request/too-large', `headers of more than ${svcLimits.headerBytes} bytes`)
-        : new GatewayError('request/invalid', 'not HTTP/1.1'),
-    );
+        : new GatewayError('request/invalid', 'not HTTP/1.1');
+    afterAnswers(lines, socket, () => refuse(socket, ours));
   });
   server.on('request', (request, response) => void take(request, response, false));
-  server.on('checkContinue', (request, response) => void take(request, response, true));
+  server.on('checkContinue', (request, response) => {
+    lines.ask(request, response);
+    void take(request, response, true);
+  });
   server.on('checkExpectation', (request, response) => {
+    lines.ask(request, response);
     respondProblem(
       request,
       response,

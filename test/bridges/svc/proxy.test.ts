@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
+import { svcLimits } from '../../../src/bridges/svc/limits.ts';
 import { get, startHub, startOrigin, until } from './hub.ts';
 
 test('method, path and query go out byte for byte, and so does the body', async t => {
@@ -150,6 +151,60 @@ test('a client that asks before it sends is told by the service to go on, or not
     'POST /svc/api/no HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n',
   );
   assert.match(no, /^HTTP\/1\.1 413/);
+});
+
+test('a client that asked before it sent does not give way to idle connections while the service is at its request', async t => {
+  const asked = Promise.withResolvers<void>();
+  const go = Promise.withResolvers<void>();
+  const origin = await startOrigin(t, (request, response) => {
+    if (request.method === 'POST') {
+      asked.resolve();
+      void go.promise.then(() => response.end('thanks'));
+    } else {
+      response.end('x');
+    }
+  });
+  const hub = await startHub(t, origin.url);
+  const answer = raw(
+    hub.port,
+    'POST /svc/api/x HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\nConnection: close\r\n\r\nabc',
+  );
+  await asked.promise;
+  await new Promise(resolve => setTimeout(resolve, svcLimits.idleGrace + 100));
+  const idle = Array.from({ length: svcLimits.idleConnections + 8 }, () => connect(hub.port, '127.0.0.1'));
+  await Promise.all(
+    idle.map(socket =>
+      once(
+        socket.on('error', () => {}),
+        'connect',
+      ),
+    ),
+  );
+  go.resolve();
+  const heard = await answer;
+  for (const socket of idle) {
+    socket.destroy();
+  }
+  assert.match(heard, /HTTP\/1\.1 200 OK/);
+});
+
+test('what follows a request and is not HTTP is refused behind its answer', async t => {
+  const asked = Promise.withResolvers<void>();
+  const go = Promise.withResolvers<void>();
+  const origin = await startOrigin(t, (request, response) => {
+    if (request.method === 'POST') {
+      asked.resolve();
+      void go.promise.then(() => response.end('thanks'));
+    } else {
+      response.end('x');
+    }
+  });
+  const hub = await startHub(t, origin.url);
+  const answers = raw(hub.port, 'POST /svc/api/x HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc\0\r\n');
+  await asked.promise;
+  await until(() => hub.counters.snapshot()['replica/http/malformed'] === 1, 'the refusal');
+  go.resolve();
+  assert.deepEqual((await answers).match(/HTTP\/1\.1 \d+/g), ['HTTP/1.1 200', 'HTTP/1.1 400']);
 });
 
 test('compressed bodies are not touched, HEAD has no body, a 1.0 client gets no chunks', async t => {
