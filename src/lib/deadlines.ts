@@ -73,14 +73,17 @@ export class Deadlines {
 
   #look(): void {
     const now = this.#clock.monotonic();
-    for (let first = this.#first; first !== undefined; first = this.#first) {
-      if (first.at > now) {
-        this.#arm(first.at - now);
-        return;
+    try {
+      for (let first = this.#first; first !== undefined && first.at <= now; first = this.#first) {
+        this.#end(first);
+        first.callback();
       }
-      this.#end(first);
-      first.callback();
+    } finally {
+      // Behind one that throws, too, as with timers of their own.
+      this.#isArmed = false;
+      if (this.#first !== undefined) {
+        this.#arm(Math.max(this.#first.at - now, 0));
+      }
     }
-    this.#isArmed = false;
   }
 }

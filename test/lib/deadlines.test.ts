@@ -59,3 +59,23 @@ test('one that is asked for by another is waited for, too, and one that another 
   await clock.advance(100);
   assert.deepEqual(seen, ['first', 'third']);
 });
+
+test('behind one that throws the others are called at their time, and later ones, too', async () => {
+  const clock = new ManualClock();
+  const seen: string[] = [];
+  const deadlines = new Deadlines(clock, 100);
+  deadlines.after(() => {
+    throw new TypeError('a bug');
+  });
+  deadlines.after(() => seen.push('with it'));
+  await clock.advance(50);
+  deadlines.after(() => seen.push('behind it'));
+  await assert.rejects(clock.advance(50), TypeError);
+  await clock.advance(0);
+  assert.deepEqual(seen, ['with it']);
+  await clock.advance(50);
+  assert.deepEqual(seen, ['with it', 'behind it']);
+  deadlines.after(() => seen.push('later'));
+  await clock.advance(100);
+  assert.deepEqual(seen, ['with it', 'behind it', 'later']);
+});
