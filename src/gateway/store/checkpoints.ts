@@ -142,12 +142,18 @@ export function createLogFolder(file: LogFile): LogFolder {
       }
       const signals = new Int32Array(new SharedArrayBuffer(8));
       folder = signals;
-      const worker = new Worker(new URL('./log-folder.ts', import.meta.url), {
-        workerData: { path: file.path, inode: file.inode, signals } satisfies FolderData,
-        name: 'store log folder',
-      });
-      worker.unref();
-      worker.on('error', () => Atomics.store(signals, folderWord.state, folderState.ended));
+      const isEnded = () => Atomics.store(signals, folderWord.state, folderState.ended);
+      try {
+        const worker = new Worker(new URL('./log-folder.ts', import.meta.url), {
+          workerData: { path: file.path, inode: file.inode, signals } satisfies FolderData,
+          name: 'store log folder',
+        });
+        worker.unref();
+        worker.on('error', isEnded);
+      } catch {
+        // The system has no thread to give: the writer folds by itself and asks for one again.
+        isEnded();
+      }
     },
     [Symbol.dispose]() {
       const until = performance.now() + endPatience;

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { statSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -98,4 +99,17 @@ test('where the other thread cannot fold, the writer does so before the log is e
     log.foldIfLong();
   }
   assert.ok(busy.logBytes() < 20_000_000, `${busy.logBytes()} bytes of log for 40 MB written`);
+});
+
+test('where the system has no thread to give, nothing is thrown, and whoever waits is not told that one is at it', () => {
+  // A process that may not begin threads fails as one does that has too many.
+  const code = `
+    import { createLogFolder } from ${JSON.stringify(new URL('../../../src/gateway/store/checkpoints.ts', import.meta.url))};
+    using folder = createLogFolder({ path: ':memory:', inode: 0 });
+    folder.ask();
+    folder.ask();
+    console.log(folder.isBusy);`;
+  const flags = ['--permission', '--allow-fs-read=*', '--no-warnings', '--input-type=module'];
+  const said = execFileSync(process.execPath, [...flags, '-e', code], { encoding: 'utf8', env: {} });
+  assert.equal(said, 'false\n');
 });
