@@ -136,7 +136,12 @@ export function createClients(options: {
         errors: [{ pointer: '/identity', detail: 'no bridge of this hub gives addresses' }],
       });
     }
-    await store.committer.commit('client.create', { ...row, residents: addresses });
+    await store.committer.commit('client.create', { ...row, residents: addresses }).catch(error => {
+      if (lookAgain(row.id)) {
+        residents.opened(addresses);
+      }
+      throw error;
+    });
     residents.opened(addresses);
     const entry = entryOf({
       ...row,
@@ -148,6 +153,36 @@ export function createClients(options: {
     });
     put(entry);
     return entry;
+  }
+
+  /**
+   * A writer that died over a change may have made it all the same: what is on disk holds, or each further change would be of a
+   * version that is not there. Gives whether there was something new.
+   */
+  function lookAgain(id: string): boolean {
+    const before = byId.get(id);
+    let row: ClientRow | undefined;
+    try {
+      row = store.read.clients().find(one => one.id === id);
+    } catch {
+      return false;
+    }
+    if (row === undefined || before?.revokedAt !== undefined || row.version <= (before?.version ?? 0)) {
+      return false;
+    }
+    put({ ...entryOf(row), rights: (before?.rights ?? 0) + 1 });
+    lives.end(id, 'changed');
+    return true;
+  }
+
+  function unchanged(id: string, error: unknown): never {
+    const isKnown = isGatewayError(error, 'store/full');
+    if (!isKnown) {
+      lookAgain(id);
+    }
+    throw isKnown
+      ? notWritten(error, 'the token is as it was; revoking it holds at once all the same')
+      : error;
   }
 
   const viewOf = (entry: Entry): ClientView => {
@@ -235,7 +270,7 @@ export function createClients(options: {
         role: wanted.role ?? null,
         expires_at: wanted.expiresAt ?? null,
       };
-      await store.committer.commit('client.change', job).catch(unchanged);
+      await store.committer.commit('client.change', job).catch(error => unchanged(id, error));
       const entry = living(nameOrId);
       const { expiresAt: _before, ...rest } = entry.client;
       const next: Client = {
@@ -274,7 +309,7 @@ export function createClients(options: {
         previous: JSON.stringify(previous.map(one => ({ hash: hex(one.hash), until: one.client.expiresAt }))),
         at: now,
       };
-      await store.committer.commit('client.rotate', job).catch(unchanged);
+      await store.committer.commit('client.rotate', job).catch(error => unchanged(client.id, error));
       const entry = living(nameOrId);
       put({ ...entry, client: { ...client }, hash: fresh, previous, version: version + 1, rotatedAt: now });
       for (const token of hashesOf(entry)) {
@@ -377,12 +412,6 @@ function notWritten(error: unknown, meaning: string): unknown {
   }
   const { code, retryable, detail } = error;
   return new GatewayError(code, `${error.message}: ${meaning}`, { retryable, detail, cause: error });
-}
-
-function unchanged(error: unknown): never {
-  // Where the writer died over it, nobody knows.
-  const isKnown = isGatewayError(error, 'store/full');
-  throw isKnown ? notWritten(error, 'the token is as it was; revoking it holds at once all the same') : error;
 }
 
 /** The client as one of its replaced tokens stands for it: until then, and no longer than the client itself. */

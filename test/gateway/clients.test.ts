@@ -3,6 +3,7 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { GatewayError } from '../../src/lib/errors.ts';
 import { openTestSwitch, testOwnerToken } from './fixture.ts';
 
 test('a token lets its client in until it expires or is revoked, and a name is never given again', async () => {
@@ -67,4 +68,39 @@ test('clients that were revoked make room for others', async () => {
   await assert.rejects(hub.client('two'), { code: 'store/full' });
   await hub.desk.clients.revoke('one');
   await hub.client('two');
+});
+
+test('what a writer did and died over is known: the client has the rights that are on disk, and can be changed again', async () => {
+  await using hub = await openTestSwitch();
+  const { clients } = hub.desk;
+  const { committer } = hub.store;
+  const { commit } = committer;
+  const dieOver = async (change: () => Promise<unknown>) => {
+    committer.commit = async (...given) => {
+      committer.commit = commit;
+      await commit(...given);
+      throw new GatewayError('store/unavailable', 'the writer is gone', { retryable: true });
+    };
+    await assert.rejects(change(), { code: 'store/unavailable' });
+  };
+  await dieOver(() => clients.create({ name: 'reader', scopes: ['messages:read', 'messages:send'] }));
+  assert.deepEqual(
+    clients.list().map(({ name }) => name),
+    ['owner', 'reader'],
+  );
+  // Nobody was told its token.
+  const { token } = await clients.rotate('reader', 60_000);
+  const { client } = clients.authenticate(token);
+  assert.ok(client);
+  const ends: string[] = [];
+  clients.watch(client, why => ends.push(why));
+  await dieOver(() => clients.change('reader', { scopes: ['messages:read'] }));
+  assert.deepEqual(clients.authenticate(token).client?.scopes, ['messages:read']);
+  assert.deepEqual(ends, ['changed']);
+  assert.equal((await clients.change('reader', { rooms: [] })).version, 4);
+  await dieOver(() => clients.rotate('reader', 60_000));
+  assert.equal(clients.authenticate(token).client?.name, 'reader');
+  const again = await clients.rotate('reader', 0);
+  assert.deepEqual(clients.authenticate(token), { fault: 'unknown' });
+  assert.equal(clients.authenticate(again.token).client?.name, 'reader');
 });
