@@ -176,11 +176,10 @@ export function createClients(options: {
   }
 
   function unchanged(id: string, error: unknown): never {
-    const isKnown = isGatewayError(error, 'store/full');
-    if (!isKnown) {
+    if (isGatewayError(error, 'store/unavailable')) {
       lookAgain(id);
     }
-    throw isKnown
+    throw isGatewayError(error, 'store/full')
       ? notWritten(error, 'the token is as it was; revoking it holds at once all the same')
       : error;
   }

@@ -104,3 +104,17 @@ test('what a writer did and died over is known: the client has the rights that a
   assert.deepEqual(clients.authenticate(token), { fault: 'unknown' });
   assert.equal(clients.authenticate(again.token).client?.name, 'reader');
 });
+
+test('of two changes at once one is refused, and ends nothing that the other has not ended', async () => {
+  await using hub = await openTestSwitch();
+  const { clients } = hub.desk;
+  const { token } = await hub.client('reader');
+  const { client } = clients.authenticate(token);
+  assert.ok(client);
+  const ends: string[] = [];
+  clients.watch(client, why => ends.push(why));
+  const both = await Promise.allSettled([clients.rotate('reader', 60_000), clients.rotate('reader', 60_000)]);
+  assert.deepEqual(both.map(({ status }) => status).sort(), ['fulfilled', 'rejected']);
+  assert.deepEqual(ends, []);
+  assert.equal(clients.authenticate(token).client?.name, 'reader');
+});
