@@ -12,7 +12,7 @@ import { afterAnswers } from './due-answers.ts';
 import { knownPaths } from './known-paths.ts';
 import { checkHost, checkOneHost, checkOrigin } from './origin.ts';
 import { problemAnswer, problemHeaders, problemOf } from './problems.ts';
-import { createShortWays, guardHeaders, type ShortWays } from './short-way.ts';
+import { createShortWays, guardHeaders, listed, type ShortWays } from './short-way.ts';
 
 /** Limits of the one HTTP server; docs/limits.md says why. All ms but the sizes. */
 export const listenerLimits = {
@@ -127,6 +127,14 @@ export async function createListener(parts: ListenerParts): Promise<Listener> {
     server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
       counters.add(error.code === 'ECONNRESET' ? 'http/reset' : 'http/malformed');
       afterAnswers(room.lines, socket, () => refuse(socket, clientError(error)));
+    });
+    // By itself Node answers with the number alone, and tells nobody that it owes an answer.
+    server.on('checkExpectation', (request, response) => {
+      room.lines.ask(request, response);
+      const error = new GatewayError('request/unsupported', 'an expectation nobody knows');
+      counters.add(`http/refused/${error.code}`);
+      const { status, headers, body } = problemAnswer(request.headers.accept, error, 417);
+      shortWays.answer(request, response, status, listed(headers), body);
     });
     server.on('upgrade', (request, socket, head) => {
       upgraded.add(socket);

@@ -138,6 +138,29 @@ test('what follows a request and is not HTTP is refused behind its answer', asyn
   ]);
 });
 
+test('an expectation nobody knows is a problem, in its turn like any other answer', async () => {
+  const go = Promise.withResolvers<void>();
+  await using listener = await open(({ app }) => {
+    app.get('/slow', async () => {
+      await go.promise;
+      return { ok: true };
+    });
+  });
+  const isBroken = once(listener.app.server, 'clientError');
+  const expects = 'POST /things/1 HTTP/1.1\r\nhost: x\r\nexpect: tea\r\ncontent-length: 2\r\n\r\nhi';
+  const answers = raw(listener, `GET /slow HTTP/1.1\r\nhost: x\r\n\r\n${expects.repeat(2)}\0`);
+  await isBroken;
+  go.resolve();
+  assert.deepEqual((await answers).match(/HTTP\/1\.1 \d+/g), [
+    'HTTP/1.1 200',
+    'HTTP/1.1 417',
+    'HTTP/1.1 417',
+    'HTTP/1.1 400',
+  ]);
+  const alone = await raw(listener, expects.replace('host: x', 'host: x\r\nconnection: close'));
+  assert.match(alone, /x-request-id: .*"code":"request\/unsupported"/s);
+});
+
 test('whoever goes on sending what is not HTTP holds no more for each piece, and is refused once', async () => {
   const go = Promise.withResolvers<void>();
   const asked = Promise.withResolvers<ServerResponse>();
