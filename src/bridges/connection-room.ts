@@ -19,6 +19,8 @@ export interface ConnectionLimits {
 export interface ConnectionRoom {
   /** The connection is somebody's whom the hub knows, for as long as it lasts: it does not give way. */
   keep(socket: Socket): void;
+  /** Somebody has proven on it who they are: it gives way after those of strangers. What a request says of itself proves nothing. */
+  prove(socket: Socket): void;
   readonly lines: Lines;
 }
 
@@ -67,9 +69,8 @@ export function watchConnections(
       enter(line, 'stranger');
     },
     asked: leave,
-    answered(line, { headers }, { statusCode }) {
-      const isProven = statusCode < 400 && (headers.authorization ?? headers.cookie) !== undefined;
-      enter(line, isProven ? 'known' : 'stranger');
+    answered(line, { statusCode }) {
+      enter(line, line.isProven && statusCode < 400 ? 'known' : 'stranger');
     },
     closed({ place }) {
       if (place !== undefined) {
@@ -84,6 +85,12 @@ export function watchConnections(
       const line = lines.of(socket);
       if (line !== undefined) {
         leave(line);
+      }
+    },
+    prove(socket) {
+      const line = lines.of(socket);
+      if (line !== undefined) {
+        line.isProven = true;
       }
     },
     lines,

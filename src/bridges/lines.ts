@@ -12,6 +12,8 @@ export interface Line {
   request: IncomingMessage | undefined;
   response: ServerResponse | undefined;
   before: ServerResponse | undefined;
+  /** Somebody has proven on it who they are. */
+  isProven: boolean;
   /** What comes on it is no request any more, and its sender is told so, or will be behind the answers. */
   isBroken: boolean;
   /** Where it stands among the idle ones, if anybody keeps account of them. */
@@ -23,8 +25,8 @@ export interface LineWatcher {
   opened(line: Line): void;
   /** Something is asked where nothing was. */
   asked(line: Line): void;
-  /** Nothing is open any more; the newest exchange was this one. */
-  answered(line: Line, request: IncomingMessage, response: ServerResponse): void;
+  /** Nothing is open any more; the newest answer was this one. */
+  answered(line: Line, response: ServerResponse): void;
   closed(line: Line): void;
 }
 
@@ -56,7 +58,7 @@ export class Lines {
     if (line.open === 1) {
       this.#watcher?.asked(line);
     }
-    response.on('close', () => this.#end(line, request, response));
+    response.on('close', () => this.#end(line, response));
   }
 
   #open(socket: Socket): void {
@@ -66,6 +68,7 @@ export class Lines {
       request: undefined,
       response: undefined,
       before: undefined,
+      isProven: false,
       isBroken: false,
       place: undefined,
     };
@@ -74,7 +77,7 @@ export class Lines {
     socket.once('close', () => this.#watcher?.closed(line));
   }
 
-  #end(line: Line, request: IncomingMessage, response: ServerResponse): void {
+  #end(line: Line, response: ServerResponse): void {
     line.open -= 1;
     if (line.response === response) {
       line.request = undefined;
@@ -82,7 +85,7 @@ export class Lines {
       line.before = undefined;
     }
     if (line.open === 0) {
-      this.#watcher?.answered(line, request, response);
+      this.#watcher?.answered(line, response);
     }
   }
 }

@@ -68,6 +68,8 @@ export interface Listener extends AsyncDisposable {
   onUpgrade(path: string | RegExp, handler: UpgradeHandler): void;
   /** An upgraded connection whose owner the hub knows by now: it does not give way to others any more. */
   keep(request: IncomingMessage): void;
+  /** Whoever asks has proven who they are: their connection gives way after those of strangers. */
+  prove(request: IncomingMessage): void;
   /** Whether a request came over the control socket, whose file mode is its authentication. */
   isControl(request: IncomingMessage): boolean;
   /** Opens the TCP port. `bridge/unavailable` with `detail.errno` (`EADDRINUSE`) if that fails; may be tried again with another. */
@@ -307,6 +309,11 @@ export async function createListener(parts: ListenerParts): Promise<Listener> {
     keep(request) {
       for (const room of rooms) {
         room.keep(request.socket);
+      }
+    },
+    prove(request) {
+      for (const room of rooms) {
+        room.prove(request.socket);
       }
     },
     isControl: request => controls.has(request.socket),

@@ -59,3 +59,48 @@ test('a connection on which a second request waits is not idle when the first is
     server.close();
   }
 });
+
+test('a connection is not known for what its requests say of themselves, and gives way before those that are', async () => {
+  const counters = new Counters();
+  const server = createServer();
+  const two = { ...limits, idleConnections: 2 };
+  const room = watchConnections(server, two, { clock: systemClock, counters }, 'x');
+  const over: Promise<unknown>[] = [];
+  server.on('request', (request, response) => {
+    if (request.url === '/proven') {
+      room.prove(request.socket);
+    }
+    over.push(once(response, 'close'));
+    response.end('ok');
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const open = () => connect(port, '127.0.0.1').on('error', () => {});
+  const ask = async (path: string) => {
+    const socket = open();
+    socket.write(`GET ${path} HTTP/1.1\r\nhost: x\r\nauthorization: nonsense\r\n\r\n`);
+    await once(socket, 'data');
+    await over.at(-1);
+    return socket;
+  };
+  const proven = await ask('/proven');
+  const pretender = await ask('/');
+  const closed = once(pretender, 'close');
+  const newcomer = open();
+  try {
+    await once(server, 'connection');
+    await closed;
+    newcomer.write('GET / HTTP/1.1\r\nhost: x\r\n\r\n');
+    await once(newcomer, 'data');
+    proven.write('GET / HTTP/1.1\r\nhost: x\r\n\r\n');
+    await once(proven, 'data');
+    assert.equal(counters.snapshot()['x/idle-closed'], 1);
+  } finally {
+    for (const socket of [proven, pretender, newcomer]) {
+      socket.destroy();
+    }
+    server.closeAllConnections();
+    server.close();
+  }
+});

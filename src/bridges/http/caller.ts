@@ -20,11 +20,15 @@ export function callerOf(
   const login = header === undefined ? logins.find(request.raw, request.ip) : undefined;
   if (login !== undefined) {
     desk.clients.used(login.client.id, request.ip);
+    listener.prove(request.raw);
     return { client: login.client, door: 'page', login };
   }
-  return header === undefined && listener.isControl(request.raw)
-    ? { client: access.owner(), door: 'control' }
-    : { client: access.bearer(header, request.ip), door: 'token' };
+  if (header === undefined && listener.isControl(request.raw)) {
+    return { client: access.owner(), door: 'control' };
+  }
+  const client = access.bearer(header, request.ip);
+  listener.prove(request.raw);
+  return { client, door: 'token' };
 }
 
 /**

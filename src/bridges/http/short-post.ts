@@ -35,7 +35,8 @@ export interface ShortPostParts {
  * `POST /v1/messages` as programs send it, a small JSON body with a token and nothing that would need a closer look: the same
  * checks in the same order, the same record and the same answers as by its route, without the framework around them.
  */
-export function addShortPost({ shortWays }: Pick<Listener, 'shortWays'>, parts: ShortPostParts): void {
+export function addShortPost(listener: Pick<Listener, 'shortWays' | 'prove'>, parts: ShortPostParts): void {
+  const { shortWays } = listener;
   const { desk, clock, access, rates } = parts;
   const deadlines = new Deadlines(clock, slowest);
   const origin = parts.cors ? ['vary', 'Origin'] : none;
@@ -74,6 +75,7 @@ export function addShortPost({ shortWays }: Pick<Listener, 'shortWays'>, parts: 
     let left = none;
     try {
       const client = access.bearerOn(request.socket, authorization, from);
+      listener.prove(request);
       left = listed(rates.charge(client, from, kinds));
       requireScope(client, scopes);
       const key = idempotencyKey(header(request, 'idempotency-key'));

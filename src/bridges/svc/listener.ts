@@ -59,7 +59,8 @@ export function createSvcListener(parts: SvcParts): SvcListener {
     keepAliveTimeout: svcLimits.keepAlive,
     shouldUpgradeCallback: () => false,
   });
-  const { lines } = watchConnections(server, svcLimits, parts, 'replica/http');
+  const room = watchConnections(server, svcLimits, parts, 'replica/http');
+  const { lines } = room;
   server.maxHeadersCount = svcLimits.headers;
   server.setTimeout(svcLimits.idleTimeout);
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
@@ -110,6 +111,9 @@ export function createSvcListener(parts: SvcParts): SvcListener {
     const wanted = tokens.get(target.service);
     if (definition === undefined || (wanted !== undefined && !sameToken(target.token, wanted))) {
       throw new GatewayError('request/not-found', 'there is no such replica');
+    }
+    if (wanted !== undefined) {
+      room.prove(request.socket);
     }
     if (guarded.get(target.service) === true) {
       // What the gateway adds its own credentials to is for programs and its own pages, not for any page of the web.

@@ -192,3 +192,23 @@ test('a token that was revoked says so to who holds it, and is no guess', async 
   }
   assert.equal((await gateway.call('nonsense', 'GET', '/v1/inbox')).body.reason, 'unknown');
 });
+
+test('a connection is known by a good token, whichever way a request goes, and by nothing else', async t => {
+  await using gateway = await openGateway();
+  const token = await gateway.client('a');
+  const { mock } = t.mock.method(gateway.listener, 'prove');
+  const proves = async (...[by, method, path, body, options]: Parameters<typeof gateway.call>) => {
+    const before = mock.callCount();
+    const { status } = await gateway.call(by, method, path, body, options);
+    return [status, mock.callCount() - before];
+  };
+  const draft = { to: 'app:a', text: 'hello' };
+  assert.deepEqual(await proves(token, 'POST', '/v1/messages', draft), [201, 1]);
+  const asText = { headers: { accept: 'text/plain' } };
+  assert.deepEqual(await proves(token, 'POST', '/v1/messages', draft, asText), [201, 1]);
+  assert.deepEqual(await proves(token, 'GET', '/v1/inbox'), [200, 1]);
+  const nonsense = { headers: { authorization: 'Bearer nonsense', cookie: 'kos=nonsense' } };
+  assert.deepEqual(await proves(undefined, 'GET', '/healthz', undefined, nonsense), [200, 0]);
+  assert.deepEqual(await proves(undefined, 'POST', '/v1/messages', draft, nonsense), [401, 0]);
+  assert.deepEqual(await proves(undefined, 'GET', '/v1/inbox', undefined, nonsense), [401, 0]);
+});
