@@ -1,4 +1,4 @@
-import type { Server } from 'node:http';
+import type { IncomingMessage, Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Clock } from '../lib/clock.ts';
 import type { Counters } from '../lib/counters.ts';
@@ -13,6 +13,8 @@ export interface ConnectionLimits {
   /** As many may be idle where the oldest is not so for `idleGrace` ms yet: what comes all at once is let speak. */
   readonly idleBurst: number;
   readonly idleGrace: number;
+  /** A stranger's request is none before its body is there: for a server that does nothing with one before it knows whose it is. */
+  readonly wantsWhole?: boolean;
 }
 
 /** Who holds connections open and asks for nothing gives way to whoever comes. */
@@ -31,7 +33,7 @@ export interface ConnectionRoom {
  */
 export function watchConnections(
   server: Server,
-  { connections, idleConnections, idleBurst, idleGrace }: ConnectionLimits,
+  { connections, idleConnections, idleBurst, idleGrace, wantsWhole = false }: ConnectionLimits,
   { clock, counters }: { readonly clock: Clock; readonly counters: Counters },
   name: string,
 ): ConnectionRoom {
@@ -63,12 +65,33 @@ export function watchConnections(
     }
   }
 
+  /** Whether what was asked last is half a request of a stranger. */
+  function isHalf({ isProven, request }: Line): boolean {
+    return wantsWhole && !isProven && request !== undefined && !request.complete && hasBody(request);
+  }
+
   const lines = new Lines(server, {
     opened(line) {
       line.place = idle.open(line.socket);
       enter(line, 'stranger');
     },
-    asked: leave,
+    asked(line) {
+      if (!isHalf(line)) {
+        leave(line);
+        return;
+      }
+      const { request } = line;
+      request?.once('end', () => {
+        if (line.request === request) {
+          leave(line);
+        }
+      });
+    },
+    wentOn(line) {
+      if (isHalf(line)) {
+        enter(line, 'stranger');
+      }
+    },
     answered(line, { statusCode }) {
       enter(line, line.isProven && statusCode < 400 ? 'known' : 'stranger');
     },
@@ -91,8 +114,15 @@ export function watchConnections(
       const line = lines.of(socket);
       if (line !== undefined) {
         line.isProven = true;
+        if (line.open > 0) {
+          leave(line);
+        }
       }
     },
     lines,
   };
+}
+
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 }

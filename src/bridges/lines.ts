@@ -23,8 +23,10 @@ export interface Line {
 /** Told of the connections of a server. */
 export interface LineWatcher {
   opened(line: Line): void;
-  /** Something is asked where nothing was. */
+  /** Something is asked; its head is here. */
   asked(line: Line): void;
+  /** Something was answered, and what came after it is not yet. */
+  wentOn(line: Line): void;
   /** Nothing is open any more; the newest answer was this one. */
   answered(line: Line, response: ServerResponse): void;
   closed(line: Line): void;
@@ -55,9 +57,7 @@ export class Lines {
     line.before = line.response;
     line.request = request;
     line.response = response;
-    if (line.open === 1) {
-      this.#watcher?.asked(line);
-    }
+    this.#watcher?.asked(line);
     response.on('close', () => this.#end(line, response));
   }
 
@@ -86,6 +86,8 @@ export class Lines {
     }
     if (line.open === 0) {
       this.#watcher?.answered(line, response);
+    } else {
+      this.#watcher?.wentOn(line);
     }
   }
 }

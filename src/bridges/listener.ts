@@ -121,7 +121,7 @@ export async function createListener(parts: ListenerParts): Promise<Listener> {
         handler(request, response as never);
       }
     });
-    const room = watchConnections(server, listenerLimits, parts, 'http');
+    const room = watchConnections(server, { ...listenerLimits, wantsWhole: true }, parts, 'http');
     rooms.push(room);
     allowHalfOpen(server);
     server.maxHeadersCount = listenerLimits.headers;

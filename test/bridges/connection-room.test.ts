@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
-import { type AddressInfo, connect } from 'node:net';
+import { type AddressInfo, connect, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { watchConnections } from '../../src/bridges/connection-room.ts';
 import { systemClock } from '../../src/lib/clock.ts';
@@ -98,6 +98,79 @@ test('a connection is not known for what its requests say of themselves, and giv
     assert.equal(counters.snapshot()['x/idle-closed'], 1);
   } finally {
     for (const socket of [proven, pretender, newcomer]) {
+      socket.destroy();
+    }
+    server.closeAllConnections();
+    server.close();
+  }
+});
+
+test('half a request of a stranger gives way, also behind one that was answered; that of whoever is known, and a whole one, does not', async () => {
+  const counters = new Counters();
+  const server = createServer();
+  const whole = { ...limits, wantsWhole: true };
+  const room = watchConnections(server, whole, { clock: systemClock, counters }, 'x');
+  const waiting: ServerResponse[] = [];
+  let arrived = Promise.withResolvers<void>();
+  server.on('request', (request, response) => {
+    if (request.url === '/known') {
+      // As where who asks is found out a little later.
+      queueMicrotask(() => room.prove(request.socket));
+    }
+    if (request.method === 'GET') {
+      response.end('x');
+    } else {
+      waiting.push(response);
+      request.resume().on('end', () => arrived.resolve());
+    }
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const sockets: Socket[] = [];
+  const say = async (bytes: string) => {
+    const isAsked = once(server, 'request');
+    const socket = connect(port, '127.0.0.1')
+      .on('error', () => {})
+      .resume();
+    sockets.push(socket);
+    socket.write(bytes);
+    await isAsked;
+    return socket;
+  };
+  const half = (path: string) => `POST ${path} HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\na`;
+  try {
+    const known = await say(half('/known'));
+    const first = await say(half('/'));
+    const firstIsClosed = once(first, 'close');
+    const second = await say(`GET / HTTP/1.1\r\nhost: x\r\n\r\n${half('/')}`);
+    await firstIsClosed;
+    const secondIsClosed = once(second, 'close');
+    const third = await say(half('/'));
+    await secondIsClosed;
+    arrived = Promise.withResolvers();
+    third.write('bc');
+    await arrived.promise;
+    const fourth = await say(half('/'));
+    const fourthIsClosed = once(fourth, 'close');
+    connect(port, '127.0.0.1', function (this: Socket) {
+      sockets.push(this);
+    });
+    await fourthIsClosed;
+    assert.equal(counters.snapshot()['x/idle-closed'], 3);
+    for (const [socket, rest] of [
+      [known, 'bc'],
+      [third, ''],
+    ] as const) {
+      socket.write(rest);
+      const heard = once(socket, 'data');
+      for (const response of waiting) {
+        response.end('y');
+      }
+      await heard;
+    }
+  } finally {
+    for (const socket of sockets) {
       socket.destroy();
     }
     server.closeAllConnections();

@@ -24,6 +24,7 @@ export function callerOf(
     return { client: login.client, door: 'page', login };
   }
   if (header === undefined && listener.isControl(request.raw)) {
+    listener.prove(request.raw);
     return { client: access.owner(), door: 'control' };
   }
   const client = access.bearer(header, request.ip);

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import type { Client, Desk, MessageView } from '../../../gateway/desk.ts';
@@ -37,6 +38,8 @@ export interface LegacyParts {
   readonly log: Log;
   readonly counters: Counters;
   readonly config: HttpConfig;
+  /** Told of a request whose sender has shown a good token: see `Listener`. */
+  readonly prove?: (request: IncomingMessage) => void;
 }
 
 /** The client whose token stands in the `Authorization` header or among the fields, and may send; it counts as one send. */

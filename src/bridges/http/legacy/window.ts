@@ -12,10 +12,11 @@ import { smsgateRoutes } from './smsgate.ts';
  */
 export function addLegacyWindow(
   listener: Listener,
-  parts: LegacyParts,
+  given: LegacyParts,
   ntfyPrefix: '/ntfy' | '',
 ): readonly Route[] {
-  const { legacySend, sms, ntfy } = parts.config;
+  const { legacySend, sms, ntfy } = given.config;
+  const parts: LegacyParts = { ...given, prove: request => listener.prove(request) };
   if (ntfy !== undefined) {
     addNtfySockets(listener, parts, ntfyPrefix);
   }

@@ -59,8 +59,8 @@ export function ntfyRoutes(parts: LegacyParts, prefix: string): Route[] {
 
   /** The caller, counted. */
   function sender(request: FastifyRequest): Client {
-    const { access, rates } = parts;
-    const client = ntfyHolder(access, request.raw, request.ip);
+    const { rates } = parts;
+    const client = ntfyHolder(parts, request.raw, request.ip);
     rates.charge(client, request.ip, ['requests', 'sends']);
     requireScope(client, ['messages:send']);
     return client;
@@ -145,8 +145,8 @@ export function ntfyRoutes(parts: LegacyParts, prefix: string): Route[] {
       throw refusal(40016);
     }),
     operation('GET', '/file/{name}', 'The file of a notification', async ({ request }, { name = '' }) => {
-      const { desk, access, rates } = parts;
-      const client = ntfyHolder(access, request.raw, request.ip);
+      const { desk, rates } = parts;
+      const client = ntfyHolder(parts, request.raw, request.ip);
       rates.charge(client, request.ip, ['requests']);
       requireScope(client, ['messages:read']);
       const id = /^([0-9a-f]{32})(?:\.[A-Za-z0-9]{1,16})?$/.exec(name)?.[1];
@@ -179,12 +179,12 @@ export function ntfyRoutes(parts: LegacyParts, prefix: string): Route[] {
       body: `// Generated for the web app of ntfy\nvar config = ${JSON.stringify(configOf(baseOf(parts, request.raw, prefix)))};\n`,
     })),
     operation('GET', '/v1/account', 'Who calls', ({ request }) => {
-      const { access, rates, config } = parts;
+      const { rates, config } = parts;
       const { headers } = request;
       if (headers.authorization === undefined && queryOf(request.url).get('auth') === null) {
         return json(accountOf({ username: '*', role: 'anonymous' }, config));
       }
-      const client = ntfyHolder(access, request.raw, request.ip);
+      const client = ntfyHolder(parts, request.raw, request.ip);
       rates.charge(client, request.ip, ['requests']);
       const role = client.scopes.includes('admin') ? 'admin' : 'user';
       return json(accountOf({ username: client.name, role }, config));
@@ -240,12 +240,13 @@ export function addNtfySockets(listener: Listener, parts: LegacyParts, prefix: s
 
 /** Who reads, and what. Counted; throws where it may not. */
 function reader(
-  { access, rates, desk, clock, config }: LegacyParts,
+  parts: LegacyParts,
   raw: IncomingMessage,
   ip: string,
   names: string,
 ): { readonly client: Client; readonly subscription: Subscription } {
-  const client = ntfyHolder(access, raw, ip);
+  const { rates, desk, clock, config } = parts;
+  const client = ntfyHolder(parts, raw, ip);
   rates.charge(client, ip, ['requests']);
   requireScope(client, ['messages:read']);
   const topics = topicsOf(names, config.ntfy?.topics ?? {});
@@ -256,12 +257,14 @@ function reader(
 }
 
 /** `?auth=` is the whole header in base64, for those who cannot send one; it goes before the header. */
-function ntfyHolder(access: LegacyParts['access'], raw: IncomingMessage, ip: string): Client {
+function ntfyHolder({ access, prove }: LegacyParts, raw: IncomingMessage, ip: string): Client {
   const query = queryOf(raw.url);
   const asked = query.get('auth') ?? query.get('authorization');
   const header =
     asked === null ? raw.headers.authorization : Buffer.from(asked, 'base64url').toString('latin1').trim();
-  return holderOf(access, header, { ip });
+  const client = holderOf(access, header, { ip });
+  prove?.(raw);
+  return client;
 }
 
 /** Where clients find this, for the addresses of files: as configured, or as they called it. */
