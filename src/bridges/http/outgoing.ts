@@ -18,8 +18,11 @@ export interface Outgoing {
    * requests, so that none is made earlier than it can leave. Throws `request/invalid` where the connection is gone by then.
    */
   turn(request: IncomingMessage, response: ServerResponse): Promise<void>;
-  /** Throws `request/rate-limited` where the client, or all together, have too much already. */
-  check(client: string): void;
+  /**
+   * Throws `request/rate-limited` where the client, or all together, have too much already. An answer that is known to have so
+   * few `bytes` that they are not counted passes.
+   */
+  check(client: string, bytes?: number): void;
   /** Counts so many bytes until the response is over. */
   hold(client: string, response: ServerResponse, bytes: number): void;
 }
@@ -40,7 +43,10 @@ export function createOutgoing(): Outgoing {
         throw new GatewayError('request/invalid', 'nobody is there for the answer');
       }
     },
-    check(client) {
+    check(client, bytes = Number.POSITIVE_INFINITY) {
+      if (bytes <= small) {
+        return;
+      }
       if ((held.get(client) ?? 0) >= mostOutgoing.ofClient || all >= mostOutgoing.ofAll) {
         throw new GatewayError('request/rate-limited', 'take the answers that are there first', {
           retryable: true,

@@ -4,7 +4,7 @@ import { jsonType } from './offer.ts';
 import type { Answer, Route } from './route.ts';
 import { isKnown, lastModified, tagOf } from './validator.ts';
 
-/** Sends an answer, or says that its client knows it already. `now`: ms epoch; `hold` is told of the bytes that wait then. */
+/** Sends an answer, or says that its client knows it already. `now`: ms epoch; `hold` is told of the bytes that wait then, and may throw. */
 export function send(
   one: Route,
   answer: Answer,

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { ServerResponse } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { test } from 'node:test';
+import { mostOutgoing } from '../../../src/bridges/http/outgoing.ts';
 import { systemClock } from '../../../src/lib/clock.ts';
 import { eventually, openGateway, type TestGateway } from '../gateway.ts';
 
@@ -106,6 +107,24 @@ test('who asks on many connections and takes nothing is refused, others are not'
     socket.destroy();
   }
   await eventually(() => status(a), 200);
+});
+
+test('what strangers leave unread keeps no stranger from learning whether the hub lives', async t => {
+  await using gateway = await openGateway();
+  const token = await gateway.client('a');
+  const { ofClient } = mostOutgoing;
+  t.after(() => Object.assign(mostOutgoing, { ofClient }));
+  // As where there is too much already, of everybody.
+  Object.assign(mostOutgoing, { ofClient: 0 });
+  for (const path of ['/healthz', '/readyz', '/']) {
+    assert.equal((await fetch(`${gateway.url}${path}`)).status, 200, path);
+  }
+  const large = await fetch(`${gateway.url}/openapi.json`);
+  assert.equal(large.status, 429);
+  assert.match(large.headers.get('content-type') ?? '', /^application\/problem\+json/);
+  assert.deepEqual([large.headers.get('etag'), large.headers.get('cache-control')], [null, 'no-store']);
+  assert.equal(((await large.json()) as { code: string }).code, 'request/rate-limited');
+  assert.equal((await gateway.call(token, 'GET', '/v1/messages')).status, 429);
 });
 
 test('an event that many streams leave unread is made once for all of them', async t => {
