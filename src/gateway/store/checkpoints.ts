@@ -150,6 +150,7 @@ export function createLogFolder(file: LogFile): LogFolder {
         });
         worker.unref();
         worker.on('error', isEnded);
+        worker.on('exit', isEnded);
       } catch {
         // The system has no thread to give: the writer folds by itself and asks for one again.
         isEnded();
