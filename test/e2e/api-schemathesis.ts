@@ -56,7 +56,12 @@ export async function driveApi(python: string, seed: number, examples: number): 
       ...['--phases', 'examples,coverage,fuzzing,stateful', '--max-examples', String(examples)],
       ...['--seed', String(seed), '--no-color'],
     ],
-    { timeout: 3_600_000, maxBuffer: 64 * 1024 * 1024, cwd: daemon.data },
+    {
+      timeout: 3_600_000,
+      maxBuffer: 64 * 1024 * 1024,
+      cwd: daemon.data,
+      env: { ...process.env, SCHEMATHESIS_HOOKS: join(import.meta.dirname, 'api_schemathesis.py') },
+    },
   ).catch((error: { stdout?: string; message: string }) => {
     const found = error.stdout?.slice(error.stdout.search(/^=+ (?:ERRORS|FAILURES)/m)).slice(0, 20_000);
     throw new Error(`schemathesis with seed ${seed} has findings:\n${found ?? error.message}`);
