@@ -70,7 +70,8 @@ async function load(task: LoadTask): Promise<LoadResult> {
 /** A connection whose bytes are looked at where they were read, without a stream around them. */
 interface Line {
   readonly socket: Socket;
-  hear: (bytes: Buffer) => void;
+  /** Given the buffer that all is read into, and how much of it was. */
+  hear: (length: number, buffer: Uint8Array) => void;
 }
 
 function open(port: number): Promise<Line> {
@@ -78,7 +79,7 @@ function open(port: number): Promise<Line> {
   const onread = {
     buffer: Buffer.alloc(64 * 1024),
     callback(length: number, buffer: Uint8Array) {
-      line.hear(Buffer.from(buffer.buffer, buffer.byteOffset, length));
+      line.hear(length, buffer);
       return true;
     },
   };
@@ -93,16 +94,18 @@ function askAgain(
   line: Line,
   request: Buffer,
   until: number,
-  onAnswer: (answer: Buffer, time: number) => void,
+  onAnswer: (answer: Uint8Array, time: number) => void,
 ): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const { socket } = line;
+  const shape = new Shape();
   let asked = performance.now();
   let before: Buffer | undefined;
-  line.hear = chunk => {
-    const bytes = before === undefined ? chunk : Buffer.concat([before, chunk]);
-    if (bytes.length < lengthOf(bytes)) {
-      before = Buffer.from(bytes);
+  line.hear = (read, buffer) => {
+    const bytes = before === undefined ? buffer : Buffer.concat([before, buffer.subarray(0, read)]);
+    const length = before === undefined ? read : bytes.length;
+    if (length < shape.lengthOf(bytes, length)) {
+      before = Buffer.from(bytes.subarray(0, length));
       return;
     }
     before = undefined;
@@ -120,13 +123,40 @@ function askAgain(
   return promise;
 }
 
-/** Bytes of the whole answer; for ever where its head is not complete. */
-function lengthOf(bytes: Buffer): number {
-  const body = bytes.indexOf(endOfHead);
-  if (body < 0) {
-    return Number.POSITIVE_INFINITY;
+/** Where the head of the answers ends and their length stands: in most at the same place as in the one before. */
+class Shape {
+  #end = -1;
+  #field = -1;
+
+  /** Bytes of the whole answer; for ever where its head is not complete. */
+  lengthOf(bytes: Uint8Array, length: number): number {
+    if (!this.#isAsBefore(bytes, length)) {
+      const answer = Buffer.from(bytes.buffer, bytes.byteOffset, length);
+      this.#end = answer.indexOf(endOfHead);
+      this.#field = answer.indexOf(lengthField);
+    }
+    return this.#end < 0
+      ? Number.POSITIVE_INFINITY
+      : this.#end + endOfHead.length + digitsAt(bytes, this.#field + lengthField.length);
   }
-  return body + endOfHead.length + digitsAt(bytes, bytes.indexOf(lengthField) + lengthField.length);
+
+  #isAsBefore(bytes: Uint8Array, length: number): boolean {
+    return (
+      this.#end >= 0 &&
+      this.#end + endOfHead.length <= length &&
+      startsAt(bytes, this.#end, endOfHead) &&
+      startsAt(bytes, this.#field, lengthField)
+    );
+  }
+}
+
+function startsAt(bytes: Uint8Array, at: number, what: Uint8Array): boolean {
+  for (let n = 0; n < what.length; n++) {
+    if (bytes[at + n] !== what[n]) {
+      return false;
+    }
+  }
+  return true;
 }
 
 /** The number that is written there in digits. */
