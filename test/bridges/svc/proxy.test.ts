@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { svcLimits } from '../../../src/bridges/svc/limits.ts';
 import { get, startHub, startOrigin, until } from './hub.ts';
@@ -153,7 +153,8 @@ test('a client that asks before it sends is told by the service to go on, or not
   assert.match(no, /^HTTP\/1\.1 413/);
 });
 
-test('a client that asked before it sent does not give way to idle connections while the service is at its request', async t => {
+/** An origin that answers a POST when it is let. */
+async function startSlowOrigin(t: TestContext) {
   const asked = Promise.withResolvers<void>();
   const go = Promise.withResolvers<void>();
   const origin = await startOrigin(t, (request, response) => {
@@ -164,6 +165,11 @@ test('a client that asked before it sent does not give way to idle connections w
       response.end('x');
     }
   });
+  return { origin, asked, go };
+}
+
+test('a client that asked before it sent does not give way to idle connections while the service is at its request', async t => {
+  const { origin, asked, go } = await startSlowOrigin(t);
   const hub = await startHub(t, origin.url);
   const answer = raw(
     hub.port,
@@ -189,16 +195,7 @@ test('a client that asked before it sent does not give way to idle connections w
 });
 
 test('what follows a request and is not HTTP is refused behind its answer', async t => {
-  const asked = Promise.withResolvers<void>();
-  const go = Promise.withResolvers<void>();
-  const origin = await startOrigin(t, (request, response) => {
-    if (request.method === 'POST') {
-      asked.resolve();
-      void go.promise.then(() => response.end('thanks'));
-    } else {
-      response.end('x');
-    }
-  });
+  const { origin, asked, go } = await startSlowOrigin(t);
   const hub = await startHub(t, origin.url);
   const answers = raw(hub.port, 'POST /svc/api/x HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc\0\r\n');
   await asked.promise;
