@@ -42,9 +42,11 @@ for (const { name, message, envelope } of vectors.cases) {
 const hex = (length: number) =>
   fc.string({ unit: fc.constantFrom(...'0123456789abcdef'), minLength: length, maxLength: length });
 const json = fc.jsonValue({ maxDepth: 3 }).map(value => JSON.parse(JSON.stringify(value)));
+/** As a body may be: one with a member of this name is refused before anybody looks at what it says. */
+const taken = json.filter(value => !JSON.stringify(value).includes('"__proto__":'));
 const free = fc.dictionary(
   fc.string({ minLength: 1, maxLength: 8 }).map(name => `x-${name}`),
-  json,
+  taken,
   { maxKeys: 4 },
 );
 const optional = <T>(name: string, value: fc.Arbitrary<T>) =>
@@ -79,7 +81,7 @@ const messages = fc
       .tuple(
         fc.integer({ min: 1, max: 2 ** 40 }),
         optional('title', fc.string()),
-        optional('data', json),
+        optional('data', taken),
         optional('inReplyTo', hex(32)),
         optional('thread', fc.string({ minLength: 1, maxLength: 20 })),
         optional('correlation', fc.string({ minLength: 1, maxLength: 20 })),
