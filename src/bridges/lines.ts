@@ -35,9 +35,9 @@ export interface LineWatcher {
 /** The connections of a server. One listener on an answer for all who want to know: each costs as much as all they do. */
 export class Lines {
   readonly #lines = new WeakMap<Duplex, Line>();
-  readonly #watcher: LineWatcher | undefined;
+  readonly #watcher: LineWatcher;
 
-  constructor(server: Server, watcher?: LineWatcher) {
+  constructor(server: Server, watcher: LineWatcher) {
     this.#watcher = watcher;
     server.on('connection', socket => this.#open(socket));
     server.on('request', (request, response) => this.ask(request, response));
@@ -57,7 +57,7 @@ export class Lines {
     line.before = line.response;
     line.request = request;
     line.response = response;
-    this.#watcher?.asked(line);
+    this.#watcher.asked(line);
     response.on('close', () => this.#end(line, response));
   }
 
@@ -73,8 +73,8 @@ export class Lines {
       place: undefined,
     };
     this.#lines.set(socket, line);
-    this.#watcher?.opened(line);
-    socket.once('close', () => this.#watcher?.closed(line));
+    this.#watcher.opened(line);
+    socket.once('close', () => this.#watcher.closed(line));
   }
 
   #end(line: Line, response: ServerResponse): void {
@@ -85,9 +85,9 @@ export class Lines {
       line.before = undefined;
     }
     if (line.open === 0) {
-      this.#watcher?.answered(line, response);
+      this.#watcher.answered(line, response);
     } else {
-      this.#watcher?.wentOn(line);
+      this.#watcher.wentOn(line);
     }
   }
 }

@@ -119,14 +119,18 @@ test('what is not HTTP, a bad path, too long a header: each is a problem', async
   );
 });
 
-test('what follows a request and is not HTTP is refused behind its answer', async () => {
-  const go = Promise.withResolvers<void>();
-  await using listener = await open(({ app }) => {
+/** Answers what is asked at `/slow` when it may. */
+const openSlow = (go: Promise<void>) =>
+  open(({ app }) => {
     app.get('/slow', async () => {
-      await go.promise;
+      await go;
       return { ok: true };
     });
   });
+
+test('what follows a request and is not HTTP is refused behind its answer', async () => {
+  const go = Promise.withResolvers<void>();
+  await using listener = await openSlow(go.promise);
   const isBroken = once(listener.app.server, 'clientError');
   const answers = raw(listener, `${'GET /slow HTTP/1.1\r\nhost: x\r\n\r\n'.repeat(2)}\0`);
   await isBroken;
@@ -140,12 +144,7 @@ test('what follows a request and is not HTTP is refused behind its answer', asyn
 
 test('an expectation nobody knows is a problem, in its turn like any other answer', async () => {
   const go = Promise.withResolvers<void>();
-  await using listener = await open(({ app }) => {
-    app.get('/slow', async () => {
-      await go.promise;
-      return { ok: true };
-    });
-  });
+  await using listener = await openSlow(go.promise);
   const isBroken = once(listener.app.server, 'clientError');
   const expects = 'POST /things/1 HTTP/1.1\r\nhost: x\r\nexpect: tea\r\ncontent-length: 2\r\n\r\nhi';
   const answers = raw(listener, `GET /slow HTTP/1.1\r\nhost: x\r\n\r\n${expects.repeat(2)}\0`);
